@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+// A Python function of an array and its derivative. Worker threads call it: each call takes the GIL.
+class PythonFunction final : public Callable {
+  public:
+    PythonFunction(py::object function, py::object slope) : function_(std::move(function)), slope_(std::move(slope)) {}
+    PythonFunction(const PythonFunction&) = delete;
+    PythonFunction& operator=(const PythonFunction&) = delete;
+    ~PythonFunction() override {
+        const py::gil_scoped_acquire gil;
+        function_ = {};
+        slope_ = {};
+    }
+
+    void evaluate(const double* x, double* value, double* slope, int n) const override {
+        const py::gil_scoped_acquire gil;
+        const py::array_t<double> points(n, x);
+        call(function_, "activation", points, value, n);
+        if (slope != nullptr) {
+            call(slope_, "slope", points, slope, n);
+        }
+    }
+
+  private:
+    static void call(const py::object& function, const char* name, const py::array_t<double>& x, double* out, int n) {
+        const Array result = Array::ensure(function(x));
+        if (!result) {
+            throw py::error_already_set();
+        }
+        if (result.size() != n) {
+            throw py::value_error(std::string(name) + " must map an array to an array of the same shape, got " +
+                                  std::to_string(result.size()) + " values for " + std::to_string(n));
+        }
+        for (int i = 0; i < n; ++i) {
+            if (!std::isfinite(result.data()[i])) {
+                throw py::value_error(std::string(name) + " must be finite where it is integrated, got " +
+                                      std::string(py::str(py::float_(result.data()[i]))) + " at x = " +
+                                      std::string(py::str(py::float_(x.data()[i]))));
+            }
+        }
+        std::copy_n(result.data(), n, out);
+    }
+
+    py::object function_, slope_;
+};
+
+ActivationHandle named(const std::string& name, double parameter) {
+    const auto* const end = std::end(kActivationNames);
+    const auto* const found = std::find(std::begin(kActivationNames), end, name);
+    if (found == end) {
+        throw py::value_error("unknown activation " + name);
+    }
+    return {make_activation(static_cast<Kind>(found - std::begin(kActivationNames)), parameter), nullptr};
+}
+
+ActivationHandle callable(py::object function, py::object slope, const std::vector<double>& kinks) {
+    if (kinks.size() > kMaxKinks) {
+        throw py::value_error("kinks must be at most " + std::to_string(kMaxKinks) + " points, got " +
+                              std::to_string(kinks.size()));
+    }
+    ActivationHandle handle;
+    handle.owner = std::make_shared<PythonFunction>(std::move(function), std::move(slope));
+    handle.activation.kind = Kind::callable;
+    handle.activation.callable = handle.owner.get();
+    handle.activation.kink_count = static_cast<int>(kinks.size());
+    std::copy(kinks.begin(), kinks.end(), handle.activation.kinks);
+    return handle;
+}
+
+py::tuple evaluated(const ActivationHandle& handle, const Array& x) {
+    const std::vector<py::ssize_t> shape(x.shape(), x.shape() + x.ndim());
+    py::array_t<double> value(shape), slope(shape);
+    evaluate(handle.activation, x.data(), value.mutable_data(), slope.mutable_data(), static_cast<int>(x.size()));
+    return py::make_tuple(value, slope);
+}
+
+}  // namespace
+
+void bind_activations(py::module_& module) {
+    py::class_<ActivationHandle>(module, "Activation")
+        .def(py::init(&named), py::arg("name"), py::arg("parameter") = 0.0)
+        .def("evaluate", &evaluated, py::arg("x"), "phi(x) and phi'(x)");
+    module.def("CallableActivation", &callable, py::arg("function"), py::arg("slope"), py::arg("kinks"),
+               "a Python function, its derivative and its kinks");
+    module.def(
+        "activation_names",
+        [] { return std::vector<std::string>(std::begin(kActivationNames), std::end(kActivationNames)); },
+        "the named activations");
+}
+
+}  // namespace fisherfield

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "convolution.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <unordered_map>
+#include <utility>
+
+#include "threads.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+double largest(const std::vector<double>& entries) {
+    double size = 0.0;
+    for (double entry : entries) {
+        size = std::max(size, std::fabs(entry));
+    }
+    return size;
+}
+
+struct Term {
+    Scaled coefficient;
+    const Matrix* matrix;
+};
+
+// constant + sum of coefficient x matrix, entry by entry; `out` may be one of the matrices.
+void combine(std::initializer_list<Term> terms, Scaled constant, Matrix* out) {
+    int exponent = is_zero(constant) ? -(1 << 29) : constant.e;
+    for (const Term& term : terms) {
+        const Scaled size = term.coefficient * Scaled(largest(term.matrix->entries), term.matrix->exponent);
+        if (!is_zero(size)) {
+            exponent = std::max(exponent, size.e);
+        }
+    }
+    exponent = exponent == -(1 << 29) ? 0 : exponent;
+    const double add = Scaled(constant.m, constant.e - exponent).value();
+    std::vector<std::pair<double, const std::vector<double>*>> factors;
+    for (const Term& term : terms) {
+        const Scaled& c = term.coefficient;
+        factors.emplace_back(Scaled(c.m, c.e + term.matrix->exponent - exponent).value(), &term.matrix->entries);
+    }
+    const size_t count = terms.begin()->matrix->entries.size();
+    out->entries.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+        double sum = add;
+        for (const auto& [factor, entries] : factors) {
+            sum += factor * (*entries)[i];
+        }
+        out->entries[i] = sum;
+    }
+    out->exponent = exponent;
+}
+
+Scaled diagonal_mean(const Matrix& matrix, long positions) {
+    const long step = matrix.diagonal ? 1 : positions + 1;
+    double sum = 0.0;
+    for (long a = 0; a < positions; ++a) {
+        sum += matrix.entries[a * step];
+    }
+    return Scaled(sum / static_cast<double>(positions), matrix.exponent);
+}
+
+// Where each window's taps lie: tap t of window a at sources[t * windows + a], -1 in the padding.
+struct Taps {
+    Pair size;
+    long count, windows;
+    std::vector<long> sources;
+
+    Taps(Pair image, const Windows& w) {
+        for (int side = 0; side < 2; ++side) {
+            size[side] = (image[side] + 2 * w.padding[side] - w.kernel[side]) / w.stride[side] + 1;
+        }
+        windows = static_cast<long>(size[0]) * size[1];
+        count = static_cast<long>(w.kernel[0]) * w.kernel[1];
+        sources.resize(count * windows);
+        for (long tap = 0; tap < count; ++tap) {
+            for (long a = 0; a < windows; ++a) {
+                const long row = a / size[1] * w.stride[0] + tap / w.kernel[1] - w.padding[0];
+                const long column = a % size[1] * w.stride[1] + tap % w.kernel[1] - w.padding[1];
+                const bool inside = row >= 0 && row < image[0] && column >= 0 && column < image[1];
+                sources[tap * windows + a] = inside ? row * image[1] + column : -1;
+            }
+        }
+    }
+};
+
+// P[a, a'] = (1/|F|) sum_t H[s a + t, s a' + t]: both windows move together.
+Matrix gather(const Taps& taps, const Matrix& h, long positions) {
+    Matrix out{std::vector<double>(taps.windows * taps.windows), h.exponent};
+    const double share = 1.0 / static_cast<double>(taps.count);
+    parallel_for(taps.windows, [&](long a) {
+        double* row = out.entries.data() + a * taps.windows;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            const long* source = taps.sources.data() + tap * taps.windows;
+            if (source[a] < 0) {
+                continue;
+            }
+            if (h.diagonal) {  // the same tap of two windows is one position only if the windows are one
+                row[a] += h.entries[source[a]];
+                continue;
+            }
+            const double* from = h.entries.data() + source[a] * positions;
+            for (long b = 0; b < taps.windows; ++b) {
+                row[b] += source[b] < 0 ? 0.0 : from[source[b]];
+            }
+        }
+        for (long b = 0; b < taps.windows; ++b) {
+            row[b] *= share;
+        }
+    });
+    return out;
+}
+
+// A H A^T with A the matrix of window means.
+Matrix pool(const Taps& taps, const Matrix& h, long positions) {
+    if (h.diagonal) {
+        Matrix full{std::vector<double>(positions * positions), h.exponent};
+        for (long a = 0; a < positions; ++a) {
+            full.entries[a * positions + a] = h.entries[a];
+        }
+        return pool(taps, full, positions);
+    }
+    const double share = 1.0 / static_cast<double>(taps.count);
+    Matrix out{std::vector<double>(taps.windows * taps.windows), h.exponent};
+    parallel_for(taps.windows, [&](long a) {
+        std::vector<double> mean(positions);  // row a of A H
+        for (long tap = 0; tap < taps.count; ++tap) {
+            const double* from = h.entries.data() + taps.sources[tap * taps.windows + a] * positions;
+            for (long j = 0; j < positions; ++j) {
+                mean[j] += share * from[j];
+            }
+        }
+        for (long b = 0; b < taps.windows; ++b) {
+            double sum = 0.0;
+            for (long tap = 0; tap < taps.count; ++tap) {
+                sum += mean[taps.sources[tap * taps.windows + b]];
+            }
+            out.entries[a * taps.windows + b] = share * sum;
+        }
+    });
+    return out;
+}
+
+// Row means of a symmetric matrix, and their mean.
+std::pair<std::vector<double>, double> row_means(const Matrix& matrix, long positions) {
+    std::vector<double> means(positions);
+    double mean = 0.0;
+    for (long a = 0; a < positions; ++a) {
+        for (long b = 0; b < positions; ++b) {
+            means[a] += matrix.entries[a * positions + b];
+        }
+        means[a] /= static_cast<double>(positions);
+        mean += means[a];
+    }
+    return {std::move(means), mean / static_cast<double>(positions)};
+}
+
+// M - r_a - r_a' + m: what is left when the mean over positions is taken out on both sides.
+void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
+    const long positions = static_cast<long>(means.size());
+    for (long a = 0; a < positions; ++a) {
+        for (long b = 0; b < positions; ++b) {
+            matrix->entries[a * positions + b] -= means[a] + means[b] - mean;
+        }
+    }
+}
+
+// One entry's Gaussian: two variances and a correlation.
+struct Argument {
+    Scaled q1, q2;
+    Correlation correlation;
+
+    bool operator==(const Argument& other) const {
+        const auto same = [](Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; };
+        return same(q1, other.q1) && same(q2, other.q2) && correlation.c == other.correlation.c &&
+               same(correlation.one_minus_c, other.correlation.one_minus_c);
+    }
+};
+
+struct ArgumentHash {
+    size_t operator()(const Argument& x) const {
+        const std::hash<double> hash;
+        size_t out = 0;
+        for (double part : {x.q1.m, x.q2.m, x.correlation.c, x.correlation.one_minus_c.m}) {
+            out = out * 1000003u + hash(part);
+        }
+        return out;
+    }
+};
+
+// Length and its root, which every entry of a row needs.
+struct Length {
+    Scaled q, root;
+};
+
+Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled gamma2) {
+    const Scaled r = x.root * y.root;
+    Correlation correlation{1.0, 0.0};
+    if (!is_zero(r)) {
+        correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
+        correlation.one_minus_c = std::max((r - overlap) / r, Scaled(0.0));
+        if (correlation.one_minus_c > Scaled(2.0)) {
+            correlation.one_minus_c = 2.0;
+        }
+    }
+    // In one order, so that the matrix is symmetric to the last bit.
+    const bool ordered = !(y.q < x.q);
+    return {gamma2 * (ordered ? x.q : y.q), gamma2 * (ordered ? y.q : x.q), correlation};
+}
+
+bool has_closed_form(const Activation& activation, double shift) {
+    Rays phi;
+    switch (activation.kind) {
+        case Kind::sin:
+            return true;
+        case Kind::step:
+        case Kind::erf:
+            return shift == 0.0;
+        default:
+            return homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear);
+    }
+}
+
+}  // namespace
+
+Preactivation ImageState::diagonal() const {
+    const long k = positions();
+    return {diagonal_mean(xy, k), diagonal_mean(v, k), diagonal_mean(o, k), diagonal_mean(d, k)};
+}
+
+ImageState image_input(Pair size, const Settings& settings) {
+    ImageState h;
+    h.size = size;
+    const long k = h.positions();
+    const auto diagonal = [k](double entry) { return Matrix{std::vector<double>(k, entry), 0, true}; };
+    h.xy = diagonal(settings.overlap);
+    h.v = diagonal(settings.length - settings.overlap);
+    h.o = h.d = diagonal(0.0);
+    return h;
+}
+
+// Z = sigma_b2 + sigma_w2 P,   T <- C |F| P + 1 + (sigma_w2/|F|) sum_t T
+ImageState convolve(const Stage& stage, ImageState h, bool biases, bool own) {
+    const Block& block = stage.block;
+    const Taps taps(h.size, stage.windows);
+    const long k = h.positions();
+    ImageState z;
+    z.size = taps.size;
+    const auto gathered = [&](Matrix* from) {
+        Matrix out = gather(taps, *from, k);
+        *from = {};  // at most five matrices live at a time
+        return out;
+    };
+    z.xy = gathered(&h.xy);
+    z.v = gathered(&h.v);
+    z.o = gathered(&h.o);
+    z.d = gathered(&h.d);
+    const Scaled w(block.sigma_w2), fan_in(own ? block.fan_in : 0.0);
+    combine({{fan_in, &z.xy}, {w, &z.o}}, own && biases ? 1.0 : 0.0, &z.o);
+    combine({{fan_in, &z.v}, {w, &z.d}}, 0.0, &z.d);
+    combine({{w, &z.xy}}, block.sigma_b2, &z.xy);
+    combine({{w, &z.v}}, 0.0, &z.v);
+    return z;
+}
+
+Status activate(const Block& block, ImageState* z, const Settings& settings, bool own) {
+    const long k = z->positions();
+    const Activation& activation = block.activation;
+    const bool norm = block.batch_norm, trained = norm && block.trained && own;
+    const double shift = norm ? block.beta : 0.0;
+    Scaled gamma2(1.0);
+    if (norm) {
+        const Scaled spread = diagonal_mean(z->v, k) + diagonal_mean(z->xy, k);
+        const auto [means, mean] = row_means(z->xy, k);
+        const Scaled s2 = spread - Scaled(mean, z->xy.exponent) + Scaled(block.eps);
+        if (s2 <= Scaled(0.0)) {
+            return Status::zero_variance;
+        }
+        centre(&z->xy, means, mean);
+        const Scaled normalise = Scaled(1.0) / s2;
+        combine({{normalise, &z->xy}}, 0.0, &z->xy);
+        combine({{normalise, &z->v}}, 0.0, &z->v);
+        if (settings.theory == Theory::exact) {
+            const auto [tangent_means, tangent_mean] = row_means(z->o, k);
+            centre(&z->o, tangent_means, tangent_mean);
+        }
+        gamma2 = Scaled(block.gamma) * Scaled(block.gamma);
+        combine({{gamma2 / s2, &z->o}}, 0.0, &z->o);
+        combine({{gamma2 / s2, &z->d}}, 0.0, &z->d);
+    }
+
+    std::vector<Length> lengths(k);
+    for (long a = 0; a < k; ++a) {
+        // below zero: the rounding of a variance that is zero
+        const Scaled q = std::max(z->xy.at(a * k + a) + z->v.at(a * k + a), Scaled(0.0));
+        lengths[a] = {q, sqrt(q)};
+    }
+    // The Gaussians of entry (a, b) for two inputs and for one. On the diagonal 1 - c = v/q, without subtraction.
+    const auto two_inputs = [&](long a, long b) {
+        const Scaled q = lengths[a].q;
+        if (a == b && !is_zero(q)) {
+            const Scaled v = std::max(z->v.at(a * k + a), Scaled(0.0));
+            return Argument{gamma2 * q, gamma2 * q, {(z->xy.at(a * k + a) / q).value(), v / q}};
+        }
+        return argument(lengths[a], lengths[b], z->xy.at(a * k + b), gamma2);
+    };
+    const auto one_input = [&](long a, long b) {
+        if (a == b) {
+            return Argument{gamma2 * lengths[a].q, gamma2 * lengths[a].q, {1.0, 0.0}};
+        }
+        return argument(lengths[a], lengths[b], z->xy.at(a * k + b) + z->v.at(a * k + b), gamma2);
+    };
+
+    // Far positions share nothing and inner ones look alike: few Gaussians differ, and each costs a quadrature.
+    const bool direct = has_closed_form(activation, shift);
+    std::unordered_map<Argument, size_t, ArgumentHash> known;
+    std::vector<Covariance> results;
+    if (!direct) {
+        std::vector<Argument> distinct;
+        const auto remember = [&](const Argument& x) {
+            if (known.emplace(x, distinct.size()).second) {
+                distinct.push_back(x);
+            }
+        };
+        for (long a = 0; a < k; ++a) {
+            for (long b = a; b < k; ++b) {
+                remember(two_inputs(a, b));
+                remember(one_input(a, b));
+            }
+        }
+        results.resize(distinct.size());
+        parallel_for(static_cast<long>(distinct.size()), [&](long i) {
+            const Argument& x = distinct[i];
+            results[i] = covariance(activation, x.q1, x.q2, x.correlation, shift);
+        });
+    }
+    const auto integral = [&](const Argument& x) {
+        return direct ? covariance(activation, x.q1, x.q2, x.correlation, shift) : results[known.find(x)->second];
+    };
+
+    // gamma's gradient: E u_hat u_hat' phi' phi' = gain/gamma^2, at gamma = 0 by its limit
+    const Scaled at_zero = moments(activation, Scaled(0.0), shift).slope_second;
+    const auto gain = [&](const Covariance& pair, const Argument& x, long a, long b) {
+        return is_zero(gamma2) ? at_zero * lengths[a].root * lengths[b].root * Scaled(x.correlation.c) : pair.gain / gamma2;
+    };
+
+    // The new exponents of xy, v, o, d: found on the diagonal, whose entries are the largest.
+    std::atomic<int> failed{0};
+    const auto entry = [&](long a, long b, Scaled* out) {
+        const size_t at = a * k + b;
+        const bool equal = is_zero(z->v.at(at));  // positions that share nothing of the input
+        const Argument two = two_inputs(a, b), one = equal ? two : one_input(a, b);
+        const Covariance apart = integral(two), same = equal ? apart : integral(one);
+        const Status status = apart.status != Status::ok ? apart.status : same.status;
+        if (status != Status::ok) {
+            failed = static_cast<int>(status);
+        }
+        const bool diagonal = a == b;
+        const Scaled rise = diagonal ? apart.difference : same.value - apart.value;
+        const Scaled bend = diagonal ? apart.slope_difference : same.slope - apart.slope;
+        const Scaled slope = apart.slope + bend, o = z->o.at(at), d = z->d.at(at);
+        out[0] = apart.value;
+        out[1] = rise;
+        out[2] = apart.slope * o;
+        out[3] = slope * d + bend * o;
+        if (trained) {
+            const Scaled gain_two = gain(apart, two, a, b);
+            out[2] = out[2] + apart.slope + gain_two;
+            out[3] = out[3] + bend + (gain(same, one, a, b) - gain_two);
+        }
+    };
+    Matrix* matrices[4] = {&z->xy, &z->v, &z->o, &z->d};
+    int exponents[4];
+    for (int i = 0; i < 4; ++i) {
+        exponents[i] = -(1 << 29);
+    }
+    std::vector<Scaled> diagonals(4 * k);
+    parallel_for(k, [&](long a) { entry(a, a, diagonals.data() + 4 * a); });
+    if (failed != 0) {
+        return static_cast<Status>(failed.load());
+    }
+    for (long a = 0; a < k; ++a) {
+        for (int i = 0; i < 4; ++i) {
+            if (!is_zero(diagonals[4 * a + i])) {
+                exponents[i] = std::max(exponents[i], diagonals[4 * a + i].e);
+            }
+        }
+    }
+    for (int& exponent : exponents) {
+        exponent = exponent == -(1 << 29) ? 0 : exponent;
+    }
+    const auto store = [&](long a, long b, const Scaled* out) {
+        for (int i = 0; i < 4; ++i) {
+            matrices[i]->entries[a * k + b] = Scaled(out[i].m, out[i].e - exponents[i]).value();
+        }
+    };
+    // Row a computes (a, b) for b > a and then writes both halves; nobody else reads or writes these entries.
+    parallel_for(k, [&](long a) {
+        Scaled out[4];
+        for (long b = a + 1; b < k; ++b) {
+            entry(a, b, out);
+            store(a, b, out);
+            store(b, a, out);
+        }
+    });
+    for (long a = 0; a < k; ++a) {
+        store(a, a, diagonals.data() + 4 * a);
+    }
+    for (int i = 0; i < 4; ++i) {
+        matrices[i]->exponent = exponents[i];
+    }
+    return static_cast<Status>(failed.load());
+}
+
+ImageState average_pool(const Windows& windows, ImageState h) {
+    const Taps taps(h.size, windows);
+    const long k = h.positions();
+    for (Matrix* matrix : {&h.xy, &h.v, &h.o, &h.d}) {
+        *matrix = pool(taps, *matrix, k);
+    }
+    h.size = taps.size;
+    return h;
+}
+
+}  // namespace fisherfield

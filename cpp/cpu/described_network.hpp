@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A described network as the host holds it: stages in order, convolutional ones with their geometry.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "fisherfield/network.hpp"
+
+namespace fisherfield {
+
+using Pair = std::array<int, 2>;  // height, width
+
+// Windows of `kernel` positions, every `stride`, on an image with `padding` zeros around it.
+struct Windows {
+    Pair kernel{1, 1}, stride{1, 1}, padding{0, 0};
+};
+
+struct Stage {
+    enum class Kind { dense, conv2d, average_pool, flatten };
+    Kind kind;
+    Block block;      // dense, conv2d
+    Windows windows;  // conv2d, average_pool
+};
+
+struct DescribedNetwork {
+    int channels = 1;  // of the input; its units if it is no image
+    Pair size{1, 1};
+    bool image = false;
+    double outputs = 1.0;
+    std::vector<Stage> stages;
+    std::vector<Block> blocks;  // of the dense and conv2d stages, in order
+};
+
+}  // namespace fisherfield

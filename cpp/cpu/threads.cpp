@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "threads.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+#include <vector>
+
+namespace fisherfield {
+
+namespace {
+
+int from_environment() {
+    if (const char* text = std::getenv("FISHERFIELD_NUM_THREADS")) {
+        const int threads = std::atoi(text);
+        if (threads >= 1) {
+            return threads;
+        }
+    }
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::atomic<int>& threads_in_use() {
+    static std::atomic<int> threads{from_environment()};
+    return threads;
+}
+
+}  // namespace
+
+void set_num_threads(int threads) { threads_in_use() = threads; }
+int num_threads() { return threads_in_use(); }
+
+void parallel_for(long rows, const std::function<void(long)>& body) {
+    const int workers = static_cast<int>(std::min<long>(num_threads(), rows));
+    std::atomic<long> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr failure;
+    const auto work = [&] {
+        try {
+            for (long row = next++; row < rows && !failed; row = next++) {
+                body(row);
+            }
+        } catch (...) {
+            if (!failed.exchange(true)) {
+                failure = std::current_exception();
+            }
+        }
+    };
+    std::vector<std::thread> others;
+    for (int worker = 1; worker < workers; ++worker) {
+        others.emplace_back(work);
+    }
+    work();
+    for (std::thread& other : others) {
+        other.join();
+    }
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+}
+
+}  // namespace fisherfield

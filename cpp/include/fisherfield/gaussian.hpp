@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Gaussian integrals of an activation and its slope: everything that mean-field recursions ask of phi.
+//
+//     moments     one Gaussian u ~ N(0, 1):              E phi(g u + beta), its variance, the same of phi', ...
+//     covariance  two, (u, w) of variances q1, q2 and correlation c:   E phi(u + beta) phi(w + beta), of phi', ...
+//
+// Differences are integrated, not subtracted: with q1 = q2,
+//
+//     E phi(u)^2 - E phi(u) phi(w) = E [phi(u) - phi(w)]^2 / 2,
+//
+// which keeps all its digits when c -> 1. Closed forms: relu, leaky_relu, abs, linear (arc-cosine kernels of Cho and Saul
+// 2009), step, erf (Williams 1997), sin; all others by quadrature.hpp. Closed forms are right to a few ulp, quadratures to
+// 1e-11 relative or better for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is replaced by the two rays
+// it tends to, exact to 2^-50. docs/theory.md, section 3.
+#pragma once
+
+#include <cmath>
+
+#include "fisherfield/activations.hpp"
+#include "fisherfield/quadrature.hpp"
+#include "fisherfield/scaled.hpp"
+
+namespace fisherfield {
+
+enum class Status { ok, zero_variance, out_of_range, not_converged };
+
+inline constexpr double kPi = 3.14159265358979323846264338327950;
+inline constexpr double kSmallVariance = 0x1p-100, kLargeVariance = 0x1p100;
+
+// E f(g u + beta), u ~ N(0, 1).
+struct Moments {
+    Scaled mean, second, variance;                        // of phi; variance = second - mean^2
+    Scaled slope_mean, slope_second, slope_variance;      // of phi'
+    Scaled u_slope;                                       // E u phi'
+    Scaled u2_slope2;                                     // E u^2 phi'^2
+    Status status = Status::ok;
+};
+
+// (u, w): correlation c, carried together with 1 - c, which c itself cannot hold.
+struct Correlation {
+    double c;
+    Scaled one_minus_c;
+};
+
+struct Covariance {
+    Scaled value;             // E phi(u + beta) phi(w + beta)
+    Scaled difference;        // E phi^2 - value;    equal variances only
+    Scaled slope;             // E phi'(u + beta) phi'(w + beta)
+    Scaled slope_difference;  // E phi'^2 - slope;   equal variances only
+    Scaled gain;              // E u w phi'(u + beta) phi'(w + beta)
+    Status status = Status::ok;
+};
+
+namespace closed_form {
+
+// The acute angle t between u and w or between u and -w, with its sine and cosine; right to the last digits at both ends.
+struct Angle {
+    bool acute;  // c >= 0: t is the angle of u and w, else its supplement
+    Scaled t;
+    double sine, cosine;
+
+    FISHERFIELD_HD explicit Angle(const Correlation& correlation) : acute(correlation.c >= 0.0) {
+        cosine = std::fabs(correlation.c);
+        const Scaled rest = correlation.one_minus_c;
+        if (rest < Scaled(0x1p-100)) {
+            t = sqrt(Scaled(2.0) * rest);
+            sine = t.value();
+        } else {
+            sine = std::sqrt(rest.value() * (1.0 + correlation.c));
+            t = std::atan2(sine, cosine);
+        }
+    }
+
+    FISHERFIELD_HD double supplement() const { return acute ? kPi - t.value() : t.value(); }
+    FISHERFIELD_HD Scaled angle() const { return acute ? t : Scaled(kPi - t.value()); }
+
+    // sin t - t cos t = t^3/3 - t^5/30 + ..., without the cancellation near 0
+    FISHERFIELD_HD double sine_minus() const {
+        const double x = t.value();
+        if (x > 0.5) {
+            return sine - x * cosine;
+        }
+        double term = x * x * x / 3.0, sum = term;
+        for (int k = 1; k < 8; ++k) {  // the ninth term is 1e-17 of the first
+            term *= -x * x / (2.0 * k * (2.0 * k + 3.0));
+            sum += term;
+        }
+        return sum;
+    }
+};
+
+// Covariance of rays at variances with sqrt(q1 q2) = r. With phi = A x + B |x| and t the angle,
+//     E |u||w| = (2 r/pi) (sin t + (pi/2 - t) cos t),   E sign u sign w = 1 - 2 t/pi     (Cho and Saul 2009, n = 0, 1)
+FISHERFIELD_HD inline Covariance rays(const Rays& phi, Scaled r, const Correlation& correlation) {
+    const double a = 0.5 * (phi.plus + phi.minus), b = 0.5 * (phi.plus - phi.minus);
+    const double jump2 = (phi.plus - phi.minus) * (phi.plus - phi.minus);
+    const Angle angle(correlation);
+    const double bend = angle.sine_minus();
+    // relu's kernel sin t + (pi - t) cos t, by the supplement where that is the acute one
+    const double kernel = angle.acute ? angle.sine + angle.supplement() * angle.cosine : bend;
+    // 1 - E|u||w|/r, at the acute angle of u and +-w
+    const Scaled away = (angle.acute ? correlation.one_minus_c : Scaled(1.0 + correlation.c)) - Scaled(2.0 / kPi * bend);
+
+    Covariance out;
+    out.value = r * (phi.minus * phi.plus * correlation.c + jump2 * kernel / (2.0 * kPi));
+    out.difference = r * (Scaled(a * a) * correlation.one_minus_c + Scaled(b * b) * away);
+    out.slope = phi.minus * phi.plus + jump2 * angle.supplement() / (2.0 * kPi);
+    out.slope_difference = Scaled(jump2 / (2.0 * kPi)) * angle.angle();
+    out.gain = out.value;  // u phi'(u) = phi(u)
+    return out;
+}
+
+// E step step = (pi - t)/(2 pi); the slope is 0 almost everywhere.
+FISHERFIELD_HD inline Covariance step(const Correlation& correlation) {
+    const Angle angle(correlation);
+    Covariance out;
+    out.value = angle.supplement() / (2.0 * kPi);
+    out.difference = angle.angle() / Scaled(2.0 * kPi);
+    return out;
+}
+
+// E erf erf = (2/pi) asin(2 p/sqrt((1 + 2 q1)(1 + 2 q2))), p = c sqrt(q1 q2)     (Williams 1997)
+// With D = (1 + 2 q1)(1 + 2 q2) - 4 p^2 the angle is atan2(2 p, sqrt D), and E phi' phi' = (4/pi)/sqrt D.
+FISHERFIELD_HD inline Covariance erf(double q1, double q2, double c, double one_minus_c) {
+    const double p = c * std::sqrt(q1 * q2);
+    const double d = 1.0 + 2.0 * (q1 + q2) + 4.0 * q1 * q2 * one_minus_c * (1.0 + c);
+    Covariance out;
+    out.value = 2.0 / kPi * std::atan2(2.0 * p, std::sqrt(d));
+    out.slope = 4.0 / kPi / std::sqrt(d);
+    out.gain = 4.0 / kPi * p / (d * std::sqrt(d));
+    // q1 = q2 = q: asin x - asin y from the sine and cosine of the difference; x^2 - y^2 = (x - y)(x + y) in v = q - p
+    const double q = q1, v = q * one_minus_c, scale = 1.0 + 2.0 * q;
+    const double x = 2.0 * q / scale, y = 2.0 * p / scale, root_x = std::sqrt(1.0 + 4.0 * q) / scale;
+    const double root_y = std::sqrt(d) / scale;
+    const double sine = y >= 0.0 ? 2.0 * v / scale * (x + y) / (x * root_y + y * root_x) : x * root_y - y * root_x;
+    out.difference = v == 0.0 ? 0.0 : 2.0 / kPi * std::atan2(sine, x * y + root_x * root_y);
+    const double root_q = std::sqrt(1.0 + 4.0 * q), root_d = std::sqrt(d);
+    out.slope_difference = 4.0 / kPi * 4.0 * q * v * (1.0 + c) / (root_q * root_d * (root_q + root_d));
+    return out;
+}
+
+// E sin(u + b) sin(w + b) = [e^-m - cos 2b e^-s]/2 with m = (q1 + q2)/2 - p, s = (q1 + q2)/2 + p; slopes are cosines.
+FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_minus_c, double shift) {
+    const double root = std::sqrt(q1 * q2), p = c * root, v = root * one_minus_c;
+    const double gap = std::sqrt(q1) - std::sqrt(q2);
+    const double minus = 0.5 * gap * gap + v, plus = minus + 2.0 * p;
+    const double cosine = std::cos(2.0 * shift), sine = std::sin(shift);
+    Covariance out;
+    out.value = 0.5 * (p >= 0.0 ? -std::exp(-minus) * std::expm1(-2.0 * p) : std::exp(-plus) * std::expm1(2.0 * p)) +
+                sine * sine * std::exp(-plus);
+    out.slope = 0.5 * (std::exp(-minus) + cosine * std::exp(-plus));
+    out.gain = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * std::exp(-plus));
+    // q1 = q2 = q: E phi^2 - E phi phi = [1 - e^-v - cos 2b (e^-2q - e^-(2q - v))]/2
+    const double rise = std::exp(-plus) - std::exp(-plus - v);
+    out.difference = 0.5 * (-std::expm1(-v) + cosine * (v < 1.0 ? -std::exp(-plus) * std::expm1(-v) : rise));
+    out.slope_difference = 0.5 * (-std::expm1(-v) - cosine * (v < 1.0 ? -std::exp(-plus) * std::expm1(-v) : rise));
+    return out;
+}
+
+// Tails of the normal law at t >= 0: I_n = int_t^oo (x - t)^n pdf(x) dx, n = 0, 1, 2. They obey I_n = (n - 1) I_{n-2} - t I_{n-1},
+// which cancels for large t; there the ratios come from the continued fraction (the recurrence run downwards).
+struct Tail {
+    double pdf, i0, i1, i2;
+};
+
+FISHERFIELD_HD inline Tail tail(double t) {
+    const double pdf = formulas::normal_pdf(t);
+    if (t < 3.0) {
+        const double i0 = formulas::normal_cdf(-t);
+        return {pdf, i0, pdf - t * i0, (1.0 + t * t) * i0 - t * pdf};
+    }
+    // J_n = I_n/n!:  J_n/J_{n-1} = 1/(t + (n + 1) J_{n+1}/J_n)
+    double ratio = 1.0 / t, r2 = 0.0, r1 = 0.0;
+    for (int n = 80; n >= 0; --n) {
+        ratio = 1.0 / (t + (n + 1) * ratio);
+        if (n == 2) {
+            r2 = ratio;
+        } else if (n == 1) {
+            r1 = ratio;
+        }
+    }
+    const double i0 = pdf * ratio;
+    return {pdf, i0, i0 * r1, 2.0 * i0 * r1 * r2};
+}
+
+// Rays at g u + beta, beta = 0: homogeneous of degree 1, so g may lie anywhere.
+FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g) {
+    const double a = 0.5 * (phi.plus + phi.minus), b = 0.5 * (phi.plus - phi.minus);
+    const double root = std::sqrt(2.0 / kPi);
+    Moments out;
+    out.mean = g * (b * root);
+    out.second = g * g * (a * a + b * b);
+    out.variance = g * g * (a * a + b * b * (1.0 - 2.0 / kPi));
+    out.slope_mean = a;
+    out.slope_second = a * a + b * b;
+    out.slope_variance = b * b;
+    out.u_slope = b * root;
+    out.u2_slope2 = a * a + b * b;
+    return out;
+}
+
+// Rays at g u + beta, g > 0, through the tail beyond the kink. For beta > 0, relu(x) = x + relu(-x).
+FISHERFIELD_HD inline Moments rays(const Rays& phi, double g, double beta) {
+    const double t = beta / g, jump = phi.plus - phi.minus;
+    const Tail far = tail(std::fabs(t));
+    const bool right = beta > 0.0;
+    const double above = right ? 1.0 - far.i0 : far.i0, below = right ? far.i0 : 1.0 - far.i0;
+    const double relu_mean = (right ? beta : 0.0) + g * far.i1;
+    const double relu_variance = g * g * ((right ? 1.0 - 2.0 * far.i0 : 0.0) + far.i2 - far.i1 * far.i1);
+    const double mean = phi.minus * beta + jump * relu_mean;
+    const double variance = g * g * (phi.minus * phi.minus + 2.0 * phi.minus * jump * above) + jump * jump * relu_variance;
+    Moments out;
+    out.mean = mean;
+    out.variance = variance;
+    out.second = variance + mean * mean;
+    out.slope_mean = phi.minus + jump * above;
+    out.slope_second = phi.minus * phi.minus * below + phi.plus * phi.plus * above;
+    out.slope_variance = jump * jump * above * below;
+    out.u_slope = jump * far.pdf;
+    const double u2_above = above - t * far.pdf;  // E u^2 1(g u + beta > 0)
+    out.u2_slope2 = phi.minus * phi.minus * (1.0 - u2_above) + phi.plus * phi.plus * u2_above;
+    return out;
+}
+
+FISHERFIELD_HD inline Moments step(double t) {
+    const Tail far = tail(std::fabs(t));
+    Moments out;
+    out.mean = t > 0.0 ? 1.0 - far.i0 : far.i0;
+    out.second = out.mean;
+    out.variance = far.i0 * (1.0 - far.i0);
+    return out;
+}
+
+FISHERFIELD_HD inline Moments erf(double q) {
+    const double root = std::sqrt(1.0 + 4.0 * q), scale = 1.0 + 2.0 * q;
+    Moments out;
+    out.second = 2.0 / kPi * std::atan2(2.0 * q, root);
+    out.variance = out.second;
+    out.slope_mean = formulas::kTwoOverSqrtPi / std::sqrt(scale);
+    out.slope_second = 4.0 / kPi / root;
+    out.slope_variance = 4.0 / kPi * 4.0 * q * q / (scale * root * (scale + root));
+    out.u2_slope2 = 4.0 / kPi / (root * root * root);
+    return out;
+}
+
+FISHERFIELD_HD inline Moments sin(double g, double beta) {
+    const double q = g * g, decay = std::exp(-0.5 * q), rest = -std::expm1(-q);
+    const double cosine = std::cos(2.0 * beta), cos_beta = std::cos(beta), sin_beta = std::sin(beta);
+    Moments out;
+    out.mean = sin_beta * decay;
+    out.variance = 0.5 * rest * (2.0 * cos_beta * cos_beta * decay * decay + rest);
+    out.second = out.variance + out.mean * out.mean;
+    out.slope_mean = cos_beta * decay;
+    out.slope_variance = 0.5 * rest * (2.0 * sin_beta * sin_beta * decay * decay + rest);
+    out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
+    out.u_slope = -g * sin_beta * decay;
+    out.u2_slope2 = 0.5 * (1.0 + cosine * (1.0 - 4.0 * q) * std::exp(-2.0 * q));
+    return out;
+}
+
+}  // namespace closed_form
+
+namespace quadrature {
+
+inline constexpr double kTurn = 1.5;  // the unit scale on which tanh, sigmoid, gelu, ... turn (poles at i pi/2 and beyond)
+
+// phi(from + h) - phi(from) where h is small: the integral of phi' by three points between kinks (h^6/2e6 relative).
+FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
+    constexpr double node = 0.77459666924148337704;
+    double sum = 0.0, left = h > 0 ? from : from + h;
+    const double end = h > 0 ? from + h : from;
+    for (int kink = 0; kink <= activation.kink_count; ++kink) {
+        const double right = kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
+        if (right > left) {
+            const double centre = 0.5 * (left + right), half = 0.5 * (right - left);
+            const double x[3] = {centre - node * half, centre, centre + node * half};
+            double value[3], slope[3];
+            evaluate(activation, x, value, slope, 3);
+            sum += half * (5.0 / 9.0 * (slope[0] + slope[2]) + 8.0 / 9.0 * slope[1]);
+            left = right;
+        }
+    }
+    return h > 0 ? sum : -sum;
+}
+
+inline constexpr double kSmallDifference = 0.05;
+
+FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, double beta, int level = 0) {
+    const double finer = std::ldexp(1.0, -level);
+    Mesh mesh(-kRange, kPanel * finer);
+    for (int kink = 0; kink < activation.kink_count; ++kink) {
+        const double centre = (activation.kinks[kink] - beta) / g;
+        mesh.add(centre, -1);
+        mesh.grade(centre, piecewise_linear(activation) ? 0.0 : kTurn * finer / g);
+    }
+    if (activation.kink_count == 0) {
+        mesh.grade(-beta / g, kTurn * finer / g);
+    }
+    const bool by_slope = activation.callable == nullptr && kRange * g < kSmallDifference;
+    double at_beta, slope_at_beta;
+    evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
+    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;  // of phi - phi(beta), phi' - phi'(beta)
+    mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+        double x[kBatch], value[kBatch], slope[kBatch];
+        for (int i = 0; i < n; ++i) {
+            x[i] = g * z[i] + beta;
+        }
+        evaluate(activation, x, value, slope, n);
+        for (int i = 0; i < n; ++i) {
+            const double r = by_slope ? small_difference(activation, beta, g * z[i]) : value[i] - at_beta;
+            const double s = slope[i] - slope_at_beta;
+            rise += weight[i] * r;
+            rise2 += weight[i] * r * r;
+            turn += weight[i] * s;
+            turn2 += weight[i] * s * s;
+            u_slope += weight[i] * z[i] * s;
+            u2_slope2 += weight[i] * z[i] * z[i] * slope[i] * slope[i];
+        }
+    });
+    Moments out;
+    out.mean = at_beta + rise;
+    out.variance = rise2 - rise * rise;
+    out.second = out.variance + out.mean * out.mean;
+    out.slope_mean = slope_at_beta + turn;
+    out.slope_variance = turn2 - turn * turn;
+    out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
+    out.u_slope = u_slope;
+    out.u2_slope2 = u2_slope2;
+    out.status = mesh.full() ? Status::not_converged : Status::ok;
+    return out;
+}
+
+// u = sqrt(q1) (a s + b d), w = sqrt(q2) (a s - b d) with s, d ~ N(0, 1) independent, a^2 = (1 + c)/2, b^2 = (1 - c)/2.
+// For fixed d both move along s alone: kinks and turns are points on that line. Where equal variances let two lines of one
+// kink bound a strip, phi' jumps inside it and nowhere else. As d varies, the inner integral is analytic but where two
+// kinks meet; its own scale is that of a turn, or a/b for the kernel of width a that smooths a kink.
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c, double one_minus_c,
+                                            double shift, int level = 0) {
+    const double finer = std::ldexp(1.0, -level);
+    const double r1 = std::sqrt(q1), r2 = std::sqrt(q2);
+    const double a = std::sqrt(0.5 * (1.0 + c)), b = std::sqrt(0.5 * one_minus_c);
+    const bool equal = q1 == q2, kinked = activation.kink_count > 0;
+    const double origin = 0.0;
+    const double* turns = kinked ? activation.kinks : &origin;
+    const int count = kinked ? activation.kink_count : 1;
+    const double turn = piecewise_linear(activation) ? 0.0 : kTurn * finer;
+
+    Mesh outer(equal ? 0.0 : -kRange, kPanel * finer);  // d -> -d swaps u and w
+    if (b > 0.0) {
+        // A kink seen through the kernel of width a needs panels down to a/b; a smooth turn is never sharper than itself.
+        const double smooth1 = std::fmax(turn / (r1 * b), kTurn * a / b), smooth2 = std::fmax(turn / (r2 * b), kTurn * a / b);
+        for (int i = 0; i < count; ++i) {
+            const double u = (turns[i] - shift) / r1, w = (turns[i] - shift) / r2;
+            outer.add(u / b, -1);
+            outer.grade(u / b, kinked && a > 0.0 ? a / b : smooth1);
+            outer.add(-w / b, -1);
+            outer.grade(-w / b, kinked && a > 0.0 ? a / b : smooth2);
+            for (int j = 0; j < count; ++j) {
+                const double meeting = 0.5 * (u - (turns[j] - shift) / r2) / b;
+                if (kinked) {
+                    outer.add(meeting, -1);
+                    outer.grade(meeting, a / b);
+                }
+                outer.grade(meeting, std::fmin(smooth1, smooth2));
+            }
+        }
+    }
+
+    bool full = outer.full();
+    double sum[5] = {};
+    outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
+        for (int line = 0; line < lines; ++line) {
+            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line];  // gap = u - w for equal variances
+            Mesh inner(-kRange, kPanel * finer);
+            double strip = 0.0;
+            if (a > 0.0) {
+                strip = 2.0 * shift_d / a;
+                for (int i = 0; i < count; ++i) {
+                    const double u = ((turns[i] - shift) / r1 - shift_d) / a, w = ((turns[i] - shift) / r2 + shift_d) / a;
+                    if (kinked) {
+                        inner.add(u, equal ? i : -1);
+                        inner.add(w, equal ? i : -1);
+                    }
+                    inner.grade(u, turn / (r1 * a));
+                    inner.grade(w, turn / (r2 * a));
+                }
+            }
+            full = full || inner.full();
+            double part[5] = {};
+            inner.integrate(strip, [&](const double* s, const double* weight, int n) {
+                double u[kBatch], w[kBatch], phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
+                for (int i = 0; i < n; ++i) {
+                    u[i] = r1 * (a * s[i] + shift_d) + shift;
+                    w[i] = r2 * (a * s[i] - shift_d) + shift;
+                }
+                evaluate(activation, u, phi_u, slope_u, n);
+                evaluate(activation, w, phi_w, slope_w, n);
+                const bool by_slope = equal && activation.callable == nullptr && gap < kSmallDifference;
+                for (int i = 0; i < n; ++i) {
+                    const double rise = by_slope ? small_difference(activation, w[i], gap) : phi_u[i] - phi_w[i];
+                    const double bend = slope_u[i] - slope_w[i];
+                    part[0] += weight[i] * phi_u[i] * phi_w[i];
+                    part[1] += weight[i] * rise * rise;
+                    part[2] += weight[i] * slope_u[i] * slope_w[i];
+                    part[3] += weight[i] * bend * bend;
+                    part[4] += weight[i] * (u[i] - shift) * (w[i] - shift) * slope_u[i] * slope_w[i];
+                }
+            });
+            for (int i = 0; i < 5; ++i) {
+                sum[i] += outer_weight[line] * part[i];
+            }
+        }
+    });
+    const double sides = equal ? 2.0 : 1.0;
+    Covariance out;
+    out.value = sides * sum[0];
+    out.difference = 0.5 * sides * sum[1];
+    out.slope = sides * sum[2];
+    out.slope_difference = 0.5 * sides * sum[3];
+    out.gain = sides * sum[4];
+    out.status = full ? Status::not_converged : Status::ok;
+    return out;
+}
+
+// A caller's function has no known scale: panels are halved until two meshes agree to 1e-10.
+inline constexpr int kLevels = 5;
+inline constexpr double kAgreement = 1e-10;
+
+FISHERFIELD_HD inline bool agree(Scaled x, Scaled y, double size) {
+    return std::fabs((x - y).value()) <= kAgreement * size;
+}
+
+}  // namespace quadrature
+
+// phi(0) and the rays close to the origin: phi(x) = phi(0) + rays(x) + O(x^2).
+struct Germ {
+    double value;
+    Rays rays;
+};
+
+FISHERFIELD_HD inline Germ germ(const Activation& activation) {
+    const double zero = 0.0;
+    double value, slope;
+    evaluate(activation, &zero, &value, &slope, 1);
+    return {value, rays_at(activation, 1e-30)};
+}
+
+// E f(g u + beta) for g >= 0.
+FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double beta) {
+    Rays phi;
+    const bool is_homogeneous = homogeneous(activation, &phi);
+    const Scaled low(0x1p-50), high(0x1p50);  // the range of g for which an integral is formed as it stands
+    if (is_zero(g)) {
+        double value, slope;
+        evaluate(activation, &beta, &value, &slope, 1);
+        Moments out;
+        out.mean = value;
+        out.second = value * value;
+        out.slope_mean = slope;
+        out.slope_second = slope * slope;
+        out.u2_slope2 = slope * slope;
+        return out;
+    }
+    if (is_homogeneous && beta == 0.0) {
+        return closed_form::rays(phi, g);
+    }
+    if (activation.kind == Kind::step) {
+        const Scaled t = Scaled(beta) / g;
+        const double size = std::fabs(t.value());
+        return closed_form::step(size < 1e3 ? t.value() : beta > 0.0 ? 1e3 : -1e3);
+    }
+    if (g > high) {
+        if (is_homogeneous || unbounded(activation)) {
+            return closed_form::rays(is_homogeneous ? phi : rays_at(activation, 1e16), g);
+        }
+        Moments out;
+        out.status = Status::out_of_range;
+        return out;
+    }
+    if (g < low) {
+        // phi is a pair of rays around beta: what it adds to phi(beta) scales, slopes have reached their limit.
+        Moments out = moments(activation, low, beta);
+        const Scaled ratio = g / low, at_beta = moments(activation, Scaled(0.0), beta).mean;
+        out.mean = at_beta + (out.mean - at_beta) * ratio;
+        out.variance = out.variance * ratio * ratio;
+        out.second = out.variance + out.mean * out.mean;
+        out.slope_variance = out.slope_variance * (activation.kink_count > 0 ? Scaled(1.0) : ratio * ratio);
+        return out;
+    }
+    const double width = g.value();
+    if (is_homogeneous) {
+        return closed_form::rays(phi, width, beta);
+    }
+    if (activation.kind == Kind::erf && beta == 0.0) {
+        return closed_form::erf(width * width);
+    }
+    if (activation.kind == Kind::sin) {
+        return closed_form::sin(width, beta);
+    }
+    Moments out = quadrature::moments(activation, width, beta);
+    if (activation.callable == nullptr) {
+        return out;
+    }
+    for (int level = 1; level <= quadrature::kLevels; ++level) {
+        const Moments finer = quadrature::moments(activation, width, beta, level);
+        const bool settled = quadrature::agree(out.second, finer.second, finer.second.value()) &&
+                             quadrature::agree(out.variance, finer.variance, finer.second.value()) &&
+                             quadrature::agree(out.slope_second, finer.slope_second, finer.slope_second.value());
+        out = finer;
+        if (settled || out.status != Status::ok) {
+            return out;
+        }
+    }
+    out.status = Status::not_converged;
+    return out;
+}
+
+// E phi(u + shift) phi(w + shift) and its companions.
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2, const Correlation& correlation,
+                                            double shift = 0.0) {
+    const bool equal = q1.m == q2.m && q1.e == q2.e;
+    if (is_zero(q1) || is_zero(q2)) {
+        const Moments one = moments(activation, sqrt(q1), shift), two = moments(activation, sqrt(q2), shift);
+        Covariance out;
+        out.value = one.mean * two.mean;
+        out.slope = one.slope_mean * two.slope_mean;
+        out.status = one.status != Status::ok ? one.status : two.status;
+        return out;
+    }
+    if (equal && is_zero(correlation.one_minus_c)) {
+        const Moments one = moments(activation, sqrt(q1), shift);
+        Covariance out;
+        out.value = one.second;
+        out.slope = one.slope_second;
+        out.gain = q1 * one.u2_slope2;
+        out.status = one.status;
+        return out;
+    }
+    const Scaled r = equal ? q1 : sqrt(q1 * q2);
+    Rays phi;
+    const bool is_homogeneous = homogeneous(activation, &phi);
+    if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
+        Covariance out = closed_form::rays(phi, r, correlation);
+        out.value = out.value + Scaled(shift * shift);  // linear alone has both
+        return out;
+    }
+    if (activation.kind == Kind::step && shift == 0.0) {
+        return closed_form::step(correlation);
+    }
+    const bool large = q1 > Scaled(kLargeVariance) || q2 > Scaled(kLargeVariance);
+    const bool small = q1 < Scaled(kSmallVariance) || q2 < Scaled(kSmallVariance);
+    if (large) {
+        if (is_homogeneous || unbounded(activation)) {
+            return closed_form::rays(is_homogeneous ? phi : rays_at(activation, 1e16), r, correlation);
+        }
+        Covariance out;
+        out.status = Status::out_of_range;
+        return out;
+    }
+    if (small && shift == 0.0) {
+        const Germ at_zero = germ(activation);
+        Covariance out = closed_form::rays(at_zero.rays, r, correlation);
+        const Scaled mean = closed_form::rays(at_zero.rays, Scaled(1.0)).mean;
+        out.value = out.value + Scaled(at_zero.value) * (Scaled(at_zero.value) + mean * (sqrt(q1) + sqrt(q2)));
+        return out;
+    }
+    // Below the least 1 - c that an integral can resolve, differences go on by their power: sqrt(1 - c) for slopes that jump.
+    const bool jumps = activation.kink_count > 0;
+    const double least = activation.kind == Kind::erf || activation.kind == Kind::sin ? 0x1p-100 : jumps ? 0x1p-70 : 0x1p-40;
+    if (!is_zero(correlation.one_minus_c) && correlation.one_minus_c < Scaled(least)) {
+        Covariance out = covariance(activation, q1, q2, {1.0 - least, Scaled(least)}, shift);
+        const Scaled ratio = correlation.one_minus_c / Scaled(least);
+        out.difference = out.difference * ratio;
+        out.slope_difference = out.slope_difference * (jumps ? sqrt(ratio) : ratio);
+        return out;
+    }
+    const double v1 = q1.value(), v2 = q2.value(), c = correlation.c, rest = correlation.one_minus_c.value();
+    if (activation.kind == Kind::erf && shift == 0.0) {
+        return closed_form::erf(v1, v2, c, rest);
+    }
+    if (activation.kind == Kind::sin) {
+        return closed_form::sin(v1, v2, c, rest, shift);
+    }
+    Covariance out = quadrature::covariance(activation, v1, v2, c, rest, shift);
+    if (activation.callable == nullptr) {
+        return out;
+    }
+    for (int level = 1; level <= 3; ++level) {
+        const Covariance finer = quadrature::covariance(activation, v1, v2, c, rest, shift, level);
+        const double size = finer.value.value() + finer.difference.value();
+        const double slope_size = finer.slope.value() + finer.slope_difference.value();
+        const bool settled = quadrature::agree(out.value, finer.value, std::fabs(size)) &&
+                             quadrature::agree(out.slope, finer.slope, std::fabs(slope_size));
+        out = finer;
+        if (settled || out.status != Status::ok) {
+            return out;
+        }
+    }
+    out.status = Status::not_converged;
+    return out;
+}
+
+}  // namespace fisherfield

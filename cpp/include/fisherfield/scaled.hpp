@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Scaled: float64 numbers with an exponent of their own, for products over thousands of layers.
+//
+//     x = m 2^(512 e),   m = 0 or 2^-256 <= |m| < 2^256
+//
+// A product of two mantissas lies in (2^-512, 2^512), so it never over- or underflows before it is brought back, and the
+// rounding is that of float64: wherever plain float64 neither over- nor underflows, both give the same bits.
+// Source: the idea is that of T. Fukushima, Numerical computation of spherical harmonics of arbitrary degree and order
+// by extending exponent of floating point numbers, J. Geodesy 86 (2012) 271-285.
+#pragma once
+
+#include <cmath>
+
+#include "fisherfield/host_device.hpp"
+
+namespace fisherfield {
+
+struct Scaled {
+    double m = 0.0;
+    int e = 0;
+
+    Scaled() = default;
+    // Finite values only; every argument has been checked by then.
+    FISHERFIELD_HD Scaled(double value) : Scaled(value, 0) {}
+
+    FISHERFIELD_HD Scaled(double mantissa, int exponent) : m(mantissa), e(exponent) {
+        const double size = std::fabs(m);
+        if (size == 0.0) {
+            e = 0;
+        } else if (size >= kUpper) {
+            *this = Scaled(m * kDown, e + 1);
+        } else if (size < kLower) {
+            *this = Scaled(m * kUp, e - 1);
+        }
+    }
+
+    // The nearest float64: 0 below its range, infinity above.
+    FISHERFIELD_HD double value() const {
+        if (e == 0) {
+            return m;
+        }
+        if (e > 2) {
+            return m > 0 ? HUGE_VAL : -HUGE_VAL;
+        }
+        return e < -2 ? 0.0 : std::ldexp(m, 512 * e);
+    }
+
+    FISHERFIELD_HD bool fits() const { return m == 0.0 || (value() != 0.0 && std::isfinite(value())); }
+    FISHERFIELD_HD double log2() const { return std::log2(std::fabs(m)) + 512.0 * e; }
+
+    static constexpr double kUpper = 0x1p256, kLower = 0x1p-256, kUp = 0x1p512, kDown = 0x1p-512;
+};
+
+FISHERFIELD_HD inline Scaled operator-(Scaled x) {
+    x.m = -x.m;
+    return x;
+}
+
+FISHERFIELD_HD inline Scaled operator+(Scaled x, Scaled y) {
+    if (x.e == y.e) {
+        return {x.m + y.m, x.e};
+    }
+    if (x.m == 0.0) {
+        return y;
+    }
+    if (y.m == 0.0) {
+        return x;
+    }
+    if (x.e < y.e) {
+        const Scaled swap = x;
+        x = y;
+        y = swap;
+    }
+    // Two exponents apart the smaller one is below 2^-512 of the larger: nothing of it is left.
+    return x.e - y.e > 1 ? x : Scaled(x.m + y.m * Scaled::kDown, x.e);
+}
+
+FISHERFIELD_HD inline Scaled operator-(Scaled x, Scaled y) { return x + (-y); }
+FISHERFIELD_HD inline Scaled operator*(Scaled x, Scaled y) { return {x.m * y.m, x.e + y.e}; }
+FISHERFIELD_HD inline Scaled operator/(Scaled x, Scaled y) { return {x.m / y.m, x.e - y.e}; }
+FISHERFIELD_HD inline bool operator<(Scaled x, Scaled y) { return (x - y).m < 0.0; }
+FISHERFIELD_HD inline bool operator>(Scaled x, Scaled y) { return y < x; }
+FISHERFIELD_HD inline bool operator<=(Scaled x, Scaled y) { return !(y < x); }
+FISHERFIELD_HD inline bool operator>=(Scaled x, Scaled y) { return !(x < y); }
+FISHERFIELD_HD inline bool is_zero(Scaled x) { return x.m == 0.0; }
+
+FISHERFIELD_HD inline Scaled sqrt(Scaled x) {
+    const bool odd = x.e % 2 != 0;
+    return odd ? Scaled(std::sqrt(x.m * Scaled::kUp), (x.e - 1) / 2) : Scaled(std::sqrt(x.m), x.e / 2);
+}
+
+}  // namespace fisherfield

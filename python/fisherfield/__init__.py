@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How large a learning rate a wide network can stand, and what BatchNorm does to it: mean-field theory of Fisher information.
+
+>>> import fisherfield as ff
+>>> net = ff.mlp([784, 1000, 1000, 1000, 10], gamma=1.0)
+>>> ff.max_learning_rate(net, momentum=0.9)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import gaussian
+from .activations import Activation, activation_names
+from .fisher import Fisher, Layers, fisher
+from .learning_rate import LearningRate, max_learning_rate
+from .network import (
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Flatten,
+    GlobalAvgPool2d,
+    Network,
+    convnet,
+    load,
+    mlp,
+)
+from .order_parameters import OrderParameters, order_parameters
+from .threads import num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "AvgPool2d",
+    "BatchNorm",
+    "Conv2d",
+    "Dense",
+    "Fisher",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Layers",
+    "LearningRate",
+    "Network",
+    "OrderParameters",
+    "activation_names",
+    "convnet",
+    "figures",
+    "fisher",
+    "gaussian",
+    "load",
+    "max_learning_rate",
+    "mlp",
+    "num_threads",
+    "order_parameters",
+    "reference",
+    "set_num_threads",
+]
+
+_LAZY = ("figures", "reference")  # SciPy and matplotlib are imported when one of these is first used
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

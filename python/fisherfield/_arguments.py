@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every argument is converted and refused here: one sentence with its name, its range and the value received."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "LARGEST",
+    "SMALLEST",
+    "THEORIES",
+    "LOSSES",
+    "biases_of",
+    "boolean",
+    "choice",
+    "array",
+    "correlation_of",
+    "failure",
+    "integer",
+    "integral",
+    "loss_of",
+    "magnitude",
+    "momentum_of",
+    "network_of",
+    "pair",
+    "real",
+    "overlap_of",
+    "samples_of",
+    "settings_of",
+    "theory_of",
+]
+
+THEORIES = ("exact", "frozen", "wei2019")
+LOSSES = ("sum", "mean", "mse", "cross_entropy")
+
+# Single parameters stay within 1e-100 .. 1e100 so that a product of any three of them is a float64; what many layers
+# make of them is carried with an exponent of its own (scaled.hpp).
+SMALLEST, LARGEST = 1e-100, 1e100
+
+
+def _number(name: str, value: Any, allowed: str) -> float:
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
+
+
+def real(name: str, value: Any) -> float:
+    """Any finite number up to 1e100 in size."""
+    allowed = f"finite and at most {LARGEST:g} in size"
+    number = _number(name, value, allowed)
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return number
+
+
+def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = False) -> float:
+    """Zero (unless `positive`) or a number between 1e-100 and 1e100, of either sign if `signed`."""
+    sign = "finite" if signed else "finite and > 0" if positive else "finite and >= 0"
+    number = _number(name, value, sign)
+    if not math.isfinite(number) or (number < 0 and not signed) or (number == 0 and positive):
+        raise ValueError(f"{name} must be {sign}, got {value!r}")
+    if number != 0 and not SMALLEST <= abs(number) <= LARGEST:
+        zero = "" if positive else "0 or "
+        raise ValueError(f"{name} must be {zero}between {SMALLEST:g} and {LARGEST:g} in size, got {value!r}")
+    return number
+
+
+def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """A whole number from `low` to `high`; a float is taken only where it is whole."""
+    allowed = f"a whole number from {low} to {high}" if high < 2**31 - 1 else f"a whole number >= {low}"
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return number
+
+
+def pair(name: str, value: Any, low: int) -> int | tuple[int, int]:
+    """One whole number, or two for height and width; two equal ones are one."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        numbers = tuple(integer(name, item, low) for item in value)
+        if len(numbers) != 2:
+            raise ValueError(f"{name} must be one whole number or two (height, width), got {value!r}")
+        return numbers[0] if numbers[0] == numbers[1] else (numbers[0], numbers[1])
+    return integer(name, value, low)
+
+
+def boolean(name: str, value: Any) -> bool:
+    if value is True or value is False:
+        return value
+    # numpy.bool is no subclass of bool
+    if type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def samples_of(value: Any) -> int | None:
+    """The number of samples n >= 1, or None for infinitely many."""
+    return None if value is None else integer("samples", value, 1, 2**53)
+
+
+def overlap_of(overlap: Any, length: float, samples: int | None) -> float:
+    """The input overlap q_hat_xy^0, in [-length/(n-1), length]: a Gram matrix of n inputs has no negative eigenvalue."""
+    number = _number("overlap", overlap, "a finite number")
+    if samples is None:
+        low, words = 0.0, "0 (infinite data)"
+    elif samples == 1:
+        low, words = -length, "-length"
+    else:
+        low, words = -length / (samples - 1), "-length/(samples - 1)"
+    if not low <= number <= length:
+        raise ValueError(f"overlap must be from {words} to length = {length:g}, got {overlap!r}")
+    return number
+
+
+def network_of(net: Any) -> Any:
+    if not hasattr(net, "_compiled") or not hasattr(net, "layers"):
+        raise TypeError(f"net must be a fisherfield Network, got {net!r}")
+    return net
+
+
+def theory_of(net: Any, theory: Any) -> str:
+    """One of the three theories, where it covers the network."""
+    choice("theory", theory, THEORIES)
+    if theory == "wei2019" and any(type(layer).__name__ in ("AvgPool2d", "GlobalAvgPool2d") for layer in net.layers):
+        raise ValueError("theory must be 'exact' or 'frozen' for a network with pooling, which wei2019 does not treat")
+    return str(theory)
+
+
+def settings_of(
+    net: Any, theory: Any, samples: Any, overlap: Any, length: Any, biases: Any
+) -> tuple[str, int | None, float, float, bool]:
+    """theory, samples, overlap, length and biases, converted; refused in a sentence."""
+    network_of(net)
+    theory = theory_of(net, theory)
+    length = magnitude("length", length, positive=True)
+    samples = samples_of(samples)
+    if samples == 1 and net.batch_norms:
+        raise ValueError("samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1")
+    return theory, samples, overlap_of(overlap, length, samples), length, biases_of(biases, theory)
+
+
+def biases_of(value: Any, theory: str) -> bool:
+    """Whether the biases' gradients count: the default keeps them, but for "wei2019", which was published without."""
+    return theory != "wei2019" if value is None else boolean("biases", value)
+
+
+def momentum_of(value: Any) -> float:
+    number = _number("momentum", value, "in [0, 1)")
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"momentum must be in [0, 1), got {value!r}")
+    return number
+
+
+def loss_of(value: Any, outputs: int) -> str:
+    choice("loss", value, LOSSES)
+    if value == "cross_entropy" and outputs < 2:
+        raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {value!r}")
+    return str(value)
+
+
+def array(name: str, value: Any, low: float, high: float) -> np.ndarray:
+    """A float64 array with every entry in [low, high]."""
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}") from None
+    wrong = ~((numbers >= low) & (numbers <= high))
+    if wrong.any():
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {numbers[wrong].flat[0]!r}")
+    return numbers
+
+
+def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
+    """c and 1 - c from whichever of the two is given; |c| up to 4 eps beyond 1 counts as 1."""
+    if (c is None) == (one_minus_c is None):
+        raise ValueError(f"exactly one of c and one_minus_c must be given, got c={c!r}, one_minus_c={one_minus_c!r}")
+    if c is None:
+        rest = array("one_minus_c", one_minus_c, 0.0, 2.0)
+        return 1.0 - rest, rest
+    slack = 4 * np.finfo(np.float64).eps
+    try:
+        correlation = np.clip(array("c", c, -1.0 - slack, 1.0 + slack), -1.0, 1.0)
+    except ValueError:
+        raise ValueError(f"c must be from -1 to 1, got {np.asarray(c)[()]!r}") from None
+    return correlation, 1.0 - correlation
+
+
+def integral(status: int, activation: Any) -> None:
+    """Raise for a status of the core's integrals other than ok."""
+    if status:
+        raise ValueError(_INTEGRAL[status].format(activation=activation))
+
+
+def failure(status: int, layer: int, net: Any) -> ValueError:
+    """What the core's (status, layer) means; layers are counted from 1, as affine ones."""
+    if status == 1:
+        return ValueError(
+            f"eps must be > 0 where the variance over the data is zero, as it is before the BatchNorm of affine layer {layer}"
+        )
+    names = " or ".join(dict.fromkeys(str(item) for item in net.layers if type(item).__name__ == "Activation"))
+    return ValueError(f"affine layer {layer}: {_INTEGRAL[status].format(activation=names)}")
+
+
+_INTEGRAL = {
+    2: "the variance must be at most 1e30 for the integrals of the bounded activation {activation}",
+    3: "the integrals of {activation} must settle to 1e-10 as the mesh is refined, and do not: give its kinks",
+}

@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line: `fisherfield lr`, `fisherfield figure`, `fisherfield selftest`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+import fisherfield as ff
+
+from ._arguments import LOSSES, THEORIES, biases_of, choice, integer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fisherfield",
+    help="Largest Fisher eigenvalue and largest stable learning rate of a wide network, with and without BatchNorm.",
+    # Plain help: it pipes well, keeps examples as they are typed, and looks the same in every version of Typer.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+_FIGURES = {"wei2019-1": "wei2019_figure_1"}
+_FORMATS = (".png", ".pdf", ".svg")
+
+_LOSS_WORDS = {
+    "sum": "half the squared error, summed over outputs, mean over samples",
+    "mean": "half the squared error, mean over outputs and samples",
+    "mse": "torch.nn.MSELoss: the squared error, mean over outputs and samples",
+    "cross_entropy": "cross-entropy at small logits, mean over samples",
+}
+_BATCH_NORM, _VANILLA = "with BatchNorm", "vanilla (BatchNorm taken out)"
+
+
+class _Refusal(Exception):
+    """One sentence for the user; the program ends with exit code 2."""
+
+
+# With it the parent of Typer's usage errors (unknown option, missing argument, wrong type), reached by a public name.
+_REFUSALS: tuple[type[BaseException], ...] = (_Refusal, typer.BadParameter.__mro__[2])
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turns what the library refuses into a refusal of the command line."""
+    try:
+        yield
+    except OSError as error:
+        raise _Refusal(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise _Refusal(str(error)) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the selftest failed, 2 refused, with one line on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name="fisherfield", standalone_mode=False)
+    except _REFUSALS as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        sys.stderr.write(f"fisherfield: {' '.join(said.split())}\n")
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fisherfield {ff.__version__}")
+        raise typer.Exit()
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
+    "  fisherfield figure wei2019-1 --out figure1.png\n  fisherfield selftest",
+)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+# ---------------------------------------------------------------------------------------------------------------- lr
+
+
+@app.command(
+    epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
+    "  fisherfield lr examples/convnet.toml --theory exact --samples 50000 --loss mse --json"
+)
+def lr(
+    file: Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")],
+    momentum: Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")] = 0.0,
+    theory: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"{', '.join(THEORIES)}; may be repeated.  [default: all three]"),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples in the data.  [default: infinitely many]")
+    ] = None,
+    overlap: Annotated[
+        float, typer.Option(metavar="X", help="Mean product of two inputs, per coordinate, at most the length.")
+    ] = 0.0,
+    length: Annotated[float, typer.Option(metavar="X", help="Mean square of an input, per coordinate.")] = 1.0,
+    loss: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")] = "sum",
+    biases: Annotated[
+        bool | None,
+        typer.Option(
+            "--biases/--no-biases",
+            help="Whether the gradients of the biases count.  [default: in exact and frozen, not in wei2019]",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help='Print JSON in full precision; infinity is the string "inf".')
+    ] = False,
+) -> None:
+    """Print the largest stable learning rate of a network.
+
+    By each theory, and beside it the same network without BatchNorm. "exact" lets the gradient flow through the batch
+    statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
+    Schwab. A number printed with >= or <= is a bound, and the reason stands below the table.
+    """
+    with _refusing():
+        choice("loss", loss, LOSSES)
+        theories = tuple(dict.fromkeys(choice("theory", name, THEORIES) for name in theory or THEORIES))
+        net = ff.load(file)
+        arguments: dict[str, Any] = {
+            "samples": samples,
+            "overlap": overlap,
+            "length": length,
+            "biases": biases,
+            "momentum": momentum,
+            "loss": loss,
+        }
+        rows = _rows(net, theories, arguments)
+    if as_json:
+        typer.echo(json.dumps(_as_json(file, net, rows, arguments), indent=2, allow_nan=False))
+    else:
+        _print_rates(_console(), file, net, rows, arguments)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One theory on the network as it stands, or without its BatchNorm; `rate` is None where the theory refuses it."""
+
+    theory: str
+    batch_norm: bool
+    biases: bool
+    rate: ff.LearningRate | None
+    refusal: str = ""
+
+
+def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -> list[_Row]:
+    variants = [(True, net), (False, net.replace(batch_norm=False))] if net.batch_norms else [(False, net)]
+    rows = []
+    refused: list[Exception] = []
+    for batch_norm, variant in variants:
+        for theory in theories:
+            biases = biases_of(arguments["biases"], theory)
+            try:
+                rows.append(_Row(theory, batch_norm, biases, ff.max_learning_rate(variant, theory=theory, **arguments)))
+            except (ValueError, RuntimeError) as error:
+                rows.append(_Row(theory, batch_norm, biases, None, str(error)))
+                refused.append(error)
+    if len(refused) == len(rows):
+        raise refused[0]
+    return rows
+
+
+def _print_rates(console: Console, file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> None:
+    heading = Table.grid(padding=(0, 2))
+    for name, words in _description(file, net, arguments).items():
+        heading.add_row(Text(name, style="bold"), Text(words))
+    console.print(heading)
+    for index, (batch_norm, group) in enumerate(itertools.groupby(rows, key=lambda row: row.batch_norm)):
+        console.print()
+        if net.batch_norms:
+            console.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=index == 0, show_edge=False)
+        table.add_column("theory", width=9)
+        table.add_column("biases", width=8)
+        table.add_column("lambda_max", justify="right", width=13)
+        table.add_column("largest stable\nlearning rate", justify="right", width=14)
+        table.add_column("bulk", justify="right", width=10)
+        table.add_column("regime", width=8)
+        for row in group:
+            table.add_row(*_cells(row))
+        console.print(table)
+    comparison = _comparison(rows)
+    if comparison:
+        console.print()
+        console.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
+    for sentence, owners in _notes(rows).items():
+        console.print()
+        console.print(Text(f"{owners}:", style="bold"))
+        console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+
+
+def _cells(row: _Row) -> tuple[str, ...]:
+    counted = "counted" if row.biases else "left out"
+    if row.rate is None:
+        return (row.theory, counted, "refused", "-", "-", "-")
+    fisher = row.rate.fisher
+    return (
+        row.theory,
+        counted,
+        _bounded(fisher.bound, fisher.lambda_max),
+        _bounded(row.rate.bound, float(row.rate)),
+        _number(fisher.bulk),
+        fisher.regime,
+    )
+
+
+def _notes(rows: Sequence[_Row]) -> dict[str, str]:
+    """Each distinct reason and refusal once, with the rows it belongs to."""
+    owners: dict[str, list[_Row]] = {}
+    for row in rows:
+        # A result joins its reasons by "; ".
+        for sentence in [row.refusal] if row.rate is None else row.rate.reason.split("; "):
+            if sentence:
+                owners.setdefault(sentence, []).append(row)
+    both = len({row.batch_norm for row in rows}) > 1
+    notes: dict[str, str] = {}
+    for sentence, group in owners.items():
+        blocks = itertools.groupby(group, key=lambda row: row.batch_norm)
+        notes[sentence] = "; ".join(
+            ", ".join(row.theory for row in block) + (f" ({_BATCH_NORM if batch_norm else 'vanilla'})" if both else "")
+            for batch_norm, block in blocks
+        )
+    return notes
+
+
+def _comparison(rows: Sequence[_Row]) -> list[str]:
+    """How many times larger BatchNorm's learning rate is, by theory; of bounds it says what they say of the ratio."""
+    vanilla = {row.theory: row.rate for row in rows if not row.batch_norm}
+    said = []
+    for row in rows:
+        bare = vanilla.get(row.theory)
+        if not row.batch_norm or row.rate is None or bare is None or not (0 < bare < math.inf and row.rate < math.inf):
+            continue
+        sign = {("=", "="): "", ("<=", "="): "<= ", ("=", "<="): ">= "}.get((row.rate.bound, bare.bound), "about ")
+        said.append(f"{row.theory} {sign}{_number(row.rate / bare)}")
+    return said
+
+
+def _description(file: str, net: ff.Network, arguments: dict[str, Any]) -> dict[str, str]:
+    samples = arguments["samples"]
+    many = "infinitely many samples" if samples is None else f"{samples} sample{'s' if samples != 1 else ''}"
+    loss = arguments["loss"]
+    return {
+        "network": f"{file}: {_architecture(net)}",
+        "activation": _values(layer for layer in net.layers if isinstance(layer, ff.Activation)) or "none (linear)",
+        "BatchNorm": _batch_norm_words(net),
+        "weights": f"sigma_w2 {_values(layer.sigma_w2 for layer in net.affine_layers)}, "
+        f"sigma_b2 {_values(layer.sigma_b2 for layer in net.affine_layers)}; {net.parameters():,} parameters",
+        "data": f"{many}; inputs of length {arguments['length']:g}, overlap {arguments['overlap']:g}",
+        "loss": f"{loss}: {_LOSS_WORDS[loss]}{'' if loss == 'sum' else '; lambda_max is that of sum'}",
+        "momentum": f"{arguments['momentum']:g}",
+    }
+
+
+def _architecture(net: ff.Network) -> str:
+    """E.g. "784 -> 3 x Dense 1000 -> Dense 10"; images are channels x height x width."""
+    steps = [" x ".join(map(str, net.input_shape))]
+    for layer, shape in zip(net.layers, net.shapes[1:], strict=True):
+        if not isinstance(layer, (ff.BatchNorm, ff.Activation)):
+            size = "" if isinstance(layer, ff.Flatten) else " " + " x ".join(map(str, shape))
+            steps.append(type(layer).__name__ + size)
+    runs = [(step, len(list(run))) for step, run in itertools.groupby(steps)]
+    return " -> ".join(step if count == 1 else f"{count} x {step}" for step, count in runs)
+
+
+def _batch_norm_words(net: ff.Network) -> str:
+    norms = net.batch_norms
+    if not norms:
+        return "none"
+    values = ", ".join(f"{name} {_values(getattr(norm, name) for norm in norms)}" for name in ("gamma", "beta", "eps"))
+    trained = {norm.trained for norm in norms}
+    words = "not trained" if trained == {False} else "trained" if trained == {True} else "trained in some"
+    return f"after {len(norms)} of {net.depth} affine layers; {values}; gamma and beta {words}"
+
+
+def _values(values: Any) -> str:
+    """The distinct values in order; from the least to the greatest where they are many."""
+    words = list(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values))
+    return ", ".join(words) if len(words) <= 4 else f"{', '.join(words[:3])}, ... ({len(words)} different)"
+
+
+def _number(value: float) -> str:
+    """Four digits, and one decimal at least where the number has fewer than six before it."""
+    if 100 <= abs(value) < 1e5:
+        return f"{value:.1f}"
+    return f"{value:.4g}"
+
+
+def _bounded(bound: str, value: float) -> str:
+    return _number(value) if bound == "=" else f"{bound} {_number(value)}"
+
+
+def _as_json(file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The schema: change it only by adding keys. Rows come in the order of the table."""
+    return {
+        "fisherfield": ff.__version__,
+        "file": file,
+        "network": {
+            "description": _architecture(net),
+            "input_shape": list(net.input_shape),
+            "outputs": net.outputs,
+            "depth": net.depth,
+            "parameters": net.parameters(),
+            "batch_norms": len(net.batch_norms),
+        },
+        "arguments": arguments,
+        "rows": [_row_as_json(row) for row in rows],
+    }
+
+
+def _row_as_json(row: _Row) -> dict[str, Any]:
+    head = {"theory": row.theory, "batch_norm": row.batch_norm, "biases": row.biases}
+    if row.rate is None:
+        return {**head, "refused": True, "reason": row.refusal}
+    fisher = row.rate.fisher
+    return {
+        **head,
+        "refused": False,
+        "max_learning_rate": _json_number(row.rate),
+        "max_learning_rate_bound": row.rate.bound,
+        "lambda_max": _json_number(fisher.lambda_max),
+        "lambda_max_bound": fisher.bound,
+        "bulk": _json_number(fisher.bulk),
+        "mean": _json_number(fisher.mean),
+        "second_moment": _json_number(fisher.second_moment),
+        "multiplicity": fisher.multiplicity,
+        "parameters": fisher.parameters,
+        "regime": fisher.regime,
+        "holds": row.rate.holds,
+        "reason": row.rate.reason,
+    }
+
+
+def _json_number(value: float) -> float | str | None:
+    """Strict JSON has no infinity: "inf" or "-inf"; a number that does not exist is null."""
+    value = float(value)
+    return value if math.isfinite(value) else None if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+# ------------------------------------------------------------------------------------------------------------ figure
+
+
+@app.command(
+    epilog="\b\nExample:\n  fisherfield figure wei2019-1 --out figure1.png\n\n"
+    "\b\nFigures:\n  wei2019-1   lambda_max and learning rate against BatchNorm's gamma, dense and convolutional"
+)
+def figure(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Which figure: {', '.join(_FIGURES)}.")],
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help=f"The file to write: {', '.join(_FORMATS)}.  [default: NAME.png]")
+    ] = "",
+) -> None:
+    """Draw a figure and write it to a file."""
+    with _refusing():
+        choice("figure", name, tuple(_FIGURES))
+        path = Path(out or f"{name}.png")
+        if path.suffix.lower() not in _FORMATS:
+            raise ValueError(f"--out must end in {', '.join(_FORMATS)}, got {str(path)!r}")
+        if not path.parent.is_dir():
+            raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
+        from . import figures
+
+        draw: Callable[[], Any] = getattr(figures, _FIGURES[name])
+        draw().savefig(path, dpi=150)
+    typer.echo(f"{path} written")
+
+
+# ---------------------------------------------------------------------------------------------------------- selftest
+
+
+@app.command(epilog="\b\nExample:\n  fisherfield selftest --networks 200 --seed 1")
+def selftest(
+    networks: Annotated[int, typer.Option(metavar="N", help="How many random networks.")] = 40,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same networks.")] = 0,
+) -> None:
+    """Check the compiled core against the reference.
+
+    On random networks, dense and convolutional, with and without BatchNorm. Exit code 1 where they differ by more than
+    the tolerance: 1e-12 for activations with closed forms, 1e-9 for those integrated by quadrature.
+    """
+    from rich.progress import Progress
+
+    from . import _selftest
+
+    with _refusing():
+        integer("networks", networks, 1)
+        integer("seed", seed, 0)
+    console = _console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        comparisons = [
+            comparison
+            for group in progress.track(
+                _selftest.selftest(networks, seed), total=networks, description="networks compared"
+            )
+            for comparison in group
+        ]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("networks")
+    table.add_column("theory")
+    table.add_column("count", justify="right")
+    for quantity in _selftest.QUANTITIES:
+        table.add_column(quantity, justify="right")
+    table.add_column("tolerance", justify="right")
+    table.add_column("")
+    kinds = sorted({(item.case.kind, item.case.tolerance) for item in comparisons})
+    for (kind, tolerance), theory in itertools.product(kinds, THEORIES):
+        group = [item for item in comparisons if item.case.kind == kind and item.theory == theory]
+        if group:
+            greatest = [max(column) for column in zip(*(item.deviations for item in group), strict=True)]
+            passed = all(item.passed for item in group)
+            table.add_row(
+                kind,
+                theory,
+                str(len(group)),
+                *(f"{deviation:.0e}" if deviation else "0" for deviation in greatest),
+                f"{tolerance:.0e}",
+                Text("ok", style="green") if passed else Text("FAILED", style="bold red"),
+            )
+    console.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
+    console.print()
+    console.print(table)
+    console.print()
+    failed = [item for item in comparisons if not item.passed]
+    if not failed:
+        console.print(Text(f"ok: {len(comparisons)} comparisons on {networks} random networks (seed {seed})"))
+        return
+    worst = max(failed, key=lambda item: max(item.deviations) / item.case.tolerance)
+    console.print(Text(f"FAILED: {len(failed)} of {len(comparisons)} comparisons; the worst, theory {worst.theory!r}:"))
+    console.print(Text(worst.error or repr(worst.case)))
+    raise typer.Exit(1)
+
+
+def _console() -> Console:
+    """Standard output; piped, 100 columns unless COLUMNS says otherwise, and no colour."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
+    return console

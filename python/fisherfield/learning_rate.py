@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The largest stable learning rate of gradient descent with momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _arguments, _core
+from .fisher import Fisher, result_of
+from .network import Network
+
+__all__ = ["LearningRate", "max_learning_rate"]
+
+
+class LearningRate(float):
+    """A learning rate: a float that knows how it came about.
+
+    Attributes
+    ----------
+    fisher : Fisher
+        The spectrum it was read off.
+    momentum : float
+    loss : str
+    holds : bool
+        False where it is known not to be what a real network stands; `reason` says why.
+    reason : str
+    bound : {"=", "<="}
+        "<=" where a real network stands less.
+    """
+
+    fisher: Fisher
+    momentum: float
+    loss: str
+    holds: bool
+    reason: str
+    bound: str
+
+    def __new__(cls, value: float, fisher: Fisher, momentum: float, loss: str) -> LearningRate:
+        self = super().__new__(cls, value)
+        remarks = _remarks(fisher, momentum, loss)
+        self.fisher = fisher
+        self.momentum = momentum
+        self.loss = loss
+        self.holds = fisher.holds and loss != "cross_entropy"
+        self.reason = "; ".join(([fisher.reason] if fisher.reason else []) + remarks)
+        self.bound = "<=" if fisher.bound == ">=" else "="
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (LearningRate, (float(self), self.fisher, self.momentum, self.loss))
+
+    def __repr__(self) -> str:
+        data = "infinite data" if self.fisher.samples is None else f"{self.fisher.samples} samples"
+        lines = [
+            f"learning rate {self.bound} {float(self):.6g}"
+            f"  (theory {self.fisher.theory}, momentum {self.momentum:g}, loss {self.loss}, {data})"
+        ]
+        if self.reason:
+            lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
+        return "\n".join(lines)
+
+    __str__ = float.__repr__
+
+
+def _remarks(fisher: Fisher, momentum: float, loss: str) -> list[str]:
+    """What training showed (docs/theory.md, section 10)."""
+    remarks = []
+    if loss == "cross_entropy":
+        remarks.append("cross-entropy: an approximation at small logits, and training often does not blow up at all")
+    if any(norm.trained for norm in fisher.network.batch_norms):
+        remarks.append("with trained gamma and beta training blew up at 0.6 to 1.6 times the exact theory's rate")
+    if not fisher.network.batch_norms and loss != "cross_entropy":
+        remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 2.6 to 3.5 times it")
+    return remarks
+
+
+def max_learning_rate(
+    net: Network,
+    momentum: float = 0.0,
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    loss: str = "sum",
+) -> LearningRate:
+    """eta_star = 2 (1 + momentum)/lambda_max, lambda_max in the convention of the loss (Wei, Stokes and Schwab, eq. 7).
+
+    Parameters
+    ----------
+    net : Network
+    momentum : float
+        mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}).
+    theory, samples, overlap, length, biases
+        As in `fisher`.
+    loss : {"sum", "mean", "mse", "cross_entropy"}
+        1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
+        `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy at small logits, an approximation, for two outputs or more.
+
+    Returns
+    -------
+    LearningRate
+        A float, inf where lambda_max is 0; `holds`, `reason` and `bound` say what to make of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `fisher`, and for a momentum outside [0, 1) or cross-entropy with one output.
+    """
+    settings = _arguments.settings_of(net, theory, samples, overlap, length, biases)
+    momentum = _arguments.momentum_of(momentum)
+    loss = _arguments.loss_of(loss, net.outputs)
+    theory, samples, overlap, length, biases = settings
+    out = _core.max_learning_rate(
+        net._compiled,  # type: ignore[attr-defined]
+        float(net.parameters(biases)),
+        _arguments.THEORIES.index(theory),
+        float(samples or 0),
+        overlap,
+        length,
+        biases,
+        momentum,
+        _arguments.LOSSES.index(loss),
+    )
+    if len(out) == 2:
+        raise _arguments.failure(*out, net)
+    return LearningRate(out[0], result_of(net, settings, out[1]), momentum, loss)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The specification: the theory in plain NumPy, slow on purpose; the compiled core is held to it."""
+
+from . import gaussian
+from .fisher import backward_sums, fisher
+from .learning_rate import max_learning_rate
+from .literal import wei2019_literal
+from .order_parameters import order_parameters
+
+__all__ = ["backward_sums", "fisher", "gaussian", "max_learning_rate", "order_parameters", "wei2019_literal"]

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The activation functions phi, their slopes phi' and their kinks, each written out once in plain NumPy.
+
+The slope is the derivative almost everywhere, as frameworks compute it: at the kink itself it is the left-hand one for
+relu, leaky_relu, elu and selu, and 0 for abs and step; hardtanh and relu6 have slope 0 at both of their kinks. No
+integral depends on the value at a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import erf, expit, ndtr
+
+from ..activations import Activation, _differences, as_activation
+
+__all__ = ["HOMOGENEOUS", "kinks", "phi", "slope"]
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+# phi(t x) = t phi(x) for t > 0, hence x phi'(x) = phi(x): the closed finite-batch map (docs/theory.md, section 4)
+# needs it.
+HOMOGENEOUS = ("relu", "leaky_relu", "abs", "linear")
+
+# Klambauer et al. (2017): the pair for which mean 0 and variance 1 are a fixed point.
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _density(x: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+
+
+def _sech2(x: np.ndarray) -> np.ndarray:
+    """1/cosh(x)^2 = 4 e^(-2|x|) / (1 + e^(-2|x|))^2, which does not overflow."""
+    decay = np.exp(-2 * np.abs(x))
+    return 4 * decay / (1 + decay) ** 2
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, x)
+
+
+def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _elu_slope(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0)))
+
+
+# name -> (phi(x, parameter), phi'(x, parameter), kinks); the parameter is None where the function has none
+_TABLE: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[float, ...]]] = {
+    "relu": (lambda x, _: np.maximum(x, 0.0), lambda x, _: 1.0 * (x > 0), (0.0,)),
+    "leaky_relu": (lambda x, a: np.where(x > 0, x, a * x), lambda x, a: np.where(x > 0, 1.0, a), (0.0,)),
+    "abs": (lambda x, _: np.abs(x), lambda x, _: np.sign(x), (0.0,)),
+    "linear": (lambda x, _: 1.0 * x, lambda x, _: np.ones_like(x), ()),
+    "step": (lambda x, _: 1.0 * (x > 0), lambda x, _: np.zeros_like(x), (0.0,)),
+    "erf": (lambda x, _: erf(x), lambda x, _: 2 / np.sqrt(np.pi) * np.exp(-x * x), ()),
+    "tanh": (lambda x, _: np.tanh(x), lambda x, _: _sech2(x), ()),
+    "sigmoid": (lambda x, _: expit(x), lambda x, _: expit(x) * expit(-x), ()),
+    "gelu": (lambda x, _: x * ndtr(x), lambda x, _: ndtr(x) + x * _density(x), ()),
+    "silu": (lambda x, _: x * expit(x), lambda x, _: expit(x) * (1 + x * expit(-x)), ()),
+    "softplus": (lambda x, _: _softplus(x), lambda x, _: expit(x), ()),
+    "elu": (_elu, _elu_slope, (0.0,)),
+    "selu": (
+        lambda x, _: _SELU_SCALE * _elu(x, _SELU_ALPHA),
+        lambda x, _: _SELU_SCALE * _elu_slope(x, _SELU_ALPHA),
+        (0.0,),
+    ),
+    "hardtanh": (lambda x, _: np.clip(x, -1.0, 1.0), lambda x, _: 1.0 * (np.abs(x) < 1), (-1.0, 1.0)),
+    "relu6": (lambda x, _: np.clip(x, 0.0, 6.0), lambda x, _: 1.0 * ((x > 0) & (x < 6)), (0.0, 6.0)),
+    "mish": (
+        lambda x, _: x * np.tanh(_softplus(x)),
+        lambda x, _: np.tanh(_softplus(x)) + x * _sech2(_softplus(x)) * expit(x),
+        (),
+    ),
+    "sin": (lambda x, _: np.sin(x), lambda x, _: np.cos(x), ()),
+}
+
+
+def _entry(activation: Activation) -> tuple[Callable[..., Any], Callable[..., Any], tuple[float, ...]]:
+    if activation.function not in _TABLE:
+        raise NotImplementedError(
+            f"the reference has no activation {activation.function!r}; it has {', '.join(_TABLE)}"
+        )
+    return _TABLE[activation.function]
+
+
+def _parameter(activation: Activation) -> Any:
+    return activation.slope if activation.slope is not None else activation.alpha
+
+
+def _as_floats(function: Callable[[np.ndarray], Any]) -> Function:
+    def checked(x: np.ndarray) -> np.ndarray:
+        value = np.asarray(function(x), dtype=np.float64)
+        if not np.all(np.isfinite(value)):
+            raise ValueError("the activation or its slope returned NaN or an infinity for a finite argument")
+        return np.broadcast_to(value, x.shape)
+
+    return checked
+
+
+def phi(activation: Any) -> Function:
+    """phi as a NumPy function."""
+    activation = as_activation(activation)
+    if callable(activation.function):
+        return _as_floats(activation.function)
+    value, parameter = _entry(activation)[0], _parameter(activation)
+    return lambda x: value(np.asarray(x, dtype=np.float64), parameter)
+
+
+def slope(activation: Any) -> Function:
+    """phi' as a NumPy function; of a callable without one, by differences."""
+    activation = as_activation(activation)
+    if callable(activation.function):
+        if activation.slope is not None:
+            return _as_floats(activation.slope)
+        return _as_floats(_differences(activation.function, activation.kinks))
+    value, parameter = _entry(activation)[1], _parameter(activation)
+    return lambda x: value(np.asarray(x, dtype=np.float64), parameter)
+
+
+def kinks(activation: Any) -> tuple[float, ...]:
+    """The points where phi or its slope jumps."""
+    activation = as_activation(activation)
+    return activation.kinks if callable(activation.function) else _entry(activation)[2]

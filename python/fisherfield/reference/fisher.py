@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Fisher information's spectrum from the tangent kernel's diagonal a and off-diagonal b."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _arguments
+from ..network import Dense, Network
+from . import gaussian
+from .order_parameters import following, forward
+
+__all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Each affine layer's part of a and of b; a trained BatchNorm's belong to the layer before it."""
+
+    a: np.ndarray
+    b: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fisher:
+    """The three atoms of the spectrum: lambda_max, the bulk's mean, and 0."""
+
+    a: float
+    b: float
+    lambda_max: float
+    bulk: float
+    mean: float
+    second_moment: float
+    multiplicity: int
+    parameters: int
+    regime: str
+    theory: str
+    layers: Layers
+
+
+def fisher(
+    net: Network,
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+) -> Fisher:
+    """Spectrum of F = (1/n) sum_i sum_k grad f_k(x_i) grad f_k(x_i)^T.
+
+    F* = (1/n) J J^T (nC x nC) has the same non-zero eigenvalues. It is block-diagonal in the outputs, each block
+    Theta/n with Theta_ii = a, Theta_ij = b, i.e. (a - b) I + b 11^T (KAA):
+        (a + (n-1) b)/n   along 1, C times,          (a - b)/n   across it, C (n-1) times,          0 for the rest of P.
+    Sum of the eigenvalues C a, of their squares C n [a^2 + (n-1) b^2]/n^2; both are divided by P. Infinite data: b,
+    and 0.
+    """
+    end = forward(net, theory, samples, overlap, length, biases)
+    n = _arguments.samples_of(samples)
+    outputs, parameters = net.outputs, net.parameters(_arguments.biases_of(biases, theory))
+    a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
+    if n is None:
+        along, across, square = b, 0.0, b * b
+    elif n == 1:
+        along, across, square = a, 0.0, a * a
+    else:
+        along, across, square = (a + (n - 1) * b) / n, difference / n, (a * a + (n - 1) * b * b) / n
+    outlier = along >= across
+    multiplicity = min(outputs, parameters)
+    if not outlier:
+        assert n is not None
+        multiplicity = min(outputs * (n - 1), max(parameters - outputs, 0))
+    return Fisher(
+        a=a,
+        b=b,
+        lambda_max=max(along, across),
+        bulk=across,
+        mean=outputs * a / parameters,
+        second_moment=outputs * square / parameters,
+        multiplicity=multiplicity,
+        parameters=parameters,
+        regime="outlier" if outlier else "bulk",
+        theory=theory,
+        layers=Layers(end.D, end.o),
+    )
+
+
+def backward_sums(
+    net: Network, theory: str, overlap: float = 0.0, length: float = 1.0, biases: bool | None = None
+) -> tuple[float, float]:
+    """(a, b) as WSS and KAA write them, by gradients carried backward; equal to the forward pass.
+
+        a = sum_l N_{l-1} q_hat^{l-1} q_tilde^l + sum_l q_tilde^l          (the second sum: biases; WSS eq. 44 for b)
+        b = sum_l N_{l-1} q_hat_xy^{l-1} q_tilde_xy^l + sum_l q_tilde_xy^l
+
+    q_tilde^L = q_tilde_xy^L = 1 (the output is linear), and back through one hidden layer
+        q_tilde^l    = c sigma_w2 E[phi'^2] q_tilde^{l+1}                  (KAA; WSS eqs. 20-21, with BatchNorm 23-25)
+        q_tilde_xy^l = c sigma_w2 E[phi'(z(x)) phi'(z(y))] q_tilde_xy^{l+1}
+    where c = 1 and the slopes are at q without BatchNorm; c = gamma^2/(v + eps) and slopes at g = sqrt(k) gamma,
+    independent for x and y, for "frozen"; c = gamma^2/(q + eps), at gamma, for "wei2019". A trained BatchNorm adds its
+    own two sums. Dense nets; "exact" has no such form with BatchNorm, because its q_tilde_xy does not close on numbers
+    at finite n.
+    """
+    theory = _arguments.choice("theory", theory, _arguments.THEORIES)
+    if theory == "exact" and net.batch_norms:
+        raise ValueError("backward_sums needs theory 'frozen' or 'wei2019' for a network with BatchNorm, got 'exact'")
+    length = _arguments.magnitude("length", length)
+    overlap = _arguments.overlap_of(overlap, length, None)
+    bias = float(_arguments.biases_of(biases, theory))
+
+    # Forward: lengths and overlaps, and what each hidden layer's slopes and BatchNorm do to gradients.
+    q_hat, q_xy_hat, v_hat = length, overlap, length - overlap
+    own, back, extra, sigma = [], [], [], []
+    place = 0
+    while place < len(net.layers):
+        layer = net.layers[place]
+        if not isinstance(layer, Dense):
+            raise ValueError(f"layers[{place}]: backward_sums takes dense networks, got {layer!r}")
+        own.append((net.shapes[place][0] * q_hat + bias, net.shapes[place][0] * q_xy_hat + bias))
+        sigma.append(layer.sigma_w2)
+        q, v = layer.sigma_b2 + layer.sigma_w2 * q_hat, layer.sigma_w2 * v_hat
+        norm, phi, place = following(net.layers, place)
+        if norm is None:
+            omc = v / q if q > 0 else 0.0
+            back.append((gaussian.slope_second_moment(phi, q), gaussian.slope_covariance(phi, q, q, one_minus_c=omc)))
+            extra.append((0.0, 0.0))
+            q_hat, v_hat = gaussian.second_moment(phi, q), gaussian.spread(phi, q, omc)
+            q_xy_hat = gaussian.covariance(phi, q, q, one_minus_c=omc)
+            continue
+        s2 = v + norm.eps
+        if s2 == 0:
+            raise ValueError("BatchNorm with eps = 0 needs a variance over the data > 0, got 0")
+        g2 = v / s2 * norm.gamma**2
+        c, at = (norm.gamma**2 / s2, g2) if theory == "frozen" else (norm.gamma**2 / (q + norm.eps), norm.gamma**2)
+        diagonal = gaussian.slope_second_moment(phi, at, norm.beta)
+        off = gaussian.slope_mean(phi, at, norm.beta) ** 2
+        back.append((c * diagonal, c * off))
+        gammas = (
+            gaussian.second_slope_moment(phi, at, norm.beta),
+            gaussian.first_slope_moment(phi, at, norm.beta) ** 2,
+        )
+        extra.append(tuple(norm.trained * (m + v / s2 * u) for m, u in zip((diagonal, off), gammas, strict=True)))
+        q_hat, q_xy_hat = gaussian.second_moment(phi, g2, norm.beta), gaussian.mean(phi, g2, norm.beta) ** 2
+        v_hat = gaussian.variance(phi, g2, norm.beta)
+
+    # Backward, for the diagonal (0) and the off-diagonal (1).
+    sums = []
+    for which in (0, 1):
+        total, after = 0.0, 1.0  # after: the gradient squared with respect to the hidden layer's output h^l, per unit
+        for layer in reversed(range(net.depth)):
+            q_tilde = back[layer][which] * after
+            total += own[layer][which] * q_tilde + extra[layer][which] * after
+            after = sigma[layer] * q_tilde
+        sums.append(float(total))
+    return sums[0], sums[1]

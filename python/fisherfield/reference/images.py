@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Convolutions and pooling as maps of position-resolved states: |K| x |K| matrices, plain loops over the taps.
+
+docs/theory.md, section 5. For one input (xx) and for two independent ones (xy) are carried
+
+    H[a, a'] = E h_i(x, a) h_i(x', a')               after an activation (Z before it)
+    T[a, a'] = <grad h_i(x, a), grad h_i(x', a')>    the tangent kernel, by the affine layer it comes from (first index)
+
+WSS (34)-(43) keep one number for all pairs of positions a != a'; that the weights are shared makes them differ.
+Positions are numbered row by row. The exact BatchNorm leaves out all O(1/n) terms: n enters in the spectrum alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..network import BatchNorm
+from . import gaussian
+
+__all__ = ["Image", "activate", "average_pool", "convolve", "flatten", "global_average_pool", "inputs"]
+
+
+@dataclass
+class Image:
+    """Lengths H and tangent kernels T for one input (xx) and two (xy). Between affine layer and activation H is Z."""
+
+    shape: tuple[int, int]  # height, width
+    H_xx: np.ndarray
+    H_xy: np.ndarray
+    T_xx: np.ndarray
+    T_xy: np.ndarray
+
+
+def inputs(shape: tuple[int, int], length: float, overlap: float, layers: int) -> Image:
+    """Independent positions; no parameters before them."""
+    positions = shape[0] * shape[1]
+    zero = np.zeros((layers, positions, positions))
+    return Image(shape, length * np.eye(positions), overlap * np.eye(positions), zero, zero.copy())
+
+
+def _taps(shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Any:
+    """For each tap t the input position s a + t - padding of each output position a; -1 in the padding."""
+    after = tuple((shape[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
+    taps = []
+    for tap_row in range(kernel[0]):
+        for tap_column in range(kernel[1]):
+            reads = np.full(after, -1)
+            for i in range(after[0]):
+                for j in range(after[1]):
+                    row = stride[0] * i + tap_row - padding[0]
+                    column = stride[1] * j + tap_column - padding[1]
+                    if 0 <= row < shape[0] and 0 <= column < shape[1]:
+                        reads[i, j] = row * shape[1] + column
+            taps.append(reads.ravel())
+    return after, taps
+
+
+def _sum_over_taps(matrix: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
+    """sum_t matrix[s a + t, s a' + t]; terms with either position outside the image are 0."""
+    total = 0.0
+    for reads in taps:
+        inside = (reads >= 0)[:, None] & (reads >= 0)
+        total = total + np.where(inside, matrix[..., reads[:, None], reads], 0.0)
+    return np.asarray(total)
+
+
+def convolve(
+    image: Image,
+    channels_in: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    sigma_w2: float,
+    sigma_b2: float,
+    place: int,
+    biases: bool,
+) -> Image:
+    """z(a) = sum_t W_t h(s a + t) + b with W_t ~ N(0, sigma_w2/(C |F|)), independent for every tap t (Xiao et al.).
+
+    Different taps are uncorrelated: E z(a) z(a') = sigma_b2 + sigma_w2 P, P = (1/|F|) sum_t H[s a + t, s a' + t].
+    <grad z(a), grad z(a')>: the weights give sum_{t, j} h_j(s a + t) h_j(s a' + t) = C |F| P, the bias 1, and the
+    layers below (sigma_w2/|F|) sum_t T[s a + t, s a' + t].
+    """
+    area = kernel[0] * kernel[1]
+    after, taps = _taps(image.shape, kernel, stride, padding)
+
+    def through(H: np.ndarray, T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        P = _sum_over_taps(H, taps) / area
+        T = sigma_w2 / area * _sum_over_taps(T, taps)
+        T[place] += channels_in * area * P + biases
+        return sigma_b2 + sigma_w2 * P, T
+
+    Z_xx, T_xx = through(image.H_xx, image.T_xx)
+    Z_xy, T_xy = through(image.H_xy, image.T_xy)
+    return Image(after, Z_xx, Z_xy, T_xx, T_xy)
+
+
+def activate(image: Image, norm: BatchNorm | None, phi: Any, theory: str, place: int) -> Image:
+    """phi(z) or phi(BatchNorm(z)) position by position; theory "exact" or "frozen"."""
+    if norm is None:
+        return _apply(image, phi, 0.0)
+    return _normalised(image, norm, phi, theory, place)
+
+
+def _correlations(Z: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """1 - c for every pair of positions; exactly 0 where Z equals both variances."""
+    q1, q2 = variances[:, None], variances[None, :]
+    roots = np.sqrt(q1) * np.sqrt(q2)
+    numerator = (q1 - Z) + (q2 - Z) - (np.sqrt(q1) - np.sqrt(q2)) ** 2
+    return np.clip(np.where(roots > 0, numerator / np.where(roots > 0, 2 * roots, 1.0), 0.0), 0.0, 2.0)
+
+
+def _apply(image: Image, phi: Any, shift: float) -> Image:
+    """H = E phi phi, T <- E[phi' phi'] T, entry by entry; Z_xx holds the variances for xx and for xy."""
+    variances = np.maximum(np.diagonal(image.H_xx), 0.0)  # no -0 from rounding
+
+    def through(Z: np.ndarray, T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        q1, q2, omc = variances[:, None], variances[None, :], _correlations(Z, variances)
+        H = gaussian.covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
+        return H, T * gaussian.slope_covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
+
+    H_xx, T_xx = through(image.H_xx, image.T_xx)
+    H_xy, T_xy = through(image.H_xy, image.T_xy)
+    return Image(image.shape, H_xx, H_xy, T_xx, T_xy)
+
+
+def _normalised(image: Image, norm: BatchNorm, phi: Any, theory: str, place: int) -> Image:
+    """phi(gamma u + beta), u = (z - mean)/sqrt(var + eps), one mean and variance per channel, over data and positions.
+
+    For many data the mean is the common part of z: E z(x, a) mean = mean_a' Z_xy[a, a'] = r_a, E mean^2 = m, and so
+        E u(x, a) u(x', a') = (Z[a, a'] - r_a - r_a' + m)/s2,    s2 = mean_a Z_xx[a, a] - m + eps
+    for xx and xy alike. Gradient, frozen: T gamma^2/s2. Exact: the mean's tangent is taken out of T in the same way
+    first, T - t_a - t_a' + t with the row means t_a of T_xy; what flows through 1/s is O(1/n).
+    Trained: beta adds 1 to T before the slopes, gamma E[u(a) u(a') phi'(a) phi'(a')] after them.
+    """
+    row = np.mean(image.H_xy, axis=1)
+    m = float(np.mean(row))
+    var = float(np.mean(np.diagonal(image.H_xx))) - m
+    if not var + norm.eps > 0:
+        raise ValueError(
+            "BatchNorm with eps = 0 needs a variance over the data > 0, got 0: its inputs do not differ from each other"
+        )
+    s2 = var + norm.eps
+    U_xx, U_xy = ((Z - row[:, None] - row[None, :] + m) / s2 for Z in (image.H_xx, image.H_xy))
+    T_xx, T_xy = image.T_xx, image.T_xy
+    if theory == "exact":
+        t_row = np.mean(T_xy, axis=2)
+        taken = t_row[:, :, None] + t_row[:, None, :] - np.mean(t_row, axis=1)[:, None, None]
+        T_xx, T_xy = T_xx - taken, T_xy - taken
+    scale = norm.gamma**2
+    scaled = Image(image.shape, scale * U_xx, scale * U_xy, scale / s2 * T_xx, scale / s2 * T_xy)
+    if not norm.trained:
+        return _apply(scaled, phi, norm.beta)
+    scaled.T_xx[place] += 1
+    scaled.T_xy[place] += 1
+    out = _apply(scaled, phi, norm.beta)
+    variances = np.maximum(np.diagonal(U_xx), 0.0)
+    roots = np.sqrt(variances)[:, None] * np.sqrt(variances)
+    for U, T in ((U_xx, out.T_xx), (U_xy, out.T_xy)):
+        q1, q2, omc = scale * variances[:, None], scale * variances[None, :], _correlations(U, variances)
+        T[place] += roots * gaussian.slope_pair_moment(phi, q1, q2, one_minus_c=omc, shift=norm.beta)
+    return out
+
+
+def average_pool(image: Image, kernel: tuple[int, int], stride: tuple[int, int]) -> Image:
+    """h <- A h, one row of A for each window with 1/area at its positions: H <- A H A^T, T <- A T A^T."""
+    after, taps = _taps(image.shape, kernel, stride, (0, 0))
+    A = np.zeros((after[0] * after[1], image.shape[0] * image.shape[1]))
+    for reads in taps:
+        A[np.arange(len(A)), reads] = 1 / (kernel[0] * kernel[1])
+    return Image(after, *(A @ matrix @ A.T for matrix in (image.H_xx, image.H_xy, image.T_xx, image.T_xy)))
+
+
+def global_average_pool(image: Image) -> Image:
+    """The mean over all positions."""
+    return average_pool(image, image.shape, (1, 1))
+
+
+def flatten(image: Image) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """q_hat, q_hat_xy, D, o for a dense layer: as its weights are independent, means of the diagonals."""
+
+    def mean(matrix: np.ndarray) -> Any:
+        return np.mean(np.diagonal(matrix, axis1=-2, axis2=-1), axis=-1)
+
+    return float(mean(image.H_xx)), float(mean(image.H_xy)), mean(image.T_xx), mean(image.T_xy)

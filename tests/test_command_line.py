@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line, the figures and the examples: what a stranger types, and what they see."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fisherfield as ff
+import pytest
+from fisherfield import _selftest, command_line, figures
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ("dense", "vanilla", "convnet", "convnet_cifar")
+
+
+@pytest.fixture
+def fisherfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line here: exit code, standard output, standard error."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ending:
+            command_line.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ending.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def row(output: str, theory: str, vanilla: bool = False) -> str:
+    """The table's line of one theory, with or without BatchNorm."""
+    block = output.partition("vanilla (BatchNorm taken out)")[2 if vanilla else 0]
+    (line,) = [line for line in block.splitlines() if line.startswith(f"{theory} ")]
+    return line
+
+
+# ---------------------------------------------------------------------------------------------------------------- lr
+
+
+def test_lr_prints_the_dense_network_by_every_theory_with_and_without_batch_norm(fisherfield):
+    code, output, errors = fisherfield("lr", EXAMPLES / "dense.toml")
+    assert (code, errors) == (0, "")
+    assert "160.2" in row(output, "exact")
+    assert "counted" in row(output, "exact")
+    assert ">=" not in row(output, "exact")
+    assert "363.9" in row(output, "frozen")
+    assert "229.9" in row(output, "wei2019")
+    assert "left out" in row(output, "wei2019")
+    assert "2236.7" in row(output, "exact", vanilla=True)
+    assert "2234.2" in row(output, "wei2019", vanilla=True)
+    assert "784 -> 3 x Dense 1000 -> Dense 10" in output
+    assert max(map(len, output.splitlines())) <= 100
+    assert "\x1b" not in output
+
+
+def test_lr_leaves_the_biases_out_when_asked(fisherfield):
+    _, output, _ = fisherfield("lr", EXAMPLES / "dense.toml", "--no-biases")
+    assert "159.2" in row(output, "exact")
+    for theory in ("exact", "frozen", "wei2019"):
+        assert "2234.2" in row(output, theory, vanilla=True)
+    _, output, _ = fisherfield("lr", EXAMPLES / "vanilla.toml", "--no-biases", "--theory", "exact")
+    assert "2234.2" in row(output, "exact")
+    assert "with BatchNorm" not in output
+
+
+def test_lr_prints_all_theories_for_every_example(fisherfield):
+    for name in NAMES:
+        code, output, _ = fisherfield("lr", EXAMPLES / f"{name}.toml", "--momentum", 0.9, "--samples", 60000)
+        assert code == 0
+        for theory in ("exact", "frozen", "wei2019"):
+            assert row(output.partition("vanilla (BatchNorm")[0], theory)
+
+
+def test_lr_marks_bounds_and_gives_each_reason_once(fisherfield):
+    _, output, _ = fisherfield("lr", EXAMPLES / "vanilla.toml", "--theory", "exact", "--theory", "frozen")
+    assert re.search(r">= 2236\.7\s+<= 0\.0008942", row(output, "exact"))
+    reason = ff.max_learning_rate(ff.load(EXAMPLES / "vanilla.toml")).reason
+    flat = " ".join(output.split())
+    assert reason
+    assert flat.count(" ".join(reason.split())) == 1
+    assert "exact, frozen:" in output
+
+
+def test_lr_shows_a_theory_that_refuses_the_network_beside_those_that_do_not(fisherfield, tmp_path):
+    net = ff.Network(
+        (1, 8, 8),
+        (ff.Conv2d(30), ff.BatchNorm(), ff.Activation("relu"), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(10)),
+    )
+    net.save(tmp_path / "pool.toml")
+    code, output, _ = fisherfield("lr", tmp_path / "pool.toml")
+    assert code == 0
+    assert "refused" in row(output, "wei2019")
+    assert "wei2019 (with BatchNorm)" in output
+    assert_refused(fisherfield("lr", tmp_path / "pool.toml", "--theory", "wei2019"), "pool")
+
+
+def test_lr_json_is_strict_complete_and_in_full_precision(fisherfield):
+    _, output, _ = fisherfield("lr", EXAMPLES / "dense.toml", "--momentum", 0.9, "--samples", 500, "--json")
+    content = json.loads(output, parse_constant=pytest.fail)
+    assert content["fisherfield"] == ff.__version__
+    assert content["network"]["parameters"] == 2797010
+    net = ff.load(EXAMPLES / "dense.toml")
+    assert len(content["rows"]) == 6
+    for entry in content["rows"]:
+        variant = net if entry["batch_norm"] else net.replace(batch_norm=False)
+        rate = ff.max_learning_rate(variant, 0.9, entry["theory"], samples=500)
+        assert entry["max_learning_rate"] == float(rate)
+        assert entry["lambda_max"] == rate.fisher.lambda_max
+        assert (entry["holds"], entry["reason"]) == (rate.holds, rate.reason)
+        assert entry["max_learning_rate_bound"] == rate.bound
+
+
+def test_lr_json_writes_infinity_as_a_string(fisherfield, tmp_path):
+    # tanh is odd: without biases and beta nothing is left of lambda_max on infinite data.
+    ff.mlp([20, 30, 1], "tanh", sigma_b2=0.0).save(tmp_path / "odd.toml")
+    _, output, _ = fisherfield("lr", tmp_path / "odd.toml", "--theory", "exact", "--no-biases", "--json")
+    first = json.loads(output, parse_constant=pytest.fail)["rows"][0]
+    assert first["max_learning_rate"] == "inf"
+    assert first["reason"]
+
+
+@pytest.mark.parametrize("loss", ["sum", "mean", "mse", "cross_entropy"])
+def test_lr_names_the_loss(fisherfield, loss):
+    code, output, _ = fisherfield("lr", EXAMPLES / "dense.toml", "--loss", loss)
+    assert code == 0
+    assert f"{loss}: " in output
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def assert_refused(result: tuple[int, str, str], *words: str) -> None:
+    """Exit code 2, nothing on standard output, one line on standard error that has the words."""
+    code, output, errors = result
+    assert code == 2
+    assert output == ""
+    assert errors.startswith("fisherfield: ")
+    assert errors.endswith("\n")
+    assert errors.count("\n") == 1
+    for word in words:
+        assert word in errors
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("gamma = 1.0", "gama = 1.0", ["layers[1]", "'gama'", "did you mean 'gamma'"]),
+        ("units = 10\n", "units = -10\n", ["layers[9]", "units", ">= 1", "-10"]),
+        ("units = 10\n", "units = 'ten'\n", ["layers[9]", "units", "'ten'"]),
+        ("sigma_b2 = 0.5", "sigma_b2 = -0.5", ["layers[0]", "sigma_b2", ">= 0", "-0.5"]),
+        ("input_shape = 784", "input_shape = [1, 28, 28]", ["layers[0]", "Flatten()"]),
+        ("input_shape = 784", "", ["input_shape is missing"]),
+        ("input_shape = 784", "input_shape = = 784", ["not TOML"]),
+        ('function = "relu"', 'function = "relo"', ["layers[2]", "did you mean 'relu'"]),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_one_line(fisherfield, tmp_path, old, new, words):
+    path = tmp_path / "net.toml"
+    path.write_text((EXAMPLES / "dense.toml").read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    assert_refused(fisherfield("lr", path), "net.toml", *words)
+
+
+def test_a_layer_that_does_not_fit_is_refused_in_one_line(fisherfield, tmp_path):
+    text = (EXAMPLES / "convnet.toml").read_text(encoding="utf-8")
+    (tmp_path / "net.toml").write_text(text.replace('[[layers]]\ntype = "Flatten"\n', ""), encoding="utf-8")
+    assert_refused(fisherfield("lr", tmp_path / "net.toml"), "layers[9]", "Dense needs a flat input", "(90, 4, 4)")
+
+
+def test_a_missing_file_and_a_folder_are_refused_in_one_line(fisherfield, tmp_path):
+    assert_refused(fisherfield("lr", tmp_path / "none.toml"), "none.toml", "No such file")
+    assert_refused(fisherfield("lr", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--theory", "wei"], ["theory must be one of exact, frozen, wei2019", "'wei'"]),
+        (["--loss", "hinge"], ["loss must be one of sum, mean, mse, cross_entropy", "'hinge'"]),
+        (["--momentum", "1"], ["momentum", "1"]),
+        (["--momentum", "nan"], ["momentum", "nan"]),
+        (["--samples", "0"], ["samples must be a whole number >= 1", "0"]),
+        (["--samples", "many"], ["--samples"]),
+        (["--overlap", "2"], ["overlap", "length", "2"]),
+        (["--length", "-1"], ["length", "-1"]),
+        (["--gama", "2"], ["--gama"]),
+        (["another.toml"], ["another.toml"]),
+    ],
+)
+def test_a_bad_option_is_refused_in_one_line(fisherfield, arguments, words):
+    assert_refused(fisherfield("lr", EXAMPLES / "dense.toml", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lr"], ["NET.toml"]),
+        (["learn"], ["learn"]),
+        (["--verbose"], ["--verbose"]),
+        (["figure", "wei2019-7"], ["figure must be one of wei2019-1", "'wei2019-7'"]),
+        (["figure", "wei2019-1", "--out", "figure.gif"], [".png, .pdf, .svg", "figure.gif"]),
+        (["figure", "wei2019-1", "--out", "no/such/folder/figure.png"], ["existing folder", "figure.png"]),
+        (["selftest", "--networks", "0"], ["networks", ">= 1", "0"]),
+        (["selftest", "--seed", "-1"], ["seed", ">= 0", "-1"]),
+    ],
+)
+def test_bad_usage_is_refused_in_one_line(fisherfield, arguments, words):
+    assert_refused(fisherfield(*arguments), *words)
+
+
+def test_a_figure_without_matplotlib_is_refused_with_the_command_that_installs_it(fisherfield, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "figure1.png"
+    assert_refused(fisherfield("figure", "wei2019-1", "--out", out), "pip install 'fisherfield[plot]'")
+    assert not out.exists()
+
+
+# -------------------------------------------------------------------------------------------------- help and version
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        ([], "fisherfield lr examples/dense.toml"),
+        (["--help"], "fisherfield lr examples/dense.toml"),
+        (["lr", "--help"], "fisherfield lr examples/dense.toml"),
+        (["figure", "--help"], "fisherfield figure wei2019-1 --out figure1.png"),
+        (["selftest", "--help"], "fisherfield selftest --networks"),
+    ],
+)
+def test_help_shows_an_example(fisherfield, arguments, example):
+    code, output, errors = fisherfield(*arguments)
+    assert (code, errors) == (0, "")
+    assert any(line.strip().startswith(example) for line in output.splitlines())
+
+
+def test_version(fisherfield):
+    assert fisherfield("--version") == (0, f"fisherfield {ff.__version__}\n", "")
+
+
+def test_python_m_fisherfield_runs_the_command_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fisherfield", "lr", "none.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_refused((done.returncode, done.stdout, done.stderr), "none.toml")
+
+
+# ---------------------------------------------------------------------------------------------------------- selftest
+
+
+def test_selftest_passes(fisherfield):
+    code, output, errors = fisherfield("selftest", "--networks", 6, "--seed", 3)
+    assert (code, errors) == (0, "")
+    assert "FAILED" not in output
+    assert "ok: " in output
+
+
+def test_selftest_fails_when_the_core_is_off_by_little(fisherfield, monkeypatch):
+    real = _selftest.reference.fisher
+
+    class Shifted:
+        def __init__(self, result: Any) -> None:
+            self.a, self.b, self.lambda_max = result.a, result.b, result.lambda_max * (1 + 1e-8)
+
+    monkeypatch.setattr(_selftest.reference, "fisher", lambda *given, **named: Shifted(real(*given, **named)))
+    code, output, _ = fisherfield("selftest", "--networks", 2)
+    assert code == 1
+    assert "FAILED" in output
+    assert "Network(" in output
+
+
+def test_selftest_draws_the_same_networks_from_the_same_seed():
+    import numpy as np
+
+    for seed in range(50):
+        case = _selftest.random_case(np.random.default_rng(seed))
+        assert case == _selftest.random_case(np.random.default_rng(seed))
+        assert case.arguments["overlap"] <= 0.9 * case.arguments["length"]
+
+
+# ---------------------------------------------------------------------------------------------- figures and examples
+
+
+@pytest.mark.parametrize(
+    ("suffix", "signature"), [(".png", b"\x89PNG\r\n\x1a\n"), (".pdf", b"%PDF-"), (".svg", b"<?xml")]
+)
+def test_figure_writes_the_format_of_its_suffix(fisherfield, monkeypatch, tmp_path, suffix, signature):
+    pytest.importorskip("matplotlib")
+    real = figures.wei2019_figure_1
+    monkeypatch.setattr(figures, "wei2019_figure_1", lambda: real(gammas=[0.5, 1, 2, 3, 4, 5]))
+    out = tmp_path / f"figure1{suffix}"
+    code, output, errors = fisherfield("figure", "wei2019-1", "--out", out)
+    assert (code, output, errors) == (0, f"{out} written\n", "")
+    assert out.read_bytes().startswith(signature)
+
+
+def test_figure_1_has_four_panels_with_every_curve_and_leaves_matplotlib_as_it_was():
+    matplotlib = pytest.importorskip("matplotlib")
+    before = dict(matplotlib.rcParams)
+    figure = figures.wei2019_figure_1(gammas=[0.5, 1, 3, 5])
+    assert dict(matplotlib.rcParams) == before
+    assert len(figure.axes) == 4
+    for panel in figure.axes:
+        assert panel.get_yscale() == "log"
+        curves = {line.get_label(): line.get_ydata() for line in panel.lines}
+        assert {"exact", "frozen", "wei2019", "vanilla"} <= curves.keys()
+    dense = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert dense["wei2019"][1] == pytest.approx(229.89, abs=0.005)  # printed digits
+    assert dense["vanilla"][0] == pytest.approx(2234.17, abs=0.005)  # printed digits
+    rates = {line.get_label(): line.get_ydata() for line in figure.axes[2].lines}
+    assert rates["exact"] * dense["exact"] == pytest.approx([2 * 1.9] * 4, rel=1e-14)
+
+
+@pytest.mark.parametrize("gammas", [[1.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [1.0, math.nan]])
+def test_figure_1_refuses_gammas_it_cannot_draw(gammas):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match="gammas must hold at least two numbers, all finite and > 0"):
+        figures.wei2019_figure_1(gammas)
+
+
+def test_batch_norm_crosses_the_vanilla_value_near_gamma_3():
+    networks = figures.wei2019_networks()
+    dense = figures.crossing(networks["dense"])
+    assert dense == pytest.approx(2.879, abs=5e-4)  # printed digits
+    assert figures.crossing(networks["convnet"]) == pytest.approx(2.86, abs=5e-3)  # printed digits
+    # Exact theory is (lambda_max - biases) ~ gamma^2: its crossing is known in closed form.
+    exact = ff.fisher(networks["dense"], biases=False).lambda_max
+    vanilla = ff.fisher(networks["vanilla"], biases=False).lambda_max
+    assert figures.crossing(networks["dense"], "exact") == pytest.approx(math.sqrt(vanilla / exact), rel=1e-9)
+    assert figures.crossing(networks["dense"], high=2.0) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_are_the_networks_built_in_code_and_round_trip(name, tmp_path):
+    net = ff.load(EXAMPLES / f"{name}.toml")
+    assert net == figures.wei2019_networks()[name]
+    net.save(tmp_path / "again.toml")
+    assert ff.load(tmp_path / "again.toml") == net
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in EXAMPLES.glob("*.toml")} == set(NAMES)
