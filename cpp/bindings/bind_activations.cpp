@@ -14,7 +14,7 @@ using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 // A Python function of an array and its derivative. Worker threads call it: each call takes the GIL.
 class PythonFunction final : public Callable {
-  public:
+public:
     PythonFunction(py::object function, py::object slope) : function_(std::move(function)), slope_(std::move(slope)) {}
     PythonFunction(const PythonFunction&) = delete;
     PythonFunction& operator=(const PythonFunction&) = delete;
@@ -33,7 +33,7 @@ class PythonFunction final : public Callable {
         }
     }
 
-  private:
+private:
     static void call(const py::object& function, const char* name, const py::array_t<double>& x, double* out, int n) {
         const Array result = Array::ensure(function(x));
         if (!result) {
@@ -46,8 +46,8 @@ class PythonFunction final : public Callable {
         for (int i = 0; i < n; ++i) {
             if (!std::isfinite(result.data()[i])) {
                 throw py::value_error(std::string(name) + " must be finite where it is integrated, got " +
-                                      std::string(py::str(py::float_(result.data()[i]))) + " at x = " +
-                                      std::string(py::str(py::float_(x.data()[i]))));
+                                      std::string(py::str(py::float_(result.data()[i]))) +
+                                      " at x = " + std::string(py::str(py::float_(x.data()[i]))));
             }
         }
         std::copy_n(result.data(), n, out);
@@ -86,7 +86,7 @@ py::tuple evaluated(const ActivationHandle& handle, const Array& x) {
     return py::make_tuple(value, slope);
 }
 
-}  // namespace
+} // namespace
 
 void bind_activations(py::module_& module) {
     py::class_<ActivationHandle>(module, "Activation")
@@ -100,4 +100,4 @@ void bind_activations(py::module_& module) {
         "the named activations");
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

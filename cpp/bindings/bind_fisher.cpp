@@ -49,8 +49,8 @@ py::tuple learning_rate(const NetworkHandle& handle, double parameters, int theo
     if (result.outcome.status != Status::ok) {
         return failure(result.outcome);
     }
-    const double eta = max_learning_rate(result.spectrum.lambda_max, momentum, static_cast<Loss>(loss),
-                                         handle.network.outputs);
+    const double eta =
+        max_learning_rate(result.spectrum.lambda_max, momentum, static_cast<Loss>(loss), handle.network.outputs);
     return py::make_tuple(eta, numbers(result), 0);
 }
 
@@ -87,16 +87,13 @@ py::tuple order_parameters(const NetworkHandle& handle, int theory, double sampl
     if (outcome.status != Status::ok) {
         return failure(outcome);
     }
-    return py::make_tuple(column(rows, [](const Row& r) { return Scaled(r.fan_in); }),
-                          column(rows, [](const Row& r) { return r.h_xy + r.h_v; }),
-                          column(rows, [](const Row& r) { return r.h_xy; }),
-                          column(rows, [](const Row& r) { return r.h_v; }),
-                          column(rows, [](const Row& r) { return r.z.xy + r.z.v; }),
-                          column(rows, [](const Row& r) { return r.z.xy; }),
-                          column(rows, [](const Row& r) { return r.z.v; }),
-                          column(rows, [](const Row& r) { return r.z.o + r.z.d; }),
-                          column(rows, [](const Row& r) { return r.z.o; }),
-                          column(rows, [](const Row& r) { return r.z.d; }), beyond_range(rows));
+    return py::make_tuple(
+        column(rows, [](const Row& r) { return Scaled(r.fan_in); }),
+        column(rows, [](const Row& r) { return r.h_xy + r.h_v; }), column(rows, [](const Row& r) { return r.h_xy; }),
+        column(rows, [](const Row& r) { return r.h_v; }), column(rows, [](const Row& r) { return r.z.xy + r.z.v; }),
+        column(rows, [](const Row& r) { return r.z.xy; }), column(rows, [](const Row& r) { return r.z.v; }),
+        column(rows, [](const Row& r) { return r.z.o + r.z.d; }), column(rows, [](const Row& r) { return r.z.o; }),
+        column(rows, [](const Row& r) { return r.z.d; }), beyond_range(rows));
 }
 
 // each affine layer's part of a and of b
@@ -119,7 +116,7 @@ py::tuple parts(const NetworkHandle& handle, int theory, double samples, double 
     return py::make_tuple(a, b, 0);
 }
 
-}  // namespace
+} // namespace
 
 // A tuple of two integers (status, layer) stands for a failure; the Python side puts it into words.
 void bind_fisher(py::module_& module) {
@@ -129,4 +126,4 @@ void bind_fisher(py::module_& module) {
     module.def("contributions", &parts);
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -14,9 +14,11 @@ namespace {
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 // Results beside the first status that was not ok, as its number.
-py::tuple finish(py::array_t<double> out, Status status) { return py::make_tuple(std::move(out), static_cast<int>(status)); }
+py::tuple finish(py::array_t<double> out, Status status) {
+    return py::make_tuple(std::move(out), static_cast<int>(status));
+}
 
-constexpr long kBlock = 16;  // values a thread takes at a time: each may cost a quadrature
+constexpr long kBlock = 16; // values a thread takes at a time: each may cost a quadrature
 
 template <class Integral>
 py::tuple integrate(const Array& like, Integral&& integral) {
@@ -64,7 +66,7 @@ py::tuple pair_covariance(const ActivationHandle& phi, const std::string& which,
     });
 }
 
-}  // namespace
+} // namespace
 
 void bind_gaussian(py::module_& module) {
     module.def("moment", &moment, py::arg("activation"), py::arg("which"), py::arg("q"), py::arg("shift"),
@@ -74,4 +76,4 @@ void bind_gaussian(py::module_& module) {
                "covariance or slope_covariance on flat arrays of equal length");
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

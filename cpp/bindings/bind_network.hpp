@@ -12,7 +12,7 @@ namespace fisherfield {
 struct NetworkHandle {
     DescribedNetwork network;
     std::vector<std::shared_ptr<const Callable>> owners;
-    double channels;  // of the last layer; its units, where there is no image
+    double channels; // of the last layer; its units, where there is no image
     Pair size{1, 1};
 
     explicit NetworkHandle(const std::vector<int>& shape) : channels(shape[0]) {
@@ -44,7 +44,8 @@ struct NetworkHandle {
         }
     }
 
-    void conv2d(int units, const Pair& kernel, const Pair& stride, const Pair& padding, double sigma_w2, double sigma_b2) {
+    void conv2d(int units, const Pair& kernel, const Pair& stride, const Pair& padding, double sigma_w2,
+                double sigma_b2) {
         const Windows windows{kernel, stride, padding};
         affine({Stage::Kind::conv2d, {}, windows}, units, channels * kernel[0] * kernel[1], sigma_w2, sigma_b2);
         slide(windows);
@@ -81,4 +82,4 @@ struct NetworkHandle {
     }
 };
 
-}  // namespace fisherfield
+} // namespace fisherfield

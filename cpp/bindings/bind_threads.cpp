@@ -9,4 +9,4 @@ void bind_threads(py::module_& module) {
     module.def("num_threads", &num_threads);
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

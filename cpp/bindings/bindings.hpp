@@ -26,4 +26,4 @@ void bind_network(py::module_& module);
 void bind_fisher(py::module_& module);
 void bind_threads(py::module_& module);
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -4,9 +4,9 @@
 PYBIND11_MODULE(_core, module) {
     using namespace fisherfield;
     module.doc() = "The C++ core of fisherfield; its arguments have been checked by the Python modules.";
-    bind_activations(module);  // Activation, CallableActivation, activation_names
-    bind_gaussian(module);     // moments, covariance
-    bind_network(module);      // Network
-    bind_fisher(module);       // order_parameters, fisher, contributions, max_learning_rate
-    bind_threads(module);      // set_num_threads, num_threads
+    bind_activations(module); // Activation, CallableActivation, activation_names
+    bind_gaussian(module);    // moments, covariance
+    bind_network(module);     // Network
+    bind_fisher(module);      // order_parameters, fisher, contributions, max_learning_rate
+    bind_threads(module);     // set_num_threads, num_threads
 }

@@ -100,7 +100,7 @@ Matrix gather(const Taps& taps, const Matrix& h, long positions) {
             if (source[a] < 0) {
                 continue;
             }
-            if (h.diagonal) {  // the same tap of two windows is one position only if the windows are one
+            if (h.diagonal) { // the same tap of two windows is one position only if the windows are one
                 row[a] += h.entries[source[a]];
                 continue;
             }
@@ -128,7 +128,7 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     const double share = 1.0 / static_cast<double>(taps.count);
     Matrix out{std::vector<double>(taps.windows * taps.windows), h.exponent};
     parallel_for(taps.windows, [&](long a) {
-        std::vector<double> mean(positions);  // row a of A H
+        std::vector<double> mean(positions); // row a of A H
         for (long tap = 0; tap < taps.count; ++tap) {
             const double* from = h.entries.data() + taps.sources[tap * taps.windows + a] * positions;
             for (long j = 0; j < positions; ++j) {
@@ -214,19 +214,19 @@ Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled gamma
 }
 
 bool has_closed_form(const Activation& activation, double shift) {
-    Rays phi;
+    Rays phi{};
     switch (activation.kind) {
-        case Kind::sin:
-            return true;
-        case Kind::step:
-        case Kind::erf:
-            return shift == 0.0;
-        default:
-            return homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear);
+    case Kind::sin:
+        return true;
+    case Kind::step:
+    case Kind::erf:
+        return shift == 0.0;
+    default:
+        return homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear);
     }
 }
 
-}  // namespace
+} // namespace
 
 Preactivation ImageState::diagonal() const {
     const long k = positions();
@@ -253,7 +253,7 @@ ImageState convolve(const Stage& stage, ImageState h, bool biases, bool own) {
     z.size = taps.size;
     const auto gathered = [&](Matrix* from) {
         Matrix out = gather(taps, *from, k);
-        *from = {};  // at most five matrices live at a time
+        *from = {}; // at most five matrices live at a time
         return out;
     };
     z.xy = gathered(&h.xy);
@@ -346,14 +346,15 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
     // gamma's gradient: E u_hat u_hat' phi' phi' = gain/gamma^2, at gamma = 0 by its limit
     const Scaled at_zero = moments(activation, Scaled(0.0), shift).slope_second;
     const auto gain = [&](const Covariance& pair, const Argument& x, long a, long b) {
-        return is_zero(gamma2) ? at_zero * lengths[a].root * lengths[b].root * Scaled(x.correlation.c) : pair.gain / gamma2;
+        return is_zero(gamma2) ? at_zero * lengths[a].root * lengths[b].root * Scaled(x.correlation.c)
+                               : pair.gain / gamma2;
     };
 
     // The new exponents of xy, v, o, d: found on the diagonal, whose entries are the largest.
     std::atomic<int> failed{0};
     const auto entry = [&](long a, long b, Scaled* out) {
         const size_t at = a * k + b;
-        const bool equal = is_zero(z->v.at(at));  // positions that share nothing of the input
+        const bool equal = is_zero(z->v.at(at)); // positions that share nothing of the input
         const Argument two = two_inputs(a, b), one = equal ? two : one_input(a, b);
         const Covariance apart = integral(two), same = equal ? apart : integral(one);
         const Status status = apart.status != Status::ok ? apart.status : same.status;
@@ -427,4 +428,4 @@ ImageState average_pool(const Windows& windows, ImageState h) {
     return h;
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -18,8 +18,8 @@ struct Matrix {
     Scaled at(size_t index) const { return {entries[index], exponent}; }
 };
 
-// The four matrices over pairs of positions: overlaps of two inputs, what one input with itself has beyond that, and the
-// same of the tangent kernel.
+// The four matrices over pairs of positions: overlaps of two inputs, what one input with itself has beyond that, and
+// the same of the tangent kernel.
 struct ImageState {
     Pair size{1, 1};
     Matrix xy, v, o, d;
@@ -39,4 +39,4 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
 
 ImageState average_pool(const Windows& windows, ImageState h);
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -9,7 +9,7 @@
 
 namespace fisherfield {
 
-using Pair = std::array<int, 2>;  // height, width
+using Pair = std::array<int, 2>; // height, width
 
 // Windows of `kernel` positions, every `stride`, on an image with `padding` zeros around it.
 struct Windows {
@@ -19,17 +19,17 @@ struct Windows {
 struct Stage {
     enum class Kind { dense, conv2d, average_pool, flatten };
     Kind kind;
-    Block block;      // dense, conv2d
-    Windows windows;  // conv2d, average_pool
+    Block block;     // dense, conv2d
+    Windows windows; // conv2d, average_pool
 };
 
 struct DescribedNetwork {
-    int channels = 1;  // of the input; its units if it is no image
+    int channels = 1; // of the input; its units if it is no image
     Pair size{1, 1};
     bool image = false;
     double outputs = 1.0;
     std::vector<Stage> stages;
-    std::vector<Block> blocks;  // of the dense and conv2d stages, in order
+    std::vector<Block> blocks; // of the dense and conv2d stages, in order
 };
 
-}  // namespace fisherfield
+} // namespace fisherfield

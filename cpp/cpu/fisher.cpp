@@ -12,13 +12,11 @@ namespace {
 // What is left to the dense recursion: its blocks from `first` on and the state that feeds them.
 struct Front {
     Status status = Status::ok;
-    int first = 0;  // also the number of convolutions passed
+    int first = 0; // also the number of convolutions passed
     ActivationState h;
 };
 
-ActivationState flattened(const Preactivation& mean) {
-    return {mean.xy, mean.v, mean.xy, mean.v, mean.o, mean.d};
-}
+ActivationState flattened(const Preactivation& mean) { return {mean.xy, mean.v, mean.xy, mean.v, mean.o, mean.d}; }
 
 // Runs the convolutional stages; with only >= 0, gradients of that affine layer alone enter the tangent kernel.
 Front image_front(const DescribedNetwork& network, const Settings& settings, int only, std::vector<Row>* rows) {
@@ -26,28 +24,28 @@ Front image_front(const DescribedNetwork& network, const Settings& settings, int
     Front front;
     for (const Stage& stage : network.stages) {
         switch (stage.kind) {
-            case Stage::Kind::conv2d: {
-                const bool own = only < 0 || only == front.first;
-                const Preactivation before = state.diagonal();
-                state = convolve(stage, std::move(state), settings.biases, own);
-                if (rows != nullptr) {
-                    rows->push_back({stage.block.fan_in, before.xy, before.v, state.diagonal()});
-                }
-                ++front.first;
-                front.status = activate(stage.block, &state, settings, own);
-                if (front.status != Status::ok) {
-                    return front;
-                }
-                break;
+        case Stage::Kind::conv2d: {
+            const bool own = only < 0 || only == front.first;
+            const Preactivation before = state.diagonal();
+            state = convolve(stage, std::move(state), settings.biases, own);
+            if (rows != nullptr) {
+                rows->push_back({stage.block.fan_in, before.xy, before.v, state.diagonal()});
             }
-            case Stage::Kind::average_pool:
-                state = average_pool(stage.windows, std::move(state));
-                break;
-            case Stage::Kind::flatten:
-                front.h = flattened(state.diagonal());
+            ++front.first;
+            front.status = activate(stage.block, &state, settings, own);
+            if (front.status != Status::ok) {
                 return front;
-            case Stage::Kind::dense:
-                break;
+            }
+            break;
+        }
+        case Stage::Kind::average_pool:
+            state = average_pool(stage.windows, std::move(state));
+            break;
+        case Stage::Kind::flatten:
+            front.h = flattened(state.diagonal());
+            return front;
+        case Stage::Kind::dense:
+            break;
         }
     }
     front.h = flattened(state.diagonal());
@@ -62,7 +60,7 @@ Front front_of(const DescribedNetwork& network, const Settings& settings, int on
     return {Status::ok, 0, input_state(settings)};
 }
 
-}  // namespace
+} // namespace
 
 Outcome output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
     const Front front = front_of(network, settings, -1, rows);
@@ -93,11 +91,11 @@ Outcome contributions(const DescribedNetwork& network, const Settings& settings,
         Transfer transfer;
     };
     std::vector<Passed> passed(count);
-    const Outcome out = forward(network.blocks.data(), front.first, count, front.h, settings,
-                                [&](int l, const ActivationState& h, const Preactivation&, const Step& step) {
-                                    passed[l] = {own_gradients(network.blocks[l], h, settings.biases), step.trained,
-                                                 step.transfer};
-                                });
+    const Outcome out =
+        forward(network.blocks.data(), front.first, count, front.h, settings,
+                [&](int l, const ActivationState& h, const Preactivation&, const Step& step) {
+                    passed[l] = {own_gradients(network.blocks[l], h, settings.biases), step.trained, step.transfer};
+                });
     if (out.status != Status::ok) {
         return out;
     }
@@ -127,4 +125,4 @@ Outcome contributions(const DescribedNetwork& network, const Settings& settings,
     return out;
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -21,4 +21,4 @@ Outcome output_kernel(const DescribedNetwork& network, const Settings& settings,
 // Each affine layer's part of the output's (o, d); a trained BatchNorm's counts to the affine layer before it.
 Outcome contributions(const DescribedNetwork& network, const Settings& settings, std::vector<Source>* parts);
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -27,7 +27,7 @@ std::atomic<int>& threads_in_use() {
     return threads;
 }
 
-}  // namespace
+} // namespace
 
 void set_num_threads(int threads) { threads_in_use() = threads; }
 int num_threads() { return threads_in_use(); }
@@ -61,4 +61,4 @@ void parallel_for(long rows, const std::function<void(long)>& body) {
     }
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -10,8 +10,9 @@ namespace fisherfield {
 void set_num_threads(int threads);
 int num_threads();
 
-// body(row) for row = 0 .. rows - 1, in any order. The first exception is thrown again here. Threads live for one call: a
-// pool would have to be made anew after every fork, and starting two costs 40 microseconds against rows of milliseconds.
+// body(row) for row = 0 .. rows - 1, in any order. The first exception is thrown again here. Threads live for one call:
+// a pool would have to be made anew after every fork, and starting two costs 40 microseconds against rows of
+// milliseconds.
 void parallel_for(long rows, const std::function<void(long)>& body);
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How large a learning rate a wide network can stand, and what BatchNorm does to it: mean-field theory of Fisher information.
+"""How large a learning rate a wide network can stand, and what BatchNorm does to it, by mean-field theory.
 
 >>> import fisherfield as ff
 >>> net = ff.mlp([784, 1000, 1000, 1000, 10], gamma=1.0)

@@ -12,13 +12,13 @@ import numpy as np
 
 __all__ = [
     "LARGEST",
+    "LOSSES",
     "SMALLEST",
     "THEORIES",
-    "LOSSES",
+    "array",
     "biases_of",
     "boolean",
     "choice",
-    "array",
     "correlation_of",
     "failure",
     "integer",
@@ -27,9 +27,9 @@ __all__ = [
     "magnitude",
     "momentum_of",
     "network_of",
+    "overlap_of",
     "pair",
     "real",
-    "overlap_of",
     "samples_of",
     "settings_of",
     "theory_of",
@@ -118,7 +118,7 @@ def samples_of(value: Any) -> int | None:
 
 
 def overlap_of(overlap: Any, length: float, samples: int | None) -> float:
-    """The input overlap q_hat_xy^0, in [-length/(n-1), length]: a Gram matrix of n inputs has no negative eigenvalue."""
+    """The input overlap, in [-length/(n-1), length]: a Gram matrix of n inputs has no negative eigenvalue."""
     number = _number("overlap", overlap, "a finite number")
     if samples is None:
         low, words = 0.0, "0 (infinite data)"
@@ -214,7 +214,8 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
     """What the core's (status, layer) means; layers are counted from 1, as affine ones."""
     if status == 1:
         return ValueError(
-            f"eps must be > 0 where the variance over the data is zero, as it is before the BatchNorm of affine layer {layer}"
+            "eps must be > 0 where the variance over the data is zero, "
+            f"as it is before the BatchNorm of affine layer {layer}"
         )
     names = " or ".join(dict.fromkeys(str(item) for item in net.layers if type(item).__name__ == "Activation"))
     return ValueError(f"affine layer {layer}: {_INTEGRAL[status].format(activation=names)}")

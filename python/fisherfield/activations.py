@@ -30,8 +30,8 @@ class Activation:
     ----------
     function : str or callable
         A name of `activation_names()`, optionally with its parameter as in ``"leaky_relu(0.1)"``, or a callable that
-        maps a float64 array to an array of the same shape. ``erf`` is erf(x), ``sin`` is sin x, ``gelu`` is the erf form
-        x Phi(x), ``step`` is 1 for x > 0.
+        maps a float64 array to an array of the same shape. ``erf`` is erf(x), ``sin`` is sin x, ``gelu`` is the erf
+        form x Phi(x), ``step`` is 1 for x > 0.
     slope : float or callable, optional
         For ``"leaky_relu"`` the slope at x < 0 (default 0.01). For a callable its derivative (almost everywhere); left
         out, it is formed by differences of eighth order, good to about 1e-12 for functions smooth between their kinks.
@@ -56,6 +56,7 @@ class Activation:
     slope: float | Callable[[np.ndarray], Any] | None
     alpha: float | None
     kinks: tuple[float, ...]
+    _compiled: _core.Activation
 
     def __init__(
         self,
@@ -198,8 +199,9 @@ class _differences:
             below = np.min(np.where(distance < 0, -distance, np.inf), axis=-1)
             side = np.where(above < 4 * _STEP, 1, np.where(below <= 4 * _STEP, -1, 0))[..., None]
         else:
-            side = np.zeros(x.shape + (1,), dtype=int)
+            side = np.zeros((*x.shape, 1), dtype=int)
         # Exactly at a kink the point itself belongs to the right-hand side.
         points = x[..., None] + np.where(side == 0, shifts, side * _STEP * np.arange(9))
         weights = np.where(side == 0, _CENTRED, side * _FORWARD)
-        return np.sum(weights * np.asarray(self.function(points), dtype=np.float64), axis=-1)
+        slope: np.ndarray = np.sum(weights * np.asarray(self.function(points), dtype=np.float64), axis=-1)
+        return slope

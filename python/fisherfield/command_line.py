@@ -212,10 +212,11 @@ def _print_rates(console: Console, file: str, net: ff.Network, rows: Sequence[_R
     if comparison:
         console.print()
         console.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
-    for sentence, owners in _notes(rows).items():
+    for owners, sentences in _notes(rows).items():
         console.print()
         console.print(Text(f"{owners}:", style="bold"))
-        console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+        for sentence in sentences:
+            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
@@ -233,8 +234,8 @@ def _cells(row: _Row) -> tuple[str, ...]:
     )
 
 
-def _notes(rows: Sequence[_Row]) -> dict[str, str]:
-    """Each distinct reason and refusal once, with the rows it belongs to."""
+def _notes(rows: Sequence[_Row]) -> dict[str, list[str]]:
+    """Which rows -> what is to be said of them, each distinct reason and refusal once."""
     owners: dict[str, list[_Row]] = {}
     for row in rows:
         # A result joins its reasons by "; ".
@@ -242,13 +243,14 @@ def _notes(rows: Sequence[_Row]) -> dict[str, str]:
             if sentence:
                 owners.setdefault(sentence, []).append(row)
     both = len({row.batch_norm for row in rows}) > 1
-    notes: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
     for sentence, group in owners.items():
         blocks = itertools.groupby(group, key=lambda row: row.batch_norm)
-        notes[sentence] = "; ".join(
+        names = [
             ", ".join(row.theory for row in block) + (f" ({_BATCH_NORM if batch_norm else 'vanilla'})" if both else "")
             for batch_norm, block in blocks
-        )
+        ]
+        notes.setdefault("; ".join(names), []).append(sentence)
     return notes
 
 
@@ -423,13 +425,13 @@ def selftest(
             )
             for comparison in group
         ]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("networks")
-    table.add_column("theory")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("networks", "integrals", "theory"):
+        table.add_column(name)
     table.add_column("count", justify="right")
     for quantity in _selftest.QUANTITIES:
         table.add_column(quantity, justify="right")
-    table.add_column("tolerance", justify="right")
+    table.add_column("limit", justify="right")
     table.add_column("")
     kinds = sorted({(item.case.kind, item.case.tolerance) for item in comparisons})
     for (kind, tolerance), theory in itertools.product(kinds, THEORIES):
@@ -438,7 +440,7 @@ def selftest(
             greatest = [max(column) for column in zip(*(item.deviations for item in group), strict=True)]
             passed = all(item.passed for item in group)
             table.add_row(
-                kind,
+                *kind.split(", "),
                 theory,
                 str(len(group)),
                 *(f"{deviation:.0e}" if deviation else "0" for deviation in greatest),
@@ -455,7 +457,7 @@ def selftest(
         return
     worst = max(failed, key=lambda item: max(item.deviations) / item.case.tolerance)
     console.print(Text(f"FAILED: {len(failed)} of {len(comparisons)} comparisons; the worst, theory {worst.theory!r}:"))
-    console.print(Text(worst.error or repr(worst.case)))
+    console.print(Text(worst.error or repr(worst.case)), soft_wrap=True)
     raise typer.Exit(1)
 
 

@@ -28,7 +28,7 @@ class Layers:
     b: NDArray[np.float64]
 
     def __repr__(self) -> str:
-        rows = [f"{l + 1:5} {a:>14.6g} {b:>14.6g}" for l, (a, b) in enumerate(zip(self.a, self.b, strict=True))]
+        rows = [f"{row + 1:5} {a:>14.6g} {b:>14.6g}" for row, (a, b) in enumerate(zip(self.a, self.b, strict=True))]
         return "\n".join([f"layer {'part of a':>14} {'part of b':>14}", *rows])
 
 
@@ -85,7 +85,7 @@ class Fisher:
     @cached_property
     def layers(self) -> Layers:
         out = _core.contributions(
-            self.network._compiled,  # type: ignore[attr-defined]
+            self.network._compiled,
             _arguments.THEORIES.index(self.theory),
             float(self.samples or 0),
             self.overlap,
@@ -117,7 +117,7 @@ def fisher(
     length: float = 1.0,
     biases: bool | None = None,
 ) -> Fisher:
-    """lambda_max = max{a + (n-1) b, a - b}/n of F = (1/n) sum_i sum_k grad f_k(x_i) grad f_k(x_i)^T, and its companions.
+    """lambda_max = max{a + (n-1) b, a - b}/n of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and its companions.
 
     Parameters
     ----------
@@ -140,7 +140,8 @@ def fisher(
     Raises
     ------
     ValueError, TypeError
-        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be formed.
+        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be
+        formed.
 
     Notes
     -----
@@ -151,7 +152,7 @@ def fisher(
     theory, samples, overlap, length, biases = settings
     parameters = net.parameters(biases)
     numbers = _core.fisher(
-        net._compiled,  # type: ignore[attr-defined]
+        net._compiled,
         float(parameters),
         _arguments.THEORIES.index(theory),
         float(samples or 0),
@@ -162,15 +163,13 @@ def fisher(
     return result_of(net, settings, numbers)
 
 
-def result_of(
-    net: Network, settings: tuple[str, int | None, float, float, bool], numbers: tuple[Any, ...]
-) -> Fisher:
+def result_of(net: Network, settings: tuple[str, int | None, float, float, bool], numbers: tuple[Any, ...]) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
     if len(numbers) == 2:
         raise _arguments.failure(*numbers, net)
     theory, samples, overlap, length, biases = settings
     a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 = numbers
-    below, other, notes = _remarks(net, theory, samples, lambda_max, outlier, log2)
+    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2)
     return Fisher(
         lambda_max=lambda_max,
         bulk=bulk,
@@ -201,14 +200,25 @@ _DEPTH_PER_WIDTH = 0.1
 _FEW_SAMPLES = 50
 
 
+# Infinite data hide a bulk that rules at any n below (a - b)/b; more than this many is more than most people have.
+_HIDDEN = 1000
+
+
 def _remarks(
-    net: Network, theory: str, samples: int | None, lambda_max: float, outlier: bool, log2: float
+    net: Network,
+    theory: str,
+    samples: int | None,
+    a: float,
+    b: float,
+    lambda_max: float,
+    outlier: bool,
+    log2: float,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Why lambda_max is too low, why else it does not hold, and what else there is to say (docs/theory.md, section 4)."""
+    """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4)."""
     below: list[str] = []
     other: list[str] = []
     notes: list[str] = []
-    facts = net._facts  # type: ignore[attr-defined]
+    facts = net._facts
     width, outputs = facts.narrowest, net.outputs
     if lambda_max == 0.0 and log2 == -math.inf:
         below.append(
@@ -223,20 +233,33 @@ def _remarks(
         if not closed:
             below.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
     if samples is not None and width is not None and samples > width / 2:
-        below.append(f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier")
+        below.append(
+            f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
+        )
     if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
         factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
-        below.append(f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times")
+        below.append(
+            f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
+        )
     if width is not None and width < _NARROW:
-        below.append(f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %")
-    if width is not None and net.depth > _DEPTH_PER_WIDTH * width:
-        below.append(f"depth {net.depth} is comparable with width {width}: networks differ widely from each other")
+        below.append(
+            f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %"
+        )
+    if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
+        below.append(f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other")
     if theory == "wei2019" and facts.batch_norm:
-        other.append("the recursion as published; sampled networks gave 1.05, 0.70 and 0.59 of it at gamma = 0.25, 1 and 3")
+        other.append(
+            "the recursion as published; sampled networks gave 1.05, 0.70 and 0.59 of it at gamma = 0.25, 1 and 3"
+        )
     if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
         decades = log2 * math.log10(2.0)
         digits = 10 ** (decades - math.floor(decades))
         other.append(f"lambda_max = {digits:.4f}e{math.floor(decades):+d} lies beyond the range of float64")
+    if samples is None and outlier and b > 0.0 and a - b > _HIDDEN * b:
+        notes.append(
+            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on; "
+            "give samples"
+        )
     if theory == "exact" and facts.image_norm and samples is not None:
         notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
     return below, other, notes

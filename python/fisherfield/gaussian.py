@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gaussian integrals E phi(u), E phi(u) phi(w) and the same of phi', for any activation; arrays broadcast.
 
-u ~ N(shift, q); (u, w) has variances q1, q2 and correlation c. Closed forms serve relu, leaky_relu, abs, linear (Cho and
-Saul 2009), step, erf (Williams 1997; without shift) and sin; all others are integrated on graded Gauss-Legendre panels
-that split at every kink. Closed forms are right to a few ulp; quadratures to 1e-9 relative (seen: 1e-12) for variances in
-[1e-8, 1e8], or to 1e-9 of E|integrand| where the integrand changes sign. Slopes are derivatives almost everywhere.
-See docs/theory.md, section 3.
+u ~ N(shift, q); (u, w) has variances q1, q2 and correlation c. Closed forms serve relu, leaky_relu, abs, linear (Cho
+and Saul 2009), step, erf (Williams 1997; without shift) and sin; all others are integrated on graded Gauss-Legendre
+panels that split at every kink. Closed forms are right to a few ulp; quadratures to 1e-9 relative (seen: 1e-11) for
+variances in [1e-8, 1e8], or to 1e-9 of E|integrand| where the integrand changes sign. Slopes are derivatives almost
+everywhere. See docs/theory.md, section 3.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def covariance(
     Raises
     ------
     ValueError
-        For variances, correlations or shifts outside these ranges, and where not exactly one of c, one_minus_c is given.
+        For variances, correlations or shifts outside these ranges, and where not exactly one of c, one_minus_c is
+        given.
     """
     return _covariance("covariance", activation, q1, q2, c, one_minus_c, shift)
 

@@ -67,9 +67,10 @@ def _remarks(fisher: Fisher, momentum: float, loss: str) -> list[str]:
     remarks = []
     if loss == "cross_entropy":
         remarks.append("cross-entropy: an approximation at small logits, and training often does not blow up at all")
-    if any(norm.trained for norm in fisher.network.batch_norms):
+    facts = fisher.network._facts
+    if facts.trained:
         remarks.append("with trained gamma and beta training blew up at 0.6 to 1.6 times the exact theory's rate")
-    if not fisher.network.batch_norms and loss != "cross_entropy":
+    if not facts.batch_norm and loss != "cross_entropy":
         remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 2.6 to 3.5 times it")
     return remarks
 
@@ -112,7 +113,7 @@ def max_learning_rate(
     loss = _arguments.loss_of(loss, net.outputs)
     theory, samples, overlap, length, biases = settings
     out = _core.max_learning_rate(
-        net._compiled,  # type: ignore[attr-defined]
+        net._compiled,
         float(net.parameters(biases)),
         _arguments.THEORIES.index(theory),
         float(samples or 0),

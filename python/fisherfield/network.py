@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _arguments, _core
@@ -153,9 +153,9 @@ class Network:
     input_shape : int or (int,) or (int, int, int)
         The number of inputs, or (channels, height, width).
     layers : sequence of layers
-        Dense, Conv2d, BatchNorm, Activation, Flatten, AvgPool2d, GlobalAvgPool2d. An activation follows an affine layer
-        (Dense, Conv2d) or its BatchNorm; where none stands, phi is the identity. The last affine layer is the output: it
-        may have a BatchNorm and pooling, but no activation, and ends with one position.
+        Dense, Conv2d, BatchNorm, Activation, Flatten, AvgPool2d, GlobalAvgPool2d. An activation follows an affine
+        layer (Dense, Conv2d) or its BatchNorm; where none stands, phi is the identity. The last affine layer is the
+        output: it may have a BatchNorm and pooling, but no activation, and ends with one position.
 
     Raises
     ------
@@ -165,6 +165,10 @@ class Network:
 
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
+    _compiled: _core.Network = field(init=False, repr=False, compare=False)
+    _shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
+    _counts: tuple[int, int] = field(init=False, repr=False, compare=False)  # P without and with biases
+    _facts: _Facts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = self.input_shape
@@ -190,12 +194,12 @@ class Network:
     @property
     def outputs(self) -> int:
         """C, the number of outputs."""
-        return self._shapes[-1][0]  # type: ignore[attr-defined]
+        return self._shapes[-1][0]
 
     @property
     def depth(self) -> int:
         """L, the number of affine layers."""
-        return len(self.affine_layers)
+        return self._facts.depth
 
     @property
     def affine_layers(self) -> tuple[Dense | Conv2d, ...]:
@@ -210,11 +214,11 @@ class Network:
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of the input and then of each layer's output, without the batch."""
-        return (self.input_shape, *self._shapes)  # type: ignore[attr-defined]
+        return (self.input_shape, *self._shapes)
 
     def parameters(self, biases: bool = True) -> int:
         """P: weights, biases (unless left out), and gamma and beta of trained BatchNorms (one per unit or channel)."""
-        return self._counts[biases]  # type: ignore[attr-defined, no-any-return]
+        return self._counts[biases]
 
     def _count(self, biases: bool) -> int:
         count = 0
@@ -239,7 +243,9 @@ class Network:
         for name, value in changes.items():
             if name == "batch_norm":
                 if _arguments.boolean("batch_norm", value):
-                    raise ValueError("batch_norm can only be taken out (False) here; to put it in, describe the network")
+                    raise ValueError(
+                        "batch_norm can only be taken out (False) here, got True; to put it in, use mlp or convnet"
+                    )
                 layers = [layer for layer in layers if not isinstance(layer, BatchNorm)]
                 continue
             if name not in _CHANGEABLE:
@@ -248,9 +254,8 @@ class Network:
             if not places:
                 raise ValueError(f"{name} cannot be replaced: the network has no {_CHANGEABLE[name][0].__name__}")
             for place, item in zip(places, _per_layer(name, value, len(places)), strict=True):
-                layers[place] = (
-                    as_activation(item) if name == "activation" else dataclasses.replace(layers[place], **{name: item})  # type: ignore[type-var]
-                )
+                layer: Any = layers[place]
+                layers[place] = as_activation(item) if name == "activation" else replace(layer, **{name: item})
         return Network(self.input_shape, tuple(layers))
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -278,7 +283,9 @@ class Network:
 class _Facts:
     """What decides whether a theory's number holds for this network; gathered once."""
 
+    depth: int
     batch_norm: bool  # it has one at all
+    trained: bool  # one with trained gamma and beta
     image_norm: bool  # behind a convolution
     last_normed: bool  # the last hidden affine layer has one
     closed: bool  # every BatchNorm has its exact finite-batch form
@@ -300,7 +307,9 @@ class _Facts:
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0
 
         return cls(
+            depth=len(affine),
             batch_norm=bool(norms),
+            trained=any(norm.trained for norm in net.batch_norms),
             image_norm=any(isinstance(net.layers[place - 1], Conv2d) for place in norms),
             last_normed=not hidden or hidden[-1] + 1 in norms,
             closed=all(closed(place) for place in norms),
@@ -361,11 +370,14 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
             shape = (shape[0] * shape[1] * shape[2],)
             compiled.flatten()
         elif isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
-            kernel, stride = (shape[1:], (1, 1)) if isinstance(layer, GlobalAvgPool2d) else map(_two, (layer.kernel, layer.stride))  # type: ignore[arg-type, assignment]
+            kernel, stride = ((shape[1], shape[2]), (1, 1))
+            if isinstance(layer, AvgPool2d):
+                kernel, stride = _two(layer.kernel), _two(layer.stride or layer.kernel)
             for size, width in zip(shape[1:], kernel, strict=True):
                 if width > size:
                     raise ValueError(f"{where}: kernel must be at most the image's size {size}, got {width}")
-            shape = (shape[0], *((size - width) // step + 1 for size, width, step in zip(shape[1:], kernel, stride, strict=True)))
+            after = [(size - width) // step + 1 for size, width, step in zip(shape[1:], kernel, stride, strict=True)]
+            shape = (shape[0], *after)
             compiled.average_pool(kernel, stride)
         else:
             raise TypeError(f"{where} must be a layer of fisherfield (Dense, Conv2d, ...), got {layer!r}")
@@ -377,7 +389,9 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
             "end with Flatten() and Dense, or with GlobalAvgPool2d()"
         )
     if any(isinstance(layer, Flatten) for layer in layers[last_affine:]) and shapes[last_affine][1:] != (1, 1):
-        raise ValueError("layers must end with one position: Flatten after the last Conv2d makes every position an output")
+        raise ValueError(
+            "layers must end with one position: Flatten after the last Conv2d makes every position an output"
+        )
     return compiled, tuple(shapes)
 
 
@@ -475,12 +489,10 @@ def _stack(
 ) -> Iterable[Layer]:
     """affine, BatchNorm, phi, affine, BatchNorm, phi, ..., (Flatten,) affine."""
     hidden = len(affine) - 1
-    norms = (
-        list(map(BatchNorm, *(_per_layer(name, value, hidden) for name, value in
-                              (("gamma", gamma), ("beta", beta), ("eps", eps), ("trained", trained)))))
-        if _arguments.boolean("batch_norm", batch_norm)
-        else []
-    )
+    columns = (("gamma", gamma), ("beta", beta), ("eps", eps), ("trained", trained))
+    norms = [BatchNorm(*row) for row in zip(*(_per_layer(name, value, hidden) for name, value in columns), strict=True)]
+    if not _arguments.boolean("batch_norm", batch_norm):
+        norms = []
     phis = [as_activation(item) for item in _per_layer("activation", activation, hidden)]
     for place, layer in enumerate(affine[:-1]):
         yield from (layer, *norms[place : place + 1], phis[place])
@@ -543,7 +555,8 @@ def _from_entry(place: int, entry: Any) -> Layer:
         _keys(where, entry, ("type", *required), ("type", *(field.name for field in fields)))
     arguments = {key: value for key, value in entry.items() if key != "type"}
     try:
-        return cls(**arguments)
+        layer: Layer = cls(**arguments)
+        return layer
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
 

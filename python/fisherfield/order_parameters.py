@@ -114,7 +114,8 @@ def order_parameters(
     Raises
     ------
     ValueError, TypeError
-        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be formed.
+        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be
+        formed.
     """
     theory, samples, overlap, length, biases = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     out = _core.order_parameters(
@@ -123,5 +124,7 @@ def order_parameters(
     if len(out) == 2:
         raise _arguments.failure(*out, net)
     *columns, beyond = out
+    names = [field.name for field in dataclasses.fields(OrderParameters)]
     reason = f"numbers beyond the range of float64 are given as 0 or inf from layer {beyond} on" if beyond else ""
-    return OrderParameters(*columns, theory=theory, reason=reason)
+    named: dict[str, Any] = dict(zip(names, columns, strict=False))
+    return OrderParameters(**named, theory=theory, reason=reason)

@@ -32,9 +32,9 @@ enum class Kind {
     callable
 };
 
-inline constexpr const char* kActivationNames[] = {"relu",     "leaky_relu", "abs",    "linear", "step", "erf",
-                                                   "tanh",     "sigmoid",    "gelu",   "silu",   "softplus", "elu",
-                                                   "selu",     "hardtanh",   "relu6",  "mish",   "sin"};
+inline constexpr const char* kActivationNames[] = {"relu", "leaky_relu", "abs",   "linear", "step",     "erf",
+                                                   "tanh", "sigmoid",    "gelu",  "silu",   "softplus", "elu",
+                                                   "selu", "hardtanh",   "relu6", "mish",   "sin"};
 
 inline constexpr int kMaxKinks = 8;
 
@@ -46,7 +46,7 @@ struct Callable {
 
 struct Activation {
     Kind kind = Kind::linear;
-    double parameter = 0.0;  // leaky_relu: slope at x < 0; elu: alpha
+    double parameter = 0.0; // leaky_relu: slope at x < 0; elu: alpha
     double kinks[kMaxKinks] = {};
     int kink_count = 0;
     const Callable* callable = nullptr;
@@ -57,25 +57,25 @@ FISHERFIELD_HD inline Activation make_activation(Kind kind, double parameter = 0
     activation.kind = kind;
     activation.parameter = parameter;
     switch (kind) {
-        case Kind::hardtanh:
-            activation.kinks[0] = -1.0;
-            activation.kinks[1] = 1.0;
-            activation.kink_count = 2;
-            break;
-        case Kind::relu6:
-            activation.kinks[1] = 6.0;
-            activation.kink_count = 2;
-            break;
-        case Kind::relu:
-        case Kind::leaky_relu:
-        case Kind::abs:
-        case Kind::step:
-        case Kind::elu:
-        case Kind::selu:
-            activation.kink_count = 1;
-            break;
-        default:
-            break;
+    case Kind::hardtanh:
+        activation.kinks[0] = -1.0;
+        activation.kinks[1] = 1.0;
+        activation.kink_count = 2;
+        break;
+    case Kind::relu6:
+        activation.kinks[1] = 6.0;
+        activation.kink_count = 2;
+        break;
+    case Kind::relu:
+    case Kind::leaky_relu:
+    case Kind::abs:
+    case Kind::step:
+    case Kind::elu:
+    case Kind::selu:
+        activation.kink_count = 1;
+        break;
+    default:
+        break;
     }
     return activation;
 }
@@ -112,50 +112,50 @@ FISHERFIELD_HD inline void mish_parts(double x, double* t, double* one_minus_t2)
     }
 }
 
-}  // namespace formulas
+} // namespace formulas
 
 FISHERFIELD_HD inline double value_of(Kind kind, double parameter, double x) {
     using namespace formulas;
     switch (kind) {
-        case Kind::relu:
-            return x > 0 ? x : 0.0;
-        case Kind::leaky_relu:
-            return x > 0 ? x : parameter * x;
-        case Kind::abs:
-            return std::fabs(x);
-        case Kind::linear:
-            return x;
-        case Kind::step:
-            return x > 0 ? 1.0 : 0.0;
-        case Kind::erf:
-            return std::erf(x);
-        case Kind::tanh:
-            return std::tanh(x);
-        case Kind::sigmoid:
-            return sigmoid(x);
-        case Kind::gelu:
-            return x * normal_cdf(x);
-        case Kind::silu:
-            return x * sigmoid(x);
-        case Kind::softplus:
-            return (x > 0 ? x : 0.0) + std::log1p(std::exp(-std::fabs(x)));
-        case Kind::elu:
-            return x > 0 ? x : parameter * std::expm1(x);
-        case Kind::selu:
-            return kSeluScale * (x > 0 ? x : kSeluAlpha * std::expm1(x));
-        case Kind::hardtanh:
-            return x > 1 ? 1.0 : x < -1 ? -1.0 : x;
-        case Kind::relu6:
-            return x > 6 ? 6.0 : x > 0 ? x : 0.0;
-        case Kind::mish: {
-            double t, rest;
-            mish_parts(x, &t, &rest);
-            return x * t;
-        }
-        case Kind::sin:
-            return std::sin(x);
-        case Kind::callable:
-            break;
+    case Kind::relu:
+        return x > 0 ? x : 0.0;
+    case Kind::leaky_relu:
+        return x > 0 ? x : parameter * x;
+    case Kind::abs:
+        return std::fabs(x);
+    case Kind::linear:
+        return x;
+    case Kind::step:
+        return x > 0 ? 1.0 : 0.0;
+    case Kind::erf:
+        return std::erf(x);
+    case Kind::tanh:
+        return std::tanh(x);
+    case Kind::sigmoid:
+        return sigmoid(x);
+    case Kind::gelu:
+        return x * normal_cdf(x);
+    case Kind::silu:
+        return x * sigmoid(x);
+    case Kind::softplus:
+        return (x > 0 ? x : 0.0) + std::log1p(std::exp(-std::fabs(x)));
+    case Kind::elu:
+        return x > 0 ? x : parameter * std::expm1(x);
+    case Kind::selu:
+        return kSeluScale * (x > 0 ? x : kSeluAlpha * std::expm1(x));
+    case Kind::hardtanh:
+        return x > 1 ? 1.0 : x < -1 ? -1.0 : x;
+    case Kind::relu6:
+        return x > 6 ? 6.0 : x > 0 ? x : 0.0;
+    case Kind::mish: {
+        double t, rest;
+        mish_parts(x, &t, &rest);
+        return x * t;
+    }
+    case Kind::sin:
+        return std::sin(x);
+    case Kind::callable:
+        break;
     }
     return NAN;
 }
@@ -163,55 +163,56 @@ FISHERFIELD_HD inline double value_of(Kind kind, double parameter, double x) {
 FISHERFIELD_HD inline double slope_of(Kind kind, double parameter, double x) {
     using namespace formulas;
     switch (kind) {
-        case Kind::relu:
-            return x > 0 ? 1.0 : 0.0;
-        case Kind::leaky_relu:
-            return x > 0 ? 1.0 : parameter;
-        case Kind::abs:
-            return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0;
-        case Kind::linear:
-            return 1.0;
-        case Kind::step:
-            return 0.0;
-        case Kind::erf:
-            return kTwoOverSqrtPi * std::exp(-x * x);
-        case Kind::tanh: {
-            const double y = std::exp(-2.0 * std::fabs(x));
-            return 4.0 * y / ((1.0 + y) * (1.0 + y));
-        }
-        case Kind::sigmoid: {
-            const double y = std::exp(-std::fabs(x));
-            return y / ((1.0 + y) * (1.0 + y));
-        }
-        case Kind::gelu:
-            return normal_cdf(x) + x * normal_pdf(x);
-        case Kind::silu:
-            return sigmoid(x) * (1.0 + x * sigmoid(-x));
-        case Kind::softplus:
-            return sigmoid(x);
-        case Kind::elu:
-            return x > 0 ? 1.0 : parameter * std::exp(x);
-        case Kind::selu:
-            return kSeluScale * (x > 0 ? 1.0 : kSeluAlpha * std::exp(x));
-        case Kind::hardtanh:
-            return x > -1 && x < 1 ? 1.0 : 0.0;
-        case Kind::relu6:
-            return x > 0 && x < 6 ? 1.0 : 0.0;
-        case Kind::mish: {
-            double t, rest;
-            mish_parts(x, &t, &rest);
-            return t + x * rest * sigmoid(x);
-        }
-        case Kind::sin:
-            return std::cos(x);
-        case Kind::callable:
-            break;
+    case Kind::relu:
+        return x > 0 ? 1.0 : 0.0;
+    case Kind::leaky_relu:
+        return x > 0 ? 1.0 : parameter;
+    case Kind::abs:
+        return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0;
+    case Kind::linear:
+        return 1.0;
+    case Kind::step:
+        return 0.0;
+    case Kind::erf:
+        return kTwoOverSqrtPi * std::exp(-x * x);
+    case Kind::tanh: {
+        const double y = std::exp(-2.0 * std::fabs(x));
+        return 4.0 * y / ((1.0 + y) * (1.0 + y));
+    }
+    case Kind::sigmoid: {
+        const double y = std::exp(-std::fabs(x));
+        return y / ((1.0 + y) * (1.0 + y));
+    }
+    case Kind::gelu:
+        return normal_cdf(x) + x * normal_pdf(x);
+    case Kind::silu:
+        return sigmoid(x) * (1.0 + x * sigmoid(-x));
+    case Kind::softplus:
+        return sigmoid(x);
+    case Kind::elu:
+        return x > 0 ? 1.0 : parameter * std::exp(x);
+    case Kind::selu:
+        return kSeluScale * (x > 0 ? 1.0 : kSeluAlpha * std::exp(x));
+    case Kind::hardtanh:
+        return x > -1 && x < 1 ? 1.0 : 0.0;
+    case Kind::relu6:
+        return x > 0 && x < 6 ? 1.0 : 0.0;
+    case Kind::mish: {
+        double t, rest;
+        mish_parts(x, &t, &rest);
+        return t + x * rest * sigmoid(x);
+    }
+    case Kind::sin:
+        return std::cos(x);
+    case Kind::callable:
+        break;
     }
     return NAN;
 }
 
 // phi and phi' of n points; slope may be null.
-FISHERFIELD_HD inline void evaluate(const Activation& activation, const double* x, double* value, double* slope, int n) {
+FISHERFIELD_HD inline void evaluate(const Activation& activation, const double* x, double* value, double* slope,
+                                    int n) {
 #if !defined(__CUDA_ARCH__)
     if (activation.kind == Kind::callable) {
         activation.callable->evaluate(x, value, slope, n);
@@ -234,20 +235,20 @@ struct Rays {
 // Positively homogeneous activations, phi(t x) = t phi(x) for t > 0.
 FISHERFIELD_HD inline bool homogeneous(const Activation& activation, Rays* rays) {
     switch (activation.kind) {
-        case Kind::relu:
-            *rays = {0.0, 1.0};
-            return true;
-        case Kind::leaky_relu:
-            *rays = {activation.parameter, 1.0};
-            return true;
-        case Kind::abs:
-            *rays = {-1.0, 1.0};
-            return true;
-        case Kind::linear:
-            *rays = {1.0, 1.0};
-            return true;
-        default:
-            return false;
+    case Kind::relu:
+        *rays = {0.0, 1.0};
+        return true;
+    case Kind::leaky_relu:
+        *rays = {activation.parameter, 1.0};
+        return true;
+    case Kind::abs:
+        *rays = {-1.0, 1.0};
+        return true;
+    case Kind::linear:
+        *rays = {1.0, 1.0};
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -262,15 +263,15 @@ FISHERFIELD_HD inline Rays rays_at(const Activation& activation, double distance
 // phi grows without bound along a ray, so that rays_at(infinity) describes it.
 FISHERFIELD_HD inline bool unbounded(const Activation& activation) {
     switch (activation.kind) {
-        case Kind::gelu:
-        case Kind::silu:
-        case Kind::softplus:
-        case Kind::elu:
-        case Kind::selu:
-        case Kind::mish:
-            return true;
-        default:
-            return false;
+    case Kind::gelu:
+    case Kind::silu:
+    case Kind::softplus:
+    case Kind::elu:
+    case Kind::selu:
+    case Kind::mish:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -278,4 +279,4 @@ FISHERFIELD_HD inline bool piecewise_linear(const Activation& activation) {
     return activation.kind == Kind::hardtanh || activation.kind == Kind::relu6;
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -11,12 +11,13 @@ namespace fisherfield {
 
 struct Spectrum {
     Scaled lambda_max, bulk, mean, second_moment;
-    double multiplicity = 0.0;  // of lambda_max
+    double multiplicity = 0.0; // of lambda_max
     bool outlier = true;
 };
 
 // o and d = a - b of the output; C outputs, P parameters.
-FISHERFIELD_HD inline Spectrum spectrum(const Source& kernel, const Settings& settings, double outputs, double parameters) {
+FISHERFIELD_HD inline Spectrum spectrum(const Source& kernel, const Settings& settings, double outputs,
+                                        double parameters) {
     const double one_over_n = settings.one_over_n();
     const Scaled a = kernel.o + kernel.d, b = kernel.o, share(outputs / parameters);
     Spectrum out;
@@ -33,8 +34,9 @@ FISHERFIELD_HD inline Spectrum spectrum(const Source& kernel, const Settings& se
     out.outlier = b >= Scaled(0.0);
     out.lambda_max = out.outlier ? top : out.bulk;
     // Eigenvalues beyond P do not exist.
-    out.multiplicity = out.outlier ? std::fmin(outputs, parameters)
-                                   : std::fmin(outputs * (settings.samples - 1.0), std::fmax(parameters - outputs, 0.0));
+    out.multiplicity = out.outlier
+                           ? std::fmin(outputs, parameters)
+                           : std::fmin(outputs * (settings.samples - 1.0), std::fmax(parameters - outputs, 0.0));
     return out;
 }
 
@@ -48,4 +50,4 @@ FISHERFIELD_HD inline Worth backward(const Transfer& t, const Worth& w) {
     return {t.oo * w.o + t.d_o * w.d, t.od * w.o + t.dd * w.d};
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -8,10 +8,10 @@
 //
 //     E phi(u)^2 - E phi(u) phi(w) = E [phi(u) - phi(w)]^2 / 2,
 //
-// which keeps all its digits when c -> 1. Closed forms: relu, leaky_relu, abs, linear (arc-cosine kernels of Cho and Saul
-// 2009), step, erf (Williams 1997), sin; all others by quadrature.hpp. Closed forms are right to a few ulp, quadratures to
-// 1e-11 relative or better for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is replaced by the two rays
-// it tends to, exact to 2^-50. docs/theory.md, section 3.
+// which keeps all its digits when c -> 1. Closed forms: relu, leaky_relu, abs, linear (arc-cosine kernels of Cho and
+// Saul 2009), step, erf (Williams 1997), sin; all others by quadrature.hpp. Closed forms are right to a few ulp,
+// quadratures to 1e-11 relative or better for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is
+// replaced by the two rays it tends to, exact to 2^-50. docs/theory.md, section 3.
 #pragma once
 
 #include <cmath>
@@ -29,10 +29,10 @@ inline constexpr double kSmallVariance = 0x1p-100, kLargeVariance = 0x1p100;
 
 // E f(g u + beta), u ~ N(0, 1).
 struct Moments {
-    Scaled mean, second, variance;                        // of phi; variance = second - mean^2
-    Scaled slope_mean, slope_second, slope_variance;      // of phi'
-    Scaled u_slope;                                       // E u phi'
-    Scaled u2_slope2;                                     // E u^2 phi'^2
+    Scaled mean, second, variance;                   // of phi; variance = second - mean^2
+    Scaled slope_mean, slope_second, slope_variance; // of phi'
+    Scaled u_slope;                                  // E u phi'
+    Scaled u2_slope2;                                // E u^2 phi'^2
     Status status = Status::ok;
 };
 
@@ -43,19 +43,20 @@ struct Correlation {
 };
 
 struct Covariance {
-    Scaled value;             // E phi(u + beta) phi(w + beta)
-    Scaled difference;        // E phi^2 - value;    equal variances only
-    Scaled slope;             // E phi'(u + beta) phi'(w + beta)
-    Scaled slope_difference;  // E phi'^2 - slope;   equal variances only
-    Scaled gain;              // E u w phi'(u + beta) phi'(w + beta)
+    Scaled value;            // E phi(u + beta) phi(w + beta)
+    Scaled difference;       // E phi^2 - value;    equal variances only
+    Scaled slope;            // E phi'(u + beta) phi'(w + beta)
+    Scaled slope_difference; // E phi'^2 - slope;   equal variances only
+    Scaled gain;             // E u w phi'(u + beta) phi'(w + beta)
     Status status = Status::ok;
 };
 
 namespace closed_form {
 
-// The acute angle t between u and w or between u and -w, with its sine and cosine; right to the last digits at both ends.
+// The acute angle t between u and w or between u and -w, with its sine and cosine; right to the last digits at both
+// ends.
 struct Angle {
-    bool acute;  // c >= 0: t is the angle of u and w, else its supplement
+    bool acute; // c >= 0: t is the angle of u and w, else its supplement
     Scaled t;
     double sine, cosine;
 
@@ -81,7 +82,7 @@ struct Angle {
             return sine - x * cosine;
         }
         double term = x * x * x / 3.0, sum = term;
-        for (int k = 1; k < 8; ++k) {  // the ninth term is 1e-17 of the first
+        for (int k = 1; k < 8; ++k) { // the ninth term is 1e-17 of the first
             term *= -x * x / (2.0 * k * (2.0 * k + 3.0));
             sum += term;
         }
@@ -99,14 +100,15 @@ FISHERFIELD_HD inline Covariance rays(const Rays& phi, Scaled r, const Correlati
     // relu's kernel sin t + (pi - t) cos t, by the supplement where that is the acute one
     const double kernel = angle.acute ? angle.sine + angle.supplement() * angle.cosine : bend;
     // 1 - E|u||w|/r, at the acute angle of u and +-w
-    const Scaled away = (angle.acute ? correlation.one_minus_c : Scaled(1.0 + correlation.c)) - Scaled(2.0 / kPi * bend);
+    const Scaled away =
+        (angle.acute ? correlation.one_minus_c : Scaled(1.0 + correlation.c)) - Scaled(2.0 / kPi * bend);
 
     Covariance out;
     out.value = r * (phi.minus * phi.plus * correlation.c + jump2 * kernel / (2.0 * kPi));
     out.difference = r * (Scaled(a * a) * correlation.one_minus_c + Scaled(b * b) * away);
     out.slope = phi.minus * phi.plus + jump2 * angle.supplement() / (2.0 * kPi);
     out.slope_difference = Scaled(jump2 / (2.0 * kPi)) * angle.angle();
-    out.gain = out.value;  // u phi'(u) = phi(u)
+    out.gain = out.value; // u phi'(u) = phi(u)
     return out;
 }
 
@@ -149,7 +151,8 @@ FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_
     out.value = 0.5 * (p >= 0.0 ? -std::exp(-minus) * std::expm1(-2.0 * p) : std::exp(-plus) * std::expm1(2.0 * p)) +
                 sine * sine * std::exp(-plus);
     out.slope = 0.5 * (std::exp(-minus) + cosine * std::exp(-plus));
-    out.gain = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * std::exp(-plus));
+    out.gain =
+        0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * std::exp(-plus));
     // q1 = q2 = q: E phi^2 - E phi phi = [1 - e^-v - cos 2b (e^-2q - e^-(2q - v))]/2
     const double rise = std::exp(-plus) - std::exp(-plus - v);
     out.difference = 0.5 * (-std::expm1(-v) + cosine * (v < 1.0 ? -std::exp(-plus) * std::expm1(-v) : rise));
@@ -157,8 +160,9 @@ FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_
     return out;
 }
 
-// Tails of the normal law at t >= 0: I_n = int_t^oo (x - t)^n pdf(x) dx, n = 0, 1, 2. They obey I_n = (n - 1) I_{n-2} - t I_{n-1},
-// which cancels for large t; there the ratios come from the continued fraction (the recurrence run downwards).
+// Tails of the normal law at t >= 0: I_n = int_t^oo (x - t)^n pdf(x) dx, n = 0, 1, 2. They obey I_n = (n - 1) I_{n-2} -
+// t I_{n-1}, which cancels for large t; there the ratios come from the continued fraction (the recurrence run
+// downwards).
 struct Tail {
     double pdf, i0, i1, i2;
 };
@@ -208,7 +212,8 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, double g, double beta) {
     const double relu_mean = (right ? beta : 0.0) + g * far.i1;
     const double relu_variance = g * g * ((right ? 1.0 - 2.0 * far.i0 : 0.0) + far.i2 - far.i1 * far.i1);
     const double mean = phi.minus * beta + jump * relu_mean;
-    const double variance = g * g * (phi.minus * phi.minus + 2.0 * phi.minus * jump * above) + jump * jump * relu_variance;
+    const double variance =
+        g * g * (phi.minus * phi.minus + 2.0 * phi.minus * jump * above) + jump * jump * relu_variance;
     Moments out;
     out.mean = mean;
     out.variance = variance;
@@ -217,7 +222,7 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, double g, double beta) {
     out.slope_second = phi.minus * phi.minus * below + phi.plus * phi.plus * above;
     out.slope_variance = jump * jump * above * below;
     out.u_slope = jump * far.pdf;
-    const double u2_above = above - t * far.pdf;  // E u^2 1(g u + beta > 0)
+    const double u2_above = above - t * far.pdf; // E u^2 1(g u + beta > 0)
     out.u2_slope2 = phi.minus * phi.minus * (1.0 - u2_above) + phi.plus * phi.plus * u2_above;
     return out;
 }
@@ -258,11 +263,12 @@ FISHERFIELD_HD inline Moments sin(double g, double beta) {
     return out;
 }
 
-}  // namespace closed_form
+} // namespace closed_form
 
 namespace quadrature {
 
-inline constexpr double kTurn = 1.5;  // the unit scale on which tanh, sigmoid, gelu, ... turn (poles at i pi/2 and beyond)
+inline constexpr double kTurn =
+    1.5; // the unit scale on which tanh, sigmoid, gelu, ... turn (poles at i pi/2 and beyond)
 
 // phi(from + h) - phi(from) where h is small: the integral of phi' by three points between kinks (h^6/2e6 relative).
 FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
@@ -270,7 +276,8 @@ FISHERFIELD_HD inline double small_difference(const Activation& activation, doub
     double sum = 0.0, left = h > 0 ? from : from + h;
     const double end = h > 0 ? from + h : from;
     for (int kink = 0; kink <= activation.kink_count; ++kink) {
-        const double right = kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
+        const double right =
+            kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
         if (right > left) {
             const double centre = 0.5 * (left + right), half = 0.5 * (right - left);
             const double x[3] = {centre - node * half, centre, centre + node * half};
@@ -289,19 +296,18 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     const double finer = std::ldexp(1.0, -level);
     Mesh mesh(-kRange, kPanel * finer);
     for (int kink = 0; kink < activation.kink_count; ++kink) {
-        const double centre = (activation.kinks[kink] - beta) / g;
-        mesh.add(centre, -1);
-        mesh.grade(centre, piecewise_linear(activation) ? 0.0 : kTurn * finer / g);
+        mesh.kink((activation.kinks[kink] - beta) / g, piecewise_linear(activation) ? 0.0 : kTurn * finer / g);
     }
     if (activation.kink_count == 0) {
-        mesh.grade(-beta / g, kTurn * finer / g);
+        mesh.turn(-beta / g, kTurn * finer / g);
     }
     const bool by_slope = activation.callable == nullptr && kRange * g < kSmallDifference;
     double at_beta, slope_at_beta;
     evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
-    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;  // of phi - phi(beta), phi' - phi'(beta)
+    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0,
+           u2_slope2 = 0; // of phi - phi(beta), phi' - phi'(beta)
     mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
-        double x[kBatch], value[kBatch], slope[kBatch];
+        double x[kBatch] = {}, value[kBatch], slope[kBatch];
         for (int i = 0; i < n; ++i) {
             x[i] = g * z[i] + beta;
         }
@@ -331,11 +337,11 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
 }
 
 // u = sqrt(q1) (a s + b d), w = sqrt(q2) (a s - b d) with s, d ~ N(0, 1) independent, a^2 = (1 + c)/2, b^2 = (1 - c)/2.
-// For fixed d both move along s alone: kinks and turns are points on that line. Where equal variances let two lines of one
-// kink bound a strip, phi' jumps inside it and nowhere else. As d varies, the inner integral is analytic but where two
-// kinks meet; its own scale is that of a turn, or a/b for the kernel of width a that smooths a kink.
-FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c, double one_minus_c,
-                                            double shift, int level = 0) {
+// For fixed d both move along s alone: kinks and turns are points on that line. Where equal variances let two lines of
+// one kink bound a strip, phi' jumps inside it and nowhere else. As d varies, the inner integral is analytic but where
+// two kinks meet.
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
+                                            double one_minus_c, double shift, int level = 0) {
     const double finer = std::ldexp(1.0, -level);
     const double r1 = std::sqrt(q1), r2 = std::sqrt(q2);
     const double a = std::sqrt(0.5 * (1.0 + c)), b = std::sqrt(0.5 * one_minus_c);
@@ -345,23 +351,18 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     const int count = kinked ? activation.kink_count : 1;
     const double turn = piecewise_linear(activation) ? 0.0 : kTurn * finer;
 
-    Mesh outer(equal ? 0.0 : -kRange, kPanel * finer);  // d -> -d swaps u and w
+    Mesh outer(equal ? 0.0 : -kRange, kPanel * finer); // d -> -d swaps u and w
     if (b > 0.0) {
-        // A kink seen through the kernel of width a needs panels down to a/b; a smooth turn is never sharper than itself.
-        const double smooth1 = std::fmax(turn / (r1 * b), kTurn * a / b), smooth2 = std::fmax(turn / (r2 * b), kTurn * a / b);
+        // Two turns that pass each other do so on their own scale; a kink is smoothed by the kernel of width a.
+        const double smooth1 = turn / (r1 * b), smooth2 = turn / (r2 * b), sharp = kinked ? a / b : 0.0;
+        const auto finest = [](double x, double y) { return x > 0.0 && y > 0.0 ? std::fmin(x, y) : std::fmax(x, y); };
         for (int i = 0; i < count; ++i) {
             const double u = (turns[i] - shift) / r1, w = (turns[i] - shift) / r2;
-            outer.add(u / b, -1);
-            outer.grade(u / b, kinked && a > 0.0 ? a / b : smooth1);
-            outer.add(-w / b, -1);
-            outer.grade(-w / b, kinked && a > 0.0 ? a / b : smooth2);
+            outer.kink(u / b, finest(smooth1, sharp));
+            outer.kink(-w / b, finest(smooth2, sharp));
             for (int j = 0; j < count; ++j) {
                 const double meeting = 0.5 * (u - (turns[j] - shift) / r2) / b;
-                if (kinked) {
-                    outer.add(meeting, -1);
-                    outer.grade(meeting, a / b);
-                }
-                outer.grade(meeting, std::fmin(smooth1, smooth2));
+                outer.kink(meeting, finest(std::fmin(smooth1, smooth2), sharp));
             }
         }
     }
@@ -370,25 +371,27 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     double sum[5] = {};
     outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
         for (int line = 0; line < lines; ++line) {
-            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line];  // gap = u - w for equal variances
+            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line]; // gap = u - w for equal variances
             Mesh inner(-kRange, kPanel * finer);
             double strip = 0.0;
             if (a > 0.0) {
                 strip = 2.0 * shift_d / a;
                 for (int i = 0; i < count; ++i) {
-                    const double u = ((turns[i] - shift) / r1 - shift_d) / a, w = ((turns[i] - shift) / r2 + shift_d) / a;
+                    const double u = ((turns[i] - shift) / r1 - shift_d) / a,
+                                 w = ((turns[i] - shift) / r2 + shift_d) / a;
                     if (kinked) {
-                        inner.add(u, equal ? i : -1);
-                        inner.add(w, equal ? i : -1);
+                        inner.kink(u, turn / (r1 * a), equal ? i : -1);
+                        inner.kink(w, turn / (r2 * a), equal ? i : -1);
+                    } else {
+                        inner.turn(u, turn / (r1 * a));
+                        inner.turn(w, turn / (r2 * a));
                     }
-                    inner.grade(u, turn / (r1 * a));
-                    inner.grade(w, turn / (r2 * a));
                 }
             }
             full = full || inner.full();
             double part[5] = {};
             inner.integrate(strip, [&](const double* s, const double* weight, int n) {
-                double u[kBatch], w[kBatch], phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
+                double u[kBatch] = {}, w[kBatch] = {}, phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
                 for (int i = 0; i < n; ++i) {
                     u[i] = r1 * (a * s[i] + shift_d) + shift;
                     w[i] = r2 * (a * s[i] - shift_d) + shift;
@@ -430,12 +433,12 @@ FISHERFIELD_HD inline bool agree(Scaled x, Scaled y, double size) {
     return std::fabs((x - y).value()) <= kAgreement * size;
 }
 
-}  // namespace quadrature
+} // namespace quadrature
 
 // phi(0) and the rays close to the origin: phi(x) = phi(0) + rays(x) + O(x^2).
 struct Germ {
     double value;
-    Rays rays;
+    Rays rays{};
 };
 
 FISHERFIELD_HD inline Germ germ(const Activation& activation) {
@@ -447,9 +450,9 @@ FISHERFIELD_HD inline Germ germ(const Activation& activation) {
 
 // E f(g u + beta) for g >= 0.
 FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double beta) {
-    Rays phi;
+    Rays phi{};
     const bool is_homogeneous = homogeneous(activation, &phi);
-    const Scaled low(0x1p-50), high(0x1p50);  // the range of g for which an integral is formed as it stands
+    const Scaled low(0x1p-50), high(0x1p50); // the range of g for which an integral is formed as it stands
     if (is_zero(g)) {
         double value, slope;
         evaluate(activation, &beta, &value, &slope, 1);
@@ -516,8 +519,8 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
 }
 
 // E phi(u + shift) phi(w + shift) and its companions.
-FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2, const Correlation& correlation,
-                                            double shift = 0.0) {
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
+                                            const Correlation& correlation, double shift = 0.0) {
     const bool equal = q1.m == q2.m && q1.e == q2.e;
     if (is_zero(q1) || is_zero(q2)) {
         const Moments one = moments(activation, sqrt(q1), shift), two = moments(activation, sqrt(q2), shift);
@@ -537,11 +540,11 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         return out;
     }
     const Scaled r = equal ? q1 : sqrt(q1 * q2);
-    Rays phi;
+    Rays phi{};
     const bool is_homogeneous = homogeneous(activation, &phi);
     if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
         Covariance out = closed_form::rays(phi, r, correlation);
-        out.value = out.value + Scaled(shift * shift);  // linear alone has both
+        out.value = out.value + Scaled(shift * shift); // linear alone has both
         return out;
     }
     if (activation.kind == Kind::step && shift == 0.0) {
@@ -564,9 +567,12 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         out.value = out.value + Scaled(at_zero.value) * (Scaled(at_zero.value) + mean * (sqrt(q1) + sqrt(q2)));
         return out;
     }
-    // Below the least 1 - c that an integral can resolve, differences go on by their power: sqrt(1 - c) for slopes that jump.
+    // Below the least 1 - c that an integral can resolve, differences go on by their power: sqrt(1 - c) for slopes that
+    // jump.
     const bool jumps = activation.kink_count > 0;
-    const double least = activation.kind == Kind::erf || activation.kind == Kind::sin ? 0x1p-100 : jumps ? 0x1p-70 : 0x1p-40;
+    const double least = activation.kind == Kind::erf || activation.kind == Kind::sin ? 0x1p-100
+                         : jumps                                                      ? 0x1p-70
+                                                                                      : 0x1p-40;
     if (!is_zero(correlation.one_minus_c) && correlation.one_minus_c < Scaled(least)) {
         Covariance out = covariance(activation, q1, q2, {1.0 - least, Scaled(least)}, shift);
         const Scaled ratio = correlation.one_minus_c / Scaled(least);
@@ -600,4 +606,4 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     return out;
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -9,21 +9,21 @@ namespace fisherfield {
 
 // The convention of the loss multiplies lambda_max (docs/theory.md, section 2).
 enum class Loss {
-    sum,           // 1/2, sum over outputs, mean over samples: 1
-    mean,          // 1/2, mean over outputs: 1/C
-    mse,           // no 1/2, mean over outputs: 2/C
-    cross_entropy  // small logits, p = 1/C: 1/C, an approximation
+    sum,          // 1/2, sum over outputs, mean over samples: 1
+    mean,         // 1/2, mean over outputs: 1/C
+    mse,          // no 1/2, mean over outputs: 2/C
+    cross_entropy // small logits, p = 1/C: 1/C, an approximation
 };
 
 FISHERFIELD_HD inline double curvature_factor(Loss loss, double outputs) {
     switch (loss) {
-        case Loss::sum:
-            return 1.0;
-        case Loss::mse:
-            return 2.0 / outputs;
-        case Loss::mean:
-        case Loss::cross_entropy:
-            break;
+    case Loss::sum:
+        return 1.0;
+    case Loss::mse:
+        return 2.0 / outputs;
+    case Loss::mean:
+    case Loss::cross_entropy:
+        break;
     }
     return 1.0 / outputs;
 }
@@ -36,4 +36,4 @@ FISHERFIELD_HD inline double max_learning_rate(Scaled lambda_max, double momentu
     return (Scaled(2.0 * (1.0 + momentum)) / (lambda_max * Scaled(curvature_factor(loss, outputs)))).value();
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -11,7 +11,7 @@ enum class Theory { exact, frozen, wei2019 };
 
 // One affine layer, its BatchNorm (if any) and the activation behind it (linear if none).
 struct Block {
-    double fan_in = 1.0;  // N_{l-1}; channels times taps for a convolution
+    double fan_in = 1.0; // N_{l-1}; channels times taps for a convolution
     double sigma_w2 = 0.0, sigma_b2 = 0.0;
     bool batch_norm = false;
     double gamma = 1.0, beta = 0.0, eps = 0.0;
@@ -22,9 +22,9 @@ struct Block {
 // What is assumed of the data and of the parameters that count.
 struct Settings {
     Theory theory = Theory::exact;
-    double samples = 0.0;  // n; 0: infinitely many
-    double overlap = 0.0;  // q_hat_xy^0
-    double length = 1.0;   // q_hat^0
+    double samples = 0.0; // n; 0: infinitely many
+    double overlap = 0.0; // q_hat_xy^0
+    double length = 1.0;  // q_hat^0
     bool biases = true;
 
     FISHERFIELD_HD bool finite() const { return samples > 0.0; }
@@ -32,4 +32,4 @@ struct Settings {
     FISHERFIELD_HD double one_over_n_minus_1() const { return finite() ? 1.0 / (samples - 1.0) : 0.0; }
 };
 
-}  // namespace fisherfield
+} // namespace fisherfield

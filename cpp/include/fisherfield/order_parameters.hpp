@@ -2,8 +2,8 @@
 // The forward pass: order parameters and tangent kernel of a fully connected network, one state a layer.
 //
 // States carry overlaps and differences: q_xy with v = q - q_xy, and for the tangent kernel o (off-diagonal) with
-// d = D - o. Every coefficient that maps (o, d) to the next layer's is a sum of like signs, so a thousand layers lose no
-// more than a thousand roundings. docs/theory.md, section 4.
+// d = D - o. Every coefficient that maps (o, d) to the next layer's is a sum of like signs, so a thousand layers lose
+// no more than a thousand roundings. docs/theory.md, section 4.
 #pragma once
 
 #include "fisherfield/gaussian.hpp"
@@ -12,14 +12,14 @@
 namespace fisherfield {
 
 struct Preactivation {
-    Scaled xy, v;  // q_xy and q - q_xy
-    Scaled o, d;   // tangent kernel: off-diagonal, and diagonal minus off-diagonal
+    Scaled xy, v; // q_xy and q - q_xy
+    Scaled o, d;  // tangent kernel: off-diagonal, and diagonal minus off-diagonal
 };
 
 struct ActivationState {
-    Scaled xy, v;          // q_hat_xy and q_hat - q_hat_xy
-    Scaled off_xy, off_v;  // the same as the next layer's own gradients see them: q_hat_off, q_hat - q_hat_off
-    Scaled o, d;           // tangent kernel behind phi'
+    Scaled xy, v;         // q_hat_xy and q_hat - q_hat_xy
+    Scaled off_xy, off_v; // the same as the next layer's own gradients see them: q_hat_off, q_hat - q_hat_off
+    Scaled o, d;          // tangent kernel behind phi'
 };
 
 // (o, d) behind phi from (o, d) before it.
@@ -88,7 +88,8 @@ FISHERFIELD_HD inline Step phi(const Activation& activation, const Preactivation
 //   frozen   D_hat = c E[phi'^2] D,  o_hat =  c (E phi')^2 o
 //   wei2019  as frozen with q + eps for s2 and slopes at gamma                (WSS 23-25)
 // The Gaussian is symmetric, so the sign of gamma drops out.
-FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivation& z, const Settings& settings, bool last) {
+FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivation& z, const Settings& settings,
+                                          bool last) {
     const Activation& activation = block.activation;
     const Scaled s2 = z.v + Scaled(block.eps);
     Step step;
@@ -102,7 +103,7 @@ FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivatio
 
     // A finite batch is exact where phi is positively homogeneous: direction and radius of the centred batch are
     // independent, E 1/r^2 = 1/(s2 (n - 3)), and J Theta J^T = c' [(G_ab E phi'_a phi'_b - V_ab/(n - 1))].
-    Rays rays;
+    Rays rays{};
     const double n = settings.samples;
     if (settings.theory == Theory::exact && !last && n >= 4.0 && block.beta == 0.0 && block.eps == 0.0 &&
         homogeneous(activation, &rays)) {
@@ -139,7 +140,7 @@ FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivatio
     if (settings.theory == Theory::exact) {
         const Scaled off = c * Scaled(rest) * (mean2 + k * (Scaled(2.0) - k) * u2);
         step.transfer = {0.0, -off, 0.0, c * slopes.slope_second + off};
-        const Scaled back = k * gamma2 * mean2 * Scaled(rest);  // g^2 (E phi')^2/(n - 1)
+        const Scaled back = k * gamma2 * mean2 * Scaled(rest); // g^2 (E phi')^2/(n - 1)
         step.state.off_xy = step.state.xy - back;
         step.state.off_v = step.state.v + back;
     } else {
@@ -155,12 +156,12 @@ FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivatio
 
 struct Outcome {
     Status status = Status::ok;
-    int layer = 0;        // counted from 1: where the status arose
-    Source kernel;        // (o, d) of the output
+    int layer = 0; // counted from 1: where the status arose
+    Source kernel; // (o, d) of the output
 };
 
-// Layers first .. count - 1 from the state h that feeds layer `first`; visit(l, h, z, step) sees every layer. A last layer
-// without BatchNorm ends with its affine part; its step is then empty.
+// Layers first .. count - 1 from the state h that feeds layer `first`; visit(l, h, z, step) sees every layer. A last
+// layer without BatchNorm ends with its affine part; its step is then empty.
 template <class Visit>
 FISHERFIELD_HD Outcome forward(const Block* blocks, int first, int count, ActivationState h, const Settings& settings,
                                Visit&& visit) {
@@ -186,4 +187,4 @@ FISHERFIELD_HD Outcome forward(const Block* blocks, int first, int count, Activa
     return {Status::ok, 0, {h.o, h.d}};
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Gauss-Legendre quadrature on graded panels, for integrands that are analytic between known points.
 //
-// The line [-9, 9] carries the standard normal weight (what lies outside is 2e-19). A panel is at most 2 wide, where the
-// weight's twelve-point error is 1e-18. Around a centre (a kink, or the place where an activation turns) panels shrink
-// geometrically to `base`, so that the nearest singularity stays 3 half-widths or more away: 12 points then leave
-// 3.4^-24 = 2e-13 of the integrand, 1e-16 at most places.
+// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23). A panel is at most 2 wide, where
+// the weight's twelve-point error is 1e-18. Around a centre (a kink, or the place where an activation turns) panels
+// shrink geometrically to `base`, so that the nearest singularity stays 3 half-widths or more away: 12 points then
+// leave 3.4^-24 = 2e-13 of the integrand, 1e-16 at most places.
 #pragma once
 
 #include <cmath>
@@ -14,9 +14,9 @@
 namespace fisherfield {
 
 inline constexpr int kNodes = 12;
-inline constexpr double kRange = 9.0;   // standard deviations
-inline constexpr double kPanel = 2.0;   // widest panel
-inline constexpr double kGrowth = 2.5;  // of panels away from a centre
+inline constexpr double kRange = 10.0; // standard deviations
+inline constexpr double kPanel = 2.0;  // widest panel
+inline constexpr double kGrowth = 2.5; // of panels away from a centre
 inline constexpr int kBatch = 32 * kNodes;
 inline constexpr int kMaxBreakpoints = 1536;
 
@@ -35,18 +35,18 @@ FISHERFIELD_HD inline double gauss_legendre_weight(int i) {
 
 struct Breakpoint {
     double at = 0.0;
-    int kink = -1;  // which kink of the activation, where it is one
+    int kink = -1; // which kink of the activation, where it is one
 };
 
-// Breakpoints on [low, 9], in order.
+// Breakpoints on [low, 10], in order.
 class Mesh {
-  public:
+public:
     FISHERFIELD_HD explicit Mesh(double low = -kRange, double panel = kPanel) : low_(low), panel_(panel) {
         add(low, -1);
         add(kRange, -1);
     }
 
-    FISHERFIELD_HD void add(double at, int kink) {
+    FISHERFIELD_HD void add(double at, int which) {
         if (at >= low_ && at <= kRange) {
             if (count_ == kMaxBreakpoints) {
                 full_ = true;
@@ -56,15 +56,20 @@ class Mesh {
             for (; place > 0 && points_[place - 1].at > at; --place) {
                 points_[place] = points_[place - 1];
             }
-            points_[place] = {at, kink};
+            points_[place] = {at, which};
         }
     }
 
-    // Panels that grow from `base` on both sides of a centre; base 0: nothing to resolve but the point itself.
-    FISHERFIELD_HD void grade(double centre, double base) {
-        for (double width = base; width > 0.0 && width < panel_; width *= kGrowth) {
-            add(centre - width, -1);
-            add(centre + width, -1);
+    // A kink at `at`, with panels that grow from `base` on both sides; base 0: nothing to resolve but the kink itself.
+    FISHERFIELD_HD void kink(double at, double base, int which = -1) {
+        add(at, which);
+        shells(at, base);
+    }
+
+    // A smooth turn: wide ones need no panels of their own.
+    FISHERFIELD_HD void turn(double at, double base) {
+        if (base > 0.0 && base < panel_) {
+            kink(at, base);
         }
     }
 
@@ -72,8 +77,8 @@ class Mesh {
     FISHERFIELD_HD bool full() const { return full_; }
 
     // Sum of f over all panels: f(x, w, n) receives at most kBatch abscissas and weights (of the normal density too).
-    // Two breakpoints of the same kink bound a strip whose width is `strip` exactly: their difference has lost its digits
-    // when the strip is narrow.
+    // Two breakpoints of the same kink bound a strip whose width is `strip` exactly: their difference has lost its
+    // digits when the strip is narrow.
     template <class F>
     FISHERFIELD_HD void integrate(double strip, F&& f) const {
         double x[kBatch], weight[kBatch];
@@ -91,8 +96,8 @@ class Mesh {
                                                             : points_[i].at + (2 * piece + 1) * half;
                 for (int node = 0; node < kNodes; ++node) {
                     x[filled] = centre + half * gauss_legendre_node(node);
-                    weight[filled] =
-                        half * gauss_legendre_weight(node) * 0.39894228040143267794 * std::exp(-0.5 * x[filled] * x[filled]);
+                    weight[filled] = half * gauss_legendre_weight(node) * 0.39894228040143267794 *
+                                     std::exp(-0.5 * x[filled] * x[filled]);
                     ++filled;
                 }
                 if (filled == kBatch) {
@@ -106,11 +111,18 @@ class Mesh {
         }
     }
 
-  private:
+private:
+    FISHERFIELD_HD void shells(double centre, double base) {
+        for (double width = base; width > 0.0 && width < panel_; width *= kGrowth) {
+            add(centre - width, -1);
+            add(centre + width, -1);
+        }
+    }
+
     Breakpoint points_[kMaxBreakpoints];
     int count_ = 0;
     double low_, panel_;
     bool full_ = false;
 };
 
-}  // namespace fisherfield
+} // namespace fisherfield

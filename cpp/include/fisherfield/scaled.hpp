@@ -3,8 +3,8 @@
 //
 //     x = m 2^(512 e),   m = 0 or 2^-256 <= |m| < 2^256
 //
-// A product of two mantissas lies in (2^-512, 2^512), so it never over- or underflows before it is brought back, and the
-// rounding is that of float64: wherever plain float64 neither over- nor underflows, both give the same bits.
+// A product of two mantissas lies in (2^-512, 2^512), so it never over- or underflows before it is brought back, and
+// the rounding is that of float64: wherever plain float64 neither over- nor underflows, both give the same bits.
 // Source: the idea is that of T. Fukushima, Numerical computation of spherical harmonics of arbitrary degree and order
 // by extending exponent of floating point numbers, J. Geodesy 86 (2012) 271-285.
 #pragma once
@@ -89,4 +89,4 @@ FISHERFIELD_HD inline Scaled sqrt(Scaled x) {
     return odd ? Scaled(std::sqrt(x.m * Scaled::kUp), (x.e - 1) / 2) : Scaled(std::sqrt(x.m), x.e / 2);
 }
 
-}  // namespace fisherfield
+} // namespace fisherfield

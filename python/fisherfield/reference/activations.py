@@ -30,17 +30,17 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def _density(x: np.ndarray) -> np.ndarray:
-    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+    return np.asarray(np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi))
 
 
 def _sech2(x: np.ndarray) -> np.ndarray:
     """1/cosh(x)^2 = 4 e^(-2|x|) / (1 + e^(-2|x|))^2, which does not overflow."""
     decay = np.exp(-2 * np.abs(x))
-    return 4 * decay / (1 + decay) ** 2
+    return np.asarray(4 * decay / (1 + decay) ** 2)
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0.0, x)
+    return np.asarray(np.logaddexp(0.0, x))
 
 
 def _elu(x: np.ndarray, alpha: float) -> np.ndarray:

@@ -117,8 +117,8 @@ def _normalised(
 
     Mean and variance over the data are those of a Gaussian with covariance q_xy + v delta_ij: the common part of z is
     the mean, so var = v, s2 = v + eps, and u is N(0, k), k = v/s2, independent from datum to datum. In all theories
-        q_hat = E phi(g w + beta)^2,    q_hat_xy = (E phi(g w + beta))^2,    g = sqrt(k) |gamma|,  w = u/sqrt(k) ~ N(0, 1)
-    (gamma < 0: w is symmetric).
+        q_hat = E phi(g w + beta)^2,    q_hat_xy = (E phi(g w + beta))^2,    w = u/sqrt(k) ~ N(0, 1),
+    with g = sqrt(k) |gamma| (gamma < 0: w is symmetric).
 
     The gradient through u:
     * frozen: mean and variance are constants, du_i/dz_j = delta_ij/s. With c = gamma^2/s2 the kernel Theta_h(x, y) is
@@ -170,8 +170,10 @@ def _normalised(
 
 
 def _is_closed(norm: BatchNorm, phi: Any, samples: int | None) -> bool:
+    """Whether the formulas below hold; at gamma = 0 every u sits on the kink, and phi'(0) is the general rule's."""
     homogeneous = isinstance(phi.function, str) and phi.function in HOMOGENEOUS
-    return homogeneous and norm.beta == 0 and norm.eps == 0 and samples is not None and samples >= 4
+    plain = norm.beta == 0 and norm.eps == 0 and norm.gamma != 0
+    return homogeneous and plain and samples is not None and samples >= 4
 
 
 def _exact_closed(state: Preactivated, norm: BatchNorm, phi: Any, n: int, place: int) -> Activated:

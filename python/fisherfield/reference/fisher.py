@@ -148,9 +148,9 @@ def backward_sums(
     sums = []
     for which in (0, 1):
         total, after = 0.0, 1.0  # after: the gradient squared with respect to the hidden layer's output h^l, per unit
-        for layer in reversed(range(net.depth)):
-            q_tilde = back[layer][which] * after
-            total += own[layer][which] * q_tilde + extra[layer][which] * after
-            after = sigma[layer] * q_tilde
+        for index in reversed(range(net.depth)):
+            q_tilde = back[index][which] * after
+            total += own[index][which] * q_tilde + extra[index][which] * after
+            after = sigma[index] * q_tilde
         sums.append(float(total))
     return sums[0], sums[1]

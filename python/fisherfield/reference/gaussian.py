@@ -73,14 +73,14 @@ def _panels(breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one(f: Integrand, kinks: np.ndarray, q: float, shift: float) -> float:
-    """E f(sqrt(q) z + shift, z)."""
+    """E f(sqrt(q) z + shift, z); z and -z are taken together, so that odd functions give 0."""
     root = np.sqrt(q)
     breaks = _Z_BREAKS
     if root > 0:
         with np.errstate(over="ignore"):
             breaks = np.concatenate((breaks, (np.concatenate((kinks, _X_BREAKS)) - shift) / root))
-    z, weights = _panels(breaks)
-    return float(np.sum(weights * f(root * z + shift, z)))
+    z, weights = _panels(np.unique(np.clip(np.abs(breaks), 0, _END)))
+    return float(np.sum(weights * (f(shift + root * z, z) + f(shift - root * z, -z))))
 
 
 def _smoothed(kinks: np.ndarray, slope: float, width: float, shift: float) -> np.ndarray:
@@ -210,7 +210,9 @@ def _closed(activation: Activation, shift: float, names: tuple[str, ...]) -> str
 
 def _negative_slope(activation: Activation, name: str) -> float:
     """a in phi(x) = x (x > 0), a x (x < 0)."""
-    return {"relu": 0.0, "abs": -1.0, "linear": 1.0}[name] if name != "leaky_relu" else float(activation.slope)
+    if name == "leaky_relu":
+        return float(activation.parameters["slope"])
+    return {"relu": 0.0, "abs": -1.0, "linear": 1.0}[name]
 
 
 def _kinks(activation: Activation) -> np.ndarray:
@@ -267,6 +269,8 @@ def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
     f, kinks = activations.phi(activation), _kinks(activation)
 
     def one(v: float) -> float:
+        if v == 0:
+            return 0.0
         centre = _one(lambda x, z: f(x), kinks, v, shift)
         return _one(lambda x, z: (f(x) - centre) ** 2, kinks, v, shift)
 
@@ -283,12 +287,12 @@ def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
     if name is not None:
         at_zero = activations.slope(activation)(np.asarray(shift))
-        value = {
-            "linear": lambda: 1.0,
-            "step": lambda: 0.0,
-            "erf": lambda: 2 / np.sqrt(np.pi * (1 + 2 * q)),
-            "sin": lambda: np.cos(shift) * np.exp(-q / 2),
-        }.get(name, lambda: (1 + _negative_slope(activation, name)) / 2)()
+        if name == "erf":
+            value = 2 / np.sqrt(np.pi * (1 + 2 * q))
+        elif name == "sin":
+            value = np.cos(shift) * np.exp(-q / 2)
+        else:
+            value = np.asarray(0.0 if name == "step" else (1 + _negative_slope(activation, name)) / 2)
         return np.where(q > 0, value, at_zero)[()]
     f, kinks = activations.slope(activation), _kinks(activation)
     return _each(lambda v: _one(lambda x, z: f(x), kinks, v, shift), q)

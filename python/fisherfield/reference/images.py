@@ -60,11 +60,11 @@ def _taps(shape: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, in
 
 def _sum_over_taps(matrix: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
     """sum_t matrix[s a + t, s a' + t]; terms with either position outside the image are 0."""
-    total = 0.0
+    total = np.zeros((*matrix.shape[:-2], taps[0].size, taps[0].size))
     for reads in taps:
         inside = (reads >= 0)[:, None] & (reads >= 0)
-        total = total + np.where(inside, matrix[..., reads[:, None], reads], 0.0)
-    return np.asarray(total)
+        total += np.where(inside, matrix[..., reads[:, None], reads], 0.0)
+    return total
 
 
 def convolve(

@@ -20,6 +20,7 @@ out, and that is the theory "wei2019" here: the dense recursion with fan_in = C_
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..network import AvgPool2d, Flatten, GlobalAvgPool2d, Network
 from . import gaussian
@@ -33,7 +34,7 @@ def wei2019_literal(net: Network, overlap: float = 0.0, length: float = 1.0) -> 
     rows = order_parameters(net, "wei2019", overlap, length)
     factors, positions, number, place = [], [], 0, 0
     while place < len(net.layers):
-        layer = net.layers[place]
+        layer: Any = net.layers[place]
         if isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
             raise ValueError(f"layers[{place}]: wei2019_literal takes networks without pooling, got {layer!r}")
         if isinstance(layer, Flatten):

@@ -110,7 +110,7 @@ def following(layers: tuple[Any, ...], place: int) -> tuple[BatchNorm | None, An
 
 def _wei2019(net: Network, theory: str, samples: int | None, overlap: float, length: float, biases: bool) -> Pass:
     """WSS's recursion: a convolution counts as a dense layer, fan_in = channels times taps (see `literal`)."""
-    layers = net.layers
+    layers: tuple[Any, ...] = net.layers
     for place, layer in enumerate(layers):
         if isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
             raise ValueError(f"layers[{place}]: theory 'wei2019' was published without pooling, got {layer!r}")
@@ -132,7 +132,8 @@ def _wei2019(net: Network, theory: str, samples: int | None, overlap: float, len
 
 def _positions(net: Network, theory: str, samples: int | None, overlap: float, length: float, biases: bool) -> Pass:
     """The exact and the frozen theory."""
-    layers, rows, number, place = net.layers, _Rows(), 0, 0
+    layers: tuple[Any, ...] = net.layers
+    rows, number, place = _Rows(), 0, 0
     state: Any
     if len(net.input_shape) == 3:
         state = images.inputs((net.input_shape[1], net.input_shape[2]), length, overlap, net.depth)
@@ -143,7 +144,7 @@ def _positions(net: Network, theory: str, samples: int | None, overlap: float, l
         if isinstance(layer, Flatten):
             state = _to_dense(state)
         elif isinstance(layer, AvgPool2d):
-            state = images.average_pool(state, _two(layer.kernel), _two(layer.stride))
+            state = images.average_pool(state, _two(layer.kernel), _two(layer.stride or layer.kernel))
         elif isinstance(layer, GlobalAvgPool2d):
             state = images.global_average_pool(state)
         else:

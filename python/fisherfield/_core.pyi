@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The C++ core; its arguments have been checked by the Python modules."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+class Activation:
+    def __init__(self, name: str, parameter: float = 0.0) -> None: ...
+    def evaluate(self, x: Array) -> tuple[Array, Array]: ...
+
+def CallableActivation(
+    function: Callable[[Array], Any], slope: Callable[[Array], Any], kinks: Sequence[float]
+) -> Activation: ...
+def activation_names() -> list[str]: ...
+def moment(activation: Activation, which: str, q: Array, shift: Array) -> tuple[Array, int]: ...
+def covariance(
+    activation: Activation, which: str, q1: Array, q2: Array, c: Array, one_minus_c: Array, shift: Array
+) -> tuple[Array, int]: ...
+
+class Network:
+    def __init__(self, input_shape: Sequence[int]) -> None: ...
+    def dense(self, units: int, sigma_w2: float, sigma_b2: float) -> None: ...
+    def conv2d(
+        self,
+        channels: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        sigma_w2: float,
+        sigma_b2: float,
+    ) -> None: ...
+    def batch_norm(self, gamma: float, beta: float, eps: float, trained: bool) -> None: ...
+    def activation(self, activation: Activation) -> None: ...
+    def average_pool(self, kernel: Sequence[int], stride: Sequence[int]) -> None: ...
+    def flatten(self) -> None: ...
+
+# A tuple of two integers (status, layer) stands for a failure.
+def fisher(
+    network: Network, parameters: float, theory: int, samples: float, overlap: float, length: float, biases: bool
+) -> tuple[Any, ...]: ...
+def max_learning_rate(
+    network: Network,
+    parameters: float,
+    theory: int,
+    samples: float,
+    overlap: float,
+    length: float,
+    biases: bool,
+    momentum: float,
+    loss: int,
+) -> tuple[Any, ...]: ...
+def order_parameters(
+    network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
+) -> tuple[Any, ...]: ...
+def contributions(
+    network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
+) -> tuple[Any, ...]: ...
+def set_num_threads(threads: int) -> None: ...
+def num_threads() -> int: ...
