@@ -170,13 +170,14 @@ void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
     }
 }
 
+bool same(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
+
 // One entry's Gaussian: two variances and a correlation.
 struct Argument {
     Scaled q1, q2;
     Correlation correlation;
 
     bool operator==(const Argument& other) const {
-        const auto same = [](Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; };
         return same(q1, other.q1) && same(q2, other.q2) && correlation.c == other.correlation.c &&
                same(correlation.one_minus_c, other.correlation.one_minus_c);
     }
@@ -202,11 +203,11 @@ Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled gamma
     const Scaled r = x.root * y.root;
     Correlation correlation{1.0, 0.0};
     if (!is_zero(r)) {
+        // 2 r (1 - c), exactly 0 where the overlap equals both lengths: windows that see the same have c = 1, not
+        // nearly so
+        const Scaled gap = x.root - y.root, twice = (x.q - overlap) + (y.q - overlap) - gap * gap;
         correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
-        correlation.one_minus_c = std::max((r - overlap) / r, Scaled(0.0));
-        if (correlation.one_minus_c > Scaled(2.0)) {
-            correlation.one_minus_c = 2.0;
-        }
+        correlation.one_minus_c = std::clamp(twice / (Scaled(2.0) * r), Scaled(0.0), Scaled(2.0));
     }
     // In one order, so that the matrix is symmetric to the last bit.
     const bool ordered = !(y.q < x.q);
@@ -281,7 +282,25 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
         if (s2 <= Scaled(0.0)) {
             return Status::zero_variance;
         }
+        // A window that sees padding alone gives the same bias for every input: u = 0, and so is what rounding leaves
+        // of it.
+        std::vector<long> constant;
+        for (long a = 0; a < k; ++a) {
+            const Scaled length = z->xy.at(a * k + a) + z->v.at(a * k + a),
+                         size(2.0 * std::fabs(means[a]) + mean, z->xy.exponent);
+            const Scaled left = length - Scaled(2.0 * means[a] - mean, z->xy.exponent);
+            if (left <= Scaled(1e-13) * (length + size)) {
+                constant.push_back(a);
+            }
+        }
         centre(&z->xy, means, mean);
+        for (long a : constant) {
+            for (long b = 0; b < k; ++b) {
+                for (Matrix* matrix : {&z->xy, &z->v}) {
+                    matrix->entries[a * k + b] = matrix->entries[b * k + a] = 0.0;
+                }
+            }
+        }
         const Scaled normalise = Scaled(1.0) / s2;
         combine({{normalise, &z->xy}}, 0.0, &z->xy);
         combine({{normalise, &z->v}}, 0.0, &z->v);

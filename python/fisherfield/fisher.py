@@ -249,7 +249,7 @@ def _remarks(
         below.append(f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other")
     if theory == "wei2019" and facts.batch_norm:
         other.append(
-            "the recursion as published; sampled networks gave 1.05, 0.70 and 0.59 of it at gamma = 0.25, 1 and 3"
+            "the recursion as published: sampled networks gave 1.05, 0.70 and 0.59 of it at gamma = 0.25, 1 and 3"
         )
     if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
         decades = log2 * math.log10(2.0)
@@ -257,8 +257,8 @@ def _remarks(
         other.append(f"lambda_max = {digits:.4f}e{math.floor(decades):+d} lies beyond the range of float64")
     if samples is None and outlier and b > 0.0 and a - b > _HIDDEN * b:
         notes.append(
-            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on; "
-            "give samples"
+            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
+            "and below it the bulk rules: give samples"
         )
     if theory == "exact" and facts.image_norm and samples is not None:
         notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")

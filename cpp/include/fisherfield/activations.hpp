@@ -275,6 +275,11 @@ FISHERFIELD_HD inline bool unbounded(const Activation& activation) {
     }
 }
 
+// phi is the integral of phi'; of a caller's function nobody knows.
+FISHERFIELD_HD inline bool continuous(const Activation& activation) {
+    return activation.kind != Kind::step && activation.kind != Kind::callable;
+}
+
 FISHERFIELD_HD inline bool piecewise_linear(const Activation& activation) {
     return activation.kind == Kind::hardtanh || activation.kind == Kind::relu6;
 }

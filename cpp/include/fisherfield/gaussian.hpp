@@ -301,7 +301,7 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     if (activation.kink_count == 0) {
         mesh.turn(-beta / g, kTurn * finer / g);
     }
-    const bool by_slope = activation.callable == nullptr && kRange * g < kSmallDifference;
+    const bool by_slope = continuous(activation) && kRange * g < kSmallDifference;
     double at_beta, slope_at_beta;
     evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
     double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0,
@@ -324,8 +324,10 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
         }
     });
     Moments out;
-    out.mean = at_beta + rise;
-    out.variance = rise2 - rise * rise;
+    // A mean below its own rounding is that of an odd function, 0.
+    const double mean = at_beta + rise, spread = rise2 - rise * rise;
+    out.mean = std::fabs(mean) < 0x1p-50 * std::sqrt(spread) ? 0.0 : mean;
+    out.variance = spread;
     out.second = out.variance + out.mean * out.mean;
     out.slope_mean = slope_at_beta + turn;
     out.slope_variance = turn2 - turn * turn;
@@ -398,7 +400,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
                 }
                 evaluate(activation, u, phi_u, slope_u, n);
                 evaluate(activation, w, phi_w, slope_w, n);
-                const bool by_slope = equal && activation.callable == nullptr && gap < kSmallDifference;
+                const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
                 for (int i = 0; i < n; ++i) {
                     const double rise = by_slope ? small_difference(activation, w[i], gap) : phi_u[i] - phi_w[i];
                     const double bend = slope_u[i] - slope_w[i];
@@ -419,6 +421,11 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     out.value = sides * sum[0];
     out.difference = 0.5 * sides * sum[1];
     out.slope = sides * sum[2];
+    if (c == 0.0) {
+        const Moments one = moments(activation, r1, shift, level), two = moments(activation, r2, shift, level);
+        out.value = one.mean * two.mean;
+        out.slope = one.slope_mean * two.slope_mean;
+    }
     out.slope_difference = 0.5 * sides * sum[3];
     out.gain = sides * sum[4];
     out.status = full ? Status::not_converged : Status::ok;

@@ -105,8 +105,8 @@ FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivatio
     // independent, E 1/r^2 = 1/(s2 (n - 3)), and J Theta J^T = c' [(G_ab E phi'_a phi'_b - V_ab/(n - 1))].
     Rays rays{};
     const double n = settings.samples;
-    if (settings.theory == Theory::exact && !last && n >= 4.0 && block.beta == 0.0 && block.eps == 0.0 &&
-        homogeneous(activation, &rays)) {
+    if (settings.theory == Theory::exact && !last && n >= 4.0 && gamma != 0.0 && block.beta == 0.0 &&
+        block.eps == 0.0 && homogeneous(activation, &rays)) {
         const double diagonal = 1.0 - 1.0 / n;
         const Covariance pair = closed_form::rays(rays, diagonal, {-rest, 1.0 + rest});
         const Scaled slope_diagonal = pair.slope + pair.slope_difference;

@@ -138,13 +138,19 @@ def _normalised(image: Image, norm: BatchNorm, phi: Any, theory: str, place: int
     """
     row = np.mean(image.H_xy, axis=1)
     m = float(np.mean(row))
-    var = float(np.mean(np.diagonal(image.H_xx))) - m
-    if not var + norm.eps > 0:
+    length = float(np.mean(np.diagonal(image.H_xx)))
+    var = length - m if length - m > 1e-13 * length else 0.0  # below, it is rounding
+    if var + norm.eps == 0:
         raise ValueError(
             "BatchNorm with eps = 0 needs a variance over the data > 0, got 0: its inputs do not differ from each other"
         )
     s2 = var + norm.eps
     U_xx, U_xy = ((Z - row[:, None] - row[None, :] + m) / s2 for Z in (image.H_xx, image.H_xy))
+    # Where the kernel sees nothing but padding, z is the bias and u = 0; what rounding leaves of its variance is 0 too.
+    lengths = np.diagonal(image.H_xx)
+    constant = np.diagonal(U_xx) * s2 <= 1e-13 * (lengths + 2 * np.abs(row) + m)
+    for U in (U_xx, U_xy):
+        U[constant, :] = U[:, constant] = 0.0
     T_xx, T_xy = image.T_xx, image.T_xy
     if theory == "exact":
         t_row = np.mean(T_xy, axis=2)
