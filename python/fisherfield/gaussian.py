@@ -30,7 +30,7 @@ __all__ = [
 Result = NDArray[np.float64] | np.float64
 
 
-def mean(activation: Any, q: ArrayLike, *, shift: ArrayLike = 0.0) -> Result:
+def mean(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
     """E phi(sqrt(q) z + shift), z ~ N(0, 1).
 
     Parameters
@@ -49,17 +49,17 @@ def mean(activation: Any, q: ArrayLike, *, shift: ArrayLike = 0.0) -> Result:
     return _moment("mean", activation, q, shift)
 
 
-def second_moment(activation: Any, q: ArrayLike, *, shift: ArrayLike = 0.0) -> Result:
+def second_moment(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
     """E phi(sqrt(q) z + shift)^2; arguments and errors as for `mean`."""
     return _moment("second_moment", activation, q, shift)
 
 
-def slope_mean(activation: Any, q: ArrayLike, *, shift: ArrayLike = 0.0) -> Result:
+def slope_mean(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
     """E phi'(sqrt(q) z + shift); arguments and errors as for `mean`."""
     return _moment("slope_mean", activation, q, shift)
 
 
-def slope_second_moment(activation: Any, q: ArrayLike, *, shift: ArrayLike = 0.0) -> Result:
+def slope_second_moment(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
     """E phi'(sqrt(q) z + shift)^2; arguments and errors as for `mean`."""
     return _moment("slope_second_moment", activation, q, shift)
 

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The core equals the reference: on random networks, in every number of every result."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import CLOSED, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
+
+import fisherfield as ff
+from fisherfield import reference
+
+NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
+BIASES = st.sampled_from((None, True, False))
+PUBLIC = ("fisher", "max_learning_rate", "order_parameters")
+
+
+def tolerance(net):
+    """1e-12 where every integral has a closed form: a dozen layers' worth of roundings, some of them amplified by the
+    reference's subtractions; 1e-9 by quadrature, which erf and step are, too, once beta shifts them."""
+    shifted = any(norm.beta for norm in net.batch_norms) and len(net.input_shape) == 3
+    for layer in net.layers:
+        if isinstance(layer, ff.Activation):
+            name = str(layer.function)
+            if name in QUADRATURE or (shifted and name not in ("sin", "linear")):
+                return 1e-9
+            if name == "erf" and any(norm.beta for norm in net.batch_norms):
+                return 1e-9
+    return 1e-12
+
+
+def close(core, slow, rel, size):
+    """Relative to the value, or to rounding of what it is a difference of."""
+    assert core == pytest.approx(slow, rel=rel, abs=rel * 1e-2 * size)
+
+
+def check(net, theory, biases, given_data):
+    try:
+        slow = reference.fisher(net, theory, biases=biases, **given_data)
+    except ValueError as refusal:
+        with pytest.raises(ValueError, match=r"eps must be > 0|theory must be"):
+            ff.fisher(net, theory, biases=biases, **given_data)
+        assert "eps" in str(refusal) or "wei2019" in str(refusal)  # noqa: PT017 (both refuse for the same reason)
+        return
+    core, rel = ff.fisher(net, theory, biases=biases, **given_data), tolerance(net)
+    for name in NUMBERS:
+        close(getattr(core, name), getattr(slow, name), rel, abs(slow.a) if name != "second_moment" else slow.second_moment)
+    assert (core.multiplicity, core.parameters) == (slow.multiplicity, slow.parameters)
+    if abs(slow.b) > 1e-9 * slow.a:  # at b = 0 outlier and bulk are one
+        assert core.regime == slow.regime
+    for part in "ab":
+        core_part, slow_part = getattr(core.layers, part), getattr(slow.layers, part)
+        np.testing.assert_allclose(core_part, slow_part, rtol=rel, atol=rel * max(abs(slow.a), 1e-300))
+        # parts sum to the whole; roundings of as many terms
+        assert core_part.sum() == pytest.approx(getattr(core, part), rel=1e-12, abs=1e-13 * abs(core.a))
+
+
+@given(dense_networks(), THEORIES, data(), BIASES)
+def test_fisher_of_dense_networks(net, theory, given_data, biases):
+    check(net, theory, biases, given_data)
+
+
+@settings(max_examples=40)
+@given(conv_networks(), THEORIES, data(), BIASES)
+def test_fisher_of_convolutional_networks(net, theory, given_data, biases):
+    check(net, theory, biases, given_data)
+
+
+@settings(max_examples=40)
+@given(dense_networks(activations=CLOSED + QUADRATURE, depth=3), THEORIES, data(), BIASES)
+def test_fisher_by_quadrature(net, theory, given_data, biases):
+    check(net, theory, biases, given_data)
+
+
+@settings(max_examples=6)
+@given(conv_networks(activations=QUADRATURE, depth=2), THEORIES, data(), BIASES)
+def test_fisher_of_convolutional_networks_by_quadrature(net, theory, given_data, biases):
+    assume(max(np.prod(shape[1:]) for shape in net.shapes[1:] if len(shape) == 3) <= 9)  # the reference is slow
+    check(net, theory, biases, given_data)
+
+
+@given(st.one_of(dense_networks(), conv_networks(depth=2)), THEORIES, data(), BIASES)
+@settings(max_examples=60)
+def test_order_parameters(net, theory, given_data, biases):
+    try:
+        slow = reference.order_parameters(net, theory, biases=biases, **given_data)
+    except ValueError:
+        return  # the refusals are compared above
+    core = ff.order_parameters(net, theory, biases=biases, **given_data)
+    for name in ("fan_in", "q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d"):
+        size = getattr(slow, {"q_hat_xy": "q_hat", "v_hat": "q_hat", "q_xy": "q", "v": "q"}.get(name, "theta"))
+        error = np.abs(getattr(core, name) - getattr(slow, name))
+        assert np.all(error <= tolerance(net) * (np.abs(getattr(slow, name)) + 1e-2 * np.abs(size))), name
+
+
+@given(
+    dense_networks(depth=3),
+    THEORIES,
+    data(),
+    floats(0.0, 0.99),
+    st.sampled_from(("sum", "mean", "mse", "cross_entropy")),
+)
+def test_max_learning_rate(net, theory, given_data, momentum, loss):
+    assume(loss != "cross_entropy" or net.outputs > 1)
+    try:
+        slow = reference.max_learning_rate(net, momentum, theory, loss=loss, **given_data)
+    except ValueError:
+        return
+    core = ff.max_learning_rate(net, momentum, theory, loss=loss, **given_data)
+    if np.isfinite(slow) and abs(core.fisher.b) > 1e-9 * core.fisher.a:
+        assert core == pytest.approx(slow, rel=tolerance(net))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_function_has_a_twin_of_the_same_signature(name):
+    fast, slow = (inspect.signature(getattr(module, name)).parameters for module in (ff, reference))
+    assert [(p.name, p.kind, p.default) for p in fast.values()] == [(p.name, p.kind, p.default) for p in slow.values()]
+
+
+@pytest.mark.parametrize("name", ff.gaussian.__all__)
+def test_every_gaussian_integral_has_a_twin_of_the_same_signature(name):
+    fast, slow = (inspect.signature(getattr(module, name)).parameters for module in (ff.gaussian, reference.gaussian))
+    assert [(p.name, p.kind, p.default) for p in fast.values()] == [(p.name, p.kind, p.default) for p in slow.values()]
+
+
+def test_no_public_function_is_without_a_twin():
+    descriptions = {"activation_names", "convnet", "load", "mlp", "num_threads", "set_num_threads"}
+    functions = {name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))}
+    assert functions - descriptions == set(PUBLIC)
+
+
+@given(dense_networks(depth=4), st.sampled_from(("frozen", "wei2019")), data(), st.booleans())
+def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
+    """KAA's and WSS's sums over layers of length x gradient length give the forward pass's a and b."""
+    overlap, length = max(given_data["overlap"], 0.0), given_data["length"]
+    try:
+        a, b = reference.backward_sums(net, theory, overlap, length, biases)
+    except ValueError:
+        return
+    core = ff.fisher(net, theory, overlap=overlap, length=length, biases=biases)
+    assert (core.a, core.b) == pytest.approx((a, b), rel=tolerance(net), abs=1e-13 * abs(a))
