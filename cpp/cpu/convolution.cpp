@@ -15,12 +15,25 @@ namespace fisherfield {
 
 namespace {
 
+constexpr size_t kBlock = 1 << 14; // entries a thread takes at a time
+
+// body(begin, end) over blocks of `count` entries.
+template <class Body>
+void blocks(size_t count, Body&& body) {
+    parallel_for(static_cast<long>((count + kBlock - 1) / kBlock),
+                 [&](long block) { body(block * kBlock, std::min(count, (block + 1) * kBlock)); });
+}
+
 double largest(const std::vector<double>& entries) {
-    double size = 0.0;
-    for (double entry : entries) {
-        size = std::max(size, std::fabs(entry));
-    }
-    return size;
+    std::vector<double> sizes((entries.size() + kBlock - 1) / kBlock);
+    blocks(entries.size(), [&](size_t begin, size_t end) {
+        double size = 0.0;
+        for (size_t i = begin; i < end; ++i) {
+            size = std::max(size, std::fabs(entries[i]));
+        }
+        sizes[begin / kBlock] = size;
+    });
+    return sizes.empty() ? 0.0 : *std::max_element(sizes.begin(), sizes.end());
 }
 
 struct Term {
@@ -39,20 +52,20 @@ void combine(std::initializer_list<Term> terms, Scaled constant, Matrix* out) {
     }
     exponent = exponent == -(1 << 29) ? 0 : exponent;
     const double add = Scaled(constant.m, constant.e - exponent).value();
-    std::vector<std::pair<double, const std::vector<double>*>> factors;
-    for (const Term& term : terms) {
-        const Scaled& c = term.coefficient;
-        factors.emplace_back(Scaled(c.m, c.e + term.matrix->exponent - exponent).value(), &term.matrix->entries);
-    }
     const size_t count = terms.begin()->matrix->entries.size();
     out->entries.resize(count);
-    for (size_t i = 0; i < count; ++i) {
-        double sum = add;
-        for (const auto& [factor, entries] : factors) {
-            sum += factor * (*entries)[i];
+    blocks(count, [&](size_t begin, size_t end) {
+        std::vector<double> sum(end - begin, add);
+        for (const Term& term : terms) {
+            const Scaled& c = term.coefficient;
+            const double factor = Scaled(c.m, c.e + term.matrix->exponent - exponent).value();
+            const double* entries = term.matrix->entries.data() + begin;
+            for (size_t i = 0; i < sum.size(); ++i) {
+                sum[i] += factor * entries[i];
+            }
         }
-        out->entries[i] = sum;
-    }
+        std::copy(sum.begin(), sum.end(), out->entries.begin() + static_cast<std::ptrdiff_t>(begin));
+    });
     out->exponent = exponent;
 }
 
@@ -65,25 +78,41 @@ Scaled diagonal_mean(const Matrix& matrix, long positions) {
     return Scaled(sum / static_cast<double>(positions), matrix.exponent);
 }
 
-// Where each window's taps lie: tap t of window a at sources[t * windows + a], -1 in the padding.
+// Where the windows' taps lie.
 struct Taps {
-    Pair size;
-    long count, windows;
-    std::vector<long> sources;
+    Windows windows;
+    Pair image, size;
+    long count, places; // taps of a window; windows
 
-    Taps(Pair image, const Windows& w) {
+    Taps(Pair image, const Windows& w) : windows(w), image(image) {
         for (int side = 0; side < 2; ++side) {
             size[side] = (image[side] + 2 * w.padding[side] - w.kernel[side]) / w.stride[side] + 1;
         }
-        windows = static_cast<long>(size[0]) * size[1];
+        places = static_cast<long>(size[0]) * size[1];
         count = static_cast<long>(w.kernel[0]) * w.kernel[1];
-        sources.resize(count * windows);
-        for (long tap = 0; tap < count; ++tap) {
-            for (long a = 0; a < windows; ++a) {
-                const long row = a / size[1] * w.stride[0] + tap / w.kernel[1] - w.padding[0];
-                const long column = a % size[1] * w.stride[1] + tap % w.kernel[1] - w.padding[1];
-                const bool inside = row >= 0 && row < image[0] && column >= 0 && column < image[1];
-                sources[tap * windows + a] = inside ? row * image[1] + column : -1;
+    }
+
+    // The position that a tap of window `place` reads; -1 in the padding.
+    long source(long tap, long place) const {
+        const long row = place / size[1] * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
+        const long column = place % size[1] * windows.stride[1] + tap % windows.kernel[1] - windows.padding[1];
+        const bool inside = row >= 0 && row < image[0] && column >= 0 && column < image[1];
+        return inside ? row * image[1] + column : -1;
+    }
+
+    // out[place] += from[source(tap, place)] for every window, a row of windows at a time.
+    void add(long tap, const double* from, double* out) const {
+        const long step = windows.stride[1], offset = tap % windows.kernel[1] - windows.padding[1];
+        const long first = offset < 0 ? (-offset + step - 1) / step : 0;
+        const long last = std::min<long>(size[1], image[1] > offset ? (image[1] - offset + step - 1) / step : 0);
+        for (long i = 0; i < size[0]; ++i) {
+            const long row = i * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
+            if (row >= 0 && row < image[0]) {
+                const double* read = from + row * image[1] + offset;
+                double* write = out + i * size[1];
+                for (long j = first; j < last; ++j) {
+                    write[j] += read[j * step];
+                }
             }
         }
     }
@@ -91,25 +120,22 @@ struct Taps {
 
 // P[a, a'] = (1/|F|) sum_t H[s a + t, s a' + t]: both windows move together.
 Matrix gather(const Taps& taps, const Matrix& h, long positions) {
-    Matrix out{std::vector<double>(taps.windows * taps.windows), h.exponent};
+    Matrix out{std::vector<double>(taps.places * taps.places), h.exponent};
     const double share = 1.0 / static_cast<double>(taps.count);
-    parallel_for(taps.windows, [&](long a) {
-        double* row = out.entries.data() + a * taps.windows;
+    parallel_for(taps.places, [&](long a) {
+        double* row = out.entries.data() + a * taps.places;
         for (long tap = 0; tap < taps.count; ++tap) {
-            const long* source = taps.sources.data() + tap * taps.windows;
-            if (source[a] < 0) {
+            const long source = taps.source(tap, a);
+            if (source < 0) {
                 continue;
             }
             if (h.diagonal) { // the same tap of two windows is one position only if the windows are one
-                row[a] += h.entries[source[a]];
-                continue;
-            }
-            const double* from = h.entries.data() + source[a] * positions;
-            for (long b = 0; b < taps.windows; ++b) {
-                row[b] += source[b] < 0 ? 0.0 : from[source[b]];
+                row[a] += h.entries[source];
+            } else {
+                taps.add(tap, h.entries.data() + source * positions, row);
             }
         }
-        for (long b = 0; b < taps.windows; ++b) {
+        for (long b = 0; b < taps.places; ++b) {
             row[b] *= share;
         }
     });
@@ -126,21 +152,21 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
         return pool(taps, full, positions);
     }
     const double share = 1.0 / static_cast<double>(taps.count);
-    Matrix out{std::vector<double>(taps.windows * taps.windows), h.exponent};
-    parallel_for(taps.windows, [&](long a) {
+    Matrix out{std::vector<double>(taps.places * taps.places), h.exponent};
+    parallel_for(taps.places, [&](long a) {
         std::vector<double> mean(positions); // row a of A H
         for (long tap = 0; tap < taps.count; ++tap) {
-            const double* from = h.entries.data() + taps.sources[tap * taps.windows + a] * positions;
+            const double* from = h.entries.data() + taps.source(tap, a) * positions;
             for (long j = 0; j < positions; ++j) {
                 mean[j] += share * from[j];
             }
         }
-        for (long b = 0; b < taps.windows; ++b) {
-            double sum = 0.0;
-            for (long tap = 0; tap < taps.count; ++tap) {
-                sum += mean[taps.sources[tap * taps.windows + b]];
-            }
-            out.entries[a * taps.windows + b] = share * sum;
+        double* row = out.entries.data() + a * taps.places;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            taps.add(tap, mean.data(), row);
+        }
+        for (long b = 0; b < taps.places; ++b) {
+            row[b] *= share;
         }
     });
     return out;
@@ -174,7 +200,7 @@ bool same(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
 
 // One entry's Gaussian: two variances and a correlation.
 struct Argument {
-    Scaled q1, q2;
+    Scaled q1, q2, r; // r = sqrt(q1 q2)
     Correlation correlation;
 
     bool operator==(const Argument& other) const {
@@ -211,7 +237,7 @@ Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled gamma
     }
     // In one order, so that the matrix is symmetric to the last bit.
     const bool ordered = !(y.q < x.q);
-    return {gamma2 * (ordered ? x.q : y.q), gamma2 * (ordered ? y.q : x.q), correlation};
+    return {gamma2 * (ordered ? x.q : y.q), gamma2 * (ordered ? y.q : x.q), gamma2 * r, correlation};
 }
 
 bool has_closed_form(const Activation& activation, double shift) {
@@ -324,13 +350,14 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
         const Scaled q = lengths[a].q;
         if (a == b && !is_zero(q)) {
             const Scaled v = std::max(z->v.at(a * k + a), Scaled(0.0));
-            return Argument{gamma2 * q, gamma2 * q, {(z->xy.at(a * k + a) / q).value(), v / q}};
+            return Argument{gamma2 * q, gamma2 * q, gamma2 * q, {(z->xy.at(a * k + a) / q).value(), v / q}};
         }
         return argument(lengths[a], lengths[b], z->xy.at(a * k + b), gamma2);
     };
     const auto one_input = [&](long a, long b) {
         if (a == b) {
-            return Argument{gamma2 * lengths[a].q, gamma2 * lengths[a].q, {1.0, 0.0}};
+            const Scaled q = gamma2 * lengths[a].q;
+            return Argument{q, q, q, {1.0, 0.0}};
         }
         return argument(lengths[a], lengths[b], z->xy.at(a * k + b) + z->v.at(a * k + b), gamma2);
     };
@@ -358,7 +385,12 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
             results[i] = covariance(activation, x.q1, x.q2, x.correlation, shift);
         });
     }
+    Rays rays{};
+    const bool by_rays = homogeneous(activation, &rays) && shift == 0.0;
     const auto integral = [&](const Argument& x) {
+        if (by_rays && !is_zero(x.r)) {
+            return closed_form::rays(rays, x.r, x.correlation);
+        }
         return direct ? covariance(activation, x.q1, x.q2, x.correlation, shift) : results[known.find(x)->second];
     };
 
@@ -416,7 +448,8 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
     }
     const auto store = [&](long a, long b, const Scaled* out) {
         for (int i = 0; i < 4; ++i) {
-            matrices[i]->entries[a * k + b] = Scaled(out[i].m, out[i].e - exponents[i]).value();
+            const int beyond = out[i].e - exponents[i];
+            matrices[i]->entries[a * k + b] = beyond == 0 ? out[i].m : Scaled(out[i].m, beyond).value();
         }
     };
     // Row a computes (a, b) for b > a and then writes both halves; nobody else reads or writes these entries.

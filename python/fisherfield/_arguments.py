@@ -22,6 +22,7 @@ __all__ = [
     "correlation_of",
     "failure",
     "integer",
+    "is_sequence",
     "integral",
     "loss_of",
     "magnitude",
@@ -41,6 +42,7 @@ LOSSES = ("sum", "mean", "mse", "cross_entropy")
 # Single parameters stay within 1e-100 .. 1e100 so that a product of any three of them is a float64; what many layers
 # make of them is carried with an exponent of its own (scaled.hpp).
 SMALLEST, LARGEST = 1e-100, 1e100
+_MANY = 2**31 - 1  # the core counts units and positions in 32 bits
 
 
 def _number(name: str, value: Any, allowed: str) -> float:
@@ -73,23 +75,30 @@ def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = F
     return number
 
 
-def integer(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
-    allowed = f"a whole number from {low} to {high}" if high < 2**31 - 1 else f"a whole number >= {low}"
+    allowed = f"a whole number from {low} to {high}" if high < _MANY else f"a whole number >= {low}"
     if isinstance(value, (bool, str, bytes)):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
     try:
         number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
-    if not low <= number <= high:
+    if number > high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    if number < low:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return number
 
 
+def is_sequence(value: Any) -> bool:
+    """Several values rather than one: anything to iterate over but text and arrays without dimensions."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+
+
 def pair(name: str, value: Any, low: int) -> int | tuple[int, int]:
     """One whole number, or two for height and width; two equal ones are one."""
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+    if is_sequence(value):
         numbers = tuple(integer(name, item, low) for item in value)
         if len(numbers) != 2:
             raise ValueError(f"{name} must be one whole number or two (height, width), got {value!r}")

@@ -200,8 +200,8 @@ _DEPTH_PER_WIDTH = 0.1
 _FEW_SAMPLES = 50
 
 
-# Infinite data hide a bulk that rules at any n below (a - b)/b; more than this many is more than most people have.
-_HIDDEN = 1000
+# Infinite data hide a bulk that rules at every n below (a - b)/b; said where that is more than a small batch.
+_HIDDEN = 100
 
 
 def _remarks(

@@ -172,11 +172,11 @@ class Network:
 
     def __post_init__(self) -> None:
         shape = self.input_shape
-        dimensions = tuple(shape) if isinstance(shape, Iterable) and not isinstance(shape, (str, bytes)) else (shape,)
+        dimensions = tuple(shape) if _arguments.is_sequence(shape) else (shape,)
         if len(dimensions) not in (1, 3):
             raise ValueError(f"input_shape must be (units,) or (channels, height, width), got {shape!r}")
         dimensions = tuple(_arguments.integer("input_shape", size, 1) for size in dimensions)
-        if isinstance(self.layers, (str, bytes)) or not isinstance(self.layers, Iterable):
+        if not _arguments.is_sequence(self.layers):
             raise TypeError(f"layers must be a sequence of layers, got {self.layers!r}")
         layers = tuple(self.layers)
         _assign(self, input_shape=dimensions, layers=layers)
@@ -388,7 +388,8 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
             f"layers must end with one position, got an output of shape {shape}; "
             "end with Flatten() and Dense, or with GlobalAvgPool2d()"
         )
-    if any(isinstance(layer, Flatten) for layer in layers[last_affine:]) and shapes[last_affine][1:] != (1, 1):
+    flattened = [place for place in range(last_affine, len(layers)) if isinstance(layers[place], Flatten)]
+    if any(shapes[place - 1][1:] != (1, 1) for place in flattened):
         raise ValueError(
             "layers must end with one position: Flatten after the last Conv2d makes every position an output"
         )
@@ -401,7 +402,7 @@ def _called(layer: Layer | None) -> str:
 
 def _per_layer(name: str, value: Any, count: int) -> Sequence[Any]:
     """One value for all `count` layers, or one for each."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if not _arguments.is_sequence(value):
         return [value] * count
     values = list(value)
     if len(values) != count:
@@ -427,9 +428,9 @@ def mlp(
 
     >>> ff.mlp([784, 1000, 1000, 1000, 10], gamma=0.25)
     """
-    if isinstance(widths, (str, bytes)) or not isinstance(widths, Iterable) or len(list(widths)) < 2:
+    widths = [_arguments.integer("widths", width, 1) for width in widths] if _arguments.is_sequence(widths) else widths
+    if not isinstance(widths, list) or len(widths) < 2:
         raise ValueError(f"widths must hold at least the inputs and the outputs, got {widths!r}")
-    widths = [_arguments.integer("widths", width, 1) for width in widths]
     affine = [
         Dense(units, w2, b2)
         for units, w2, b2 in zip(
@@ -465,9 +466,9 @@ def convnet(
 
     >>> ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=10)
     """
-    if isinstance(channels, (str, bytes)) or not isinstance(channels, Iterable) or not list(channels):
+    channels = list(channels) if _arguments.is_sequence(channels) else channels
+    if not isinstance(channels, list) or not channels:
         raise ValueError(f"channels must hold at least one number, got {channels!r}")
-    channels = list(channels)
     w2 = _per_layer("sigma_w2", sigma_w2, len(channels) + 1)
     b2 = _per_layer("sigma_b2", sigma_b2, len(channels) + 1)
     affine: list[Any] = [
@@ -528,7 +529,7 @@ def load(path: str | PathLike[str]) -> Network:
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOML, UTF-8, or a number of thousands of digits
         raise ValueError(f"{path}: not TOML: {error}") from None
     try:
         _keys("the file", content, required=("input_shape", "layers"), allowed=("input_shape", "layers"))

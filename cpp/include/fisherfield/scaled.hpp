@@ -25,13 +25,20 @@ struct Scaled {
 
     FISHERFIELD_HD Scaled(double mantissa, int exponent) : m(mantissa), e(exponent) {
         const double size = std::fabs(m);
-        if (size == 0.0) {
-            e = 0;
-        } else if (size >= kUpper) {
-            *this = Scaled(m * kDown, e + 1);
-        } else if (size < kLower) {
-            *this = Scaled(m * kUp, e - 1);
+        if (!(size >= kLower && size < kUpper)) {
+            normalise();
         }
+    }
+
+    // Rare, and kept out of the constructor so that the check alone is inlined everywhere.
+    FISHERFIELD_HD void normalise() {
+        for (; std::fabs(m) >= kUpper; ++e) {
+            m *= kDown;
+        }
+        for (; m != 0.0 && std::fabs(m) < kLower; --e) {
+            m *= kUp;
+        }
+        e = m == 0.0 ? 0 : e;
     }
 
     // The nearest float64: 0 below its range, infinity above.

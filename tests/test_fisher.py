@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Laws of the spectrum: what holds for every network, whatever the numbers."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import CLOSED, HOMOGENEOUS, THEORIES, conv_networks, data, dense_networks, floats
+
+import fisherfield as ff
+
+FINITE = data(samples=None).filter(lambda d: d["samples"] is not None)
+INFINITE = data(samples=None).filter(lambda d: d["samples"] is None)
+
+
+def defined(function, *arguments, **keywords):
+    """The result, or None where the network has no variance before a BatchNorm."""
+    try:
+        return function(*arguments, **keywords)
+    except ValueError as refusal:
+        assert "eps must be > 0" in str(refusal) or "wei2019" in str(refusal)  # noqa: PT017
+        return None
+
+
+@given(
+    st.lists(st.integers(50, 500), min_size=1, max_size=4),
+    st.sampled_from(HOMOGENEOUS),
+    floats(0.1, 4.0),
+    floats(0.3, 4.0),
+    st.one_of(st.just(0.0), floats(0.01, 3.0)),
+    floats(0.3, 4.0),
+)
+def test_under_exact_batch_norm_the_weight_variance_does_not_matter(widths, name, gamma, sigma_w2, sigma_b2, other):
+    """Theta = gamma^2 Theta_W + 11^T with Theta_W independent of sigma_w2, sigma_b2 and gamma (section 4, an exact law)."""
+    widths = [30, *widths, 1]
+
+    def lambda_max(gamma, w2, b2, n=None):
+        return ff.fisher(ff.mlp(widths, name, gamma=gamma, sigma_w2=w2, sigma_b2=b2), samples=n).lambda_max
+
+    for n in (None, 2000):
+        one = lambda_max(gamma, sigma_w2, sigma_b2, n)
+        # a few ulp a layer
+        assert lambda_max(gamma, other, sigma_b2 + 1.0, n) == pytest.approx(one, rel=1e-13)
+        at_one = lambda_max(1.0, sigma_w2, sigma_b2, n)
+        assume(ff.fisher(ff.mlp(widths, name, gamma=gamma), samples=n).regime == "outlier")
+        assert (one - 1.0) / gamma**2 == pytest.approx(at_one - 1.0, rel=1e-12)
+
+
+@given(st.one_of(dense_networks(), conv_networks(depth=2)), THEORIES, FINITE)
+def test_lambda_max_is_at_least_the_mean_eigenvalue(net, theory, given_data):
+    out = defined(ff.fisher, net, theory, **given_data)
+    if out is not None and given_data["samples"] * net.outputs <= out.parameters:
+        assert out.lambda_max >= out.mean * (1 - 1e-12)
+        # tr F^2/P >= (tr F/P)^2
+        assert out.second_moment >= out.mean**2 * (1 - 1e-12)
+
+
+@given(st.one_of(dense_networks(), conv_networks(depth=2)), THEORIES, data())
+def test_overlaps_are_at_most_lengths(net, theory, given_data):
+    out = defined(ff.order_parameters, net, theory, **given_data)
+    if out is not None:
+        for length, overlap in ((out.q, out.q_xy), (out.q_hat, out.q_hat_xy)):
+            assert np.all(np.abs(overlap) <= length * (1 + 1e-12))
+        assert np.all(out.v >= 0)
+        assert np.all(out.d >= -1e-12 * np.abs(out.theta))
+
+
+@given(dense_networks(), INFINITE)
+def test_frozen_is_at_least_exact_for_infinite_data(net, given_data):
+    """The gradient through mean and variance only takes away."""
+    frozen, exact = (defined(ff.fisher, net, theory, **given_data) for theory in ("frozen", "exact"))
+    if exact is not None:
+        assert frozen.lambda_max >= exact.lambda_max * (1 - 1e-12)
+
+
+@given(dense_networks(), THEORIES, data(), floats(0.0, 0.99), st.sampled_from(("sum", "mean", "mse", "cross_entropy")))
+def test_eta_star_times_lambda_max_is_two_and_two_momenta(net, theory, given_data, momentum, loss):
+    assume(loss != "cross_entropy" or net.outputs > 1)
+    eta = defined(ff.max_learning_rate, net, momentum, theory, loss=loss, **given_data)
+    if eta is not None and 0 < eta < math.inf:
+        factor = {"sum": 1, "mean": 1 / net.outputs, "mse": 2 / net.outputs, "cross_entropy": 1 / net.outputs}[loss]
+        assert eta * eta.fisher.lambda_max * factor == pytest.approx(2 * (1 + momentum), rel=1e-14)
+
+
+@given(dense_networks(depth=4), st.sampled_from(("exact", "frozen")), data(), st.booleans())
+def test_a_1x1_convolution_on_a_1x1_image_is_a_dense_layer(net, theory, given_data, biases):
+    """For infinite data; vanilla and frozen for any. Away from beta, where images integrate what vectors factorise."""
+    if net.batch_norms:
+        net = net.replace(beta=0.0)
+        if theory == "exact":
+            given_data = {**given_data, "samples": None, "overlap": max(given_data["overlap"], 0.0)}
+    layers = [
+        ff.Conv2d(layer.units, 1, sigma_w2=layer.sigma_w2, sigma_b2=layer.sigma_b2) if isinstance(layer, ff.Dense) else layer
+        for layer in net.layers
+    ]
+    image = ff.Network((*net.input_shape, 1, 1), layers)
+    dense, conv = (defined(ff.fisher, x, theory, biases=biases, **given_data) for x in (net, image))
+    assert (dense is None) == (conv is None)
+    if dense is not None:
+        # the image's variance over the data is a difference of float64 lengths
+        assert (conv.a, conv.b) == pytest.approx((dense.a, dense.b), rel=1e-11, abs=1e-12 * dense.a)
+
+
+@given(dense_networks(depth=5), THEORIES, data())
+def test_order_parameters_of_a_shorter_net_are_the_first_rows_of_the_longer(net, theory, given_data):
+    whole = defined(ff.order_parameters, net, theory, **given_data)
+    assume(whole is not None)
+    affine = [place for place, layer in enumerate(net.layers) if isinstance(layer, ff.Dense)]
+    for count, place in enumerate(affine, start=1):
+        cut = ff.order_parameters(ff.Network(net.input_shape, net.layers[: place + 1]), theory, **given_data)
+        for name in ("fan_in", "q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d"):
+            np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name)[:count])
+
+
+@given(dense_networks(depth=4), data())
+def test_theories_coincide_without_batch_norm(net, given_data):
+    if net.batch_norms:
+        net = net.replace(batch_norm=False)
+    exact, frozen, published = (ff.fisher(net, theory, biases=True, **given_data) for theory in ("exact", "frozen", "wei2019"))
+    assert exact.lambda_max == frozen.lambda_max == published.lambda_max
+
+
+@given(dense_networks(depth=3, activations=CLOSED), THEORIES, data())
+def test_gamma_s_sign_does_not_matter(net, theory, given_data):
+    assume(net.batch_norms)
+    gammas = [norm.gamma for norm in net.batch_norms]
+    one, two = (defined(ff.fisher, net.replace(gamma=g), theory, **given_data) for g in (gammas, [-g for g in gammas]))
+    assert (one is None) == (two is None)
+    if one is not None:
+        assert one.lambda_max == two.lambda_max
+
+
+@settings(max_examples=30)
+@given(st.one_of(dense_networks(depth=3), conv_networks(depth=2)), THEORIES, data())
+def test_results_are_values(net, theory, given_data):
+    """Equal calls give equal results; they survive pickling, and print."""
+    one, two = (defined(ff.fisher, net, theory, **given_data) for _ in range(2))
+    assume(one is not None)
+    assert one == two
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert ("does not hold: " in repr(one)) != one.holds
+    eta = ff.max_learning_rate(net, theory=theory, **given_data)
+    back = pickle.loads(pickle.dumps(eta))
+    assert back == eta
+    assert back.fisher == one
+    assert float(str(eta)) == eta
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4, 5, 8, 16, 49, 50, 1000])
+def test_finite_batches_pass_over_into_infinite_data(samples):
+    """The exact finite batch and the general rule differ by O(1/n^2) (relative to a/n, the trace)."""
+    net = ff.mlp([300, 400, 400, 400, 1], gamma=0.8)
+    closed, general = ff.fisher(net, samples=samples), ff.fisher(net.replace(eps=1e-100), samples=samples)
+    if samples >= 4:
+        # measured: 5.1 (a/n)/n at n = 4 and less beyond
+        assert abs(closed.lambda_max - general.lambda_max) <= 6 * closed.a / samples**2
+    assert closed.holds == (closed.regime == "outlier" and 4 <= samples <= 200)
+    assert general.holds == (50 <= samples <= 200)
+
+
+class TestWhereTheNumberDoesNotHold:
+    """Each reason of docs/theory.md, section 4, appears where it applies and nowhere else."""
+
+    wide = ff.mlp([784, 1000, 1000, 1000, 1])
+
+    def test_nothing_is_said_where_theory_and_sampling_agree(self):
+        out = ff.fisher(self.wide, samples=500)
+        assert (out.holds, out.reason, out.bound, out.regime) == (True, "", "=", "outlier")
+
+    @pytest.mark.parametrize(
+        ("net", "keywords", "words", "bound"),
+        [
+            (ff.mlp([784, *[300] * 15, 1]), {"samples": 150}, "the bulk rules and lambda_max is its mean", ">="),
+            (wide.replace(beta=0.1), {"samples": 20}, "below 50 samples BatchNorm's terms of higher order", ">="),
+            (wide, {"samples": 501}, "more samples than half the narrowest layer (1000)", ">="),
+            (ff.mlp([784, 1000, 10], batch_norm=False), {}, "the largest of the 10 outputs' eigenvalues", ">="),
+            (ff.mlp([784, 1000, 10]), {"theory": "frozen"}, "by up to 1.21 times", ">="),
+            (ff.mlp([784, 100, 1]), {}, "the narrowest hidden layer has 100 units", ">="),
+            (ff.mlp([784, *[300] * 40, 1]), {}, "depth 41 is comparable with width 300", ">="),
+            (wide, {"theory": "wei2019"}, "the recursion as published", "="),
+            (ff.mlp([784, 1000, 1], "tanh"), {"biases": False}, "needs samples", ">="),
+        ],
+    )
+    def test_the_reason_is_given(self, net, keywords, words, bound):
+        out = ff.fisher(net, **keywords)
+        assert not out.holds
+        assert words in out.reason
+        assert out.bound == bound
+        assert "does not hold: " in repr(out)
+        eta = ff.max_learning_rate(net, **keywords)
+        assert words in eta.reason
+        assert eta.bound == ("<=" if bound == ">=" else "=")
+
+    def test_no_outlier_gives_an_infinite_learning_rate(self):
+        net = ff.mlp([784, 1000, 1], "tanh")
+        assert ff.fisher(net, biases=False).lambda_max == 0.0
+        assert ff.max_learning_rate(net, biases=False) == math.inf
+
+    def test_a_remark_does_not_take_the_number_back(self):
+        out = ff.fisher(ff.convnet((1, 28, 28), [30, 60, 90], 1), samples=600)
+        assert out.holds
+        assert "O(1/n) terms" in out.reason
+        assert ff.fisher(ff.mlp([784, 1000, 1], "tanh")).reason.startswith("the outlier stands out of the bulk only from")
+
+    def test_training_s_experience_is_told(self):
+        assert "0.6 to 1.6 times" in ff.max_learning_rate(self.wide.replace(trained=True)).reason
+        assert "2.6 to 3.5 times" in ff.max_learning_rate(self.wide.replace(batch_norm=False)).reason
+        eta = ff.max_learning_rate(ff.mlp([784, 1000, 10]), loss="cross_entropy")
+        assert not eta.holds
+        assert "approximation" in eta.reason
+
+
+def test_multiplicity_and_mean_stop_at_the_number_of_parameters():
+    net = ff.mlp([2, 3, 4], batch_norm=False)  # P = 9 + 16 = 25
+    out = ff.fisher(net, samples=100)
+    assert (out.parameters, out.multiplicity) == (25, 4)
+    assert out.mean == pytest.approx(4 * out.a / 25, rel=1e-15)
+    # one layer without bias: P = C N and the outputs' outlier takes C of them; the bulk has the rest
+    bulk = ff.fisher(ff.Network(2, [ff.Dense(4), ff.BatchNorm()]), samples=100)
+    assert bulk.regime == "bulk"
+    assert bulk.multiplicity == bulk.parameters - 4
+
+
+def test_one_sample_has_one_eigenvalue_an_output():
+    out = ff.fisher(ff.mlp([50, 300, 3], batch_norm=False), samples=1)
+    assert (out.lambda_max, out.bulk, out.multiplicity) == (out.a, 0.0, 3)
+
+
+def test_negative_overlap_down_to_the_simplex_is_allowed():
+    net = ff.mlp([50, 300, 300, 1], batch_norm=False)
+    out = ff.fisher(net, samples=5, overlap=-0.25)
+    assert out.lambda_max > ff.fisher(net, samples=5, overlap=-0.25, biases=False).lambda_max > 0
