@@ -83,11 +83,13 @@ def imports() -> None:
         )
 
     numpy, whole = best("numpy"), best("fisherfield")
-    print(f"\nimport numpy {numpy * 1e3:.1f} ms, import fisherfield {whole * 1e3:.1f} ms: {(whole - numpy) * 1e3:.1f} ms more")
+    more = (whole - numpy) * 1e3
+    print(f"\nimport numpy {numpy * 1e3:.1f} ms, import fisherfield {whole * 1e3:.1f} ms: {more:.1f} ms more")
 
 
 if __name__ == "__main__":
-    print(f"{platform.machine()}, {os.cpu_count()} processors, {ff.num_threads()} threads, Python {platform.python_version()}\n")
+    print(f"{platform.machine()}, {os.cpu_count()} processors, {ff.num_threads()} threads, ", end="")
+    print(f"Python {platform.python_version()}\n")
     calls()
     growth()
     imports()

@@ -42,14 +42,15 @@ def dense_networks(draw, activations=CLOSED, depth=5, last_norm=True):
 
 @st.composite
 def conv_networks(draw, activations=CLOSED, depth=3, pooling=True):
-    """Small convolutional networks: strides, paddings, kernels, pooling, BatchNorm, then dense layers or a global mean."""
+    """Small convolutional networks: strides, paddings, kernels, pooling, BatchNorm, then a dense layer."""
     channels, height, width = draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
     layers, size = [], [height, width]
     for _ in range(draw(st.integers(1, depth))):
         padding = draw(st.integers(0, 2))
         kernel = tuple(draw(st.integers(1, min(3, side + 2 * padding))) for side in size)
         stride = draw(st.integers(1, 2))
-        layers.append(ff.Conv2d(draw(st.integers(1, 50)), kernel, stride, padding, draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))))
+        channels_out, sigma_w2, sigma_b2 = draw(st.integers(1, 50)), draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))
+        layers.append(ff.Conv2d(channels_out, kernel, stride, padding, sigma_w2, sigma_b2))
         size = [(side + 2 * padding - tap) // stride + 1 for side, tap in zip(size, kernel, strict=True)]
         if draw(st.booleans()):
             layers.append(draw(norms()))
@@ -65,7 +66,7 @@ def conv_networks(draw, activations=CLOSED, depth=3, pooling=True):
 
 @st.composite
 def data(draw, samples=None):
-    """samples, overlap, length; overlaps up to 0.9 of the length, where the reference's subtractions keep their digits."""
+    """samples, overlap, length; overlaps up to 0.9 of the length, where the reference's subtractions keep digits."""
     samples = draw(st.one_of(st.none(), st.integers(2, 2000))) if samples is None else samples
     length = draw(floats(0.3, 3.0))
     least = 0.0 if samples is None else -length / (samples - 1)

@@ -21,7 +21,7 @@ def defined(function, *arguments, **keywords):
     try:
         return function(*arguments, **keywords)
     except ValueError as refusal:
-        assert "eps must be > 0" in str(refusal) or "wei2019" in str(refusal)  # noqa: PT017
+        assert "eps must be > 0" in str(refusal) or "wei2019" in str(refusal)
         return None
 
 
@@ -34,7 +34,7 @@ def defined(function, *arguments, **keywords):
     floats(0.3, 4.0),
 )
 def test_under_exact_batch_norm_the_weight_variance_does_not_matter(widths, name, gamma, sigma_w2, sigma_b2, other):
-    """Theta = gamma^2 Theta_W + 11^T with Theta_W independent of sigma_w2, sigma_b2 and gamma (section 4, an exact law)."""
+    """Theta = gamma^2 Theta_W + 11^T with Theta_W independent of sigma_w2, sigma_b2 and gamma: an exact law."""
     widths = [30, *widths, 1]
 
     def lambda_max(gamma, w2, b2, n=None):
@@ -92,10 +92,13 @@ def test_a_1x1_convolution_on_a_1x1_image_is_a_dense_layer(net, theory, given_da
         net = net.replace(beta=0.0)
         if theory == "exact":
             given_data = {**given_data, "samples": None, "overlap": max(given_data["overlap"], 0.0)}
-    layers = [
-        ff.Conv2d(layer.units, 1, sigma_w2=layer.sigma_w2, sigma_b2=layer.sigma_b2) if isinstance(layer, ff.Dense) else layer
-        for layer in net.layers
-    ]
+
+    def as_image(layer):
+        if not isinstance(layer, ff.Dense):
+            return layer
+        return ff.Conv2d(layer.units, 1, sigma_w2=layer.sigma_w2, sigma_b2=layer.sigma_b2)
+
+    layers = [as_image(layer) for layer in net.layers]
     image = ff.Network((*net.input_shape, 1, 1), layers)
     dense, conv = (defined(ff.fisher, x, theory, biases=biases, **given_data) for x in (net, image))
     assert (dense is None) == (conv is None)
@@ -119,8 +122,8 @@ def test_order_parameters_of_a_shorter_net_are_the_first_rows_of_the_longer(net,
 def test_theories_coincide_without_batch_norm(net, given_data):
     if net.batch_norms:
         net = net.replace(batch_norm=False)
-    exact, frozen, published = (ff.fisher(net, theory, biases=True, **given_data) for theory in ("exact", "frozen", "wei2019"))
-    assert exact.lambda_max == frozen.lambda_max == published.lambda_max
+    values = {ff.fisher(net, theory, biases=True, **given_data).lambda_max for theory in ("exact", "frozen", "wei2019")}
+    assert len(values) == 1
 
 
 @given(dense_networks(depth=3, activations=CLOSED), THEORIES, data())
@@ -203,7 +206,9 @@ class TestWhereTheNumberDoesNotHold:
         out = ff.fisher(ff.convnet((1, 28, 28), [30, 60, 90], 1), samples=600)
         assert out.holds
         assert "O(1/n) terms" in out.reason
-        assert ff.fisher(ff.mlp([784, 1000, 1], "tanh")).reason.startswith("the outlier stands out of the bulk only from")
+        odd = ff.fisher(ff.mlp([784, 1000, 1], "tanh"))
+        assert odd.holds
+        assert odd.reason.startswith("the outlier stands out of the bulk only from about n = ")
 
     def test_training_s_experience_is_told(self):
         assert "0.6 to 1.6 times" in ff.max_learning_rate(self.wide.replace(trained=True)).reason

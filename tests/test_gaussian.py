@@ -205,7 +205,7 @@ def test_homogeneity(q, rest, factor):
         )
 
 
-@pytest.mark.parametrize("name", ("relu", "step", "erf", "tanh", "sigmoid", "softplus", "elu", "hardtanh", "relu6"))
+@pytest.mark.parametrize("name", ["relu", "step", "erf", "tanh", "sigmoid", "softplus", "elu", "hardtanh", "relu6"])
 @settings(max_examples=8)
 @given(q=VARIANCES, pair=st.tuples(floats(-1.0, 1.0), floats(-1.0, 1.0)))
 def test_covariance_of_a_monotone_function_grows_with_c(name, q, pair):
@@ -223,7 +223,7 @@ def test_nothing_is_nan_at_the_corners(name):
                 assert np.all(np.isfinite(values)), (q, c, shift)
 
 
-@pytest.mark.parametrize("name", ("tanh", "sigmoid", "erf", "hardtanh", "relu6"))
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf", "hardtanh", "relu6"])
 def test_a_variance_beyond_a_bounded_activation_s_range_is_refused(name):
     with pytest.raises(ValueError, match="the variance must be at most 1e30 for the integrals of the bounded"):
         gaussian.covariance(name, 1e40, 1e40, 0.5)

@@ -42,11 +42,12 @@ def check(net, theory, biases, given_data):
     except ValueError as refusal:
         with pytest.raises(ValueError, match=r"eps must be > 0|theory must be"):
             ff.fisher(net, theory, biases=biases, **given_data)
-        assert "eps" in str(refusal) or "wei2019" in str(refusal)  # noqa: PT017 (both refuse for the same reason)
+        assert "eps" in str(refusal) or "wei2019" in str(refusal)  # for the same reason
         return
     core, rel = ff.fisher(net, theory, biases=biases, **given_data), tolerance(net)
     for name in NUMBERS:
-        close(getattr(core, name), getattr(slow, name), rel, abs(slow.a) if name != "second_moment" else slow.second_moment)
+        size = slow.second_moment if name == "second_moment" else abs(slow.a)
+        close(getattr(core, name), getattr(slow, name), rel, size)
     assert (core.multiplicity, core.parameters) == (slow.multiplicity, slow.parameters)
     if abs(slow.b) > 1e-9 * slow.a:  # at b = 0 outlier and bulk are one
         assert core.regime == slow.regime
