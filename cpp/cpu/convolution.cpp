@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "simd.hpp"
 #include "threads.hpp"
 
 namespace fisherfield {
@@ -36,6 +37,19 @@ double largest(const std::vector<double>& entries) {
     return sizes.empty() ? 0.0 : *std::max_element(sizes.begin(), sizes.end());
 }
 
+// sum[i] += factor from[i step]
+FISHERFIELD_SIMD void add_multiple(double* sum, double factor, const double* from, long step, long count) {
+    if (step == 1) {
+        for (long i = 0; i < count; ++i) {
+            sum[i] += factor * from[i];
+        }
+    } else {
+        for (long i = 0; i < count; ++i) {
+            sum[i] += factor * from[i * step];
+        }
+    }
+}
+
 struct Term {
     Scaled coefficient;
     const Matrix* matrix;
@@ -59,10 +73,7 @@ void combine(std::initializer_list<Term> terms, Scaled constant, Matrix* out) {
         for (const Term& term : terms) {
             const Scaled& c = term.coefficient;
             const double factor = Scaled(c.m, c.e + term.matrix->exponent - exponent).value();
-            const double* entries = term.matrix->entries.data() + begin;
-            for (size_t i = 0; i < sum.size(); ++i) {
-                sum[i] += factor * entries[i];
-            }
+            add_multiple(sum.data(), factor, term.matrix->entries.data() + begin, 1, static_cast<long>(sum.size()));
         }
         std::copy(sum.begin(), sum.end(), out->entries.begin() + static_cast<std::ptrdiff_t>(begin));
     });
@@ -100,19 +111,16 @@ struct Taps {
         return inside ? row * image[1] + column : -1;
     }
 
-    // out[place] += from[source(tap, place)] for every window, a row of windows at a time.
-    void add(long tap, const double* from, double* out) const {
+    // out[place] += share from[source(tap, place)] for every window, a row of windows at a time.
+    void add(long tap, double share, const double* from, double* out) const {
         const long step = windows.stride[1], offset = tap % windows.kernel[1] - windows.padding[1];
         const long first = offset < 0 ? (-offset + step - 1) / step : 0;
         const long last = std::min<long>(size[1], image[1] > offset ? (image[1] - offset + step - 1) / step : 0);
         for (long i = 0; i < size[0]; ++i) {
             const long row = i * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
             if (row >= 0 && row < image[0]) {
-                const double* read = from + row * image[1] + offset;
-                double* write = out + i * size[1];
-                for (long j = first; j < last; ++j) {
-                    write[j] += read[j * step];
-                }
+                add_multiple(out + i * size[1] + first, share, from + row * image[1] + offset + first * step, step,
+                             last - first);
             }
         }
     }
@@ -130,13 +138,10 @@ Matrix gather(const Taps& taps, const Matrix& h, long positions) {
                 continue;
             }
             if (h.diagonal) { // the same tap of two windows is one position only if the windows are one
-                row[a] += h.entries[source];
+                row[a] += share * h.entries[source];
             } else {
-                taps.add(tap, h.entries.data() + source * positions, row);
+                taps.add(tap, share, h.entries.data() + source * positions, row);
             }
-        }
-        for (long b = 0; b < taps.places; ++b) {
-            row[b] *= share;
         }
     });
     return out;
@@ -156,17 +161,11 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     parallel_for(taps.places, [&](long a) {
         std::vector<double> mean(positions); // row a of A H
         for (long tap = 0; tap < taps.count; ++tap) {
-            const double* from = h.entries.data() + taps.source(tap, a) * positions;
-            for (long j = 0; j < positions; ++j) {
-                mean[j] += share * from[j];
-            }
+            add_multiple(mean.data(), share, h.entries.data() + taps.source(tap, a) * positions, 1, positions);
         }
         double* row = out.entries.data() + a * taps.places;
         for (long tap = 0; tap < taps.count; ++tap) {
-            taps.add(tap, mean.data(), row);
-        }
-        for (long b = 0; b < taps.places; ++b) {
-            row[b] *= share;
+            taps.add(tap, share, mean.data(), row);
         }
     });
     return out;
