@@ -191,14 +191,15 @@ def test_named_activations_are_values_that_repr_and_pickle_keep(name, value):
     assert phi != name
 
 
-@pytest.mark.parametrize("text", [*ff.activation_names(), "leaky_relu(0.3)", "leaky_relu(-2)", "elu(1e-05)", "elu(0.25)"])
+@pytest.mark.parametrize(
+    "text", [*ff.activation_names(), "leaky_relu(0.3)", "leaky_relu(-2.0)", "elu(1e-05)", "elu(0.25)"]
+)
 def test_str_is_the_short_name(text):
     phi = ff.Activation(text)
     assert ff.Activation(str(phi)) == phi
-    assert str(phi) == {"leaky_relu": "leaky_relu(0.01)", "elu": "elu(1)"}.get(text, text)
+    assert str(phi) == {"leaky_relu": "leaky_relu(0.01)", "elu": "elu(1.0)"}.get(text, text)
 
 
-@pytest.mark.xfail(strict=True, reason="str keeps six digits of the parameter")
 @given(st.sampled_from(sorted(PARAMETRISED)), st.floats(-10, 10))
 def test_str_gives_the_activation_back(name, value):
     phi = ff.Activation(name, **{PARAMETRISED[name]: value})
@@ -231,7 +232,12 @@ def test_callables_are_compared_by_identity_slope_and_kinks():
 
 @pytest.mark.parametrize(
     "phi",
-    [ff.Activation(square), ff.Activation(square, slope=twice), ff.Activation(ramp, kinks=[0.0]), ff.Activation(np.tanh)],
+    [
+        ff.Activation(square),
+        ff.Activation(square, slope=twice),
+        ff.Activation(ramp, kinks=[0.0]),
+        ff.Activation(np.tanh),
+    ],
     ids=str,
 )
 def test_a_callable_of_a_module_is_pickled_with_slope_and_kinks(phi):
@@ -255,7 +261,6 @@ def test_an_activation_cannot_be_changed():
     assert phi == ff.Activation("leaky_relu")
 
 
-@pytest.mark.xfail(strict=True, reason="__delattr__ is __setattr__, which wants a value: TypeError")
 def test_an_attribute_cannot_be_deleted():
     with pytest.raises(AttributeError, match="an Activation cannot be changed"):
         del ff.Activation("leaky_relu").slope
@@ -332,7 +337,7 @@ def test_a_wrong_type_is_refused_in_a_sentence(make, sentence):
 
 @pytest.mark.xfail(strict=True, reason="Python's own \"'int' object is not iterable\" comes out")
 def test_kinks_that_are_no_sequence_are_refused_by_name():
-    with pytest.raises(TypeError, match="^kinks must be "):
+    with pytest.raises(TypeError, match=r"^kinks must be "):
         ff.Activation(np.tanh, kinks=0.0)
 
 
@@ -342,14 +347,19 @@ def test_a_parameter_given_twice_is_refused():
         ff.Activation("leaky_relu(0.1)", slope=0.2)
 
 
-@pytest.mark.xfail(strict=True, reason="an Activation is taken for a callable, and its kinks are lost")
 def test_an_activation_of_an_activation_is_that_activation():
-    assert ff.Activation(ff.Activation("relu")) == ff.Activation("relu")
+    for phi in (ff.Activation("relu"), ff.Activation("elu(0.3)"), ff.Activation(ramp, slope=np.cos, kinks=[0.0, 1.0])):
+        assert ff.Activation(phi) == phi
+        for more in ({"slope": 0.5}, {"alpha": 0.5}, {"kinks": [2.0]}):
+            with pytest.raises(ValueError, match=r"^slope, alpha and kinks are already those of the activation given"):
+                ff.Activation(phi, **more)
 
 
 def test_kinks_too_close_for_differences_are_refused_unless_the_slope_is_given():
-    with pytest.raises(ValueError, match=r"^kinks of a callable without slope must lie more than [0-9.]+ apart, got \["):
-        ff.Activation(ramp, kinks=[0.0, 0.05])
+    for gap in (0.05, 0.1, 0.129):
+        sentence = f"kinks of a callable without slope must lie 0.13 apart or more, got [0.0, {gap}]"
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            ff.Activation(ramp, kinks=[0.0, gap])
     assert ff.Activation(ramp, slope=np.cos, kinks=[0.0, 0.05]).kinks == (0.0, 0.05)
     assert ff.Activation(ramp, kinks=[0.0, 0.5]).kinks == (0.0, 0.5)
 
@@ -388,10 +398,12 @@ def test_differences_do_not_reach_across_a_kink(kink):
     assert phi.derivative(kink) == pytest.approx(np.cos(kink), abs=1e-9)  # the kink itself: the right-hand side
 
 
-@pytest.mark.xfail(strict=True, reason="0.04 beside it, rounding lets the ninth point fall on the kink itself")
 def test_differences_do_not_touch_a_kink_at_the_edge_of_their_reach():
     phi = ff.Activation(lambda x: np.where(x >= 2.5, np.sin(x), 3 * x), kinks=[2.5])
-    assert phi.derivative(2.5 - 0.04) == pytest.approx(3.0, abs=1e-9)
+    for steps in (0.04, 0.045, 0.05, 0.08):
+        for x in (np.nextafter(2.5 - steps, 0), 2.5 - steps, np.nextafter(2.5 - steps, 3)):
+            assert phi.derivative(x) == pytest.approx(3.0, abs=1e-9)
+            assert phi.derivative(5 - x) == pytest.approx(np.cos(5 - x), abs=1e-9)
 
 
 def folds(kinks):
@@ -400,7 +412,7 @@ def folds(kinks):
 
 @given(
     first=st.floats(-2, 2),
-    gaps=st.lists(st.floats(0.121, 1.0), max_size=7),
+    gaps=st.lists(st.floats(0.1301, 1.0), max_size=7),
     place=st.floats(-0.5, 0.5),
     data=st.data(),
 )
@@ -412,12 +424,23 @@ def test_differences_hold_between_any_kinks(first, gaps, place, data):
     assert ff.Activation(folds(kinks), kinks=kinks).derivative(x) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="one-sided differences need 0.08 beyond a point that may lie 0.04 inside")
-@pytest.mark.parametrize("gap", [0.081, 0.1, 0.119])
+@pytest.mark.parametrize("gap", [0.1301, 0.14, 0.16])
 def test_kinks_as_close_as_is_allowed_leave_room_for_the_differences(gap):
     phi = ff.Activation(folds([0.0, gap]), kinks=[0.0, gap])
     x = np.linspace(0.001, gap - 0.001, 50)
     assert np.abs(phi.derivative(x) - np.cos(x)).max() < 1e-9
+
+
+@pytest.mark.xfail(strict=True, reason="the rounding errors of a slope that is 0 do not settle: 'give its kinks'")
+@pytest.mark.parametrize(
+    ("function", "kinks"),
+    [(lambda x: 1.0 * (x > 0), [0.0]), (np.round, [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])],
+    ids=["step", "round"],
+)
+def test_a_callable_of_flat_pieces_has_slope_zero(function, kinks):
+    phi = ff.Activation(function, kinks=kinks)
+    assert ff.gaussian.slope_mean(phi, 0.1) == pytest.approx(0.0, abs=1e-9)
+    assert ff.gaussian.slope_second_moment(phi, 0.1) == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("q", [0.01, 1.0, 30.0])
@@ -430,7 +453,10 @@ def test_a_callable_has_the_moments_of_the_name(which, q):
 
 
 def test_a_callable_gives_the_network_of_the_name():
-    for make in (lambda phi: ff.mlp([20, 300, 300, 3], phi), lambda phi: ff.convnet((1, 3, 3), [20], 3, activation=phi)):
+    for make in (
+        lambda phi: ff.mlp([20, 300, 300, 3], phi),
+        lambda phi: ff.convnet((1, 3, 3), [20], 3, activation=phi),
+    ):
         named = ff.fisher(make("tanh"), samples=100, overlap=0.1).lambda_max
         assert ff.fisher(make(np.tanh), samples=100, overlap=0.1).lambda_max == pytest.approx(named, rel=1e-9)
 
@@ -523,8 +549,9 @@ def test_a_mistake_without_slope_comes_out_too():
             assert type(within(60, lambda call=call, function=function: call(function))) is error
 
 
-@pytest.mark.xfail(strict=True, reason="pybind11's 'error_already_set called while Python error indicator not set'")
-@pytest.mark.parametrize("function", [lambda x: "a", lambda x: np.full(x.shape, "a"), lambda x: {}], ids=["str", "strs", "dict"])
+@pytest.mark.parametrize(
+    "function", [lambda x: "a", lambda x: np.full(x.shape, "a"), lambda x: {}], ids=["str", "strs", "dict"]
+)
 def test_an_activation_that_returns_no_numbers_is_told_so(function):
     phi = ff.Activation(function, slope=np.cos)
     for call in (lambda: phi(1.0), *(lambda call=call: call(phi) for call in CALLS.values())):
@@ -560,7 +587,9 @@ def test_a_mistake_that_comes_late_comes_out_too(threads):
 def test_an_activation_may_call_this_library_and_other_threads_may_run_meanwhile(threads):
     threads(3)
     tanh = ff.Activation("tanh")
-    net = ff.convnet((1, 3, 3), [30], 3, activation=ff.Activation(lambda x: tanh(x), slope=lambda x: tanh.derivative(x)))
+    net = ff.convnet(
+        (1, 3, 3), [30], 3, activation=ff.Activation(lambda x: tanh(x), slope=lambda x: tanh.derivative(x))
+    )
     values = []
     workers = [threading.Thread(target=lambda: values.append(ff.fisher(net).lambda_max), daemon=True) for _ in range(4)]
     for worker in workers:
@@ -569,7 +598,9 @@ def test_an_activation_may_call_this_library_and_other_threads_may_run_meanwhile
         worker.join(60)
     assert len(values) == 4
     assert len(set(values)) == 1
-    assert values[0] == pytest.approx(ff.fisher(ff.convnet((1, 3, 3), [30], 3, activation="tanh")).lambda_max, rel=1e-12)
+    assert values[0] == pytest.approx(
+        ff.fisher(ff.convnet((1, 3, 3), [30], 3, activation="tanh")).lambda_max, rel=1e-12
+    )
 
 
 # threads --------------------------------------------------------------------------------------------------------------
@@ -601,8 +632,8 @@ def test_the_number_of_threads_is_what_was_set(count):
 @pytest.mark.parametrize(
     ("count", "error"),
     [
-        (0, ValueError), (-1, ValueError), (4097, ValueError), (10**30, ValueError), (1.5, TypeError), (True, TypeError),
-        ("4", TypeError), (None, TypeError), (math.nan, TypeError), ([2], TypeError),
+        (0, ValueError), (-1, ValueError), (4097, ValueError), (10**30, ValueError), (1.5, TypeError),
+        (True, TypeError), ("4", TypeError), (None, TypeError), (math.nan, TypeError), ([2], TypeError),
     ],
 )  # fmt: skip
 def test_a_number_of_threads_that_cannot_be_is_refused_in_a_sentence(count, error):

@@ -37,7 +37,7 @@ private:
     static void call(const py::object& function, const char* name, const py::array_t<double>& x, double* out, int n) {
         const Array result = Array::ensure(function(x));
         if (!result) {
-            throw py::error_already_set();
+            throw py::type_error(std::string(name) + " must map an array to an array of numbers");
         }
         if (result.size() != n) {
             throw py::value_error(std::string(name) + " must map an array to an array of the same shape, got " +

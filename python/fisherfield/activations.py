@@ -66,6 +66,10 @@ class Activation:
         alpha: float | None = None,
         kinks: Iterable[float] = (),
     ) -> None:
+        if isinstance(function, Activation):
+            if slope is not None or alpha is not None or kinks != ():
+                raise ValueError(f"slope, alpha and kinks are already those of the activation given, {function!r}")
+            function, slope, alpha, kinks = function._key()
         kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in kinks}))
         if callable(function):
             if alpha is not None:
@@ -103,7 +107,7 @@ class Activation:
     def __str__(self) -> str:
         if not isinstance(self.function, str):
             return getattr(self.function, "__qualname__", repr(self.function))
-        values = ", ".join(f"{value:g}" for value in self.parameters.values())
+        values = ", ".join(repr(value) for value in self.parameters.values())
         return f"{self.function}({values})" if values else self.function
 
     def __repr__(self) -> str:
@@ -126,7 +130,8 @@ class Activation:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an Activation cannot be changed (tried to set {name!r})")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an Activation cannot be changed (tried to delete {name!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, self._key())
@@ -174,7 +179,9 @@ def _signature(name: str) -> str:
 
 
 # Differences of eighth order on nine points, exact for polynomials of degree 8: centred, and one-sided beside a kink.
+# Centred ones reach 4 steps to each side, one-sided ones 8 from a point that may lie 4.5 inside.
 _STEP = 0.01
+_NEAR, _APART = 4.5 * _STEP, 13 * _STEP
 _CENTRED = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -1 / 280]) / _STEP
 _FORWARD = np.array([-761 / 280, 8, -14, 56 / 3, -35 / 2, 56 / 5, -14 / 3, 8 / 7, -1 / 8]) / _STEP
 
@@ -184,10 +191,8 @@ class _differences:
 
     def __init__(self, function: Callable[[np.ndarray], Any], kinks: tuple[float, ...]) -> None:
         gaps = np.diff(kinks)
-        if gaps.size and gaps.min() <= 8 * _STEP:
-            raise ValueError(
-                f"kinks of a callable without slope must lie more than {8 * _STEP:g} apart, got {list(kinks)}"
-            )
+        if gaps.size and gaps.min() < _APART:
+            raise ValueError(f"kinks of a callable without slope must lie {_APART:g} apart or more, got {list(kinks)}")
         self.function = function
         self.kinks = np.array(kinks)
 
@@ -197,7 +202,7 @@ class _differences:
             distance = x[..., None] - self.kinks
             above = np.min(np.where(distance >= 0, distance, np.inf), axis=-1)  # to the nearest kink on the left
             below = np.min(np.where(distance < 0, -distance, np.inf), axis=-1)
-            side = np.where(above < 4 * _STEP, 1, np.where(below <= 4 * _STEP, -1, 0))[..., None]
+            side = np.where(above < _NEAR, 1, np.where(below < _NEAR, -1, 0))[..., None]
         else:
             side = np.zeros((*x.shape, 1), dtype=int)
         # Exactly at a kink the point itself belongs to the right-hand side.
