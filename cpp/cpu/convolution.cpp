@@ -16,7 +16,8 @@ namespace fisherfield {
 
 namespace {
 
-constexpr size_t kBlock = 1 << 14; // entries a thread takes at a time
+constexpr size_t kBlock = 1 << 14;  // entries a thread takes at a time
+constexpr double kRounding = 1e-13; // what is left of a variance that is zero, relative to what it is a difference of
 
 // body(begin, end) over blocks of `count` entries.
 template <class Body>
@@ -50,6 +51,25 @@ FISHERFIELD_SIMD void add_multiple(double* sum, double factor, const double* fro
     }
 }
 
+// The greatest exponent among numbers that are not 0.
+class CommonExponent {
+public:
+    void include(Scaled x) {
+        if (!is_zero(x)) {
+            exponent_ = any_ ? std::max(exponent_, x.e) : x.e;
+            any_ = true;
+        }
+    }
+    int value() const { return exponent_; }
+
+private:
+    int exponent_ = 0;
+    bool any_ = false;
+};
+
+// x as a multiple of 2^(512 exponent)
+double rescaled(Scaled x, int exponent) { return x.e == exponent ? x.m : Scaled(x.m, x.e - exponent).value(); }
+
 struct Term {
     Scaled coefficient;
     const Matrix* matrix;
@@ -57,23 +77,25 @@ struct Term {
 
 // constant + sum of coefficient x matrix, entry by entry; `out` may be one of the matrices.
 void combine(std::initializer_list<Term> terms, Scaled constant, Matrix* out) {
-    int exponent = is_zero(constant) ? -(1 << 29) : constant.e;
+    CommonExponent common;
+    common.include(constant);
+    std::vector<Term> present; // a matrix of zeros has no size to choose an exponent by
     for (const Term& term : terms) {
         const Scaled size = term.coefficient * Scaled(largest(term.matrix->entries), term.matrix->exponent);
+        common.include(size);
         if (!is_zero(size)) {
-            exponent = std::max(exponent, size.e);
+            present.push_back(term);
         }
     }
-    exponent = exponent == -(1 << 29) ? 0 : exponent;
-    const double add = Scaled(constant.m, constant.e - exponent).value();
-    const size_t count = terms.begin()->matrix->entries.size();
-    out->entries.resize(count);
-    blocks(count, [&](size_t begin, size_t end) {
+    const int exponent = common.value();
+    const double add = rescaled(constant, exponent);
+    out->entries.resize(terms.begin()->matrix->entries.size());
+    blocks(out->entries.size(), [&](size_t begin, size_t end) {
         std::vector<double> sum(end - begin, add);
-        for (const Term& term : terms) {
+        for (const Term& term : present) {
             const Scaled& c = term.coefficient;
-            const double factor = Scaled(c.m, c.e + term.matrix->exponent - exponent).value();
-            add_multiple(sum.data(), factor, term.matrix->entries.data() + begin, 1, static_cast<long>(sum.size()));
+            add_multiple(sum.data(), rescaled({c.m, c.e + term.matrix->exponent}, exponent),
+                         term.matrix->entries.data() + begin, 1, static_cast<long>(sum.size()));
         }
         std::copy(sum.begin(), sum.end(), out->entries.begin() + static_cast<std::ptrdiff_t>(begin));
     });
@@ -219,26 +241,6 @@ struct ArgumentHash {
     }
 };
 
-// Length and its root, which every entry of a row needs.
-struct Length {
-    Scaled q, root;
-};
-
-Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled gamma2) {
-    const Scaled r = x.root * y.root;
-    Correlation correlation{1.0, 0.0};
-    if (!is_zero(r)) {
-        // 2 r (1 - c), exactly 0 where the overlap equals both lengths: windows that see the same have c = 1, not
-        // nearly so
-        const Scaled gap = x.root - y.root, twice = (x.q - overlap) + (y.q - overlap) - gap * gap;
-        correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
-        correlation.one_minus_c = std::clamp(twice / (Scaled(2.0) * r), Scaled(0.0), Scaled(2.0));
-    }
-    // In one order, so that the matrix is symmetric to the last bit.
-    const bool ordered = !(y.q < x.q);
-    return {gamma2 * (ordered ? x.q : y.q), gamma2 * (ordered ? y.q : x.q), gamma2 * r, correlation};
-}
-
 bool has_closed_form(const Activation& activation, double shift) {
     Rays phi{};
     switch (activation.kind) {
@@ -250,6 +252,151 @@ bool has_closed_form(const Activation& activation, double shift) {
     default:
         return homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear);
     }
+}
+
+// The Gaussians behind the entries of an image's matrices, and their integrals.
+class Gaussians {
+public:
+    // u = gamma u_hat; the state holds the covariances of u_hat.
+    Gaussians(const ImageState& z, const Activation& activation, Scaled gamma2, double shift)
+        : z_(z), activation_(activation), gamma2_(gamma2), shift_(shift), positions_(z.positions()),
+          homogeneous_(homogeneous(activation, &rays_) && shift == 0.0) {
+        for (long a = 0; a < positions_; ++a) {
+            // below zero: the rounding of a variance that is zero
+            const Scaled q = std::max(z.xy.at(index(a, a)) + z.v.at(index(a, a)), Scaled(0.0));
+            lengths_.push_back({q, sqrt(q)});
+        }
+        if (!has_closed_form(activation, shift)) {
+            integrate();
+        }
+    }
+
+    // Entry (a, b) for two inputs; on the diagonal 1 - c = v/q, without subtraction.
+    Argument two_inputs(long a, long b) const {
+        const Scaled q = lengths_[a].q;
+        if (a == b && !is_zero(q)) {
+            const Scaled v = std::max(z_.v.at(index(a, a)), Scaled(0.0)), u = gamma2_ * q;
+            return {u, u, u, {(z_.xy.at(index(a, a)) / q).value(), v / q}};
+        }
+        return argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)));
+    }
+
+    // Entry (a, b) for one input.
+    Argument one_input(long a, long b) const {
+        const Scaled q = gamma2_ * lengths_[a].q;
+        return a == b ? Argument{q, q, q, {1.0, 0.0}}
+                      : argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)) + z_.v.at(index(a, b)));
+    }
+
+    Covariance operator()(const Argument& x) const {
+        if (homogeneous_ && !is_zero(x.r)) {
+            return closed_form::rays(rays_, x.r, x.correlation);
+        }
+        return known_.empty() ? covariance(activation_, x.q1, x.q2, x.correlation, shift_) : results_[known_.at(x)];
+    }
+
+    // gamma's gradient, E u_hat u_hat' phi' phi'; at gamma = 0 the slopes are those at the shift.
+    Scaled gain(const Covariance& pair, const Argument& x, long a, long b) const {
+        if (!is_zero(gamma2_)) {
+            return pair.gain / gamma2_;
+        }
+        return pair.slope * lengths_[a].root * lengths_[b].root * Scaled(x.correlation.c);
+    }
+
+private:
+    // Length and its root, which every entry of a row needs.
+    struct Length {
+        Scaled q, root;
+    };
+
+    size_t index(long a, long b) const { return static_cast<size_t>(a * positions_ + b); }
+
+    Argument argument(const Length& x, const Length& y, Scaled overlap) const {
+        const Scaled r = x.root * y.root;
+        Correlation correlation{1.0, 0.0};
+        if (!is_zero(r)) {
+            // 2 r (1 - c) is exactly 0 where the overlap equals both lengths: windows that see the same have c = 1.
+            const Scaled gap = x.root - y.root, twice = (x.q - overlap) + (y.q - overlap) - gap * gap;
+            correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
+            correlation.one_minus_c = std::clamp(twice / (Scaled(2.0) * r), Scaled(0.0), Scaled(2.0));
+        }
+        // In one order, so that the matrix is symmetric to the last bit.
+        const bool ordered = !(y.q < x.q);
+        return {gamma2_ * (ordered ? x.q : y.q), gamma2_ * (ordered ? y.q : x.q), gamma2_ * r, correlation};
+    }
+
+    // Far positions share nothing and inner ones look alike: few Gaussians differ, and each costs a quadrature.
+    void integrate() {
+        std::vector<Argument> distinct;
+        const auto remember = [&](const Argument& x) {
+            if (known_.emplace(x, distinct.size()).second) {
+                distinct.push_back(x);
+            }
+        };
+        for (long a = 0; a < positions_; ++a) {
+            for (long b = a; b < positions_; ++b) {
+                remember(two_inputs(a, b));
+                remember(one_input(a, b));
+            }
+        }
+        results_.resize(distinct.size());
+        parallel_for(static_cast<long>(distinct.size()), [&](long i) {
+            const Argument& x = distinct[i];
+            results_[i] = covariance(activation_, x.q1, x.q2, x.correlation, shift_);
+        });
+    }
+
+    const ImageState& z_;
+    const Activation& activation_;
+    Scaled gamma2_;
+    double shift_;
+    long positions_;
+    Rays rays_{};
+    bool homogeneous_;
+    std::vector<Length> lengths_;
+    std::unordered_map<Argument, size_t, ArgumentHash> known_;
+    std::vector<Covariance> results_;
+};
+
+// One mean and variance per channel, over data and positions:
+//     Z <- (Z[a, a'] - r_a - r_a' + m)/s2,   r_a the row means and m the mean of Z_xy,   s2 = mean_a Z_xx[a, a] - m +
+//     eps T <- (gamma^2/s2) T,   exact: first T - t_a - t_a' + t with the row means of T_xy
+Status normalise(const Block& block, Theory theory, ImageState* z) {
+    const long k = z->positions();
+    const Scaled spread = diagonal_mean(z->v, k) + diagonal_mean(z->xy, k);
+    const auto [means, mean] = row_means(z->xy, k);
+    const Scaled s2 = spread - Scaled(mean, z->xy.exponent) + Scaled(block.eps);
+    if (s2 <= Scaled(kRounding) * spread && block.eps == 0.0) {
+        return Status::zero_variance;
+    }
+    // A window that sees padding alone gives the same bias for every input: u = 0, and so is what rounding leaves of
+    // it.
+    std::vector<long> constant;
+    for (long a = 0; a < k; ++a) {
+        const Scaled length = z->xy.at(a * k + a) + z->v.at(a * k + a);
+        const Scaled size = length + Scaled(2.0 * std::fabs(means[a]) + mean, z->xy.exponent);
+        if (length - Scaled(2.0 * means[a] - mean, z->xy.exponent) <= Scaled(kRounding) * size) {
+            constant.push_back(a);
+        }
+    }
+    centre(&z->xy, means, mean);
+    for (long a : constant) {
+        for (long b = 0; b < k; ++b) {
+            for (Matrix* matrix : {&z->xy, &z->v}) {
+                matrix->entries[a * k + b] = matrix->entries[b * k + a] = 0.0;
+            }
+        }
+    }
+    if (theory == Theory::exact) {
+        const auto [tangent_means, tangent_mean] = row_means(z->o, k);
+        centre(&z->o, tangent_means, tangent_mean);
+    }
+    const Scaled share = Scaled(1.0) / s2, gain = Scaled(block.gamma) * Scaled(block.gamma) / s2;
+    combine({{share, &z->xy}}, 0.0, &z->xy);
+    combine({{share, &z->v}}, 0.0, &z->v);
+    combine({{gain, &z->o}}, 0.0, &z->o);
+    combine({{gain, &z->d}}, 0.0, &z->d);
+    return Status::ok;
 }
 
 } // namespace
@@ -294,179 +441,77 @@ ImageState convolve(const Stage& stage, ImageState h, bool biases, bool own) {
     return z;
 }
 
+// H = E phi phi,   T <- T E phi' phi',   entry by entry
 Status activate(const Block& block, ImageState* z, const Settings& settings, bool own) {
     const long k = z->positions();
-    const Activation& activation = block.activation;
-    const bool norm = block.batch_norm, trained = norm && block.trained && own;
-    const double shift = norm ? block.beta : 0.0;
+    const bool trained = block.batch_norm && block.trained && own;
     Scaled gamma2(1.0);
-    if (norm) {
-        const Scaled spread = diagonal_mean(z->v, k) + diagonal_mean(z->xy, k);
-        const auto [means, mean] = row_means(z->xy, k);
-        const Scaled s2 = spread - Scaled(mean, z->xy.exponent) + Scaled(block.eps);
-        if (s2 <= Scaled(0.0)) {
-            return Status::zero_variance;
-        }
-        // A window that sees padding alone gives the same bias for every input: u = 0, and so is what rounding leaves
-        // of it.
-        std::vector<long> constant;
-        for (long a = 0; a < k; ++a) {
-            const Scaled length = z->xy.at(a * k + a) + z->v.at(a * k + a),
-                         size(2.0 * std::fabs(means[a]) + mean, z->xy.exponent);
-            const Scaled left = length - Scaled(2.0 * means[a] - mean, z->xy.exponent);
-            if (left <= Scaled(1e-13) * (length + size)) {
-                constant.push_back(a);
-            }
-        }
-        centre(&z->xy, means, mean);
-        for (long a : constant) {
-            for (long b = 0; b < k; ++b) {
-                for (Matrix* matrix : {&z->xy, &z->v}) {
-                    matrix->entries[a * k + b] = matrix->entries[b * k + a] = 0.0;
-                }
-            }
-        }
-        const Scaled normalise = Scaled(1.0) / s2;
-        combine({{normalise, &z->xy}}, 0.0, &z->xy);
-        combine({{normalise, &z->v}}, 0.0, &z->v);
-        if (settings.theory == Theory::exact) {
-            const auto [tangent_means, tangent_mean] = row_means(z->o, k);
-            centre(&z->o, tangent_means, tangent_mean);
+    if (block.batch_norm) {
+        const Status status = normalise(block, settings.theory, z);
+        if (status != Status::ok) {
+            return status;
         }
         gamma2 = Scaled(block.gamma) * Scaled(block.gamma);
-        combine({{gamma2 / s2, &z->o}}, 0.0, &z->o);
-        combine({{gamma2 / s2, &z->d}}, 0.0, &z->d);
     }
+    const Gaussians gaussians(*z, block.activation, gamma2, block.batch_norm ? block.beta : 0.0);
+    std::atomic<Status> status{Status::ok};
 
-    std::vector<Length> lengths(k);
-    for (long a = 0; a < k; ++a) {
-        // below zero: the rounding of a variance that is zero
-        const Scaled q = std::max(z->xy.at(a * k + a) + z->v.at(a * k + a), Scaled(0.0));
-        lengths[a] = {q, sqrt(q)};
-    }
-    // The Gaussians of entry (a, b) for two inputs and for one. On the diagonal 1 - c = v/q, without subtraction.
-    const auto two_inputs = [&](long a, long b) {
-        const Scaled q = lengths[a].q;
-        if (a == b && !is_zero(q)) {
-            const Scaled v = std::max(z->v.at(a * k + a), Scaled(0.0));
-            return Argument{gamma2 * q, gamma2 * q, gamma2 * q, {(z->xy.at(a * k + a) / q).value(), v / q}};
-        }
-        return argument(lengths[a], lengths[b], z->xy.at(a * k + b), gamma2);
+    struct Entry {
+        Scaled parts[4]; // of xy, v, o, d
     };
-    const auto one_input = [&](long a, long b) {
-        if (a == b) {
-            const Scaled q = gamma2 * lengths[a].q;
-            return Argument{q, q, q, {1.0, 0.0}};
-        }
-        return argument(lengths[a], lengths[b], z->xy.at(a * k + b) + z->v.at(a * k + b), gamma2);
-    };
-
-    // Far positions share nothing and inner ones look alike: few Gaussians differ, and each costs a quadrature.
-    const bool direct = has_closed_form(activation, shift);
-    std::unordered_map<Argument, size_t, ArgumentHash> known;
-    std::vector<Covariance> results;
-    if (!direct) {
-        std::vector<Argument> distinct;
-        const auto remember = [&](const Argument& x) {
-            if (known.emplace(x, distinct.size()).second) {
-                distinct.push_back(x);
-            }
-        };
-        for (long a = 0; a < k; ++a) {
-            for (long b = a; b < k; ++b) {
-                remember(two_inputs(a, b));
-                remember(one_input(a, b));
-            }
-        }
-        results.resize(distinct.size());
-        parallel_for(static_cast<long>(distinct.size()), [&](long i) {
-            const Argument& x = distinct[i];
-            results[i] = covariance(activation, x.q1, x.q2, x.correlation, shift);
-        });
-    }
-    Rays rays{};
-    const bool by_rays = homogeneous(activation, &rays) && shift == 0.0;
-    const auto integral = [&](const Argument& x) {
-        if (by_rays && !is_zero(x.r)) {
-            return closed_form::rays(rays, x.r, x.correlation);
-        }
-        return direct ? covariance(activation, x.q1, x.q2, x.correlation, shift) : results[known.find(x)->second];
-    };
-
-    // gamma's gradient: E u_hat u_hat' phi' phi' = gain/gamma^2, at gamma = 0 by its limit
-    const Scaled at_zero = moments(activation, Scaled(0.0), shift).slope_second;
-    const auto gain = [&](const Covariance& pair, const Argument& x, long a, long b) {
-        return is_zero(gamma2) ? at_zero * lengths[a].root * lengths[b].root * Scaled(x.correlation.c)
-                               : pair.gain / gamma2;
-    };
-
-    // The new exponents of xy, v, o, d: found on the diagonal, whose entries are the largest.
-    std::atomic<int> failed{0};
-    const auto entry = [&](long a, long b, Scaled* out) {
+    const auto entry = [&](long a, long b) {
         const size_t at = a * k + b;
         const bool equal = is_zero(z->v.at(at)); // positions that share nothing of the input
-        const Argument two = two_inputs(a, b), one = equal ? two : one_input(a, b);
-        const Covariance apart = integral(two), same = equal ? apart : integral(one);
-        const Status status = apart.status != Status::ok ? apart.status : same.status;
-        if (status != Status::ok) {
-            failed = static_cast<int>(status);
+        const Argument two = gaussians.two_inputs(a, b), one = equal ? two : gaussians.one_input(a, b);
+        const Covariance apart = gaussians(two), same = equal ? apart : gaussians(one);
+        if (apart.status != Status::ok || same.status != Status::ok) {
+            status = apart.status != Status::ok ? apart.status : same.status;
         }
-        const bool diagonal = a == b;
-        const Scaled rise = diagonal ? apart.difference : same.value - apart.value;
-        const Scaled bend = diagonal ? apart.slope_difference : same.slope - apart.slope;
-        const Scaled slope = apart.slope + bend, o = z->o.at(at), d = z->d.at(at);
-        out[0] = apart.value;
-        out[1] = rise;
-        out[2] = apart.slope * o;
-        out[3] = slope * d + bend * o;
+        // What one input has beyond two; on the diagonal an integral of its own, without subtraction.
+        const Scaled rise = a == b ? apart.difference : same.value - apart.value;
+        const Scaled bend = a == b ? apart.slope_difference : same.slope - apart.slope;
+        const Scaled o = z->o.at(at), d = z->d.at(at);
+        Entry out{{apart.value, rise, apart.slope * o, (apart.slope + bend) * d + bend * o}};
         if (trained) {
-            const Scaled gain_two = gain(apart, two, a, b);
-            out[2] = out[2] + apart.slope + gain_two;
-            out[3] = out[3] + bend + (gain(same, one, a, b) - gain_two);
+            const Scaled gain = gaussians.gain(apart, two, a, b);
+            out.parts[2] = out.parts[2] + apart.slope + gain;
+            out.parts[3] = out.parts[3] + bend + (gaussians.gain(same, one, a, b) - gain);
         }
+        return out;
     };
+
+    // The diagonal first: its entries are the largest and choose the new exponents.
+    std::vector<Entry> diagonal(k);
+    parallel_for(k, [&](long a) { diagonal[a] = entry(a, a); });
     Matrix* matrices[4] = {&z->xy, &z->v, &z->o, &z->d};
     int exponents[4];
     for (int i = 0; i < 4; ++i) {
-        exponents[i] = -(1 << 29);
-    }
-    std::vector<Scaled> diagonals(4 * k);
-    parallel_for(k, [&](long a) { entry(a, a, diagonals.data() + 4 * a); });
-    if (failed != 0) {
-        return static_cast<Status>(failed.load());
-    }
-    for (long a = 0; a < k; ++a) {
-        for (int i = 0; i < 4; ++i) {
-            if (!is_zero(diagonals[4 * a + i])) {
-                exponents[i] = std::max(exponents[i], diagonals[4 * a + i].e);
-            }
+        CommonExponent common;
+        for (const Entry& x : diagonal) {
+            common.include(x.parts[i]);
         }
+        exponents[i] = common.value();
     }
-    for (int& exponent : exponents) {
-        exponent = exponent == -(1 << 29) ? 0 : exponent;
-    }
-    const auto store = [&](long a, long b, const Scaled* out) {
+    const auto store = [&](long a, long b, const Entry& x) {
         for (int i = 0; i < 4; ++i) {
-            const int beyond = out[i].e - exponents[i];
-            matrices[i]->entries[a * k + b] = beyond == 0 ? out[i].m : Scaled(out[i].m, beyond).value();
+            matrices[i]->entries[a * k + b] = rescaled(x.parts[i], exponents[i]);
         }
     };
     // Row a computes (a, b) for b > a and then writes both halves; nobody else reads or writes these entries.
     parallel_for(k, [&](long a) {
-        Scaled out[4];
         for (long b = a + 1; b < k; ++b) {
-            entry(a, b, out);
-            store(a, b, out);
-            store(b, a, out);
+            const Entry x = entry(a, b);
+            store(a, b, x);
+            store(b, a, x);
         }
     });
     for (long a = 0; a < k; ++a) {
-        store(a, a, diagonals.data() + 4 * a);
+        store(a, a, diagonal[a]);
     }
     for (int i = 0; i < 4; ++i) {
         matrices[i]->exponent = exponents[i];
     }
-    return static_cast<Status>(failed.load());
+    return status;
 }
 
 ImageState average_pool(const Windows& windows, ImageState h) {
