@@ -326,7 +326,7 @@ def test_a_value_that_does_not_fit_is_refused_in_a_sentence(make, sentence):
         ),
         (lambda: ff.Activation("elu", alpha="1"), "alpha must be finite and at most 1e+100 in size, got '1'"),
         (lambda: ff.Activation("elu", alpha=True), "alpha must be finite and at most 1e+100 in size, got True"),
-        (lambda: ff.Activation(np.tanh, kinks="0"), "kinks must be finite and at most 1e+100 in size, got '0'"),
+        (lambda: ff.Activation(np.tanh, kinks="0"), "kinks must be a sequence of numbers, got '0'"),
         (lambda: ff.Activation(np.tanh, kinks=[None]), "kinks must be finite and at most 1e+100 in size, got None"),
     ],
 )
@@ -335,13 +335,11 @@ def test_a_wrong_type_is_refused_in_a_sentence(make, sentence):
         make()
 
 
-@pytest.mark.xfail(strict=True, reason="Python's own \"'int' object is not iterable\" comes out")
 def test_kinks_that_are_no_sequence_are_refused_by_name():
     with pytest.raises(TypeError, match=r"^kinks must be "):
         ff.Activation(np.tanh, kinks=0.0)
 
 
-@pytest.mark.xfail(strict=True, reason="the one in brackets is dropped in silence")
 def test_a_parameter_given_twice_is_refused():
     with pytest.raises(ValueError, match="slope"):
         ff.Activation("leaky_relu(0.1)", slope=0.2)
@@ -431,7 +429,6 @@ def test_kinks_as_close_as_is_allowed_leave_room_for_the_differences(gap):
     assert np.abs(phi.derivative(x) - np.cos(x)).max() < 1e-9
 
 
-@pytest.mark.xfail(strict=True, reason="the rounding errors of a slope that is 0 do not settle: 'give its kinks'")
 @pytest.mark.parametrize(
     ("function", "kinks"),
     [(lambda x: 1.0 * (x > 0), [0.0]), (np.round, [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])],

@@ -39,7 +39,7 @@ private:
         if (!result) {
             throw py::type_error(std::string(name) + " must map an array to an array of numbers");
         }
-        if (result.size() != n) {
+        if (result.ndim() != 1 || result.size() != n) {
             throw py::value_error(std::string(name) + " must map an array to an array of the same shape, got " +
                                   std::to_string(result.size()) + " values for " + std::to_string(n));
         }

@@ -365,8 +365,9 @@ Status normalise(const Block& block, Theory theory, ImageState* z) {
     const long k = z->positions();
     const Scaled spread = diagonal_mean(z->v, k) + diagonal_mean(z->xy, k);
     const auto [means, mean] = row_means(z->xy, k);
-    const Scaled s2 = spread - Scaled(mean, z->xy.exponent) + Scaled(block.eps);
-    if (s2 <= Scaled(kRounding) * spread && block.eps == 0.0) {
+    const Scaled difference = spread - Scaled(mean, z->xy.exponent);
+    const Scaled s2 = (difference <= Scaled(kRounding) * spread ? Scaled(0.0) : difference) + Scaled(block.eps);
+    if (is_zero(s2)) {
         return Status::zero_variance;
     }
     // A window that sees padding alone gives the same bias for every input: u = 0, and so is what rounding leaves of

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -12,18 +12,8 @@ namespace fisherfield {
 
 namespace {
 
-int from_environment() {
-    if (const char* text = std::getenv("FISHERFIELD_NUM_THREADS")) {
-        const int threads = std::atoi(text);
-        if (threads >= 1) {
-            return threads;
-        }
-    }
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 std::atomic<int>& threads_in_use() {
-    static std::atomic<int> threads{from_environment()};
+    static std::atomic<int> threads{std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
     return threads;
 }
 
@@ -50,7 +40,11 @@ void parallel_for(long rows, const std::function<void(long)>& body) {
     };
     std::vector<std::thread> others;
     for (int worker = 1; worker < workers; ++worker) {
-        others.emplace_back(work);
+        try {
+            others.emplace_back(work);
+        } catch (const std::system_error&) {
+            break; // the system has no more threads: those that started do the work
+        }
     }
     work();
     for (std::thread& other : others) {

@@ -6,7 +6,7 @@
 
 namespace fisherfield {
 
-// At least 1; the start value is FISHERFIELD_NUM_THREADS, or the machine's number of processors.
+// At least 1; the machine's number of processors until it is set.
 void set_num_threads(int threads);
 int num_threads();
 

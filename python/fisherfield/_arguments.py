@@ -45,8 +45,13 @@ SMALLEST, LARGEST = 1e-100, 1e100
 _MANY = 2**31 - 1  # the core counts units and positions in 32 bits
 
 
+def _no_number(value: Any) -> bool:
+    """Text, and truth values, NumPy's among them: float() would take them."""
+    return isinstance(value, (bool, str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "f") not in "fiu"
+
+
 def _number(name: str, value: Any, allowed: str) -> float:
-    if isinstance(value, (bool, str, bytes)):
+    if _no_number(value):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
     try:
         return float(value)
@@ -78,10 +83,11 @@ def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = F
 def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
     allowed = f"a whole number from {low} to {high}" if high < _MANY else f"a whole number >= {low}"
-    if isinstance(value, (bool, str, bytes)):
+    if _no_number(value):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    plain = value.item() if hasattr(value, "item") and getattr(value, "size", 0) == 1 else value
     try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        number = int(plain) if isinstance(plain, float) and plain.is_integer() else operator.index(plain)
     except TypeError:
         raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
     if number > high:
@@ -186,15 +192,22 @@ def loss_of(value: Any, outputs: int) -> str:
     return str(value)
 
 
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        given = np.asarray(value)
+    except ValueError:  # ragged
+        given = np.asarray(None)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}")
+    return given.astype(np.float64)
+
+
 def array(name: str, value: Any, low: float, high: float) -> np.ndarray:
     """A float64 array with every entry in [low, high]."""
-    try:
-        numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}") from None
+    numbers = _array(name, value)
     wrong = ~((numbers >= low) & (numbers <= high))
     if wrong.any():
-        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {numbers[wrong].flat[0]!r}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {float(numbers[wrong].flat[0])!r}")
     return numbers
 
 
@@ -206,10 +219,11 @@ def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
         rest = array("one_minus_c", one_minus_c, 0.0, 2.0)
         return 1.0 - rest, rest
     slack = 4 * np.finfo(np.float64).eps
-    try:
-        correlation = np.clip(array("c", c, -1.0 - slack, 1.0 + slack), -1.0, 1.0)
-    except ValueError:
-        raise ValueError(f"c must be from -1 to 1, got {np.asarray(c)[()]!r}") from None
+    correlation = _array("c", c)
+    beyond = ~(np.abs(correlation) <= 1.0 + slack)
+    if beyond.any():
+        raise ValueError(f"c must be from -1 to 1, got {float(correlation[beyond].flat[0])!r}")
+    correlation = np.clip(correlation, -1.0, 1.0)
     return correlation, 1.0 - correlation
 
 

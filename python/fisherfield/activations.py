@@ -70,6 +70,8 @@ class Activation:
             if slope is not None or alpha is not None or kinks != ():
                 raise ValueError(f"slope, alpha and kinks are already those of the activation given, {function!r}")
             function, slope, alpha, kinks = function._key()
+        if not _arguments.is_sequence(kinks):
+            raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
         kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in kinks}))
         if callable(function):
             if alpha is not None:
@@ -163,9 +165,12 @@ def _named(text: Any, slope: Any, alpha: Any) -> tuple[str, float | None, float 
         number = rest[:-1] if rest.endswith(")") else ""
         try:
             (parameter,) = defaults
-            given = {parameter: float(number), **given}
+            written = float(number)
         except ValueError:
             raise ValueError(f"activation {name!r} takes {_signature(name)}, got {text!r}") from None
+        if parameter in given:
+            raise ValueError(f"{parameter} must be given once, got {text!r} and {parameter}={given[parameter]!r}")
+        given[parameter] = written
     for key in given:
         if key not in defaults:
             raise ValueError(f"activation {name!r} takes {_signature(name)}, got {key}={given[key]!r}")
@@ -205,8 +210,11 @@ class _differences:
             side = np.where(above < _NEAR, 1, np.where(below < _NEAR, -1, 0))[..., None]
         else:
             side = np.zeros((*x.shape, 1), dtype=int)
-        # Exactly at a kink the point itself belongs to the right-hand side.
+        # Exactly at a kink the slope is that of the right-hand side, a step's width away from the kink's own value.
         points = x[..., None] + np.where(side == 0, shifts, side * _STEP * np.arange(9))
+        points[..., 0] += np.where((side[..., 0] == 1) & (above == 0.0), 1e-12, 0.0) if self.kinks.size else 0.0
         weights = np.where(side == 0, _CENTRED, side * _FORWARD)
-        slope: np.ndarray = np.sum(weights * np.asarray(self.function(points), dtype=np.float64), axis=-1)
-        return slope
+        terms = weights * np.asarray(self.function(points), dtype=np.float64)
+        slope: np.ndarray = np.sum(terms, axis=-1)
+        # What rounding leaves of a flat piece's slope is no slope.
+        return np.where(np.abs(slope) < 4 * np.finfo(np.float64).eps * np.sum(np.abs(terms), axis=-1), 0.0, slope)

@@ -218,7 +218,7 @@ class Network:
 
     def parameters(self, biases: bool = True) -> int:
         """P: weights, biases (unless left out), and gamma and beta of trained BatchNorms (one per unit or channel)."""
-        return self._counts[biases]
+        return self._counts[_arguments.boolean("biases", biases)]
 
     def _count(self, biases: bool) -> int:
         count = 0
@@ -529,7 +529,7 @@ def load(path: str | PathLike[str]) -> Network:
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
-    except ValueError as error:  # TOML, UTF-8, or a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, a number of thousands of digits, brackets as many
         raise ValueError(f"{path}: not TOML: {error}") from None
     try:
         _keys("the file", content, required=("input_shape", "layers"), allowed=("input_shape", "layers"))

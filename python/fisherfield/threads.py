@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 from . import _arguments, _core
 
 __all__ = ["num_threads", "set_num_threads"]
@@ -16,3 +19,17 @@ def set_num_threads(threads: int) -> None:
 def num_threads() -> int:
     """How many threads loops may use."""
     return _core.num_threads()
+
+
+def _from_environment() -> None:
+    """FISHERFIELD_NUM_THREADS, once at import; a value that is no number of threads is told and left alone."""
+    text = os.environ.get("FISHERFIELD_NUM_THREADS", "").strip()
+    if text:
+        try:
+            set_num_threads(int(text) if text.isascii() and text.isdigit() else text)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            sentence = str(error).replace("threads", "FISHERFIELD_NUM_THREADS", 1)
+            warnings.warn(f"{sentence}: using {num_threads()} threads", RuntimeWarning, stacklevel=2)
+
+
+_from_environment()

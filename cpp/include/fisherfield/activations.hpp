@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Activations phi and their slopes phi' (almost everywhere, as frameworks compute them: 0 at relu's kink, 0 for step).
 //
-// Every formula is written so that no intermediate overflows and the relative error is a few ulp on both tails.
+// Every formula is written so that no intermediate overflows and the error is a few ulp of the value and of x on both
+// tails (a Gaussian tail turns an ulp of x into x^2 ulp of its own).
 // Definitions follow torch.nn.functional; erf is erf(x), sin is sin(x), gelu is the erf form x Phi(x).
 #pragma once
 

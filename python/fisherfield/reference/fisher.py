@@ -102,12 +102,10 @@ def backward_sums(
     own two sums. Dense nets; "exact" has no such form with BatchNorm, because its q_tilde_xy does not close on numbers
     at finite n.
     """
-    theory = _arguments.choice("theory", theory, _arguments.THEORIES)
+    theory, _, overlap, length, biases = _arguments.settings_of(net, theory, None, overlap, length, biases)
     if theory == "exact" and net.batch_norms:
         raise ValueError("backward_sums needs theory 'frozen' or 'wei2019' for a network with BatchNorm, got 'exact'")
-    length = _arguments.magnitude("length", length)
-    overlap = _arguments.overlap_of(overlap, length, None)
-    bias = float(_arguments.biases_of(biases, theory))
+    bias = float(biases)
 
     # Forward: lengths and overlaps, and what each hidden layer's slopes and BatchNorm do to gradients.
     q_hat, q_xy_hat, v_hat = length, overlap, length - overlap

@@ -32,13 +32,8 @@ def max_learning_rate(
     "mse": without the 1/2, 2/C. "cross_entropy": F = (1/n) J^T H J, H = diag(p) - p p^T, at p = 1/C has the
     eigenvalues 1/C and 0, hence about 1/C (C >= 2).
     """
-    momentum = _arguments.real("momentum", momentum)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
-    loss = _arguments.choice("loss", loss, _arguments.LOSSES)
-    outputs = net.outputs
-    if loss == "cross_entropy" and outputs < 2:
-        raise ValueError(f"loss 'cross_entropy' needs at least 2 outputs, got {outputs}")
+    outputs = _arguments.network_of(net).outputs
+    momentum, loss = _arguments.momentum_of(momentum), _arguments.loss_of(loss, outputs)
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
     top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max
     return 2 * (1 + momentum) / top if top > 0 else math.inf

@@ -58,13 +58,7 @@ def order_parameters(
 
 def forward(net: Network, theory: str, samples: int | None, overlap: float, length: float, biases: bool | None) -> Pass:
     """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5)."""
-    theory = _arguments.choice("theory", theory, _arguments.THEORIES)
-    samples = _arguments.samples_of(samples)
-    length = _arguments.magnitude("length", length)
-    overlap = _arguments.overlap_of(overlap, length, samples)
-    biases = _arguments.biases_of(biases, theory)
-    if samples == 1 and net.batch_norms:
-        raise ValueError("samples must be at least 2 for a network with BatchNorm, got 1")
+    theory, samples, overlap, length, biases = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     walk = _wei2019 if theory == "wei2019" else _positions
     return walk(net, theory, samples, overlap, length, biases)
 
