@@ -107,6 +107,37 @@ def test_a_1x1_convolution_on_a_1x1_image_is_a_dense_layer(net, theory, given_da
         assert (conv.a, conv.b) == pytest.approx((dense.a, dense.b), rel=1e-11, abs=1e-12 * dense.a)
 
 
+@pytest.mark.parametrize("depth", [10, 22, 60, 200])
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+def test_a_batch_norm_deep_in_an_image_sees_the_variance_that_is_left(depth, theory):
+    """Behind vanilla layers v falls far below eps q; image or dense, its digits are the same."""
+    image, dense = [], []
+    for layer in range(depth):
+        tail = [ff.BatchNorm()] * (layer == depth - 1) + [ff.Activation("relu")]
+        image += [ff.Conv2d(30, 1, sigma_w2=0.5, sigma_b2=0.5), *tail]
+        dense += [ff.Dense(30, 0.5, 0.5), *tail]
+    one = ff.fisher(ff.Network((3, 1, 1), [*image, ff.Flatten(), ff.Dense(1)]), theory)
+    two = ff.fisher(ff.Network(3, [*dense, ff.Dense(1)]), theory)
+    assert (one.a, one.b) == pytest.approx((two.a, two.b), rel=1e-13)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7])
+def test_a_batch_norm_that_takes_everything_out_leaves_no_outlier(size):
+    net = ff.Network(
+        (1, size, size),
+        [
+            ff.Conv2d(10, 3, 1, 1),
+            ff.Activation("relu"),
+            ff.Conv2d(10, 3, 1, 1),
+            ff.BatchNorm(),
+            ff.GlobalAvgPool2d(),
+        ],
+    )
+    out = ff.fisher(net)
+    assert out.b == 0.0
+    assert "needs samples" in out.reason
+
+
 @given(dense_networks(depth=5), THEORIES, data())
 def test_order_parameters_of_a_shorter_net_are_the_first_rows_of_the_longer(net, theory, given_data):
     whole = defined(ff.order_parameters, net, theory, **given_data)

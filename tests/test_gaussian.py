@@ -229,6 +229,50 @@ def test_a_variance_beyond_a_bounded_activation_s_range_is_refused(name):
         gaussian.covariance(name, 1e40, 1e40, 0.5)
 
 
+# q, shift and E relu, E relu' there, by mpmath: a variance so small or large that phi is a pair of rays, at any shift
+@pytest.mark.parametrize(
+    ("q", "shift", "mean", "slope"),
+    [
+        (1e-40, 1e-20, 1.0833154705876862e-20, 0.8413447460685429),
+        (1e-32, -1e-15, 7.474560254589969e-41, 7.619853024160525e-24),
+        (1e40, 1e25, 1e25, 1.0),
+        (4e30, 3e15, 3.0586135875252090e15, 0.9331927987311419),
+    ],
+)
+def test_rays_keep_their_shift(q, shift, mean, slope):
+    for name in ("relu", "leaky_relu(0.0)", "relu6" if q < 1 else "elu"):
+        assert gaussian.mean(name, q, shift) == pytest.approx(mean, rel=1e-8)
+        assert gaussian.slope_mean(name, q, shift) == pytest.approx(slope, rel=1e-8)
+    assert gaussian.mean("linear", q, shift) == shift
+
+
+@pytest.mark.parametrize(
+    ("name", "q1", "q2", "value"),
+    [  # one variance far out, the other ordinary; mpmath
+        ("erf", 1e-40, 100.0, 4.4904e-21),
+        ("gelu", 1e30, 1.0, 2.5903e14),
+    ],
+)
+def test_one_variance_may_be_extreme_alone(name, q1, q2, value):
+    assert gaussian.covariance(name, q1, q2, 0.5) == pytest.approx(value, rel=1e-4)  # as many digits as are given
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "second"),
+    # E phi(z + shift)^2 where the turn lies 12 deviations out: by mpmath
+    [("relu6", -12.0, 1.46e-34), ("relu", -12.0, 1.46e-34)],
+)
+def test_tails_are_integrated_to_where_the_function_turns(name, shift, second):
+    assert gaussian.second_moment(name, 1.0, shift) == pytest.approx(second, rel=1e-2)  # as printed
+    exact = gaussian.second_moment("relu", 1.0, shift)
+    assert gaussian.second_moment(name, 1.0, shift) == pytest.approx(exact, rel=1e-9)
+
+
+def test_an_integral_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="must stay within the range of float64, and overflow"):
+        gaussian.second_moment(ff.Activation(np.exp, slope=np.exp), 1.0, 400.0)
+
+
 def test_a_callable_that_never_settles_is_refused():
     wild = ff.Activation(lambda x: np.sin(1e4 * x), slope=lambda x: 1e4 * np.cos(1e4 * x))
     with pytest.raises(ValueError, match="must settle to 1e-10 as the mesh is refined"):

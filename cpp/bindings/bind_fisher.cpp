@@ -28,13 +28,17 @@ Result compute(const NetworkHandle& handle, const Settings& settings, double par
     return result;
 }
 
-// (a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 of lambda_max)
+// (a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 of lambda_max, whether all fit float64)
 py::tuple numbers(const Result& result) {
     const Source& kernel = result.outcome.kernel;
     const Spectrum& s = result.spectrum;
+    bool fit = true;
+    for (const Scaled& x : {kernel.o + kernel.d, kernel.o, s.lambda_max, s.bulk, s.mean, s.second_moment}) {
+        fit = fit && x.fits();
+    }
     return py::make_tuple((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(),
                           s.mean.value(), s.second_moment.value(), s.multiplicity, s.outlier,
-                          is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2());
+                          is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
 }
 
 py::tuple fisher(const NetworkHandle& handle, double parameters, int theory, double samples, double overlap,

@@ -178,7 +178,7 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
         }
         return pool(taps, full, positions);
     }
-    const double share = 1.0 / static_cast<double>(taps.count);
+    const double share = 1.0 / static_cast<double>(taps.count), rounding = kRounding * 1e-2 * largest(h.entries);
     Matrix out{std::vector<double>(taps.places * taps.places), h.exponent};
     parallel_for(taps.places, [&](long a) {
         std::vector<double> mean(positions); // row a of A H
@@ -188,6 +188,10 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
         double* row = out.entries.data() + a * taps.places;
         for (long tap = 0; tap < taps.count; ++tap) {
             taps.add(tap, share, mean.data(), row);
+        }
+        for (long b = 0; b < taps.places; ++b) {
+            row[b] =
+                std::fabs(row[b]) <= rounding ? 0.0 : row[b]; // a mean that is taken out before is 0, not its rounding
         }
     });
     return out;
@@ -217,16 +221,14 @@ void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
     }
 }
 
-bool same(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
-
 // One entry's Gaussian: two variances and a correlation.
 struct Argument {
     Scaled q1, q2, r; // r = sqrt(q1 q2)
     Correlation correlation;
 
     bool operator==(const Argument& other) const {
-        return same(q1, other.q1) && same(q2, other.q2) && correlation.c == other.correlation.c &&
-               same(correlation.one_minus_c, other.correlation.one_minus_c);
+        return equal(q1, other.q1) && equal(q2, other.q2) && correlation.c == other.correlation.c &&
+               equal(correlation.one_minus_c, other.correlation.one_minus_c);
     }
 };
 
@@ -363,29 +365,26 @@ private:
 //     eps T <- (gamma^2/s2) T,   exact: first T - t_a - t_a' + t with the row means of T_xy
 Status normalise(const Block& block, Theory theory, ImageState* z) {
     const long k = z->positions();
-    const Scaled spread = diagonal_mean(z->v, k) + diagonal_mean(z->xy, k);
+    // The variance over the data is v's mean; what positions add to it is a difference, and 0 below its own rounding.
     const auto [means, mean] = row_means(z->xy, k);
-    const Scaled difference = spread - Scaled(mean, z->xy.exponent);
-    const Scaled s2 = (difference <= Scaled(kRounding) * spread ? Scaled(0.0) : difference) + Scaled(block.eps);
-    if (is_zero(s2)) {
+    const Scaled length = diagonal_mean(z->xy, k), between = length - Scaled(mean, z->xy.exponent);
+    const bool rounding = std::max(between, -between) <= Scaled(kRounding) * std::max(length, -length);
+    const Scaled s2 = diagonal_mean(z->v, k) + (rounding ? Scaled(0.0) : between) + Scaled(block.eps);
+    if (s2 <= Scaled(0.0)) {
         return Status::zero_variance;
     }
-    // A window that sees padding alone gives the same bias for every input: u = 0, and so is what rounding leaves of
-    // it.
-    std::vector<long> constant;
+    std::vector<long> constant; // positions whose mean over the data is that over all positions
     for (long a = 0; a < k; ++a) {
-        const Scaled length = z->xy.at(a * k + a) + z->v.at(a * k + a);
-        const Scaled size = length + Scaled(2.0 * std::fabs(means[a]) + mean, z->xy.exponent);
-        if (length - Scaled(2.0 * means[a] - mean, z->xy.exponent) <= Scaled(kRounding) * size) {
+        const double own = z->xy.entries[a * k + a],
+                     size = std::fabs(own) + 2.0 * std::fabs(means[a]) + std::fabs(mean);
+        if (std::fabs(own - 2.0 * means[a] + mean) <= kRounding * size) {
             constant.push_back(a);
         }
     }
     centre(&z->xy, means, mean);
     for (long a : constant) {
         for (long b = 0; b < k; ++b) {
-            for (Matrix* matrix : {&z->xy, &z->v}) {
-                matrix->entries[a * k + b] = matrix->entries[b * k + a] = 0.0;
-            }
+            z->xy.entries[a * k + b] = z->xy.entries[b * k + a] = 0.0;
         }
     }
     if (theory == Theory::exact) {

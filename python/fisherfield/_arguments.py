@@ -82,7 +82,7 @@ def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = F
 
 def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
-    allowed = f"a whole number from {low} to {high}" if high < _MANY else f"a whole number >= {low}"
+    allowed = f"a whole number >= {low}"
     if _no_number(value):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
     plain = value.item() if hasattr(value, "item") and getattr(value, "size", 0) == 1 else value
@@ -102,14 +102,14 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
 
 
-def pair(name: str, value: Any, low: int) -> int | tuple[int, int]:
+def pair(name: str, value: Any, low: int, high: int = 2**15) -> int | tuple[int, int]:
     """One whole number, or two for height and width; two equal ones are one."""
     if is_sequence(value):
-        numbers = tuple(integer(name, item, low) for item in value)
+        numbers = tuple(integer(name, item, low, high) for item in value)
         if len(numbers) != 2:
             raise ValueError(f"{name} must be one whole number or two (height, width), got {value!r}")
         return numbers[0] if numbers[0] == numbers[1] else (numbers[0], numbers[1])
-    return integer(name, value, low)
+    return integer(name, value, low, high)
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -246,5 +246,6 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
 
 _INTEGRAL = {
     2: "the variance must be at most 1e30 for the integrals of the bounded activation {activation}",
+    4: "the integrals of {activation} must stay within the range of float64, and overflow",
     3: "the integrals of {activation} must settle to 1e-10 as the mesh is refined, and do not: give its kinks",
 }

@@ -168,8 +168,8 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
     if len(numbers) == 2:
         raise _arguments.failure(*numbers, net)
     theory, samples, overlap, length, biases = settings
-    a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 = numbers
-    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2)
+    a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2, fit = numbers
+    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2, fit)
     return Fisher(
         lambda_max=lambda_max,
         bulk=bulk,
@@ -213,6 +213,7 @@ def _remarks(
     lambda_max: float,
     outlier: bool,
     log2: float,
+    fit: bool,
 ) -> tuple[list[str], list[str], list[str]]:
     """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4)."""
     below: list[str] = []
@@ -255,6 +256,8 @@ def _remarks(
         decades = log2 * math.log10(2.0)
         digits = 10 ** (decades - math.floor(decades))
         other.append(f"lambda_max = {digits:.4f}e{math.floor(decades):+d} lies beyond the range of float64")
+    elif not fit:
+        other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
     if samples is None and outlier and b > 0.0 and a - b > _HIDDEN * b:
         notes.append(
             f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "

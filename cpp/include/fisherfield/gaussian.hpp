@@ -22,7 +22,7 @@
 
 namespace fisherfield {
 
-enum class Status { ok, zero_variance, out_of_range, not_converged };
+enum class Status { ok, zero_variance, out_of_range, not_converged, overflow };
 
 inline constexpr double kPi = 3.14159265358979323846264338327950;
 inline constexpr double kSmallVariance = 0x1p-100, kLargeVariance = 0x1p100;
@@ -106,7 +106,9 @@ FISHERFIELD_HD inline Covariance rays(const Rays& phi, Scaled r, const Correlati
     Covariance out;
     out.value = r * (phi.minus * phi.plus * correlation.c + jump2 * kernel / (2.0 * kPi));
     out.difference = r * (Scaled(a * a) * correlation.one_minus_c + Scaled(b * b) * away);
-    out.slope = phi.minus * phi.plus + jump2 * angle.supplement() / (2.0 * kPi);
+    // minus plus + (plus - minus)^2 (pi - t)/(2 pi), or a^2 + b^2 (2/pi) asin c: whichever does not cancel
+    out.slope = phi.minus * phi.plus >= 0.0 ? phi.minus * phi.plus + jump2 * angle.supplement() / (2.0 * kPi)
+                                            : a * a + b * b * 2.0 / kPi * std::atan2(correlation.c, angle.sine);
     out.slope_difference = Scaled(jump2 / (2.0 * kPi)) * angle.angle();
     out.gain = out.value; // u phi'(u) = phi(u)
     return out;
@@ -144,19 +146,20 @@ FISHERFIELD_HD inline Covariance erf(double q1, double q2, double c, double one_
 // E sin(u + b) sin(w + b) = [e^-m - cos 2b e^-s]/2 with m = (q1 + q2)/2 - p, s = (q1 + q2)/2 + p; slopes are cosines.
 FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_minus_c, double shift) {
     const double root = std::sqrt(q1 * q2), p = c * root, v = root * one_minus_c;
-    const double gap = std::sqrt(q1) - std::sqrt(q2);
-    const double minus = 0.5 * gap * gap + v, plus = minus + 2.0 * p;
-    const double cosine = std::cos(2.0 * shift), sine = std::sin(shift);
+    const double gap = std::sqrt(q1) - std::sqrt(q2), apart = 0.5 * gap * gap;
+    const double minus = apart + v, plus = apart + root * (1.0 + c);
+    const double cosine = std::cos(2.0 * shift), sin2 = std::pow(std::sin(shift), 2),
+                 cos2 = std::pow(std::cos(shift), 2);
+    const double sum = std::exp(-plus), rise = p >= 0.0 ? -std::exp(-minus) * std::expm1(-2.0 * p) // e^-m - e^-s
+                                                        : sum * std::expm1(2.0 * p);
     Covariance out;
-    out.value = 0.5 * (p >= 0.0 ? -std::exp(-minus) * std::expm1(-2.0 * p) : std::exp(-plus) * std::expm1(2.0 * p)) +
-                sine * sine * std::exp(-plus);
-    out.slope = 0.5 * (std::exp(-minus) + cosine * std::exp(-plus));
-    out.gain =
-        0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * std::exp(-plus));
-    // q1 = q2 = q: E phi^2 - E phi phi = [1 - e^-v - cos 2b (e^-2q - e^-(2q - v))]/2
-    const double rise = std::exp(-plus) - std::exp(-plus - v);
-    out.difference = 0.5 * (-std::expm1(-v) + cosine * (v < 1.0 ? -std::exp(-plus) * std::expm1(-v) : rise));
-    out.slope_difference = 0.5 * (-std::expm1(-v) - cosine * (v < 1.0 ? -std::exp(-plus) * std::expm1(-v) : rise));
+    out.value = 0.5 * rise + sin2 * sum;
+    out.slope = 0.5 * rise + cos2 * sum;
+    out.gain = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * sum);
+    // q1 = q2 = q: E phi^2 - E phi phi = [(1 - e^-v) + cos 2b (e^-s - e^-2q)]/2, and e^-2q = e^-s e^-v
+    const double half = -0.5 * std::expm1(-v), away = std::expm1(-plus);
+    out.difference = half * (2.0 * cos2 + cosine * away);
+    out.slope_difference = half * (2.0 * sin2 - cosine * away);
     return out;
 }
 
@@ -204,26 +207,26 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g) {
 }
 
 // Rays at g u + beta, g > 0, through the tail beyond the kink. For beta > 0, relu(x) = x + relu(-x).
-FISHERFIELD_HD inline Moments rays(const Rays& phi, double g, double beta) {
-    const double t = beta / g, jump = phi.plus - phi.minus;
+FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g, double beta) {
+    const double ratio = (Scaled(beta) / g).value(), jump = phi.plus - phi.minus;
+    const double t = std::fabs(ratio) < 1e3 ? ratio : std::copysign(1e3, beta); // there is no tail left
     const Tail far = tail(std::fabs(t));
     const bool right = beta > 0.0;
     const double above = right ? 1.0 - far.i0 : far.i0, below = right ? far.i0 : 1.0 - far.i0;
-    const double relu_mean = (right ? beta : 0.0) + g * far.i1;
-    const double relu_variance = g * g * ((right ? 1.0 - 2.0 * far.i0 : 0.0) + far.i2 - far.i1 * far.i1);
-    const double mean = phi.minus * beta + jump * relu_mean;
-    const double variance =
-        g * g * (phi.minus * phi.minus + 2.0 * phi.minus * jump * above) + jump * jump * relu_variance;
+    const Scaled relu_mean = Scaled(right ? beta : 0.0) + g * far.i1;
+    const double relu_variance = (right ? 1.0 - 2.0 * far.i0 : 0.0) + far.i2 - far.i1 * far.i1; // over g^2
+    const Scaled minus2 = Scaled(phi.minus) * phi.minus, plus2 = Scaled(phi.plus) * phi.plus,
+                 jump2 = Scaled(jump) * jump;
     Moments out;
-    out.mean = mean;
-    out.variance = variance;
-    out.second = variance + mean * mean;
+    out.mean = Scaled(phi.minus) * beta + Scaled(jump) * relu_mean;
+    out.variance = g * g * (minus2 + Scaled(2.0 * phi.minus) * jump * above + jump2 * relu_variance);
+    out.second = out.variance + out.mean * out.mean;
     out.slope_mean = phi.minus + jump * above;
-    out.slope_second = phi.minus * phi.minus * below + phi.plus * phi.plus * above;
-    out.slope_variance = jump * jump * above * below;
+    out.slope_second = minus2 * below + plus2 * above;
+    out.slope_variance = jump2 * above * below;
     out.u_slope = jump * far.pdf;
     const double u2_above = above - t * far.pdf; // E u^2 1(g u + beta > 0)
-    out.u2_slope2 = phi.minus * phi.minus * (1.0 - u2_above) + phi.plus * phi.plus * u2_above;
+    out.u2_slope2 = minus2 * (1.0 - u2_above) + plus2 * u2_above;
     return out;
 }
 
@@ -267,6 +270,12 @@ FISHERFIELD_HD inline Moments sin(double g, double beta) {
 
 namespace quadrature {
 
+// How far to integrate where an activation turns t deviations out: what lies there may be all there is. Of a caller's
+// function nothing is known there, its kinks included.
+FISHERFIELD_HD inline double range_of(const Activation& activation, double t) {
+    return activation.kind != Kind::callable && t < kFarthest - kRange ? kRange + t : kRange;
+}
+
 inline constexpr double kTurn =
     1.5; // the unit scale on which tanh, sigmoid, gelu, ... turn (poles at i pi/2 and beyond)
 
@@ -274,12 +283,14 @@ inline constexpr double kTurn =
 FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
     constexpr double node = 0.77459666924148337704;
     double sum = 0.0, left = h > 0 ? from : from + h;
-    const double end = h > 0 ? from + h : from;
+    const double start = left, end = h > 0 ? from + h : from;
     for (int kink = 0; kink <= activation.kink_count; ++kink) {
         const double right =
             kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
         if (right > left) {
-            const double centre = 0.5 * (left + right), half = 0.5 * (right - left);
+            // A piece that is the whole has the width h, to the last digit.
+            const double width = left == start && right == end ? std::fabs(h) : right - left;
+            const double centre = 0.5 * (left + right), half = 0.5 * width;
             const double x[3] = {centre - node * half, centre, centre + node * half};
             double value[3], slope[3];
             evaluate(activation, x, value, slope, 3);
@@ -294,18 +305,28 @@ inline constexpr double kSmallDifference = 0.05;
 
 FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, double beta, int level = 0) {
     const double finer = std::ldexp(1.0, -level);
-    Mesh mesh(-kRange, kPanel * finer);
-    for (int kink = 0; kink < activation.kink_count; ++kink) {
-        mesh.kink((activation.kinks[kink] - beta) / g, piecewise_linear(activation) ? 0.0 : kTurn * finer / g);
+    const double origin = 0.0;
+    const double* turns = activation.kink_count > 0 ? activation.kinks : &origin;
+    const int count = activation.kink_count > 0 ? activation.kink_count : 1;
+    double range = kRange;
+    for (int i = 0; i < count; ++i) {
+        range = std::fmax(range, range_of(activation, std::fabs((turns[i] - beta) / g)));
     }
-    if (activation.kink_count == 0) {
-        mesh.turn(-beta / g, kTurn * finer / g);
+    Mesh mesh(range, kPanel * finer);
+    for (int i = 0; i < count; ++i) {
+        const double base = piecewise_linear(activation) ? 0.0 : kTurn * finer / g;
+        if (activation.kink_count > 0) {
+            mesh.kink((turns[i] - beta) / g, base);
+        } else {
+            mesh.turn((turns[i] - beta) / g, base);
+        }
     }
-    const bool by_slope = continuous(activation) && kRange * g < kSmallDifference;
+    const bool by_slope = continuous(activation) && range * g < kSmallDifference;
+    // Slopes are summed as they are where g is large, and as differences from phi'(beta) where it is small.
     double at_beta, slope_at_beta;
     evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
-    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0,
-           u2_slope2 = 0; // of phi - phi(beta), phi' - phi'(beta)
+    const double slope_base = g < 1.0 ? slope_at_beta : 0.0;
+    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;
     mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
         double x[kBatch] = {}, value[kBatch], slope[kBatch];
         for (int i = 0; i < n; ++i) {
@@ -314,7 +335,7 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
         evaluate(activation, x, value, slope, n);
         for (int i = 0; i < n; ++i) {
             const double r = by_slope ? small_difference(activation, beta, g * z[i]) : value[i] - at_beta;
-            const double s = slope[i] - slope_at_beta;
+            const double s = slope[i] - slope_base;
             rise += weight[i] * r;
             rise2 += weight[i] * r * r;
             turn += weight[i] * s;
@@ -329,7 +350,7 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     out.mean = std::fabs(mean) < 0x1p-50 * std::sqrt(spread) ? 0.0 : mean;
     out.variance = spread;
     out.second = out.variance + out.mean * out.mean;
-    out.slope_mean = slope_at_beta + turn;
+    out.slope_mean = slope_base + turn;
     out.slope_variance = turn2 - turn * turn;
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
     out.u_slope = u_slope;
@@ -351,9 +372,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     const double origin = 0.0;
     const double* turns = kinked ? activation.kinks : &origin;
     const int count = kinked ? activation.kink_count : 1;
+    double range = kRange;
+    for (int i = 0; i < count; ++i) {
+        range = std::fmax(range, range_of(activation, std::fabs(turns[i] - shift) / std::fmin(r1, r2)));
+    }
     const double turn = piecewise_linear(activation) ? 0.0 : kTurn * finer;
 
-    Mesh outer(equal ? 0.0 : -kRange, kPanel * finer); // d -> -d swaps u and w
+    Mesh outer(range, kPanel * finer, equal); // d -> -d swaps u and w
     if (b > 0.0) {
         // Two turns that pass each other do so on their own scale; a kink is smoothed by the kernel of width a.
         const double smooth1 = turn / (r1 * b), smooth2 = turn / (r2 * b), sharp = kinked ? a / b : 0.0;
@@ -374,7 +399,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
         for (int line = 0; line < lines; ++line) {
             const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line]; // gap = u - w for equal variances
-            Mesh inner(-kRange, kPanel * finer);
+            Mesh inner(range, kPanel * finer);
             double strip = 0.0;
             if (a > 0.0) {
                 strip = 2.0 * shift_d / a;
@@ -432,9 +457,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     return out;
 }
 
-// A caller's function has no known scale: panels are halved until two meshes agree to 1e-10.
-inline constexpr int kLevels = 5;
-inline constexpr double kAgreement = 1e-10;
+inline constexpr double kAgreement = 1e-10; // of two meshes, one half as wide as the other
 
 FISHERFIELD_HD inline bool agree(Scaled x, Scaled y, double size) {
     return std::fabs((x - y).value()) <= kAgreement * size;
@@ -442,174 +465,228 @@ FISHERFIELD_HD inline bool agree(Scaled x, Scaled y, double size) {
 
 } // namespace quadrature
 
-// phi(0) and the rays close to the origin: phi(x) = phi(0) + rays(x) + O(x^2).
+// phi(x) = phi(at) + rays(x - at) next to `at`, where nothing of phi's own scale is seen.
 struct Germ {
     double value;
-    Rays rays{};
+    Rays rays;
 };
 
-FISHERFIELD_HD inline Germ germ(const Activation& activation) {
-    const double zero = 0.0;
+FISHERFIELD_HD inline Germ germ(const Activation& activation, double at) {
+    const double step = std::fmax(1e-30, 1e-15 * std::fabs(at));
+    const double x[3] = {at - step, at, at + step};
+    double value[3], slope[3];
+    evaluate(activation, x, value, slope, 3);
+    return {value[1], {slope[0], slope[2]}};
+}
+
+// Whether phi, and whether phi', jumps at one of its kinks.
+struct Jumps {
+    bool value = false, slope = false;
+};
+
+FISHERFIELD_HD inline Jumps jumps(const Activation& activation) {
+    Jumps out;
+    for (int kink = 0; kink < activation.kink_count; ++kink) {
+        const double at = activation.kinks[kink], step = 1e-9 * std::fmax(1.0, std::fabs(at));
+        const double x[2] = {at - step, at + step};
+        double value[2], slope[2];
+        evaluate(activation, x, value, slope, 2);
+        out.value = out.value || std::fabs(value[1] - value[0]) > 1e-6;
+        out.slope = out.slope || std::fabs(slope[1] - slope[0]) > 1e-6;
+    }
+    return out;
+}
+
+FISHERFIELD_HD inline bool settled(const Moments& coarse, const Moments& fine) {
+    const auto close = [](Scaled x, Scaled y, Scaled size) { return quadrature::agree(x, y, size.value()); };
+    return close(coarse.second, fine.second, fine.second) && close(coarse.variance, fine.variance, fine.second) &&
+           close(coarse.slope_second, fine.slope_second, fine.slope_second);
+}
+
+FISHERFIELD_HD inline bool settled(const Covariance& coarse, const Covariance& fine) {
+    return quadrature::agree(coarse.value, fine.value, std::fabs((fine.value + fine.difference).value())) &&
+           quadrature::agree(coarse.slope, fine.slope, std::fabs((fine.slope + fine.slope_difference).value()));
+}
+
+FISHERFIELD_HD inline bool finite(const Moments& x) {
+    return x.second.finite() && x.slope_second.finite() && x.u2_slope2.finite();
+}
+
+FISHERFIELD_HD inline bool finite(const Covariance& x) {
+    return x.value.finite() && x.difference.finite() && x.slope.finite() && x.slope_difference.finite();
+}
+
+// A caller's function has no known scale: `integral(level)` is refined until two meshes agree.
+template <class Integral>
+FISHERFIELD_HD auto refined(const Activation& activation, int levels, Integral&& integral) {
+    auto out = integral(0);
+    for (int level = 1; activation.kind == Kind::callable && out.status == Status::ok && finite(out); ++level) {
+        if (level > levels) {
+            out.status = Status::not_converged;
+            break;
+        }
+        const auto finer = integral(level);
+        const bool done = settled(out, finer);
+        out = finer;
+        if (done) {
+            break;
+        }
+    }
+    return out;
+}
+
+FISHERFIELD_HD inline Moments at_point(const Activation& activation, double x) {
     double value, slope;
-    evaluate(activation, &zero, &value, &slope, 1);
-    return {value, rays_at(activation, 1e-30)};
+    evaluate(activation, &x, &value, &slope, 1);
+    Moments out;
+    out.mean = value;
+    out.second = Scaled(value) * value;
+    out.slope_mean = slope;
+    out.slope_second = Scaled(slope) * slope;
+    out.u2_slope2 = out.slope_second;
+    return out;
 }
 
 // E f(g u + beta) for g >= 0.
 FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double beta) {
-    Rays phi{};
-    const bool is_homogeneous = homogeneous(activation, &phi);
     const Scaled low(0x1p-50), high(0x1p50); // the range of g for which an integral is formed as it stands
+    Rays phi{};
+    Moments out;
     if (is_zero(g)) {
-        double value, slope;
-        evaluate(activation, &beta, &value, &slope, 1);
-        Moments out;
-        out.mean = value;
-        out.second = value * value;
-        out.slope_mean = slope;
-        out.slope_second = slope * slope;
-        out.u2_slope2 = slope * slope;
-        return out;
-    }
-    if (is_homogeneous && beta == 0.0) {
-        return closed_form::rays(phi, g);
-    }
-    if (activation.kind == Kind::step) {
-        const Scaled t = Scaled(beta) / g;
-        const double size = std::fabs(t.value());
-        return closed_form::step(size < 1e3 ? t.value() : beta > 0.0 ? 1e3 : -1e3);
-    }
-    if (g > high) {
-        if (is_homogeneous || unbounded(activation)) {
-            return closed_form::rays(is_homogeneous ? phi : rays_at(activation, 1e16), g);
-        }
-        Moments out;
+        out = at_point(activation, beta);
+    } else if (homogeneous(activation, &phi)) {
+        out = beta == 0.0 ? closed_form::rays(phi, g) : closed_form::rays(phi, g, beta);
+    } else if (activation.kind == Kind::step) {
+        const double t = (Scaled(beta) / g).value();
+        out = closed_form::step(std::fabs(t) < 1e3 ? t : std::copysign(1e3, beta));
+    } else if (g > high && unbounded(activation)) {
+        out = closed_form::rays(rays_at(activation, 1e16), g, beta);
+    } else if (g > high) {
         out.status = Status::out_of_range;
-        return out;
-    }
-    if (g < low) {
-        // phi is a pair of rays around beta: what it adds to phi(beta) scales, slopes have reached their limit.
-        Moments out = moments(activation, low, beta);
-        const Scaled ratio = g / low, at_beta = moments(activation, Scaled(0.0), beta).mean;
-        out.mean = at_beta + (out.mean - at_beta) * ratio;
-        out.variance = out.variance * ratio * ratio;
+    } else if (g < low) {
+        // Rays from the nearest kink, where that is within reach, else from beta.
+        double nearest = beta;
+        for (int kink = 0; kink < activation.kink_count; ++kink) {
+            const double at = activation.kinks[kink];
+            if (Scaled(std::fabs(at - beta)) < Scaled(kFarthest) * g) {
+                nearest = at;
+            }
+        }
+        const Germ near = germ(activation, nearest);
+        out = closed_form::rays(near.rays, g, beta - nearest);
+        out.mean = out.mean + Scaled(near.value);
         out.second = out.variance + out.mean * out.mean;
-        out.slope_variance = out.slope_variance * (activation.kink_count > 0 ? Scaled(1.0) : ratio * ratio);
-        return out;
+    } else if (activation.kind == Kind::erf && beta == 0.0) {
+        out = closed_form::erf(g.value() * g.value());
+    } else if (activation.kind == Kind::sin) {
+        out = closed_form::sin(g.value(), beta);
+    } else {
+        out =
+            refined(activation, 5, [&](int level) { return quadrature::moments(activation, g.value(), beta, level); });
     }
-    const double width = g.value();
-    if (is_homogeneous) {
-        return closed_form::rays(phi, width, beta);
+    if (out.status == Status::ok && !finite(out)) {
+        out.status = Status::overflow;
     }
-    if (activation.kind == Kind::erf && beta == 0.0) {
-        return closed_form::erf(width * width);
+    return out;
+}
+
+FISHERFIELD_HD inline bool equal(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
+
+// Integrals in float64: closed form or quadrature.
+FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q1, double q2, double c,
+                                          double one_minus_c, double shift) {
+    if (activation.kind == Kind::erf && shift == 0.0) {
+        return closed_form::erf(q1, q2, c, one_minus_c);
     }
     if (activation.kind == Kind::sin) {
-        return closed_form::sin(width, beta);
+        return closed_form::sin(q1, q2, c, one_minus_c, shift);
     }
-    Moments out = quadrature::moments(activation, width, beta);
-    if (activation.callable == nullptr) {
-        return out;
+    return refined(activation, 3,
+                   [&](int level) { return quadrature::covariance(activation, q1, q2, c, one_minus_c, shift, level); });
+}
+
+// Equal variances: below a least 1 - c, what an integral can resolve, differences go on by their power: sqrt(1 - c)
+// where there is a jump, else 1 - c. Values follow from the differences.
+FISHERFIELD_HD inline Covariance continued(const Activation& activation, double q1, double q2,
+                                           const Correlation& correlation, double shift) {
+    const Jumps jump = jumps(activation);
+    const bool closed = (activation.kind == Kind::erf && shift == 0.0) || activation.kind == Kind::sin;
+    // Smooth: u - w is still 1e-5, its differences good to eps/1e-5, and the next power below 1e-10. With a kink of
+    // higher order the next power is (1 - c)^(1/2). With jumps, what counts is exact in the strip between two kinks.
+    const double power = closed                      ? 0x1p-900
+                         : jump.value || jump.slope  ? 0x1p-70
+                         : activation.kink_count > 0 ? 0x1p-50
+                                                     : 0x1p-36;
+    const double least = closed || jump.value || jump.slope ? power : std::fmin(1.0, power / std::sqrt(q1 * q2));
+    if (q1 != q2 || is_zero(correlation.one_minus_c) || correlation.one_minus_c >= Scaled(least)) {
+        return ordinary(activation, q1, q2, correlation.c, correlation.one_minus_c.value(), shift);
     }
-    for (int level = 1; level <= quadrature::kLevels; ++level) {
-        const Moments finer = quadrature::moments(activation, width, beta, level);
-        const bool settled = quadrature::agree(out.second, finer.second, finer.second.value()) &&
-                             quadrature::agree(out.variance, finer.variance, finer.second.value()) &&
-                             quadrature::agree(out.slope_second, finer.slope_second, finer.slope_second.value());
-        out = finer;
-        if (settled || out.status != Status::ok) {
-            return out;
-        }
-    }
-    out.status = Status::not_converged;
+    Covariance out = ordinary(activation, q1, q2, 1.0 - least, least, shift);
+    const Scaled ratio = correlation.one_minus_c / Scaled(least);
+    const Scaled difference = out.difference, slope_difference = out.slope_difference;
+    out.difference = difference * (jump.value ? sqrt(ratio) : ratio);
+    out.slope_difference = slope_difference * (jump.slope ? sqrt(ratio) : ratio);
+    out.value = out.value + (difference - out.difference);
+    out.slope = out.slope + (slope_difference - out.slope_difference);
     return out;
 }
 
 // E phi(u + shift) phi(w + shift) and its companions.
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift = 0.0) {
-    const bool equal = q1.m == q2.m && q1.e == q2.e;
-    if (is_zero(q1) || is_zero(q2)) {
+    const Scaled larger = q1 < q2 ? q2 : q1, smaller = q1 < q2 ? q1 : q2, r = equal(q1, q2) ? q1 : sqrt(q1 * q2);
+    Rays phi{};
+    Covariance out;
+    const bool is_homogeneous = homogeneous(activation, &phi);
+    if (is_zero(smaller)) {
         const Moments one = moments(activation, sqrt(q1), shift), two = moments(activation, sqrt(q2), shift);
-        Covariance out;
         out.value = one.mean * two.mean;
         out.slope = one.slope_mean * two.slope_mean;
         out.status = one.status != Status::ok ? one.status : two.status;
-        return out;
-    }
-    if (equal && is_zero(correlation.one_minus_c)) {
+    } else if (equal(q1, q2) && is_zero(correlation.one_minus_c)) {
         const Moments one = moments(activation, sqrt(q1), shift);
-        Covariance out;
         out.value = one.second;
         out.slope = one.slope_second;
         out.gain = q1 * one.u2_slope2;
         out.status = one.status;
-        return out;
-    }
-    const Scaled r = equal ? q1 : sqrt(q1 * q2);
-    Rays phi{};
-    const bool is_homogeneous = homogeneous(activation, &phi);
-    if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
-        Covariance out = closed_form::rays(phi, r, correlation);
-        out.value = out.value + Scaled(shift * shift); // linear alone has both
-        return out;
-    }
-    if (activation.kind == Kind::step && shift == 0.0) {
-        return closed_form::step(correlation);
-    }
-    const bool large = q1 > Scaled(kLargeVariance) || q2 > Scaled(kLargeVariance);
-    const bool small = q1 < Scaled(kSmallVariance) || q2 < Scaled(kSmallVariance);
-    if (large) {
-        if (is_homogeneous || unbounded(activation)) {
-            return closed_form::rays(is_homogeneous ? phi : rays_at(activation, 1e16), r, correlation);
+    } else if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
+        out = closed_form::rays(phi, r, correlation);
+        out.value = out.value + Scaled(shift) * shift; // linear alone has both
+    } else if (activation.kind == Kind::step && shift == 0.0) {
+        out = closed_form::step(correlation);
+    } else if (is_homogeneous) {
+        // In units of the larger deviation; a shift of 1e3 of them leaves one ray.
+        const double t = (Scaled(shift) / sqrt(larger)).value();
+        if (std::fabs(t) > 1e3) {
+            const double slope = t > 0 ? phi.plus : phi.minus;
+            out = closed_form::rays({slope, slope}, r, correlation);
+            out.value = out.value + Scaled(slope * slope) * shift * shift;
+        } else {
+            const double q = (smaller / larger).value();
+            out = continued(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t);
+            out.value = out.value * larger;
+            out.difference = out.difference * larger;
+            out.gain = out.gain * larger;
         }
-        Covariance out;
+    } else if (smaller > Scaled(kLargeVariance) && unbounded(activation) &&
+               Scaled(shift) * shift < Scaled(0x1p-80) * smaller) {
+        out = closed_form::rays(rays_at(activation, 1e16), r, correlation);
+    } else if (larger > Scaled(kLargeVariance)) {
         out.status = Status::out_of_range;
-        return out;
+    } else if (larger < Scaled(kSmallVariance) && shift == 0.0) {
+        const Germ near = germ(activation, 0.0);
+        const Scaled value(near.value), mean = closed_form::rays(near.rays, Scaled(1.0)).mean;
+        out = closed_form::rays(near.rays, r, correlation);
+        out.value = out.value + value * (value + mean * (sqrt(q1) + sqrt(q2)));
+    } else {
+        // A variance far below the other one is nothing to it.
+        const double floor = 0x1p-200;
+        out = continued(activation, q1 < Scaled(floor) ? floor : q1.value(), q2 < Scaled(floor) ? floor : q2.value(),
+                        correlation, shift);
     }
-    if (small && shift == 0.0) {
-        const Germ at_zero = germ(activation);
-        Covariance out = closed_form::rays(at_zero.rays, r, correlation);
-        const Scaled mean = closed_form::rays(at_zero.rays, Scaled(1.0)).mean;
-        out.value = out.value + Scaled(at_zero.value) * (Scaled(at_zero.value) + mean * (sqrt(q1) + sqrt(q2)));
-        return out;
+    if (out.status == Status::ok && !finite(out)) {
+        out.status = Status::overflow;
     }
-    // Below the least 1 - c that an integral can resolve, differences go on by their power: sqrt(1 - c) for slopes that
-    // jump.
-    const bool jumps = activation.kink_count > 0;
-    const double least = activation.kind == Kind::erf || activation.kind == Kind::sin ? 0x1p-100
-                         : jumps                                                      ? 0x1p-70
-                                                                                      : 0x1p-40;
-    if (!is_zero(correlation.one_minus_c) && correlation.one_minus_c < Scaled(least)) {
-        Covariance out = covariance(activation, q1, q2, {1.0 - least, Scaled(least)}, shift);
-        const Scaled ratio = correlation.one_minus_c / Scaled(least);
-        out.difference = out.difference * ratio;
-        out.slope_difference = out.slope_difference * (jumps ? sqrt(ratio) : ratio);
-        return out;
-    }
-    const double v1 = q1.value(), v2 = q2.value(), c = correlation.c, rest = correlation.one_minus_c.value();
-    if (activation.kind == Kind::erf && shift == 0.0) {
-        return closed_form::erf(v1, v2, c, rest);
-    }
-    if (activation.kind == Kind::sin) {
-        return closed_form::sin(v1, v2, c, rest, shift);
-    }
-    Covariance out = quadrature::covariance(activation, v1, v2, c, rest, shift);
-    if (activation.callable == nullptr) {
-        return out;
-    }
-    for (int level = 1; level <= 3; ++level) {
-        const Covariance finer = quadrature::covariance(activation, v1, v2, c, rest, shift, level);
-        const double size = finer.value.value() + finer.difference.value();
-        const double slope_size = finer.slope.value() + finer.slope_difference.value();
-        const bool settled = quadrature::agree(out.value, finer.value, std::fabs(size)) &&
-                             quadrature::agree(out.slope, finer.slope, std::fabs(slope_size));
-        out = finer;
-        if (settled || out.status != Status::ok) {
-            return out;
-        }
-    }
-    out.status = Status::not_converged;
     return out;
 }
 

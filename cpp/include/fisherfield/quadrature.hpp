@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Gauss-Legendre quadrature on graded panels, for integrands that are analytic between known points.
 //
-// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23). A panel is at most 2 wide, where
-// the weight's twelve-point error is 1e-18. Around a centre (a kink, or the place where an activation turns) panels
-// shrink geometrically to `base`, so that the nearest singularity stays 3 half-widths or more away: 12 points then
-// leave 3.4^-24 = 2e-13 of the integrand, 1e-16 at most places.
+// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23), and more of it where an
+// activation turns farther out. A panel is at most 2 wide, where the weight's twelve-point error is 1e-18. Around a
+// centre (a kink, or the place where an activation turns) panels shrink geometrically to `base`, so that the nearest
+// singularity stays 3 half-widths or more away: 12 points then leave 3.4^-24 = 2e-13 of the integrand, 1e-16 at most
+// places.
 #pragma once
 
 #include <cmath>
@@ -14,9 +15,10 @@
 namespace fisherfield {
 
 inline constexpr int kNodes = 12;
-inline constexpr double kRange = 10.0; // standard deviations
-inline constexpr double kPanel = 2.0;  // widest panel
-inline constexpr double kGrowth = 2.5; // of panels away from a centre
+inline constexpr double kRange = 10.0;    // standard deviations
+inline constexpr double kFarthest = 38.0; // beyond, the normal density is no float64
+inline constexpr double kPanel = 2.0;     // widest panel
+inline constexpr double kGrowth = 2.5;    // of panels away from a centre
 inline constexpr int kBatch = 32 * kNodes;
 inline constexpr int kMaxBreakpoints = 1536;
 
@@ -38,16 +40,18 @@ struct Breakpoint {
     int kink = -1; // which kink of the activation, where it is one
 };
 
-// Breakpoints on [low, 10], in order.
+// Breakpoints in order.
 class Mesh {
 public:
-    FISHERFIELD_HD explicit Mesh(double low = -kRange, double panel = kPanel) : low_(low), panel_(panel) {
-        add(low, -1);
-        add(kRange, -1);
+    // [-range, range], or [0, range] for an even integrand.
+    FISHERFIELD_HD Mesh(double range, double panel, bool even = false)
+        : low_(even ? 0.0 : -range), high_(range), panel_(panel) {
+        add(low_, -1);
+        add(high_, -1);
     }
 
     FISHERFIELD_HD void add(double at, int which) {
-        if (at >= low_ && at <= kRange) {
+        if (at >= low_ && at <= high_) {
             if (count_ == kMaxBreakpoints) {
                 full_ = true;
                 return;
@@ -121,7 +125,7 @@ private:
 
     Breakpoint points_[kMaxBreakpoints];
     int count_ = 0;
-    double low_, panel_;
+    double low_, high_, panel_;
     bool full_ = false;
 };
 

@@ -20,7 +20,6 @@ struct Scaled {
     int e = 0;
 
     Scaled() = default;
-    // Finite values only; every argument has been checked by then.
     FISHERFIELD_HD Scaled(double value) : Scaled(value, 0) {}
 
     FISHERFIELD_HD Scaled(double mantissa, int exponent) : m(mantissa), e(exponent) {
@@ -32,6 +31,10 @@ struct Scaled {
 
     // Rare, and kept out of the constructor so that the check alone is inlined everywhere.
     FISHERFIELD_HD void normalise() {
+        if (!finite()) {
+            e = 0;
+            return;
+        }
         for (; std::fabs(m) >= kUpper; ++e) {
             m *= kDown;
         }
@@ -40,6 +43,9 @@ struct Scaled {
         }
         e = m == 0.0 ? 0 : e;
     }
+
+    // An overflow before the number came here stays one; integrals report it as Status::overflow.
+    FISHERFIELD_HD bool finite() const { return std::fabs(m) < HUGE_VAL; }
 
     // The nearest float64: 0 below its range, infinity above.
     FISHERFIELD_HD double value() const {
