@@ -64,10 +64,13 @@ def conv_networks(draw, activations=CLOSED, depth=3, pooling=True):
     return ff.Network((channels, height, width), layers)
 
 
+SAMPLES = st.one_of(st.none(), st.integers(2, 2000))
+
+
 @st.composite
-def data(draw, samples=None):
+def data(draw, samples=SAMPLES):
     """samples, overlap, length; overlaps up to 0.9 of the length, where the reference's subtractions keep digits."""
-    samples = draw(st.one_of(st.none(), st.integers(2, 2000))) if samples is None else samples
+    samples = draw(samples)
     length = draw(floats(0.3, 3.0))
     least = 0.0 if samples is None else -length / (samples - 1)
     share = draw(floats(0.0, 1.0))

@@ -12,8 +12,8 @@ from strategies import CLOSED, HOMOGENEOUS, THEORIES, conv_networks, data, dense
 
 import fisherfield as ff
 
-FINITE = data(samples=None).filter(lambda d: d["samples"] is not None)
-INFINITE = data(samples=None).filter(lambda d: d["samples"] is None)
+FINITE = data(samples=st.integers(2, 2000))
+INFINITE = data(samples=st.none())
 
 
 def defined(function, *arguments, **keywords):
@@ -214,7 +214,10 @@ class TestWhereTheNumberDoesNotHold:
             (ff.mlp([784, 1000, 10]), {"theory": "frozen"}, "by up to 1.21 times", ">="),
             (ff.mlp([784, 100, 1]), {}, "the narrowest hidden layer has 100 units", ">="),
             (ff.mlp([784, *[300] * 40, 1]), {}, "depth 41 is comparable with width 300", ">="),
-            (wide, {"theory": "wei2019"}, "the recursion as published", "="),
+            (wide, {"theory": "wei2019"}, "the recursion as published", "~"),
+            (ff.mlp([784, 100, 10]), {"theory": "wei2019"}, "the recursion as published", "~"),
+            (ff.convnet((1, 28, 28), [30], 1, batch_norm=False), {"theory": "wei2019"}, "as published", "~"),
+            (ff.convnet((1, 28, 28), [60, 2], 1), {}, "the narrowest convolution has 2 channels", ">="),
             (ff.mlp([784, 1000, 1], "tanh"), {"biases": False}, "needs samples", ">="),
         ],
     )
@@ -226,7 +229,7 @@ class TestWhereTheNumberDoesNotHold:
         assert "does not hold: " in repr(out)
         eta = ff.max_learning_rate(net, **keywords)
         assert words in eta.reason
-        assert eta.bound == ("<=" if bound == ">=" else "=")
+        assert eta.bound == ("<=" if bound == ">=" else "~")
 
     def test_no_outlier_gives_an_infinite_learning_rate(self):
         net = ff.mlp([784, 1000, 1], "tanh")
@@ -243,9 +246,9 @@ class TestWhereTheNumberDoesNotHold:
 
     def test_training_s_experience_is_told(self):
         assert "0.6 to 1.6 times" in ff.max_learning_rate(self.wide.replace(trained=True)).reason
-        assert "2.6 to 3.5 times" in ff.max_learning_rate(self.wide.replace(batch_norm=False)).reason
+        assert "2.0 to 2.8 times" in ff.max_learning_rate(self.wide.replace(batch_norm=False)).reason
         eta = ff.max_learning_rate(ff.mlp([784, 1000, 10]), loss="cross_entropy")
-        assert not eta.holds
+        assert (eta.holds, eta.bound) == (False, "~")
         assert "approximation" in eta.reason
 
 

@@ -11,7 +11,7 @@ import fisherfield as ff
 
 def test_the_first_line_of_the_readme_gives_the_paper_s_network_its_learning_rate():
     net = ff.mlp([784, 1000, 1000, 1000, 10], gamma=1.0)
-    # docs/theory.md, section 9, b = N gamma^2/(2 pi) + 1
+    # docs/theory.md, section 4: b = N gamma^2/(2 pi) + 1
     assert ff.fisher(net).lambda_max == pytest.approx(1000 / (2 * 3.141592653589793) + 1, rel=1e-14)
     assert ff.max_learning_rate(net, momentum=0.9) == pytest.approx(2 * 1.9 / 160.15494309189535, rel=1e-14)
 

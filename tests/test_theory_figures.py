@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every figure of docs/theory.md sections 4, 5 and 9, from the compiled core and from the reference.
+"""Figures of docs/theory.md, sections 4, 5 and 9, that name their network: from the core and from the reference.
 
 A theory figure must come out to its last printed digit: the tolerance beside it is half a unit of that digit. A sampled
 figure comes from nets of finite width and from few of them; its tolerance is given in `SAMPLED`.

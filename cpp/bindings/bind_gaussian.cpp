@@ -13,7 +13,7 @@ namespace {
 
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-// Results beside the first status that was not ok, as its number.
+// Results beside the worst status among them, as its number.
 py::tuple finish(py::array_t<double> out, Status status) {
     return py::make_tuple(std::move(out), static_cast<int>(status));
 }
@@ -25,20 +25,18 @@ py::tuple integrate(const Array& like, Integral&& integral) {
     py::array_t<double> out(like.size());
     double* result = out.mutable_data();
     const long count = like.size();
-    std::atomic<int> failed{0};
+    std::atomic<Status> worst{Status::ok};
     {
         const py::gil_scoped_release release;
         parallel_for((count + kBlock - 1) / kBlock, [&](long block) {
             for (long i = block * kBlock; i < std::min(count, (block + 1) * kBlock); ++i) {
                 Status status = Status::ok;
                 result[i] = integral(i, &status).value();
-                if (status != Status::ok) {
-                    failed = static_cast<int>(status);
-                }
+                raise(&worst, status);
             }
         });
     }
-    return finish(std::move(out), static_cast<Status>(failed.load()));
+    return finish(std::move(out), worst);
 }
 
 Scaled pick(const Moments& moments, const std::string& which) {

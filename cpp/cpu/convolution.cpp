@@ -2,9 +2,7 @@
 #include "convolution.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstring>
 #include <initializer_list>
 #include <unordered_map>
 #include <utility>
@@ -298,9 +296,9 @@ public:
     }
 
     // gamma's gradient, E u_hat u_hat' phi' phi'; at gamma = 0 the slopes are those at the shift.
-    Scaled gain(const Covariance& pair, const Argument& x, long a, long b) const {
+    Scaled trained_gamma(const Covariance& pair, const Argument& x, long a, long b) const {
         if (!is_zero(gamma2_)) {
-            return pair.gain / gamma2_;
+            return pair.slope_pair / gamma2_;
         }
         return pair.slope * lengths_[a].root * lengths_[b].root * Scaled(x.correlation.c);
     }
@@ -361,8 +359,9 @@ private:
 };
 
 // One mean and variance per channel, over data and positions:
-//     Z <- (Z[a, a'] - r_a - r_a' + m)/s2,   r_a the row means and m the mean of Z_xy,   s2 = mean_a Z_xx[a, a] - m +
-//     eps T <- (gamma^2/s2) T,   exact: first T - t_a - t_a' + t with the row means of T_xy
+//     Z <- (Z[a, a'] - r_a - r_a' + m)/s2,   r_a the row means of Z_xy and m their mean
+//     s2 = mean_a Z_xx[a, a] - m + eps
+//     T <- (gamma^2/s2) T,   exact: first T - t_a - t_a' + t, with the row means of T_xy
 Status normalise(const Block& block, Theory theory, ImageState* z) {
     const long k = z->positions();
     // The variance over the data is v's mean; what positions add to it is a difference, and 0 below its own rounding.
@@ -391,11 +390,11 @@ Status normalise(const Block& block, Theory theory, ImageState* z) {
         const auto [tangent_means, tangent_mean] = row_means(z->o, k);
         centre(&z->o, tangent_means, tangent_mean);
     }
-    const Scaled share = Scaled(1.0) / s2, gain = Scaled(block.gamma) * Scaled(block.gamma) / s2;
+    const Scaled share = Scaled(1.0) / s2, slope2 = Scaled(block.gamma) * Scaled(block.gamma) / s2;
     combine({{share, &z->xy}}, 0.0, &z->xy);
     combine({{share, &z->v}}, 0.0, &z->v);
-    combine({{gain, &z->o}}, 0.0, &z->o);
-    combine({{gain, &z->d}}, 0.0, &z->d);
+    combine({{slope2, &z->o}}, 0.0, &z->o);
+    combine({{slope2, &z->d}}, 0.0, &z->d);
     return Status::ok;
 }
 
@@ -464,18 +463,17 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
         const bool equal = is_zero(z->v.at(at)); // positions that share nothing of the input
         const Argument two = gaussians.two_inputs(a, b), one = equal ? two : gaussians.one_input(a, b);
         const Covariance apart = gaussians(two), same = equal ? apart : gaussians(one);
-        if (apart.status != Status::ok || same.status != Status::ok) {
-            status = apart.status != Status::ok ? apart.status : same.status;
-        }
+        raise(&status, apart.status);
+        raise(&status, same.status);
         // What one input has beyond two; on the diagonal an integral of its own, without subtraction.
         const Scaled rise = a == b ? apart.difference : same.value - apart.value;
         const Scaled bend = a == b ? apart.slope_difference : same.slope - apart.slope;
         const Scaled o = z->o.at(at), d = z->d.at(at);
         Entry out{{apart.value, rise, apart.slope * o, (apart.slope + bend) * d + bend * o}};
         if (trained) {
-            const Scaled gain = gaussians.gain(apart, two, a, b);
-            out.parts[2] = out.parts[2] + apart.slope + gain;
-            out.parts[3] = out.parts[3] + bend + (gaussians.gain(same, one, a, b) - gain);
+            const Scaled of_gamma = gaussians.trained_gamma(apart, two, a, b);
+            out.parts[2] = out.parts[2] + apart.slope + of_gamma;
+            out.parts[3] = out.parts[3] + bend + (gaussians.trained_gamma(same, one, a, b) - of_gamma);
         }
         return out;
     };

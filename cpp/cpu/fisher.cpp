@@ -53,9 +53,9 @@ Front image_front(const DescribedNetwork& network, const Settings& settings, int
 }
 
 // wei2019 sees a convolution as a dense layer of its fan_in (docs/theory.md, section 5).
-Front front_of(const DescribedNetwork& network, const Settings& settings, int only, std::vector<Row>* rows) {
+Front front_of(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
     if (network.image && settings.theory != Theory::wei2019) {
-        return image_front(network, settings, only, rows);
+        return image_front(network, settings, -1, rows);
     }
     return {Status::ok, 0, input_state(settings)};
 }
@@ -63,26 +63,23 @@ Front front_of(const DescribedNetwork& network, const Settings& settings, int on
 } // namespace
 
 Outcome output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
-    const Front front = front_of(network, settings, -1, rows);
+    const Front front = front_of(network, settings, rows);
     if (front.status != Status::ok) {
         return {front.status, front.first, {}};
     }
-    const auto record = [rows](int, const Block& block, const ActivationState& h, const Preactivation& z) {
-        if (rows != nullptr) {
-            rows->push_back({block.fan_in, h.xy, h.v, z});
-        }
-    };
     const int count = static_cast<int>(network.blocks.size());
     return forward(network.blocks.data(), front.first, count, front.h, settings,
                    [&](int l, const ActivationState& h, const Preactivation& z, const Step&) {
-                       record(l, network.blocks[l], h, z);
+                       if (rows != nullptr) {
+                           rows->push_back({network.blocks[l].fan_in, h.xy, h.v, z});
+                       }
                    });
 }
 
 Outcome contributions(const DescribedNetwork& network, const Settings& settings, std::vector<Source>* parts) {
     const int count = static_cast<int>(network.blocks.size());
     parts->assign(count, {});
-    const Front front = front_of(network, settings, -1, nullptr);
+    const Front front = front_of(network, settings, nullptr);
     if (front.status != Status::ok) {
         return {front.status, front.first, {}};
     }

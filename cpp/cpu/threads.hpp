@@ -2,7 +2,10 @@
 // Threads for loops over independent rows; a row's result never depends on how many there are.
 #pragma once
 
+#include <atomic>
 #include <functional>
+
+#include "fisherfield/gaussian.hpp"
 
 namespace fisherfield {
 
@@ -14,5 +17,12 @@ int num_threads();
 // a pool would have to be made anew after every fork, and starting two costs 40 microseconds against rows of
 // milliseconds.
 void parallel_for(long rows, const std::function<void(long)>& body);
+
+// The worst status that any row met, whichever came first.
+inline void raise(std::atomic<Status>* worst, Status status) {
+    Status seen = *worst;
+    while (status > seen && !worst->compare_exchange_weak(seen, status)) {
+    }
+}
 
 } // namespace fisherfield

@@ -56,7 +56,7 @@ class Comparison:
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """A network of 1 to 5 affine layers, a third of them convolutional, most with BatchNorm somewhere."""
+    """A network of 2 to 5 affine layers, a third of them convolutional, most with BatchNorm somewhere."""
     forms = "quadrature" if rng.random() < 0.2 else "closed form"  # which activations to draw from
     convolutional = rng.random() < 1 / 3
     shifted = bool(rng.random() < 0.5)

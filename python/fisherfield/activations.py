@@ -24,7 +24,7 @@ def activation_names() -> tuple[str, ...]:
 
 
 class Activation:
-    """phi, applied to each coordinate; names and defaults are those of `torch.nn.functional`.
+    """phi, applied to each coordinate; names and defaults follow PyTorch where it has the function.
 
     Parameters
     ----------
@@ -35,10 +35,12 @@ class Activation:
     slope : float or callable, optional
         For ``"leaky_relu"`` the slope at x < 0 (default 0.01). For a callable its derivative (almost everywhere); left
         out, it is formed by differences of eighth order, good to about 1e-12 for functions smooth between their kinks.
+        Both are called from worker threads, and must be finite and elementwise.
     alpha : float, optional
         For ``"elu"``: alpha (expm1 x) at x < 0 (default 1).
     kinks : sequence of float, optional
-        For a callable: the points where it or its slope jumps. The quadrature splits there.
+        For a callable: the points where it or its slope jumps, at most 8. The quadrature splits there, and takes the
+        function to turn on a scale of about 1 around them, or around 0.
 
     Raises
     ------

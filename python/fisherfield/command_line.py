@@ -140,7 +140,7 @@ def lr(
 
     By each theory, and beside it the same network without BatchNorm. "exact" lets the gradient flow through the batch
     statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
-    Schwab. A number printed with >= or <= is a bound, and the reason stands below the table.
+    Schwab. A number printed with >= or <= is a bound, one with ~ may err on either side, and the reason stands below.
     """
     with _refusing():
         choice("loss", loss, LOSSES)

@@ -57,8 +57,10 @@ class Fisher:
         False where lambda_max is known not to be what a sampled network shows; `reason` says why.
     reason : str
         Why it does not hold, or what was left out; empty if there is nothing to say.
-    bound : {"=", ">="}
-        ">=" where the eigenvalue of a real network lies above lambda_max.
+    bound : {"=", ">=", "~"}
+        ">=" where the eigenvalue of a real network lies above lambda_max, "~" where it may lie on either side.
+    network, samples, overlap, length, biases
+        What it was computed for.
     layers : Layers
         Each layer's part of a and of b, computed when first asked for.
     """
@@ -84,6 +86,7 @@ class Fisher:
 
     @cached_property
     def layers(self) -> Layers:
+        """Each affine layer's part of a and of b; for convolutions one more forward pass each."""
         out = _core.contributions(
             self.network._compiled,
             _arguments.THEORIES.index(self.theory),
@@ -102,7 +105,9 @@ class Fisher:
             ("mean", f"  {self.mean:.6g}", f"of all {self.parameters} eigenvalues"),
             ("second moment", f"  {self.second_moment:.6g}", "of all"),
         ]
-        title = f"Fisher information, theory {self.theory}, {data}, {'with' if self.biases else 'without'} biases"
+        title = (
+            f"Fisher information, theory {self.theory}, {data}, {'with' if self.biases else 'without'} biases, loss sum"
+        )
         lines = [title, *(f"  {name:<14}{value:<18}{words}" for name, value, words in rows)]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
@@ -145,8 +150,8 @@ def fisher(
 
     Notes
     -----
-    Accuracy of the recursion itself: a few ulp a layer for closed-form activations, 1e-9 by quadrature. How far the
-    theory holds for sampled networks: docs/theory.md, sections 4 and 9.
+    Accuracy of the recursion itself: a few ulp a layer for closed-form activations, 1e-9 by quadrature (exceptions in
+    docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4 and 9.
     """
     settings = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     theory, samples, overlap, length, biases = settings
@@ -183,7 +188,7 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
         theory=theory,
         holds=not (below or other),
         reason="; ".join((*below, *other, *notes)),
-        bound=">=" if below else "=",
+        bound=">=" if below and not other else "~" if below or other else "=",
         network=net,
         samples=samples,
         overlap=overlap,
@@ -192,9 +197,11 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
     )
 
 
-# Where infinite width stops (docs/theory.md, section 9): at N = 125 sampled lambda_max lies 3.5 % above, at 250 1.4 %.
+# Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
-# Fluctuations of a kernel grow as depth/width.
+# The sampled convolutional networks of section 9 had 30 channels or more; below, nothing is known.
+_FEW_CHANNELS = 30
+# The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
 _DEPTH_PER_WIDTH = 0.1
 # Below, terms of higher order in 1/n count: 397 for 506 at n = 8.
 _FEW_SAMPLES = 50
@@ -246,12 +253,12 @@ def _remarks(
         below.append(
             f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %"
         )
+    if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
+        below.append(f"the narrowest convolution has {facts.fewest_channels} channels, fewer than were ever sampled")
     if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
         below.append(f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other")
-    if theory == "wei2019" and facts.batch_norm:
-        other.append(
-            "the recursion as published: sampled networks gave 1.05, 0.70 and 0.59 of it at gamma = 0.25, 1 and 3"
-        )
+    if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
+        other.append("the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen")
     if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
         decades = log2 * math.log10(2.0)
         digits = 10 ** (decades - math.floor(decades))

@@ -43,8 +43,9 @@ def mean(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
 
     Raises
     ------
-    ValueError
-        For a variance that is negative or not finite, or beyond the range of a bounded activation's integrals (1e30).
+    ValueError, TypeError
+        For a variance that is negative or not finite, or beyond the range of a bounded activation's integrals (1e30);
+        for an integral that overflows, or a callable's that does not settle as the mesh is refined.
     """
     return _moment("mean", activation, q, shift)
 

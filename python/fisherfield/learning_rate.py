@@ -22,10 +22,11 @@ class LearningRate(float):
     momentum : float
     loss : str
     holds : bool
-        False where it is known not to be what a real network stands; `reason` says why.
+        False where lambda_max, or the loss's curvature, is known not to be this; `reason` says why.
     reason : str
-    bound : {"=", "<="}
-        "<=" where a real network stands less.
+        The Fisher's, and what training is known to add to it.
+    bound : {"=", "<=", "~"}
+        "<=" where lambda_max is a lower bound, "~" where it may err on either side.
     """
 
     fisher: Fisher
@@ -43,7 +44,7 @@ class LearningRate(float):
         self.loss = loss
         self.holds = fisher.holds and loss != "cross_entropy"
         self.reason = "; ".join(([fisher.reason] if fisher.reason else []) + remarks)
-        self.bound = "<=" if fisher.bound == ">=" else "="
+        self.bound = "<=" if fisher.bound == ">=" else "=" if self.holds else "~"
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,7 +72,7 @@ def _remarks(fisher: Fisher, momentum: float, loss: str) -> list[str]:
     if facts.trained:
         remarks.append("with trained gamma and beta training blew up at 0.6 to 1.6 times the exact theory's rate")
     if not facts.batch_norm and loss != "cross_entropy":
-        remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 2.6 to 3.5 times it")
+        remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 2.0 to 2.8 times it")
     return remarks
 
 

@@ -289,7 +289,9 @@ class _Facts:
     image_norm: bool  # behind a convolution
     last_normed: bool  # the last hidden affine layer has one
     closed: bool  # every BatchNorm has its exact finite-batch form
+    convolutional: bool
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
+    fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
 
     @classmethod
@@ -298,13 +300,14 @@ class _Facts:
         norms = [place for place, layer in enumerate(net.layers) if isinstance(layer, BatchNorm)]
         hidden = affine[:-1]
         units = [math.prod(net.shapes[place + 1]) for place in hidden]
+        channels = [net.shapes[place + 1][0] for place in hidden if isinstance(net.layers[place], Conv2d)]
 
         def closed(place: int) -> bool:
             norm, phi = net.layers[place], net.layers[place + 1] if place + 1 < len(net.layers) else None
             if not isinstance(norm, BatchNorm) or isinstance(net.layers[place - 1], Conv2d) or place > affine[-1]:
                 return False
             homogeneous = not isinstance(phi, Activation) or phi.function in ("relu", "leaky_relu", "abs", "linear")
-            return homogeneous and norm.beta == 0.0 and norm.eps == 0.0
+            return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
 
         return cls(
             depth=len(affine),
@@ -313,7 +316,9 @@ class _Facts:
             image_norm=any(isinstance(net.layers[place - 1], Conv2d) for place in norms),
             last_normed=not hidden or hidden[-1] + 1 in norms,
             closed=all(closed(place) for place in norms),
+            convolutional=any(isinstance(layer, Conv2d) for layer in net.layers),
             narrowest=min(units, default=None),
+            fewest_channels=min(channels, default=None),
             last_width=units[-1] if units else None,
         )
 
@@ -425,6 +430,7 @@ def mlp(
 
     BatchNorm stands after every Dense but the last, then the activation. Every parameter is one value or a sequence:
     one a hidden layer for activation, gamma, beta, eps and trained, one an affine layer for sigma_w2 and sigma_b2.
+    Defaults are those of Wei, Stokes and Schwab (2019), section 4. Raises ValueError or TypeError in one sentence.
 
     >>> ff.mlp([784, 1000, 1000, 1000, 10], gamma=0.25)
     """
@@ -462,7 +468,8 @@ def convnet(
     """A convolutional network: one Conv2d for each of `channels`, then Flatten and a Dense layer to the outputs.
 
     BatchNorm stands after every Conv2d, then the activation. Parameters may be sequences as in `mlp`; kernel, stride
-    and padding hold for every convolution.
+    and padding hold for every convolution. Defaults are those of Wei, Stokes and Schwab (2019), section 4: stride 2 and
+    padding 1, where a single Conv2d has PyTorch's 1 and 0. Raises ValueError or TypeError in one sentence.
 
     >>> ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=10)
     """

@@ -93,6 +93,7 @@ def order_parameters(
     theory: str = "exact",
     overlap: float = 0.0,
     length: float = 1.0,
+    *,
     samples: int | None = None,
     biases: bool | None = None,
 ) -> OrderParameters:
@@ -103,13 +104,17 @@ def order_parameters(
     net : Network
     theory : {"exact", "frozen", "wei2019"}
         What BatchNorm's gradient is taken to be: exact (through mean and variance), frozen (these two constant), or the
-        recursion as published. Vanilla networks have the same order parameters under all three.
+        recursion as published. Vanilla dense networks have the same under all three, but for the biases in theta.
     overlap, length : float
         q_hat_xy^0 = E x.y/N_0 of two inputs and q_hat^0 = E x.x/N_0 of one.
     samples : int, optional
         n; None is infinite data.
     biases : bool, optional
         Whether the biases' gradients count in theta; None: in all theories but "wei2019".
+
+    Returns
+    -------
+    OrderParameters
 
     Raises
     ------

@@ -10,7 +10,7 @@
 //
 // which keeps all its digits when c -> 1. Closed forms: relu, leaky_relu, abs, linear (arc-cosine kernels of Cho and
 // Saul 2009), step, erf (Williams 1997), sin; all others by quadrature.hpp. Closed forms are right to a few ulp,
-// quadratures to 1e-11 relative or better for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is
+// quadratures to 1e-9 (seen: 1e-11) for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is
 // replaced by the two rays it tends to, exact to 2^-50. docs/theory.md, section 3.
 #pragma once
 
@@ -47,7 +47,7 @@ struct Covariance {
     Scaled difference;       // E phi^2 - value;    equal variances only
     Scaled slope;            // E phi'(u + beta) phi'(w + beta)
     Scaled slope_difference; // E phi'^2 - slope;   equal variances only
-    Scaled gain;             // E u w phi'(u + beta) phi'(w + beta)
+    Scaled slope_pair;       // E u w phi'(u + beta) phi'(w + beta)
     Status status = Status::ok;
 };
 
@@ -110,7 +110,7 @@ FISHERFIELD_HD inline Covariance rays(const Rays& phi, Scaled r, const Correlati
     out.slope = phi.minus * phi.plus >= 0.0 ? phi.minus * phi.plus + jump2 * angle.supplement() / (2.0 * kPi)
                                             : a * a + b * b * 2.0 / kPi * std::atan2(correlation.c, angle.sine);
     out.slope_difference = Scaled(jump2 / (2.0 * kPi)) * angle.angle();
-    out.gain = out.value; // u phi'(u) = phi(u)
+    out.slope_pair = out.value; // u phi'(u) = phi(u)
     return out;
 }
 
@@ -131,7 +131,7 @@ FISHERFIELD_HD inline Covariance erf(double q1, double q2, double c, double one_
     Covariance out;
     out.value = 2.0 / kPi * std::atan2(2.0 * p, std::sqrt(d));
     out.slope = 4.0 / kPi / std::sqrt(d);
-    out.gain = 4.0 / kPi * p / (d * std::sqrt(d));
+    out.slope_pair = 4.0 / kPi * p / (d * std::sqrt(d));
     // q1 = q2 = q: asin x - asin y from the sine and cosine of the difference; x^2 - y^2 = (x - y)(x + y) in v = q - p
     const double q = q1, v = q * one_minus_c, scale = 1.0 + 2.0 * q;
     const double x = 2.0 * q / scale, y = 2.0 * p / scale, root_x = std::sqrt(1.0 + 4.0 * q) / scale;
@@ -155,7 +155,7 @@ FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_
     Covariance out;
     out.value = 0.5 * rise + sin2 * sum;
     out.slope = 0.5 * rise + cos2 * sum;
-    out.gain = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * sum);
+    out.slope_pair = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * sum);
     // q1 = q2 = q: E phi^2 - E phi phi = [(1 - e^-v) + cos 2b (e^-s - e^-2q)]/2, and e^-2q = e^-s e^-v
     const double half = -0.5 * std::expm1(-v), away = std::expm1(-plus);
     out.difference = half * (2.0 * cos2 + cosine * away);
@@ -452,7 +452,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         out.slope = one.slope_mean * two.slope_mean;
     }
     out.slope_difference = 0.5 * sides * sum[3];
-    out.gain = sides * sum[4];
+    out.slope_pair = sides * sum[4];
     out.status = full ? Status::not_converged : Status::ok;
     return out;
 }
@@ -647,7 +647,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         const Moments one = moments(activation, sqrt(q1), shift);
         out.value = one.second;
         out.slope = one.slope_second;
-        out.gain = q1 * one.u2_slope2;
+        out.slope_pair = q1 * one.u2_slope2;
         out.status = one.status;
     } else if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
         out = closed_form::rays(phi, r, correlation);
@@ -666,7 +666,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
             out = continued(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t);
             out.value = out.value * larger;
             out.difference = out.difference * larger;
-            out.gain = out.gain * larger;
+            out.slope_pair = out.slope_pair * larger;
         }
     } else if (smaller > Scaled(kLargeVariance) && unbounded(activation) &&
                Scaled(shift) * shift < Scaled(0x1p-80) * smaller) {

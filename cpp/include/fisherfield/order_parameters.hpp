@@ -102,7 +102,7 @@ FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivatio
     const Scaled c = gamma2 / s2;
 
     // A finite batch is exact where phi is positively homogeneous: direction and radius of the centred batch are
-    // independent, E 1/r^2 = 1/(s2 (n - 3)), and J Theta J^T = c' [(G_ab E phi'_a phi'_b - V_ab/(n - 1))].
+    // independent, E 1/r^2 = 1/(s2 (n - 3)), and E J Theta J^T = d c n/(n - 3) [G_ab E phi'_a phi'_b - V_ab/(n - 1)].
     Rays rays{};
     const double n = settings.samples;
     if (settings.theory == Theory::exact && !last && n >= 4.0 && gamma != 0.0 && block.beta == 0.0 &&

@@ -83,9 +83,7 @@ def activate(
     if norm is None:
         return _plain(state, phi)
     if state.v == 0 and norm.eps == 0:
-        raise ValueError(
-            "BatchNorm with eps = 0 needs a variance over the data > 0, got 0: its inputs do not differ from each other"
-        )
+        raise ValueError("eps must be > 0 where the variance over the data is zero, as it is before a BatchNorm")
     if theory == "exact" and not output and _is_closed(norm, phi, samples):
         assert samples is not None
         return _exact_closed(state, norm, phi, samples, place)

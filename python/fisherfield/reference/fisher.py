@@ -128,7 +128,9 @@ def backward_sums(
             continue
         s2 = v + norm.eps
         if s2 == 0:
-            raise ValueError("BatchNorm with eps = 0 needs a variance over the data > 0, got 0")
+            raise ValueError(
+                "eps must be > 0 where the variance over the data is zero, as it is before a BatchNorm here"
+            )
         g2 = v / s2 * norm.gamma**2
         c, at = (norm.gamma**2 / s2, g2) if theory == "frozen" else (norm.gamma**2 / (q + norm.eps), norm.gamma**2)
         diagonal = gaussian.slope_second_moment(phi, at, norm.beta)

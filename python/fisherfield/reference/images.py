@@ -141,9 +141,7 @@ def _normalised(image: Image, norm: BatchNorm, phi: Any, theory: str, place: int
     length = float(np.mean(np.diagonal(image.H_xx)))
     var = length - m if length - m > 1e-13 * length else 0.0  # below, it is rounding
     if var + norm.eps == 0:
-        raise ValueError(
-            "BatchNorm with eps = 0 needs a variance over the data > 0, got 0: its inputs do not differ from each other"
-        )
+        raise ValueError("eps must be > 0 where the variance over the data is zero, as it is before a BatchNorm")
     s2 = var + norm.eps
     U_xx, U_xy = ((Z - row[:, None] - row[None, :] + m) / s2 for Z in (image.H_xx, image.H_xy))
     # Where the kernel sees nothing but padding, z is the bias and u = 0; what rounding leaves of its variance is 0 too.

@@ -49,6 +49,7 @@ def order_parameters(
     theory: str = "exact",
     overlap: float = 0.0,
     length: float = 1.0,
+    *,
     samples: int | None = None,
     biases: bool | None = None,
 ) -> OrderParameters:
@@ -105,9 +106,6 @@ def following(layers: tuple[Any, ...], place: int) -> tuple[BatchNorm | None, An
 def _wei2019(net: Network, theory: str, samples: int | None, overlap: float, length: float, biases: bool) -> Pass:
     """WSS's recursion: a convolution counts as a dense layer, fan_in = channels times taps (see `literal`)."""
     layers: tuple[Any, ...] = net.layers
-    for place, layer in enumerate(layers):
-        if isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
-            raise ValueError(f"layers[{place}]: theory 'wei2019' was published without pooling, got {layer!r}")
     rows, number, place = _Rows(), 0, 0
     state = dense.inputs(length, overlap, net.depth)
     while place < len(layers):
