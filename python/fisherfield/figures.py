@@ -150,7 +150,7 @@ def _curves(
         name: (np.array([rate.fisher.lambda_max for rate in values]), np.array(values, dtype=np.float64))
         for name, values in rates.items()
     }
-    return curves, {name for name, values in rates.items() if values[0].fisher.bound != "="}
+    return curves, {name for name, values in rates.items() if values[0].fisher.bound == ">="}
 
 
 def _draw(axes: Axes, gammas: np.ndarray, curves: dict[str, np.ndarray], meeting: float | None) -> None:
