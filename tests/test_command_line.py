@@ -185,6 +185,7 @@ def test_a_missing_file_and_a_folder_are_refused_in_one_line(fisherfield, tmp_pa
         (["--theory", "wei"], ["theory must be one of exact, frozen, wei2019", "'wei'"]),
         (["--loss", "hinge"], ["loss must be one of sum, mean, mse, cross_entropy", "'hinge'"]),
         (["--momentum", "1"], ["momentum", "1"]),
+        (["--samples", "1"], ["samples must be at least 2 under BatchNorm", "1"]),
         (["--momentum", "nan"], ["momentum", "nan"]),
         (["--samples", "0"], ["samples must be a whole number >= 1", "0"]),
         (["--samples", "many"], ["--samples"]),

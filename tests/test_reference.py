@@ -148,3 +148,30 @@ def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
         return
     core = ff.fisher(net, theory, overlap=overlap, length=length, biases=biases)
     assert (core.a, core.b) == pytest.approx((a, b), rel=tolerance(net), abs=1e-13 * abs(a))
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from(CLOSED + QUADRATURE),
+    floats(-2.0, 2.0).map(lambda x: 10.0**x),
+    st.one_of(st.none(), floats(-2.0, 2.0).map(lambda x: 10.0**x)),
+    floats(0.0, 1.99),
+    st.sampled_from((0.0, 0.4, -0.7)),
+)
+def test_gaussian_integrals(name, q1, q2, rest, shift):
+    q2 = q1 if q2 is None else q2
+    # closed forms to a few ulp of the largest possible value; 1e-9 of it where both sides integrate
+    rel = 1e-13 if shift == 0.0 and name in CLOSED else 1e-9
+    for which in ("mean", "second_moment", "slope_mean", "slope_second_moment"):
+        slow, size = (
+            getattr(reference.gaussian, x)(name, q1, shift) for x in (which, which.replace("mean", "second_moment"))
+        )
+        size = np.sqrt(size) if which.endswith("mean") else size
+        assert getattr(ff.gaussian, which)(name, q1, shift) == pytest.approx(
+            float(slow), rel=rel, abs=rel * float(size)
+        )
+    for which, moment in (("covariance", "second_moment"), ("slope_covariance", "slope_second_moment")):
+        slow = getattr(reference.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
+        size = np.sqrt(np.prod([getattr(reference.gaussian, moment)(name, q, shift) for q in (q1, q2)]))
+        core = getattr(ff.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
+        assert core == pytest.approx(float(slow), rel=rel, abs=rel * float(size))

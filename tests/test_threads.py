@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The same bits for any number of threads, and a convolution's memory."""
 
+import subprocess
+import sys
+
 import pytest
 
 import fisherfield as ff
@@ -41,3 +44,18 @@ def test_gaussian_integrals_do_not_depend_on_threads(threads):
         threads(count)
         results.append(ff.gaussian.mean("gelu", q, shift=0.1).tolist())
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux alone")
+def test_a_convolution_holds_no_more_than_a_few_matrices():
+    """Five |K| x |K| matrices live at a time (measured: 5.0); the sixth stands for what the allocator keeps."""
+    code = """
+import resource, fisherfield as ff
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+ff.fisher(ff.convnet((3, 4, 4), [64] * 3, 10, stride=1))
+before = peak()
+ff.fisher(ff.convnet((3, 32, 32), [64] * 3, 10, stride=1))
+print((peak() - before) / (8 * 1024**2))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 6.0

@@ -175,8 +175,8 @@ class _Row:
 def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -> list[_Row]:
     variants = [(True, net), (False, net.replace(batch_norm=False))] if net.batch_norms else [(False, net)]
     rows = []
-    refused: list[Exception] = []
     for batch_norm, variant in variants:
+        refused: list[Exception] = []
         for theory in theories:
             biases = biases_of(arguments["biases"], theory)
             try:
@@ -184,8 +184,8 @@ def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -
             except (ValueError, RuntimeError) as error:
                 rows.append(_Row(theory, batch_norm, biases, None, str(error)))
                 refused.append(error)
-    if len(refused) == len(rows):
-        raise refused[0]
+        if variant is net and len(refused) == len(theories):
+            raise refused[0]
     return rows
 
 
