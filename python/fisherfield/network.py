@@ -62,8 +62,9 @@ class Dense:
 class Conv2d:
     """A convolution with W ~ N(0, sigma_w2 / (channels_in kernel^2)) and zero padding; sizes as in `torch.nn.Conv2d`.
 
-    `kernel`, `stride` and `padding` are one whole number, or two for height and width. Raises ValueError or TypeError for
-    sizes that are no such numbers, or a variance that is negative, not finite or beyond 1e100.
+    `kernel`, `stride` and `padding` are one whole number, or two for height and width.
+
+    Raises ValueError or TypeError for sizes that are none, or a variance that is negative, not finite or beyond 1e100.
     """
 
     channels: int
@@ -90,8 +91,9 @@ class BatchNorm:
     """gamma (z - mean)/sqrt(var + eps) + beta, mean and variance over the data (and over positions in images).
 
     It stands directly after a Dense or Conv2d, the last one too. `trained` says that gamma and beta are parameters of
-    the network: their gradients then belong to the Fisher information. Raises ValueError or TypeError for a number that is
-    not finite or beyond 1e100, and for eps < 0.
+    the network: their gradients then belong to the Fisher information.
+
+    Raises ValueError or TypeError for a number that is not finite or beyond 1e100, and for eps < 0.
     """
 
     gamma: float = 1.0
