@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
-from . import gaussian
+from . import quadrature as gaussian
 from .activations import HOMOGENEOUS
 
 __all__ = ["Activated", "Preactivated", "activate", "affine", "inputs"]
