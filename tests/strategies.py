@@ -7,6 +7,13 @@ import fisherfield as ff
 
 CLOSED = ("relu", "leaky_relu(0.3)", "abs", "linear", "step", "erf", "sin")
 QUADRATURE = ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "hardtanh", "relu6", "mish")
+# One of every name that needs a parameter.
+GIVEN = {
+    "monomial": "monomial(3)",
+    "rectified_monomial": "rectified_monomial(2)",
+    "hermite": "hermite(4)",
+    "polynomial": "polynomial(0.5, -1, 0, 0.25)",
+}
 HOMOGENEOUS = ("relu", "leaky_relu(0.3)", "abs")
 THEORIES = st.sampled_from(("exact", "frozen", "wei2019"))
 

@@ -17,6 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mpmath import mp
 from scipy.special import ndtr
+from strategies import GIVEN
 
 import fisherfield as ff
 
@@ -40,6 +41,25 @@ def cdf(x):
 
 def softplus(x):
     return mp.log1p(mp.exp(x))
+
+
+def gelu_tanh(x):
+    return x * sigma(2 * mp.sqrt(2 / mp.pi) * (x + mpmath.mpf("0.044715") * x**3))
+
+
+def gelu_tanh_slope(x):
+    y, turn = 2 * mp.sqrt(2 / mp.pi) * x, mpmath.mpf("0.044715") * x * x
+    left, right = sigma(y * (1 + turn)), sigma(-y * (1 + turn))
+    return left * (1 + y * (1 + 3 * turn) * right)
+
+
+def he(n, x):
+    """He_n(x)/sqrt(n!) from its coefficients: sum_k (-1)^k n!/(k! (n - 2k)! 2^k) x^(n-2k)."""
+    terms = (
+        (-1) ** k * mp.factorial(n) / (mp.factorial(k) * mp.factorial(n - 2 * k) * 2**k) * x ** (n - 2 * k)
+        for k in range(n // 2 + 1)
+    )
+    return mp.fsum(terms) / mp.sqrt(mp.factorial(n))
 
 
 # name -> phi, phi' (0 or the left-hand side at kinks, as frameworks have it), kinks
@@ -69,9 +89,39 @@ FORMULAS = {
         [],
     ),
     "sin": (lambda x: mp.sin(x), lambda x: mp.cos(x), []),
+    "sign": (lambda x: mp.sign(x), lambda x: 0, [0]),
+    "hardsigmoid": (lambda x: max(0, min(6, x + 3)) / 6, lambda x: mpmath.mpf(int(-3 < x < 3)) / 6, [-3, 3]),
+    "hardswish": (
+        lambda x: x * max(0, min(6, x + 3)) / 6,
+        lambda x: (2 * x + 3) / 6 if -3 < x < 3 else int(x >= 3),
+        [-3, 3],
+    ),
+    "cos": (lambda x: mp.cos(x), lambda x: -mp.sin(x), []),
+    "exp": (lambda x: mp.exp(x), lambda x: mp.exp(x), []),
+    "gaussian": (lambda x: mp.exp(-x * x / 2), lambda x: -x * mp.exp(-x * x / 2), []),
+    "rbf": (
+        lambda x: mp.sqrt(2) * mp.sin(mp.sqrt(2) * x + mp.pi / 4),
+        lambda x: 2 * mp.cos(mp.sqrt(2) * x + mp.pi / 4),
+        [],
+    ),
+    # with the parameters of strategies.GIVEN
+    "monomial": (lambda x: x**3, lambda x: 3 * x**2, []),
+    "rectified_monomial": (lambda x: max(x, 0) ** 2, lambda x: 2 * max(x, 0), [0]),
+    "hermite": (lambda x: he(4, x), lambda x: 2 * he(3, x), []),
+    "polynomial": (lambda x: 0.5 - x + 0.25 * x**3, lambda x: -1 + 0.75 * x**2, []),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_slope, []),
+    "celu": (lambda x: x if x > 0 else mp.expm1(x), lambda x: 1 if x > 0 else mp.exp(x), [0]),
+    "softsign": (lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2, [0]),
 }
+PHIS = {name: ff.Activation(GIVEN.get(name, name)) for name in FORMULAS}
 # Where phi falls like exp(-x^2), an ulp of x is x^2 ulp of phi.
-GAUSSIAN_TAILS = {("erf", "slope"), ("gelu", "value"), ("gelu", "slope")}
+GAUSSIAN_TAILS = {("erf", "slope"), ("gelu", "value"), ("gelu", "slope"), ("gaussian", "value"), ("gaussian", "slope")}
+# Where phi falls like exp(-0.07 x^3), an ulp of x is x^3/5 ulp of phi.
+CUBIC_TAILS = {("gelu_tanh", "value"), ("gelu_tanh", "slope")}
+# Waves: an ulp of sqrt(2) x turns the phase by x ulp.
+WAVES = {("rbf", "value"), ("rbf", "slope")}
+# These leave the range of float64 for an x inside of it.
+OVERFLOWING = {"exp", "monomial", "rectified_monomial", "hermite", "polynomial"}
 POINTS = sorted({sign * x for sign in (-1, 1) for x in (0.0, 1e-300, 1e-8, 0.5, 1.0, 6.0, 30.0, 700.0)})
 
 
@@ -88,11 +138,14 @@ def test_every_name_has_its_formula_here():
 @pytest.mark.parametrize("name", FORMULAS)
 def test_value_and_slope_are_right_to_a_few_ulp_from_the_kinks_to_the_tails(name):
     value, slope, _ = FORMULAS[name]
-    phi = ff.Activation(name)
+    phi = PHIS[name]
     for which, formula, got in (("value", value, phi(POINTS)), ("slope", slope, phi.derivative(POINTS))):
         for x, number in zip(POINTS, got, strict=True):
             ulps = 4 * (1 + x * x) if (name, which) in GAUSSIAN_TAILS else 4
+            ulps = 4 * (1 + abs(x) ** 3) if (name, which) in CUBIC_TAILS else ulps
             expected = mpmath.mpf(formula(mpmath.mpf(x)))
+            if (name, which) in WAVES:
+                ulps *= 1 + abs(x / expected)
             # below the smallest normal number digits are lost, here as everywhere
             assert abs(number - expected) <= ulps * EPS * abs(expected) + SMALLEST_NORMAL, (which, x)
 
@@ -102,7 +155,7 @@ def test_value_and_slope_are_right_to_a_few_ulp_from_the_kinks_to_the_tails(name
 def test_value_and_slope_are_those_of_a_point_within_a_few_ulp(name, x):
     value, slope, kinks = FORMULAS[name]
     assume(all(abs(x - kink) > 1e-6 for kink in kinks))
-    phi, point = ff.Activation(name), mpmath.mpf(x)
+    phi, point = PHIS[name], mpmath.mpf(x)
     # mpmath's own derivatives: of phi, and of phi' for what an ulp of x makes of it
     first, second = mp.diff(value, point), mp.diff(slope, point)
     assert abs(slope(point) - first) <= 1e-15 * (1 + abs(first))  # the formulas above, half of mpmath's digits
@@ -113,9 +166,68 @@ def test_value_and_slope_are_those_of_a_point_within_a_few_ulp(name, x):
 @pytest.mark.parametrize("name", FORMULAS)
 @given(x=st.floats(-1e308, 1e308))
 def test_no_finite_argument_gives_a_nan_or_an_infinity(name, x):
-    phi = ff.Activation(name)
-    assert np.isfinite(phi(x))
-    assert np.isfinite(phi.derivative(x))
+    for y in (PHIS[name](x), PHIS[name].derivative(x)):
+        assert np.isfinite(y) or (name in OVERFLOWING and abs(y) == math.inf and abs(x) > 100)
+
+
+@pytest.mark.parametrize("n", range(33))
+def test_powers_and_polynomials_of_every_degree(n):
+    coefficients = [(-1) ** k / (k + 1) for k in range(n + 1)]
+    x = np.concatenate((-np.logspace(-4, 8, 40), [0.0], np.logspace(-4, 8, 41)))
+    formulas = {
+        "monomial": (lambda x: x**n, lambda x: n * x ** max(n - 1, 0)),
+        "rectified_monomial": (lambda x: x**n if x > 0 else 0, lambda x: n * x ** max(n - 1, 0) if x > 0 else 0),
+        "hermite": (lambda x: he(n, x), lambda x: mp.sqrt(n) * he(max(n - 1, 0), x)),
+        "polynomial": (
+            lambda x: mp.fsum(c * x**k for k, c in enumerate(coefficients)),
+            lambda x: mp.fsum(k * c * x ** max(k - 1, 0) for k, c in enumerate(coefficients)),
+        ),
+    }
+    for name, (value, slope) in formulas.items():
+        phi = ff.Activation(name, **({"coefficients": coefficients} if name == "polynomial" else {"n": n}))
+        for got, formula in ((phi(x), value), (phi.derivative(x), slope)):
+            for point, number in zip(x, got, strict=True):
+                expected = formula(mpmath.mpf(point))
+                if name == "polynomial":  # Horner: 2 n roundings of the sum of the terms' sizes
+                    size = sum(max(k, 1) * abs(c * point**k) * max(1, 1 / abs(point or 1))
+                               for k, c in enumerate(coefficients))  # fmt: skip
+                    allowed = 2 * max(n, 1) * EPS * size
+                elif name == "hermite":  # three roundings a step, of what oscillates with this amplitude
+                    allowed = 3 * max(n, 1) * EPS * (abs(expected) + np.exp(min(point**2 / 4, 700.0)) * np.sqrt(n))
+                else:
+                    allowed = 4 * EPS * abs(expected)
+                assert abs(number - expected) <= allowed, (name, point)
+
+
+def test_degrees_zero_and_one_are_the_functions_that_they_are():
+    x = np.array([-2.5, -0.0, 0.0, 1e-300, 3.25])
+    for power, name in (("monomial(1)", "linear"), ("hermite(1)", "linear"), ("rectified_monomial(1)", "relu"),
+                        ("rectified_monomial(0)", "step"), ("polynomial(0, 1, 0)", "linear")):  # fmt: skip
+        assert np.array_equal(ff.Activation(power)(x), ff.Activation(name)(x))
+        assert np.array_equal(ff.Activation(power).derivative(x), ff.Activation(name).derivative(x))
+        expected = ff.gaussian.covariance(name, 2.0, 3.0, 0.4)
+        assert ff.gaussian.covariance(power, 2.0, 3.0, 0.4) == pytest.approx(expected, rel=1e-14)
+    for constant in ("monomial(0)", "hermite(0)", "polynomial(1)"):
+        assert np.array_equal(ff.Activation(constant)(x), np.ones(5))
+        assert np.array_equal(ff.Activation(constant).derivative(x), np.zeros(5))
+
+
+def test_swish_is_silu_and_stored_as_that():
+    assert ff.Activation("swish") == ff.Activation("silu")
+    assert ff.Activation("swish").function == "silu"
+    assert ff.mlp([2, 3, 1], "swish") == ff.mlp([2, 3, 1], "silu")
+
+
+@given(x=st.floats(-200, 200), alpha=st.floats(0.01, 100))
+def test_celu_turns_on_the_scale_of_alpha(x, alpha):
+    phi, point = ff.Activation("celu", alpha=alpha), mpmath.mpf(x)
+    ulps = 2 + abs(x) / alpha  # of x/alpha, in the exponent
+    for got, left, right in (
+        (phi(x), alpha * mp.expm1(point / alpha), x),
+        (phi.derivative(x), mp.exp(point / alpha), 1),
+    ):
+        expected = left if x <= 0 else right
+        assert abs(got - expected) <= ulps * EPS * abs(expected) + SMALLEST_NORMAL
 
 
 @given(x=st.floats(-50, 50), slope=st.floats(-10, 10), alpha=st.floats(-10, 10))
@@ -151,16 +263,30 @@ def test_any_memory_layout_and_any_real_type_will_do():
 # values ---------------------------------------------------------------------------------------------------------------
 
 PARAMETRISED = {"leaky_relu": "slope", "elu": "alpha"}
+NEEDING = {"monomial": "n", "rectified_monomial": "n", "hermite": "n", "polynomial": "coefficients", "celu": "alpha"}
 parameters = st.floats(-1e100, 1e100)
+degrees = st.integers(0, 32)
+positives = st.floats(1e-100, 1e100)
+coefficient_lists = st.lists(parameters, min_size=1, max_size=33)
+VALUES = {"slope": parameters, "alpha": positives, "n": degrees, "coefficients": coefficient_lists}
+
+
+@st.composite
+def named(draw):
+    """Any name with any parameter."""
+    name = draw(st.sampled_from(ff.activation_names()))
+    return ff.Activation(name, **{key: draw(VALUES[key]) for key in PHIS[name].parameters})
 
 
 def test_the_defaults_are_pytorch_s():
     assert ff.Activation("leaky_relu").parameters == {"slope": 0.01}
     assert ff.Activation("elu").parameters == {"alpha": 1.0}
-    for name in set(ff.activation_names()) - set(PARAMETRISED):
+    assert ff.Activation("celu").parameters == {"alpha": 1.0}
+    for name in set(ff.activation_names()) - set(PARAMETRISED) - set(NEEDING):
         phi = ff.Activation(name)
         assert phi.parameters == {}
         assert (phi.function, phi.slope, phi.alpha, phi.kinks) == (name, None, None, ())
+        assert (phi.n, phi.coefficients) == (None, None)
     assert ff.Activation(np.tanh).parameters == {}
 
 
@@ -181,23 +307,50 @@ def equal_copies(phi):
         yield pickle.loads(pickle.dumps(phi, protocol))
 
 
-@given(st.sampled_from(ff.activation_names()), parameters)
-def test_named_activations_are_values_that_repr_and_pickle_keep(name, value):
-    phi = ff.Activation(name, **({PARAMETRISED[name]: value} if name in PARAMETRISED else {}))
+@given(degrees, coefficient_lists)
+def test_both_spellings_of_a_degree_and_of_coefficients_are_equal(n, numbers):
+    for name in ("monomial", "rectified_monomial", "hermite"):
+        phi = ff.Activation(name, n=n)
+        for same in (f"{name}({n})", f"{name}( {n}.0)"):
+            assert ff.Activation(same) == phi
+            assert hash(ff.Activation(same)) == hash(phi)
+        assert ff.Activation(name, n=float(n)) == ff.Activation(name, n=np.int8(n)) == phi
+        assert type(phi.n) is int
+        assert phi.parameters == {"n": n}
+        assert str(phi) == f"{name}({n})"
+    phi = ff.Activation("polynomial", coefficients=numbers)
+    assert ff.Activation(f"polynomial({', '.join(map(repr, numbers))})") == phi
+    assert ff.Activation("polynomial", coefficients=np.array(numbers)) == phi
+    assert phi.coefficients == tuple(numbers)
+    assert ff.Activation("polynomial(1,0,-2)").parameters == {"coefficients": (1.0, 0.0, -2.0)}
+    assert str(ff.Activation("polynomial(1,0,-2)")) == "polynomial(1.0, 0.0, -2.0)"
+
+
+@given(named())
+def test_named_activations_are_values_that_repr_and_pickle_keep(phi):
+    assert ff.Activation(str(phi)) == phi
     for twin in (eval(repr(phi), {"Activation": ff.Activation}), *equal_copies(phi)):
         assert twin == phi
         assert hash(twin) == hash(phi)
         assert twin(-0.7) == phi(-0.7)
-    assert phi != name
+    assert phi != phi.function
 
 
 @pytest.mark.parametrize(
-    "text", [*ff.activation_names(), "leaky_relu(0.3)", "leaky_relu(-2.0)", "elu(1e-05)", "elu(0.25)"]
+    "text",
+    [
+        *(GIVEN.get(name, name) for name in ff.activation_names()),
+        "leaky_relu(0.3)",
+        "leaky_relu(-2.0)",
+        "elu(1e-05)",
+        "elu(0.25)",
+    ],
 )
 def test_str_is_the_short_name(text):
     phi = ff.Activation(text)
     assert ff.Activation(str(phi)) == phi
-    assert str(phi) == {"leaky_relu": "leaky_relu(0.01)", "elu": "elu(1.0)"}.get(text, text)
+    written = {"leaky_relu": "leaky_relu(0.01)", "elu": "elu(1.0)", "celu": "celu(1.0)"}
+    assert str(phi) == {**written, GIVEN["polynomial"]: "polynomial(0.5, -1.0, 0.0, 0.25)"}.get(text, text)
 
 
 @given(st.sampled_from(sorted(PARAMETRISED)), st.floats(-10, 10))
@@ -299,7 +452,42 @@ def test_an_attribute_cannot_be_deleted():
             "slope must be finite and at most 1e+100 in size, got 1e+101",
         ),
         (lambda: ff.Activation("relu", kinks=[0.0]), "kinks belong to callables, got kinks=[0.0] for 'relu'"),
-        (lambda: ff.Activation(np.tanh, alpha=1.0), "alpha belongs to elu alone, got alpha=1.0 for a callable"),
+        (
+            lambda: ff.Activation(np.tanh, alpha=1.0),
+            "alpha belongs to elu and celu alone, got alpha=1.0 for a callable",
+        ),
+        (
+            lambda: ff.Activation(np.tanh, n=2),
+            "n belongs to monomial and rectified_monomial and hermite alone, got n=2 for a callable",
+        ),
+        (
+            lambda: ff.Activation(np.tanh, coefficients=[2]),
+            "coefficients belong to polynomial alone, got coefficients=[2] for a callable",
+        ),
+        (lambda: ff.Activation("monomial"), "activation 'monomial' takes one whole number, n, got 'monomial'"),
+        (lambda: ff.Activation("monomial()"), "activation 'monomial' takes one whole number, n, got 'monomial()'"),
+        (lambda: ff.Activation("hermite(1, 2)"), "activation 'hermite' takes one whole number, n, got 'hermite(1, 2)'"),
+        (lambda: ff.Activation("hermite", alpha=1), "activation 'hermite' takes one whole number, n, got alpha=1"),
+        (lambda: ff.Activation("monomial(2.5)"), "n must be a whole number from 0 to 32, got 2.5"),
+        (lambda: ff.Activation("monomial(-1)"), "n must be a whole number from 0 to 32, got -1.0"),
+        (lambda: ff.Activation("monomial", n=33), "n must be a whole number from 0 to 32, got 33"),
+        (lambda: ff.Activation("hermite", n=-1), "n must be a whole number from 0 to 32, got -1"),
+        (lambda: ff.Activation("celu(0)"), "alpha must be finite and > 0, got 0.0"),
+        (lambda: ff.Activation("celu", alpha=-1.0), "alpha must be finite and > 0, got -1.0"),
+        (
+            lambda: ff.Activation("polynomial()"),
+            "activation 'polynomial' takes coefficients, those of 1, x, x^2, ..., got 'polynomial()'",
+        ),
+        (
+            lambda: ff.Activation("polynomial"),
+            "activation 'polynomial' takes coefficients, those of 1, x, x^2, ..., got 'polynomial'",
+        ),
+        (lambda: ff.Activation("polynomial", coefficients=[]), "coefficients must be 1 to 33 numbers, got 0"),
+        (lambda: ff.Activation("polynomial", coefficients=range(34)), "coefficients must be 1 to 33 numbers, got 34"),
+        (
+            lambda: ff.Activation("polynomial(1, inf)"),
+            "coefficients must be finite and at most 1e+100 in size, got inf",
+        ),
         (lambda: ff.Activation(np.tanh, kinks=range(9)), "kinks must be at most 8 points, got 9"),
         (
             lambda: ff.Activation(np.tanh, kinks=[0.0, math.nan]),
@@ -326,6 +514,17 @@ def test_a_value_that_does_not_fit_is_refused_in_a_sentence(make, sentence):
         ),
         (lambda: ff.Activation("elu", alpha="1"), "alpha must be finite and at most 1e+100 in size, got '1'"),
         (lambda: ff.Activation("elu", alpha=True), "alpha must be finite and at most 1e+100 in size, got True"),
+        (lambda: ff.Activation("monomial", n=2.5), "n must be a whole number from 0 to 32, got 2.5"),
+        (lambda: ff.Activation("monomial", n="2"), "n must be a whole number from 0 to 32, got '2'"),
+        (lambda: ff.Activation("monomial", n=True), "n must be a whole number from 0 to 32, got True"),
+        (
+            lambda: ff.Activation("polynomial", coefficients=2.0),
+            "coefficients must be a sequence of 1 to 33 numbers, got 2.0",
+        ),
+        (
+            lambda: ff.Activation("polynomial", coefficients=[1, "2"]),
+            "coefficients must be finite and at most 1e+100 in size, got '2'",
+        ),
         (lambda: ff.Activation(np.tanh, kinks="0"), "kinks must be a sequence of numbers, got '0'"),
         (lambda: ff.Activation(np.tanh, kinks=[None]), "kinks must be finite and at most 1e+100 in size, got None"),
     ],
@@ -343,13 +542,15 @@ def test_kinks_that_are_no_sequence_are_refused_by_name():
 def test_a_parameter_given_twice_is_refused():
     with pytest.raises(ValueError, match="slope"):
         ff.Activation("leaky_relu(0.1)", slope=0.2)
+    with pytest.raises(ValueError, match=r"^n must be given once, got 'monomial\(2\)' and n=2$"):
+        ff.Activation("monomial(2)", n=2)
 
 
 def test_an_activation_of_an_activation_is_that_activation():
     for phi in (ff.Activation("relu"), ff.Activation("elu(0.3)"), ff.Activation(ramp, slope=np.cos, kinks=[0.0, 1.0])):
         assert ff.Activation(phi) == phi
-        for more in ({"slope": 0.5}, {"alpha": 0.5}, {"kinks": [2.0]}):
-            with pytest.raises(ValueError, match=r"^slope, alpha and kinks are already those of the activation given"):
+        for more in ({"slope": 0.5}, {"alpha": 0.5}, {"n": 2}, {"coefficients": [1]}, {"kinks": [2.0]}):
+            with pytest.raises(ValueError, match=r"^parameters and kinks are already those of the activation given"):
                 ff.Activation(phi, **more)
 
 

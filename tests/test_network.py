@@ -23,8 +23,14 @@ NAMES = ", ".join(ff.activation_names())
 def activations(draw):
     """Every name, with parameters of every digit."""
     name = draw(st.sampled_from(ff.activation_names()))
-    parameter = draw(st.floats(-1e3, 1e3))
-    return ff.Activation(name, **dict.fromkeys(ff.Activation(name).parameters, parameter))
+    of = {
+        "slope": st.floats(-1e3, 1e3),
+        "alpha": st.floats(1e-3, 1e3),
+        "n": st.integers(0, 32),
+        "coefficients": st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=33),
+    }
+    parameters = ff.Activation(strategies.GIVEN.get(name, name)).parameters
+    return ff.Activation(name, **{key: draw(of[key]) for key in parameters})
 
 
 @st.composite
@@ -645,8 +651,10 @@ def test_a_saved_network_loads_equal(tmp_path_factory, net):
 
 @pytest.mark.parametrize("name", ff.activation_names())
 def test_every_named_activation_is_saved_with_its_parameter(tmp_path, name):
-    for parameter in ({}, *({key: 0.1 + 0.2} for key in ff.Activation(name).parameters)):
-        net = ff.mlp([3, 4, 5], ff.Activation(name, **parameter))
+    example = ff.Activation(strategies.GIVEN.get(name, name))
+    other = {"slope": 0.1 + 0.2, "alpha": 0.1 + 0.2, "n": 7, "coefficients": (0.1 + 0.2, -1.0)}
+    for phi in (example, ff.Activation(name, **{key: other[key] for key in example.parameters})):
+        net = ff.mlp([3, 4, 5], phi)
         net.save(tmp_path / "net.toml")
         assert ff.load(tmp_path / "net.toml") == net
 
@@ -764,7 +772,7 @@ KINDS = "Dense, Conv2d, BatchNorm, Activation, Flatten, AvgPool2d, GlobalAvgPool
         ),
         (
             SHAPE + DENSE + PHI_ENTRY + 'function = "relu"\nkinks = [0.0]\n' + DENSE,
-            "layers[1]: keys must be among type, function, slope, alpha, got 'kinks'",
+            "layers[1]: keys must be among type, function, slope, alpha, n, coefficients, got 'kinks'",
         ),
         (SHAPE + "layers = 3\n", "layers must be [[layers]] tables, got 3"),
         (SHAPE + "layers = [3]\n", "layers[0] must be a table with a type, got 3"),

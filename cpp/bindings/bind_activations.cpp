@@ -56,13 +56,18 @@ private:
     py::object function_, slope_;
 };
 
-ActivationHandle named(const std::string& name, double parameter) {
+ActivationHandle named(const std::string& name, const std::vector<double>& parameters) {
     const auto* const end = std::end(kActivationNames);
     const auto* const found = std::find(std::begin(kActivationNames), end, name);
     if (found == end) {
         throw py::value_error("unknown activation " + name);
     }
-    return {make_activation(static_cast<Kind>(found - std::begin(kActivationNames)), parameter), nullptr};
+    if (parameters.size() > kMaxDegree + 1) {
+        throw py::value_error(name + " takes at most " + std::to_string(kMaxDegree + 1) + " parameters, got " +
+                              std::to_string(parameters.size()));
+    }
+    const Kind kind = static_cast<Kind>(found - std::begin(kActivationNames));
+    return {make_activation(kind, parameters.data(), static_cast<int>(parameters.size())), nullptr};
 }
 
 ActivationHandle callable(py::object function, py::object slope, const std::vector<double>& kinks) {
@@ -86,18 +91,25 @@ py::tuple evaluated(const ActivationHandle& handle, const Array& x) {
     return py::make_tuple(value, slope);
 }
 
+bool is_homogeneous(const ActivationHandle& handle) {
+    Rays rays{};
+    return homogeneous(handle.activation, &rays);
+}
+
 } // namespace
 
 void bind_activations(py::module_& module) {
     py::class_<ActivationHandle>(module, "Activation")
-        .def(py::init(&named), py::arg("name"), py::arg("parameter") = 0.0)
-        .def("evaluate", &evaluated, py::arg("x"), "phi(x) and phi'(x)");
+        .def(py::init(&named), py::arg("name"), py::arg("parameters") = std::vector<double>())
+        .def("evaluate", &evaluated, py::arg("x"), "phi(x) and phi'(x)")
+        .def_property_readonly("homogeneous", &is_homogeneous, "phi(t x) = t phi(x) for t > 0");
     module.def("CallableActivation", &callable, py::arg("function"), py::arg("slope"), py::arg("kinks"),
                "a Python function, its derivative and its kinks");
     module.def(
         "activation_names",
         [] { return std::vector<std::string>(std::begin(kActivationNames), std::end(kActivationNames)); },
         "the named activations");
+    module.attr("MAX_DEGREE") = kMaxDegree;
 }
 
 } // namespace fisherfield

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
+
 __all__ = [
     "LARGEST",
     "LOSSES",
@@ -19,7 +21,9 @@ __all__ = [
     "biases_of",
     "boolean",
     "choice",
+    "coefficients",
     "correlation_of",
+    "degree",
     "failure",
     "integer",
     "integral",
@@ -30,6 +34,7 @@ __all__ = [
     "network_of",
     "overlap_of",
     "pair",
+    "positive",
     "real",
     "samples_of",
     "settings_of",
@@ -80,6 +85,11 @@ def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = F
     return number
 
 
+def positive(name: str, value: Any) -> float:
+    """A number from 1e-100 to 1e100."""
+    return magnitude(name, value, positive=True)
+
+
 def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
     allowed = f"a whole number >= {low}"
@@ -100,6 +110,26 @@ def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
 def is_sequence(value: Any) -> bool:
     """Several values rather than one: anything to iterate over but text and arrays without dimensions."""
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+
+
+def degree(name: str, value: Any) -> int:
+    """Of a monomial: a whole number from 0 to `_core.MAX_DEGREE`."""
+    allowed = f"a whole number from 0 to {_core.MAX_DEGREE}"
+    try:
+        return integer(name, value, 0, _core.MAX_DEGREE)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be {allowed}, got {value!r}") from None
+
+
+def coefficients(name: str, value: Any) -> tuple[float, ...]:
+    """Of a polynomial of degree `_core.MAX_DEGREE` at most, the one of 1 first."""
+    most = _core.MAX_DEGREE + 1
+    if not is_sequence(value):
+        raise TypeError(f"{name} must be a sequence of 1 to {most} numbers, got {value!r}")
+    numbers = tuple(real(name, number) for number in value)
+    if not 1 <= len(numbers) <= most:
+        raise ValueError(f"{name} must be 1 to {most} numbers, got {len(numbers)}")
+    return numbers
 
 
 def pair(name: str, value: Any, low: int, high: int = 2**15) -> int | tuple[int, int]:

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+MAX_DEGREE: int
+
 class Activation:
-    def __init__(self, name: str, parameter: float = 0.0) -> None: ...
+    def __init__(self, name: str, parameters: Sequence[float] = ()) -> None: ...
+    @property
+    def homogeneous(self) -> bool: ...
     def evaluate(self, x: Array) -> tuple[Array, Array]: ...
 
 def CallableActivation(

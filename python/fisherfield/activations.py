@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +12,42 @@ from . import _arguments, _core
 
 __all__ = ["Activation", "activation_names"]
 
-# name -> its parameter and PyTorch's default, for those that have one
-_PARAMETERS: dict[str, dict[str, float]] = {name: {} for name in _core.activation_names()}
-_PARAMETERS["leaky_relu"] = {"slope": 0.01}
-_PARAMETERS["elu"] = {"alpha": 1.0}
+
+class _Parameter(NamedTuple):
+    """A named function's parameter: keyword, value left out (None: it must be given), check, and what is taken."""
+
+    name: str
+    default: Any
+    check: Callable[[str, Any], Any]
+    takes: str
+
+    def parse(self, text: str) -> Any:
+        """The value written as in "elu(0.5)" or "polynomial(1, 0, -2)"; ValueError for anything else."""
+        numbers = [float(number) for number in text.split(",")]
+        if self.check is _arguments.coefficients:
+            return numbers
+        (number,) = numbers
+        return number
+
+
+_DEGREE = _Parameter("n", None, _arguments.degree, "one whole number, n")
+_PARAMETERS: dict[str, _Parameter] = {
+    "leaky_relu": _Parameter("slope", 0.01, _arguments.real, "one number, slope"),
+    "elu": _Parameter("alpha", 1.0, _arguments.real, "one number, alpha"),
+    "celu": _Parameter("alpha", 1.0, _arguments.positive, "one number, alpha"),
+    "monomial": _DEGREE,
+    "rectified_monomial": _DEGREE,
+    "hermite": _DEGREE,
+    "polynomial": _Parameter("coefficients", None, _arguments.coefficients, "coefficients, those of 1, x, x^2, ..."),
+}
+PARAMETER_NAMES = ("slope", "alpha", "n", "coefficients")
+_NAMES = tuple(_core.activation_names())
+_ALIASES = {"swish": "silu"}
 
 
 def activation_names() -> tuple[str, ...]:
-    """The names that `Activation` takes, e.g. "relu", "tanh", "gelu"."""
-    return tuple(_PARAMETERS)
+    """The names that `Activation` takes, e.g. "relu", "tanh", "gelu"; beside them "swish" stands for "silu"."""
+    return _NAMES
 
 
 class Activation:
@@ -29,15 +56,18 @@ class Activation:
     Parameters
     ----------
     function : str or callable
-        A name of `activation_names()`, optionally with its parameter as in ``"leaky_relu(0.1)"``, or a callable that
-        maps a float64 array to an array of the same shape. ``erf`` is erf(x), ``sin`` is sin x, ``gelu`` is the erf
-        form x Phi(x), ``step`` is 1 for x > 0.
+        A name of `activation_names()`, optionally with its parameter as in ``"leaky_relu(0.1)"``, ``"monomial(3)"`` or
+        ``"polynomial(1, 0, -2)"``, or a callable that maps a float64 array to an array of the same shape.
     slope : float or callable, optional
         For ``"leaky_relu"`` the slope at x < 0 (default 0.01). For a callable its derivative (almost everywhere); left
         out, it is formed by differences of eighth order, good to about 1e-12 for functions smooth between their kinks.
         Both are called from worker threads, and must be finite and elementwise.
     alpha : float, optional
-        For ``"elu"``: alpha (expm1 x) at x < 0 (default 1).
+        For ``"elu"`` and ``"celu"``: see below (default 1); > 0 for celu.
+    n : int, optional
+        For ``"monomial"``, ``"rectified_monomial"`` and ``"hermite"``: the degree, from 0 to 32.
+    coefficients : sequence of float, optional
+        For ``"polynomial"``: of 1, x, x^2, ..., as in `numpy.polynomial`; at most 33 (degree 32).
     kinks : sequence of float, optional
         For a callable: the points where it or its slope jumps, at most 8. The quadrature splits there, and takes the
         function to turn on a scale of about 1 around them, or around 0.
@@ -49,14 +79,48 @@ class Activation:
 
     Notes
     -----
+    ==================  ================================================================================
+    linear              x
+    relu                max(x, 0)
+    leaky_relu          x for x > 0, slope x below
+    abs                 |x|
+    step                1 for x > 0, else 0
+    sign                1, 0 or -1
+    relu6               min(max(x, 0), 6)
+    hardtanh            min(max(x, -1), 1)
+    hardsigmoid         min(max(x + 3, 0), 6)/6
+    hardswish           x min(max(x + 3, 0), 6)/6
+    erf                 erf(x) (not of x/sqrt 2)
+    tanh                tanh x
+    sigmoid             1/(1 + exp(-x))
+    softsign            x/(1 + abs(x))
+    sin, cos, exp       sin x, cos x, e^x
+    gaussian            exp(-x^2/2)
+    rbf                 sqrt(2) sin(sqrt(2) x + pi/4), whose covariance is the kernel exp(-(u - w)^2) of u, w
+    gelu                x Phi(x), Phi the normal distribution function (torch's default, the erf form)
+    gelu_tanh           x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))/2
+    silu, swish         x/(1 + exp(-x)); one function, stored as silu
+    softplus            log(1 + e^x)
+    mish                x tanh(log(1 + e^x))
+    elu                 x for x > 0, alpha (e^x - 1) below
+    selu                1.0507... elu(x) with alpha = 1.6732...
+    celu                x for x > 0, alpha (e^(x/alpha) - 1) below
+    monomial            x^n
+    rectified_monomial  x^n for x > 0, else 0; n = 0 is step, n = 1 relu
+    hermite             He_n(x)/sqrt(n!), with E He_n(z)^2 = n! for z ~ N(0, 1)
+    polynomial          c_0 + c_1 x + c_2 x^2 + ...
+    ==================  ================================================================================
+
     Two activations are equal when name, parameters and kinks are; callables are compared by identity.
     """
 
-    __slots__ = ("_compiled", "alpha", "function", "kinks", "slope")
+    __slots__ = ("_compiled", "alpha", "coefficients", "function", "kinks", "n", "slope")
 
     function: str | Callable[[np.ndarray], Any]
     slope: float | Callable[[np.ndarray], Any] | None
     alpha: float | None
+    n: int | None
+    coefficients: tuple[float, ...] | None
     kinks: tuple[float, ...]
     _compiled: _core.Activation
 
@@ -66,32 +130,34 @@ class Activation:
         *,
         slope: float | Callable[[np.ndarray], Any] | None = None,
         alpha: float | None = None,
+        n: int | None = None,
+        coefficients: Iterable[float] | None = None,
         kinks: Iterable[float] = (),
     ) -> None:
+        given: dict[str, Any] = {
+            name: value
+            for name, value in zip(PARAMETER_NAMES, (slope, alpha, n, coefficients), strict=True)
+            if value is not None
+        }
         if isinstance(function, Activation):
-            if slope is not None or alpha is not None or kinks != ():
-                raise ValueError(f"slope, alpha and kinks are already those of the activation given, {function!r}")
-            function, slope, alpha, kinks = function._key()
+            if given or kinks != ():
+                raise ValueError(f"parameters and kinks are already those of the activation given, {function!r}")
+            given, kinks, function = function._given(), function.kinks, function.function
         if not _arguments.is_sequence(kinks):
             raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
         kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in kinks}))
         if callable(function):
-            if alpha is not None:
-                raise ValueError(f"alpha belongs to elu alone, got alpha={alpha!r} for a callable")
-            if slope is not None and not callable(slope):
-                raise TypeError(f"slope of a callable activation must be a callable, got {slope!r}")
-            compiled = _core.CallableActivation(
-                function, slope if slope is not None else _differences(function, kinks), list(kinks)
-            )
+            compiled = _compiled_callable(function, given, kinks)
         else:
-            function, slope, alpha = _named(function, slope, alpha)
+            function, given = _named(function, given)
             if kinks:
                 raise ValueError(f"kinks belong to callables, got kinks={list(kinks)} for {function!r}")
-            parameter = slope if slope is not None else alpha if alpha is not None else 0.0
-            compiled = _core.Activation(function, parameter)
-        for field, value in (("function", function), ("slope", slope), ("alpha", alpha), ("kinks", kinks)):
-            object.__setattr__(self, field, value)
-        object.__setattr__(self, "_compiled", compiled)
+            (value,) = given.values() or ((),)
+            compiled = _core.Activation(function, value if isinstance(value, tuple) else (value,))
+        for field in PARAMETER_NAMES:
+            object.__setattr__(self, field, given.get(field))
+        for field, content in (("function", function), ("kinks", kinks), ("_compiled", compiled)):
+            object.__setattr__(self, field, content)
 
     def __call__(self, x: Any) -> np.ndarray:
         """phi(x), elementwise."""
@@ -102,28 +168,27 @@ class Activation:
         return self._compiled.evaluate(np.asarray(x, dtype=np.float64))[1]
 
     @property
-    def parameters(self) -> dict[str, float]:
+    def parameters(self) -> dict[str, Any]:
         """The named function's parameter, e.g. {"slope": 0.01}; empty for callables."""
-        if not isinstance(self.function, str):
-            return {}
-        return {name: getattr(self, name) for name in _PARAMETERS[self.function]}
+        return self._given() if isinstance(self.function, str) else {}
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name in PARAMETER_NAMES if (value := getattr(self, name)) is not None}
 
     def __str__(self) -> str:
         if not isinstance(self.function, str):
             return getattr(self.function, "__qualname__", repr(self.function))
-        values = ", ".join(repr(value) for value in self.parameters.values())
-        return f"{self.function}({values})" if values else self.function
+        for value in self.parameters.values():
+            numbers = value if isinstance(value, tuple) else (value,)
+            return f"{self.function}({', '.join(map(repr, numbers))})"
+        return self.function
 
     def __repr__(self) -> str:
-        if isinstance(self.function, str):
-            named = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
-            return f"Activation({self.function!r}{named})"
-        slope = f", slope={self.slope!r}" if self.slope is not None else ""
-        kinks = f", kinks={list(self.kinks)}" if self.kinks else ""
-        return f"Activation({self.function!r}{slope}{kinks})"
+        given = {**self._given(), **({"kinks": list(self.kinks)} if self.kinks else {})}
+        return f"Activation({self.function!r}{''.join(f', {name}={value!r}' for name, value in given.items())})"
 
     def _key(self) -> tuple[Any, ...]:
-        return (self.function, self.slope, self.alpha, self.kinks)
+        return (self.function, *(getattr(self, name) for name in PARAMETER_NAMES), self.kinks)
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Activation) else NotImplemented
@@ -138,11 +203,11 @@ class Activation:
         raise AttributeError(f"an Activation cannot be changed (tried to delete {name!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, self._key())
+        return (_rebuild, (self.function, {**self._given(), "kinks": self.kinks}))
 
 
-def _rebuild(function: Any, slope: Any, alpha: float | None, kinks: tuple[float, ...]) -> Activation:
-    return Activation(function, slope=slope, alpha=alpha, kinks=kinks)
+def _rebuild(function: Any, arguments: dict[str, Any]) -> Activation:
+    return Activation(function, **arguments)
 
 
 def as_activation(value: Any) -> Activation:
@@ -150,39 +215,55 @@ def as_activation(value: Any) -> Activation:
     return value if isinstance(value, Activation) else Activation(value)
 
 
-def _named(text: Any, slope: Any, alpha: Any) -> tuple[str, float | None, float | None]:
-    """Name and parameters of `"elu(0.5)"` or of `"elu", alpha=0.5`."""
+def _compiled_callable(function: Any, given: dict[str, Any], kinks: tuple[float, ...]) -> _core.Activation:
+    for key, value in given.items():
+        if key != "slope":
+            owners = [name for name, parameter in _PARAMETERS.items() if parameter.name == key]
+            verb = "belong" if key == "coefficients" else "belongs"
+            raise ValueError(f"{key} {verb} to {' and '.join(owners)} alone, got {key}={value!r} for a callable")
+        if not callable(value):
+            raise TypeError(f"slope of a callable activation must be a callable, got {value!r}")
+    slope = given["slope"] if given else _differences(function, kinks)
+    return _core.CallableActivation(function, slope, list(kinks))
+
+
+def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and checked parameters of `"elu(0.5)"` or of `"elu"` with {"alpha": 0.5}."""
     if not isinstance(text, str):
         raise TypeError(f"activation must be a name, a callable or an Activation, got {text!r}")
     name, bracket, rest = text.strip().partition("(")
-    if name not in _PARAMETERS:
+    name = _ALIASES.get(name, name)
+    if name not in _NAMES:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, _PARAMETERS, n=1)
+        near = get_close_matches(name, (*_NAMES, *_ALIASES), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"activation must be one of {', '.join(_PARAMETERS)}, or a callable, got {text!r}{hint}")
-    given = {key: value for key, value in (("slope", slope), ("alpha", alpha)) if value is not None}
-    defaults = _PARAMETERS[name]
+        raise ValueError(f"activation must be one of {', '.join(_NAMES)}, or a callable, got {text!r}{hint}")
+    parameter = _PARAMETERS.get(name)
+    takes = f"activation {name!r} takes {parameter.takes if parameter else 'no parameter'}"
+    for key, value in given.items():
+        if parameter is None or key != parameter.name:
+            raise ValueError(f"{takes}, got {key}={value!r}")
+    if parameter is None:
+        if bracket:
+            raise ValueError(f"{takes}, got {text!r}")
+        return name, {}
+    key, value = parameter.name, given.get(parameter.name, parameter.default)
     if bracket:
-        number = rest[:-1] if rest.endswith(")") else ""
         try:
-            (parameter,) = defaults
-            written = float(number)
+            value = parameter.parse(rest[:-1] if rest.endswith(")") else "")
         except ValueError:
-            raise ValueError(f"activation {name!r} takes {_signature(name)}, got {text!r}") from None
-        if parameter in given:
-            raise ValueError(f"{parameter} must be given once, got {text!r} and {parameter}={given[parameter]!r}")
-        given[parameter] = written
-    for key in given:
-        if key not in defaults:
-            raise ValueError(f"activation {name!r} takes {_signature(name)}, got {key}={given[key]!r}")
-    values = {key: _arguments.real(key, value) for key, value in {**defaults, **given}.items()}
-    return name, values.get("slope"), values.get("alpha")
-
-
-def _signature(name: str) -> str:
-    defaults = _PARAMETERS[name]
-    return "no parameter" if not defaults else f"one number, {next(iter(defaults))}"
+            raise ValueError(f"{takes}, got {text!r}") from None
+        if given:
+            raise ValueError(f"{key} must be given once, got {text!r} and {key}={given[key]!r}")
+    elif value is None:
+        raise ValueError(f"{takes}, got {text!r}")
+    try:
+        return name, {key: parameter.check(key, value)}
+    except TypeError as error:
+        if bracket:  # a number of the wrong kind, and text is the right type
+            raise ValueError(str(error)) from None
+        raise
 
 
 # Differences of eighth order on nine points, exact for polynomials of degree 8: centred, and one-sided beside a kink.

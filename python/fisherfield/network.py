@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _arguments, _core
-from .activations import Activation, as_activation
+from .activations import PARAMETER_NAMES, Activation, as_activation
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -313,7 +313,7 @@ class _Facts:
             norm, phi = net.layers[place], net.layers[place + 1] if place + 1 < len(net.layers) else None
             if not isinstance(norm, BatchNorm) or isinstance(net.layers[place - 1], Conv2d) or place > affine[-1]:
                 return False
-            homogeneous = not isinstance(phi, Activation) or phi.function in ("relu", "leaky_relu", "abs", "linear")
+            homogeneous = not isinstance(phi, Activation) or phi._compiled.homogeneous
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
 
         return cls(
@@ -523,8 +523,9 @@ def _to_entry(place: int, layer: Layer) -> dict[str, Any]:
     if isinstance(layer, Activation):
         if not isinstance(layer.function, str):
             raise ValueError(f"layers[{place}]: the callable {layer} cannot be saved; only named activations can")
-        return {"type": "Activation", "function": layer.function, **layer.parameters}
-    fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+        fields = {"function": layer.function, **layer.parameters}
+    else:
+        fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
     return {"type": type(layer).__name__, **{k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}}
 
 
@@ -563,7 +564,7 @@ def _from_entry(place: int, entry: Any) -> Layer:
         raise ValueError(f"{where}: type must be one of {', '.join(_LAYERS)}, got {kind!r}")
     cls = _LAYERS[kind]
     if cls is Activation:
-        _keys(where, entry, ("type", "function"), ("type", "function", "slope", "alpha"))
+        _keys(where, entry, ("type", "function"), ("type", "function", *PARAMETER_NAMES))
     else:
         fields = dataclasses.fields(cls)
         required = [field.name for field in fields if field.default is dataclasses.MISSING]

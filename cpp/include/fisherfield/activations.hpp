@@ -3,7 +3,11 @@
 //
 // Every formula is written so that no intermediate overflows and the error is a few ulp of the value and of x on both
 // tails (a Gaussian tail turns an ulp of x into x^2 ulp of its own).
-// Definitions follow torch.nn.functional; erf is erf(x), sin is sin(x), gelu is the erf form x Phi(x).
+// Definitions follow torch.nn.functional where it has the function; gelu is the erf form x Phi(x), and
+//
+//     erf(x), sin x, cos x, e^x,   gaussian = exp(-x^2/2),   rbf = sqrt(2) sin(sqrt(2) x + pi/4),   step = 1 for x > 0,
+//     monomial(n) = x^n,   rectified_monomial(n) = x^n for x > 0, else 0,   hermite(n) = He_n(x)/sqrt(n!),
+//     polynomial(c) = c_0 + c_1 x + c_2 x^2 + ...
 #pragma once
 
 #include <cmath>
@@ -30,14 +34,42 @@ enum class Kind {
     relu6,
     mish,
     sin,
+    sign,
+    hardsigmoid,
+    hardswish,
+    cos,
+    exp,
+    gaussian,
+    rbf,
+    monomial,
+    rectified_monomial,
+    hermite,
+    polynomial,
+    gelu_tanh,
+    celu,
+    softsign,
     callable
 };
 
-inline constexpr const char* kActivationNames[] = {"relu", "leaky_relu", "abs",   "linear", "step",     "erf",
-                                                   "tanh", "sigmoid",    "gelu",  "silu",   "softplus", "elu",
-                                                   "selu", "hardtanh",   "relu6", "mish",   "sin"};
+inline constexpr const char* kActivationNames[] = {"relu",        "leaky_relu",
+                                                   "abs",         "linear",
+                                                   "step",        "erf",
+                                                   "tanh",        "sigmoid",
+                                                   "gelu",        "silu",
+                                                   "softplus",    "elu",
+                                                   "selu",        "hardtanh",
+                                                   "relu6",       "mish",
+                                                   "sin",         "sign",
+                                                   "hardsigmoid", "hardswish",
+                                                   "cos",         "exp",
+                                                   "gaussian",    "rbf",
+                                                   "monomial",    "rectified_monomial",
+                                                   "hermite",     "polynomial",
+                                                   "gelu_tanh",   "celu",
+                                                   "softsign"};
 
 inline constexpr int kMaxKinks = 8;
+inline constexpr int kMaxDegree = 32; // of monomials and polynomials
 
 // A caller's own function, a batch at a time; host only.
 struct Callable {
@@ -47,38 +79,83 @@ struct Callable {
 
 struct Activation {
     Kind kind = Kind::linear;
-    double parameter = 0.0; // leaky_relu: slope at x < 0; elu: alpha
+    double parameter = 0.0;                   // leaky_relu: slope at x < 0; elu, celu: alpha
+    int degree = 0;                           // monomial, rectified_monomial, hermite, polynomial
+    double coefficients[kMaxDegree + 1] = {}; // polynomial: of 1, x, x^2, ...
     double kinks[kMaxKinks] = {};
     int kink_count = 0;
     const Callable* callable = nullptr;
 };
 
-FISHERFIELD_HD inline Activation make_activation(Kind kind, double parameter = 0.0) {
-    Activation activation;
-    activation.kind = kind;
-    activation.parameter = parameter;
+// The same function under its simplest name, so that whatever holds for that one is found: x^1 is linear, and so on.
+FISHERFIELD_HD inline Kind simplest(Kind kind, int degree) {
     switch (kind) {
-    case Kind::hardtanh:
-        activation.kinks[0] = -1.0;
-        activation.kinks[1] = 1.0;
+    case Kind::monomial:
+    case Kind::hermite:
+        return degree == 1 ? Kind::linear : kind;
+    case Kind::rectified_monomial:
+        return degree == 0 ? Kind::step : degree == 1 ? Kind::relu : kind;
+    default:
+        return kind;
+    }
+}
+
+// The parameters are those of Python: slope, alpha, n or coefficients; 0 to kMaxDegree + 1 of them.
+FISHERFIELD_HD inline Activation make_activation(Kind kind, const double* parameters, int count) {
+    Activation activation;
+    activation.parameter = count > 0 ? parameters[0] : 0.0;
+    switch (kind) {
+    case Kind::monomial:
+    case Kind::rectified_monomial:
+    case Kind::hermite:
+        activation.degree = static_cast<int>(activation.parameter);
+        break;
+    case Kind::polynomial:
+        for (int i = 0; i < count; ++i) {
+            activation.coefficients[i] = parameters[i];
+            activation.degree = parameters[i] != 0.0 ? i : activation.degree;
+        }
+        break;
+    default:
+        break;
+    }
+    activation.kind = simplest(kind, activation.degree);
+    const auto kinks = [&](double first, double second) {
+        activation.kinks[0] = first;
+        activation.kinks[1] = second;
         activation.kink_count = 2;
+    };
+    switch (activation.kind) {
+    case Kind::hardtanh:
+        kinks(-1.0, 1.0);
         break;
     case Kind::relu6:
-        activation.kinks[1] = 6.0;
-        activation.kink_count = 2;
+        kinks(0.0, 6.0);
+        break;
+    case Kind::hardsigmoid:
+    case Kind::hardswish:
+        kinks(-3.0, 3.0);
         break;
     case Kind::relu:
     case Kind::leaky_relu:
     case Kind::abs:
     case Kind::step:
+    case Kind::sign:
     case Kind::elu:
     case Kind::selu:
+    case Kind::celu:
+    case Kind::softsign:
+    case Kind::rectified_monomial:
         activation.kink_count = 1;
         break;
     default:
         break;
     }
     return activation;
+}
+
+FISHERFIELD_HD inline Activation make_activation(Kind kind, double parameter = 0.0) {
+    return make_activation(kind, &parameter, 1);
 }
 
 namespace formulas {
@@ -113,11 +190,55 @@ FISHERFIELD_HD inline void mish_parts(double x, double* t, double* one_minus_t2)
     }
 }
 
+// gelu_tanh is x sigmoid(2 y): torch's x (1 + tanh y)/2 would cancel on the left. At |x| = 40, e^(-2|y|) is 0.
+inline constexpr double kGeluTanhEnd = 40.0;
+
+FISHERFIELD_HD inline double gelu_tanh_twice_y(double x) {
+    return 1.59576912160573071175978423973752 * (x + 0.044715 * x * x * x); // 2 sqrt(2/pi)
+}
+
+FISHERFIELD_HD inline double gelu_tanh_twice_slope(double x) {
+    return 1.59576912160573071175978423973752 * (1.0 + 3.0 * 0.044715 * x * x);
+}
+
+// He_n(x)/sqrt(n!) by sqrt(k+1) h_{k+1} = x h_k - sqrt(k) h_{k-1}, as stable upwards for every real x. Beyond 1e10 the
+// first power is all there is, to n^2/1e20, and two infinities of the recurrence are never subtracted.
+FISHERFIELD_HD inline double hermite(int n, double x) {
+    if (std::fabs(x) > 1e10) {
+        return std::pow(x, n) / std::sqrt(std::tgamma(n + 1.0));
+    }
+    double before = 0.0, h = 1.0;
+    for (int k = 0; k < n; ++k) {
+        const double next = (x * h - std::sqrt(static_cast<double>(k)) * before) / std::sqrt(k + 1.0);
+        before = h;
+        h = next;
+    }
+    return h;
+}
+
+// By Horner's rule, and its derivative.
+FISHERFIELD_HD inline double polynomial(const double* coefficients, int degree, double x) {
+    double sum = coefficients[degree];
+    for (int k = degree - 1; k >= 0; --k) {
+        sum = sum * x + coefficients[k];
+    }
+    return sum;
+}
+
+FISHERFIELD_HD inline double polynomial_slope(const double* coefficients, int degree, double x) {
+    double sum = 0.0;
+    for (int k = degree; k >= 1; --k) {
+        sum = sum * x + k * coefficients[k];
+    }
+    return sum;
+}
+
 } // namespace formulas
 
-FISHERFIELD_HD inline double value_of(Kind kind, double parameter, double x) {
+FISHERFIELD_HD inline double value_of(const Activation& activation, double x) {
     using namespace formulas;
-    switch (kind) {
+    const double parameter = activation.parameter;
+    switch (activation.kind) {
     case Kind::relu:
         return x > 0 ? x : 0.0;
     case Kind::leaky_relu:
@@ -155,15 +276,44 @@ FISHERFIELD_HD inline double value_of(Kind kind, double parameter, double x) {
     }
     case Kind::sin:
         return std::sin(x);
+    case Kind::sign:
+        return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0;
+    case Kind::hardsigmoid:
+        return x > 3 ? 1.0 : x > -3 ? (x + 3.0) / 6.0 : 0.0;
+    case Kind::hardswish:
+        return x > 3 ? x : x > -3 ? x * ((x + 3.0) / 6.0) : 0.0;
+    case Kind::cos:
+        return std::cos(x);
+    case Kind::exp:
+        return std::exp(x);
+    case Kind::gaussian:
+        return std::exp(-0.5 * x * x);
+    case Kind::rbf: // sqrt(2) sin(y + pi/4)
+        return std::sin(kSqrt2 * x) + std::cos(kSqrt2 * x);
+    case Kind::monomial:
+        return std::pow(x, activation.degree);
+    case Kind::rectified_monomial:
+        return x > 0 ? std::pow(x, activation.degree) : 0.0;
+    case Kind::hermite:
+        return hermite(activation.degree, x);
+    case Kind::polynomial:
+        return polynomial(activation.coefficients, activation.degree, x);
+    case Kind::gelu_tanh:
+        return x > kGeluTanhEnd ? x : x < -kGeluTanhEnd ? 0.0 : x * sigmoid(gelu_tanh_twice_y(x));
+    case Kind::celu:
+        return x > 0 ? x : parameter * std::expm1(x / parameter);
+    case Kind::softsign:
+        return x / (1.0 + std::fabs(x));
     case Kind::callable:
         break;
     }
     return NAN;
 }
 
-FISHERFIELD_HD inline double slope_of(Kind kind, double parameter, double x) {
+FISHERFIELD_HD inline double slope_of(const Activation& activation, double x) {
     using namespace formulas;
-    switch (kind) {
+    const double parameter = activation.parameter;
+    switch (activation.kind) {
     case Kind::relu:
         return x > 0 ? 1.0 : 0.0;
     case Kind::leaky_relu:
@@ -205,6 +355,41 @@ FISHERFIELD_HD inline double slope_of(Kind kind, double parameter, double x) {
     }
     case Kind::sin:
         return std::cos(x);
+    case Kind::sign:
+        return 0.0;
+    case Kind::hardsigmoid:
+        return x > -3 && x < 3 ? 1.0 / 6.0 : 0.0;
+    case Kind::hardswish:
+        return x >= 3 ? 1.0 : x > -3 ? (2.0 * x + 3.0) / 6.0 : 0.0;
+    case Kind::cos:
+        return -std::sin(x);
+    case Kind::exp:
+        return std::exp(x);
+    case Kind::gaussian:
+        return -x * std::exp(-0.5 * x * x);
+    case Kind::rbf:
+        return kSqrt2 * (std::cos(kSqrt2 * x) - std::sin(kSqrt2 * x));
+    case Kind::monomial:
+        return activation.degree > 0 ? activation.degree * std::pow(x, activation.degree - 1) : 0.0;
+    case Kind::rectified_monomial:
+        return x > 0 ? activation.degree * std::pow(x, activation.degree - 1) : 0.0;
+    case Kind::hermite:
+        return activation.degree > 0
+                   ? std::sqrt(static_cast<double>(activation.degree)) * hermite(activation.degree - 1, x)
+                   : 0.0;
+    case Kind::polynomial:
+        return polynomial_slope(activation.coefficients, activation.degree, x);
+    case Kind::gelu_tanh: {
+        if (std::fabs(x) > kGeluTanhEnd) {
+            return x > 0 ? 1.0 : 0.0;
+        }
+        const double y = gelu_tanh_twice_y(x);
+        return sigmoid(y) * (1.0 + x * sigmoid(-y) * gelu_tanh_twice_slope(x));
+    }
+    case Kind::celu:
+        return x > 0 ? 1.0 : std::exp(x / parameter);
+    case Kind::softsign:
+        return 1.0 / ((1.0 + std::fabs(x)) * (1.0 + std::fabs(x)));
     case Kind::callable:
         break;
     }
@@ -221,10 +406,10 @@ FISHERFIELD_HD inline void evaluate(const Activation& activation, const double* 
     }
 #endif
     for (int i = 0; i < n; ++i) {
-        value[i] = value_of(activation.kind, activation.parameter, x[i]);
+        value[i] = value_of(activation, x[i]);
     }
     for (int i = 0; slope != nullptr && i < n; ++i) {
-        slope[i] = slope_of(activation.kind, activation.parameter, x[i]);
+        slope[i] = slope_of(activation, x[i]);
     }
 }
 
@@ -253,7 +438,8 @@ FISHERFIELD_HD inline bool homogeneous(const Activation& activation, Rays* rays)
     }
 }
 
-// Far out, and close to the origin (after phi(0) is taken off), every other activation is a pair of rays as well.
+// Far out where it is `unbounded`, and close to the origin (after phi(0) is taken off), every other activation is a
+// pair of rays as well.
 FISHERFIELD_HD inline Rays rays_at(const Activation& activation, double distance) {
     const double x[2] = {-distance, distance};
     double value[2], slope[2];
@@ -261,7 +447,7 @@ FISHERFIELD_HD inline Rays rays_at(const Activation& activation, double distance
     return {slope[0], slope[1]};
 }
 
-// phi grows without bound along a ray, so that rays_at(infinity) describes it.
+// phi grows like a ray on one side or both, so that rays_at(infinity) describes it; powers and e^x outgrow every ray.
 FISHERFIELD_HD inline bool unbounded(const Activation& activation) {
     switch (activation.kind) {
     case Kind::gelu:
@@ -270,6 +456,9 @@ FISHERFIELD_HD inline bool unbounded(const Activation& activation) {
     case Kind::elu:
     case Kind::selu:
     case Kind::mish:
+    case Kind::hardswish:
+    case Kind::gelu_tanh:
+    case Kind::celu:
         return true;
     default:
         return false;
@@ -278,11 +467,11 @@ FISHERFIELD_HD inline bool unbounded(const Activation& activation) {
 
 // phi is the integral of phi'; of a caller's function nobody knows.
 FISHERFIELD_HD inline bool continuous(const Activation& activation) {
-    return activation.kind != Kind::step && activation.kind != Kind::callable;
+    return activation.kind != Kind::step && activation.kind != Kind::sign && activation.kind != Kind::callable;
 }
 
 FISHERFIELD_HD inline bool piecewise_linear(const Activation& activation) {
-    return activation.kind == Kind::hardtanh || activation.kind == Kind::relu6;
+    return activation.kind == Kind::hardtanh || activation.kind == Kind::relu6 || activation.kind == Kind::hardsigmoid;
 }
 
 } // namespace fisherfield

@@ -2,8 +2,8 @@
 """The activation functions phi, their slopes phi' and their kinks, each written out once in plain NumPy.
 
 The slope is the derivative almost everywhere, as frameworks compute it: at the kink itself it is the left-hand one for
-relu, leaky_relu, elu and selu, and 0 for abs and step; hardtanh and relu6 have slope 0 at both of their kinks. No
-integral depends on the value at a point.
+relu, leaky_relu, elu, selu and celu, and 0 for abs, step, sign and rectified monomials; hardtanh, relu6 and hardsigmoid
+have slope 0 at both of their kinks, hardswish 0 at -3 and 1 at 3. No integral depends on the value at a point.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 from scipy.special import erf, expit, ndtr
 
 from ..activations import Activation, _differences, as_activation
 
-__all__ = ["HOMOGENEOUS", "kinks", "phi", "slope"]
+__all__ = ["homogeneous", "kinks", "phi", "slope"]
 
 Function = Callable[[np.ndarray], np.ndarray]
 
-# phi(t x) = t phi(x) for t > 0, hence x phi'(x) = phi(x): the closed finite-batch map (docs/theory.md, section 4)
-# needs it.
-HOMOGENEOUS = ("relu", "leaky_relu", "abs", "linear")
+_LINEAR = ("monomial", "hermite", "rectified_monomial")  # of degree 1
 
 # Klambauer et al. (2017): the pair for which mean 0 and variance 1 are a fixed point.
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
+_SQRT_8_PI = np.sqrt(8 / np.pi)
 
 
 def _density(x: np.ndarray) -> np.ndarray:
@@ -49,6 +49,29 @@ def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
 
 def _elu_slope(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0)))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """x (1 + tanh y)/2 = x/(1 + e^(-2y)), which does not cancel on the left."""
+    return np.asarray(x * expit(_SQRT_8_PI * (x + 0.044715 * x**3)))
+
+
+def _gelu_tanh_slope(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, -40, 40)  # beyond, it is 0 or 1 to the last digit
+    y = _SQRT_8_PI * (x + 0.044715 * x**3)
+    return np.asarray(expit(y) * (1 + x * expit(-y) * _SQRT_8_PI * (1 + 3 * 0.044715 * x * x)))
+
+
+def _hermite(x: np.ndarray, n: int) -> np.ndarray:
+    """He_n(x)/sqrt(n!) by the recurrence of the normalised polynomials."""
+    before, h = np.zeros_like(x), np.ones_like(x)
+    for k in range(n):
+        before, h = h, (x * h - np.sqrt(k) * before) / np.sqrt(k + 1)
+    return h
+
+
+def _polynomial_slope(x: np.ndarray, coefficients: tuple[float, ...]) -> np.ndarray:
+    return np.asarray(polyval(x, polyder(coefficients)) * np.ones_like(x))
 
 
 # name -> (phi(x, parameter), phi'(x, parameter), kinks); the parameter is None where the function has none
@@ -78,6 +101,40 @@ _TABLE: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[float, ...
         (),
     ),
     "sin": (lambda x, _: np.sin(x), lambda x, _: np.cos(x), ()),
+    "sign": (lambda x, _: np.sign(x), lambda x, _: np.zeros_like(x), (0.0,)),
+    "hardsigmoid": (
+        lambda x, _: np.clip(x + 3, 0, 6) / 6,
+        lambda x, _: np.where(np.abs(x) < 3, 1 / 6, 0.0),
+        (-3.0, 3.0),
+    ),
+    "hardswish": (
+        lambda x, _: x * (np.clip(x + 3, 0, 6) / 6),
+        lambda x, _: np.where(x >= 3, 1.0, np.where(x > -3, (2 * x + 3) / 6, 0.0)),
+        (-3.0, 3.0),
+    ),
+    "cos": (lambda x, _: np.cos(x), lambda x, _: -np.sin(x), ()),
+    "exp": (lambda x, _: np.exp(x), lambda x, _: np.exp(x), ()),
+    "gaussian": (lambda x, _: np.exp(-0.5 * x * x), lambda x, _: -x * np.exp(-0.5 * x * x), ()),
+    "rbf": (
+        lambda x, _: np.sqrt(2) * np.sin(np.sqrt(2) * x + np.pi / 4),
+        lambda x, _: 2 * np.cos(np.sqrt(2) * x + np.pi / 4),
+        (),
+    ),
+    "monomial": (lambda x, n: x**n, lambda x, n: n * x ** max(n - 1, 0), ()),
+    "rectified_monomial": (
+        lambda x, n: np.where(x > 0, x**n, 0.0),
+        lambda x, n: np.where(x > 0, n * x ** max(n - 1, 0), 0.0),
+        (0.0,),
+    ),
+    "hermite": (_hermite, lambda x, n: np.sqrt(n) * _hermite(x, max(n - 1, 0)), ()),
+    "polynomial": (lambda x, coefficients: polyval(x, coefficients), _polynomial_slope, ()),
+    "gelu_tanh": (lambda x, _: _gelu_tanh(x), lambda x, _: _gelu_tanh_slope(x), ()),
+    "celu": (
+        lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+        lambda x, alpha: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0) / alpha)),
+        (0.0,),
+    ),
+    "softsign": (lambda x, _: x / (1 + np.abs(x)), lambda x, _: (1 + np.abs(x)) ** -2, (0.0,)),
 }
 
 
@@ -90,7 +147,8 @@ def _entry(activation: Activation) -> tuple[Callable[..., Any], Callable[..., An
 
 
 def _parameter(activation: Activation) -> Any:
-    return activation.slope if activation.slope is not None else activation.alpha
+    """The one parameter that a named function may have."""
+    return next(iter(activation.parameters.values()), None)
 
 
 def _as_floats(function: Callable[[np.ndarray], Any]) -> Function:
@@ -127,3 +185,14 @@ def kinks(activation: Any) -> tuple[float, ...]:
     """The points where phi or its slope jumps."""
     activation = as_activation(activation)
     return activation.kinks if callable(activation.function) else _entry(activation)[2]
+
+
+def homogeneous(activation: Any) -> bool:
+    """phi(t x) = t phi(x) for t > 0, hence x phi'(x) = phi(x), which the closed finite-batch map needs.
+
+    See docs/theory.md, section 4.
+    """
+    activation = as_activation(activation)
+    return activation.function in ("relu", "leaky_relu", "abs", "linear") or (
+        activation.function in _LINEAR and activation.n == 1
+    )

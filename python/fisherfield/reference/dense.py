@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
+from . import activations
 from . import quadrature as gaussian
-from .activations import HOMOGENEOUS
 
 __all__ = ["Activated", "Preactivated", "activate", "affine", "inputs"]
 
@@ -169,7 +169,7 @@ def _normalised(
 
 def _is_closed(norm: BatchNorm, phi: Any, samples: int | None) -> bool:
     """Whether the formulas below hold; at gamma = 0 every u sits on the kink, and phi'(0) is the general rule's."""
-    homogeneous = isinstance(phi.function, str) and phi.function in HOMOGENEOUS
+    homogeneous = activations.homogeneous(phi)
     plain = norm.beta == 0 and norm.eps == 0 and norm.gamma != 0
     return homogeneous and plain and samples is not None and samples >= 4
 
