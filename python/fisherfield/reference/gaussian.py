@@ -55,17 +55,17 @@ _TURN = (*range(0, 17, 2), *(2**k for k in range(5, 80)))
 
 
 @cache
-def _legendre() -> tuple[tuple[Number, Number], ...]:
+def legendre(points: int = _POINTS) -> tuple[tuple[Number, Number], ...]:
     """Nodes and weights on [-1, 1]: Newton's steps from float64 ones, 16 -> 32 -> 64 -> 128 digits."""
     with mp.workdps(100):
         rule = []
-        for start in np.polynomial.legendre.leggauss(_POINTS)[0]:
+        for start in np.polynomial.legendre.leggauss(points)[0]:
             x = mp.mpf(float(start))
             for _ in range(4):
                 below, p = mp.one, x
-                for n in range(2, _POINTS + 1):
+                for n in range(2, points + 1):
                     below, p = p, ((2 * n - 1) * x * p - (n - 1) * below) / n
-                slope = _POINTS * (below - x * p) / (1 - x * x)
+                slope = points * (below - x * p) / (1 - x * x)
                 x -= p / slope
             rule.append((x, 2 / ((1 - x * x) * slope**2)))
         return tuple(rule)
@@ -77,7 +77,7 @@ def _expectation(f: Callable[[Number], Number], breaks: Iterable[Number], reach:
     total = mp.zero
     for low, high in zip(ends, ends[1:], strict=False):
         centre, half = (low + high) / 2, (high - low) / 2
-        for x, weight in _legendre():
+        for x, weight in legendre():
             z = centre + half * x
             total += half * weight * mp.npdf(z) * f(z)
     return total
