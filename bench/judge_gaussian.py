@@ -5,9 +5,9 @@
     python bench/judge_gaussian.py --check    holds a sample of that file to the reference at 40 digits
     python bench/judge_gaussian.py --table    activation, worst error in each of the six integrals, time a value
 
-Integrals without a formula are summed over Gauss-Legendre panels in NumPy's longdouble of 64 bits, 2000 times finer than
-float64, with all activations on the same nodes; each sum is formed with 20 and with 26 points a panel, and both must
-agree. Sums of terms that cancel are right to 1e-17 of E|integrand|.
+Integrals without a formula are summed over Gauss-Legendre panels in NumPy's longdouble of 64 bits, 2000 times finer
+than float64, with all activations on the same nodes, and every sixteenth again with more nodes. They are right to
+1e-17 of E|integrand|.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import sys
 import time
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def every(x: Array, rough: bool = False) -> tuple[dict[str, Array], dict[str, Ar
 SUMMED = tuple(name for name in NAMES if name != "exp")
 
 # ---------------------------------------------------------------------------------------------------- panels
-# Half-widths: 1.75 of z, 1 of x near 0 (rho = 3.4 about the pole of tanh: 3.4^-40 = 4e-22); far from 0 of the scale |x|.
+# Half-widths: 1.75 of z, 1 of x near 0 (rho = 3.4 about the pole of tanh: 3.4^-40 = 4e-22); far from 0 |x|.
 REACH, TAIL = 14.0, 39.0  # e^(-14^2/2) = 3e-43; kinks up to 39 deviations out hold values down to 1e-330
 X = np.array([0, 2, 4, 6, 8, *(2.0**k for k in range(4, 60))], dtype=Long)
 X = np.unique(np.concatenate((-X, X, KINKS)))
@@ -237,7 +237,7 @@ def one(q: float, shift: float, points: int = 20) -> dict[str, Array]:
 
 
 def _averages(m: Array, v: Any, t: Array, weights: Array) -> tuple[Any, Any]:
-    """E f(N(m, v)) and E|f(N(m, v))| of all functions: sums over t, formulas for erf and gelu (activations_mpmath.py)."""
+    """E f(N(m, v)) and E|f(N(m, v))| of all functions: sums over t, but erf and gelu by formula."""
     functions = every(m[:, None] + np.sqrt(v) * t, rough=True)
     values, sizes = (
         tuple({name: np.sum(weights * h(f[name]), axis=1) for name in SUMMED} for f in functions)
@@ -344,7 +344,9 @@ def moments_at(q: float, shift: float) -> tuple[Array, Array]:
     value, size = np.zeros((2, len(NAMES), 4))
     for i, name in enumerate(NAMES):
         for k, which in enumerate(MOMENTS):
-            formula = _exactly(name, k > 1, False) and not (k % 2 and name in ("gelu", "erf") and not _exactly(name, k > 1, True))
+            formula = _exactly(name, k > 1, False) and not (
+                k % 2 and name in ("gelu", "erf") and not _exactly(name, k > 1, True)
+            )
             if formula or not q:
                 value[i, k] = float(getattr(reference.gaussian, which)(name, q, shift))
             else:
@@ -418,6 +420,95 @@ def compute() -> None:
             save()
             last = time.time()
     save()
+
+
+def check() -> None:
+    """A sample of the file against the reference at 40 digits: sums in one variable all, in two a few."""
+    data, rng = np.load(FILE), np.random.default_rng(2)
+    worst: dict[str, float] = {}
+
+    def hold(name: str, which: str, value: float, size: float, exact: Any) -> None:
+        # stored values are rounded to float64, half an eps; sizes to float32, whose smallest is 1e-45
+        allowed = max(2.0**-53 * abs(float(exact)) * 1.01 + 1e-17 * size, 1e-307)
+        apart = float(abs(mp.mpf(float(value)) - exact)) / allowed if np.isfinite(value) else float(exact < 1.8e308)
+        worst[which] = max(worst.get(which, 0.0), apart)
+        if apart > 1:
+            print(f"{name} {which}: stored {value!r}, reference {mp.nstr(exact, 20)}, {apart:.2g} of what is allowed")
+
+    for i, name in enumerate(NAMES):
+        for k, which in enumerate(MOMENTS):
+            for j in rng.choice(len(data["moment_q"]), 10, replace=False):
+                exact = getattr(reference.gaussian, which)(name, data["moment_q"][j], data["moment_shift"][j])
+                hold(name, which, data["moment_value"][i, k, j], data["moment_size"][i, k, j], exact)
+        for k, which in enumerate(COVARIANCES):
+            f = functions(as_activation(name))[k]
+            there = np.flatnonzero(np.isfinite(data["pair_value"][i, k]) & (np.minimum(data["q1"], data["q2"]) > 0))
+            if f.average is None:  # a sum in two variables, minutes at 40 digits
+                there = [j for j in there if max(data["q1"][j], data["q2"][j]) < 100]
+            for j in rng.choice(there, 1 if f.average is None else 4, replace=False):
+                keywords = {"one_minus_c": data["one_minus_c"][j], "shift": data["shift"][j]}
+                exact = getattr(reference.gaussian, which)(name, data["q1"][j], data["q2"][j], **keywords)
+                hold(name, which, data["pair_value"][i, k, j], data["pair_size"][i, k, j], exact)
+        print(name, {which: f"{share:.2g}" for which, share in worst.items()}, flush=True)
+
+
+# ---------------------------------------------------------------------------------------------------- table
+def _cell(got: Array, value: Array, size: Array) -> str:
+    """Worst relative error; where |value| < E|integrand|/1000 that of the error over eps E|integrand|."""
+    with np.errstate(all="ignore"):
+        error = np.where(got == value, 0.0, np.abs(got - value))
+        error = np.where(np.isnan(error), np.inf, error)
+        cancels = np.abs(value) < 1e-3 * size
+        relative = np.max(np.where(cancels | (error < 1e-307), 0.0, error / np.abs(value)), initial=0.0)
+        units = np.max(np.where(cancels, error / (np.finfo(float).eps * size), 0.0), initial=0.0)
+    return f"{relative:.0e}" + (f" {units:.1g}u" if np.any(cancels & (size > 1e-300)) else "")
+
+
+def _timed(call: Any, count: int) -> float:
+    """Nanoseconds a value, the best of three."""
+    best = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best / count * 1e9
+
+
+def table(count: int = 10_000) -> None:
+    """Errors at `count` random points for one variable, at the stored ones for two; times of the same arguments."""
+    data, rng = np.load(FILE), np.random.default_rng(3)
+    warnings.simplefilter("ignore", RuntimeWarning)
+    q = 10.0 ** rng.uniform(-8, 8, count)
+    shift = np.where(rng.random(count) < 1 / 3, rng.uniform(-4, 4, count), 0.0)
+    value, size = np.zeros((2, len(NAMES), 4, count))
+    for j in range(count):
+        value[..., j], size[..., j] = moments_at(float(q[j]), float(shift[j]))
+    ff.set_num_threads(1)
+    there = np.isfinite(data["pair_value"][0, 0])
+    where = tuple(data[x][there] for x in ("q1", "q2", "one_minus_c", "shift"))
+
+    def pairs(which: str, name: str) -> Any:
+        q1, q2, rest, shifts = where
+        return partial(getattr(ff.gaussian, which), name, q1, q2, one_minus_c=rest, shift=shifts)
+
+    print(f"{count} random points of one variable, {there.sum()} stored ones of two")
+    print("u: units of eps E|integrand|, at points where it cancels to a thousandth")
+    print("| activation | " + " | ".join((*MOMENTS, *COVARIANCES)) + " | ns a moment | ns a covariance |")
+    print("| --- |" + " ---: |" * 8)
+    for i, name in enumerate(NAMES):
+        cells = []
+        for k, which in enumerate(MOMENTS):
+            got = getattr(ff.gaussian, which)(name, q, shift)
+            cells.append(_cell(got, value[i, k], size[i, k]))
+        for k, which in enumerate(COVARIANCES):
+            got = pairs(which, name)()
+            cells.append(_cell(got, data["pair_value"][i, k, there], data["pair_size"][i, k, there]))
+        for call, n in (
+            (partial(ff.gaussian.second_moment, name, q, shift), count),
+            (pairs("covariance", name), there.sum()),
+        ):
+            cells.append(f"{_timed(call, n):.0f}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:

@@ -13,14 +13,15 @@ are sums over Gauss-Legendre panels. That of two arguments is an outer integral 
 
     E phi(u) phi(w) = E phi(u) M(u),   M(u) = E [phi(w) | u],   w | u ~ N(shift + sqrt(q2) c z1, q2 (1 - c^2)).
 
-Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every c,
-shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
+Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every
+c, shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def _expectation(f: Callable[[Number], Number], breaks: Iterable[Number], reach:
     """E f(z), the line split at `breaks`."""
     ends = sorted({mp.mpf(x) for x in (*_BULK, *breaks, -reach, reach) if abs(x) <= reach})
     total = mp.zero
-    for low, high in zip(ends, ends[1:], strict=False):
+    for low, high in pairwise(ends):
         centre, half = (low + high) / 2, (high - low) / 2
         for x, weight in legendre():
             z = centre + half * x
