@@ -160,24 +160,40 @@ struct Tail {
     double pdf, i0, i1, i2;
 };
 
+// r_n = J_n/J_{n-1}, J_n = I_n/n!, J_{-1} = pdf, for t >= 3: the minimal solution of J_{n-1} = t J_n + (n + 1) J_{n+1},
+// by the recurrence downwards (J. C. P. Miller).
+struct TailRatios {
+    double r0, r1, r2;
+
+    FISHERFIELD_HD explicit TailRatios(double t) {
+        const int start = 10 + static_cast<int>(640.0 / (t * t)); // leaves 1e-17
+        double above = 0.0, here = 1.0;                           // at most 3^81 sqrt(81!) = 1e99
+        const auto down = [&](int n) {
+            const double below = t * here + (n + 1) * above;
+            above = here;
+            here = below;
+        };
+        for (int n = start; n > 2; --n) {
+            down(n);
+        }
+        down(2);
+        r2 = above / here;
+        down(1);
+        r1 = above / here;
+        down(0);
+        r0 = above / here;
+    }
+};
+
 FISHERFIELD_HD inline Tail tail(double t) {
     const double pdf = formulas::normal_pdf(t);
     if (t < 3.0) {
         const double i0 = formulas::normal_cdf(-t);
         return {pdf, i0, pdf - t * i0, (1.0 + t * t) * i0 - t * pdf};
     }
-    // J_n = I_n/n!:  J_n/J_{n-1} = 1/(t + (n + 1) J_{n+1}/J_n)
-    double ratio = 1.0 / t, r2 = 0.0, r1 = 0.0;
-    for (int n = 80; n >= 0; --n) {
-        ratio = 1.0 / (t + (n + 1) * ratio);
-        if (n == 2) {
-            r2 = ratio;
-        } else if (n == 1) {
-            r1 = ratio;
-        }
-    }
-    const double i0 = pdf * ratio;
-    return {pdf, i0, i0 * r1, 2.0 * i0 * r1 * r2};
+    const TailRatios ratio(t);
+    const double i0 = pdf * ratio.r0;
+    return {pdf, i0, i0 * ratio.r1, 2.0 * i0 * ratio.r1 * ratio.r2};
 }
 
 // Rays at g u + beta, beta = 0: homogeneous of degree 1, so g may lie anywhere.

@@ -95,6 +95,7 @@ FISHERFIELD_HD inline bool operator<(Scaled x, Scaled y) { return (x - y).m < 0.
 FISHERFIELD_HD inline bool operator>(Scaled x, Scaled y) { return y < x; }
 FISHERFIELD_HD inline bool operator<=(Scaled x, Scaled y) { return !(y < x); }
 FISHERFIELD_HD inline bool operator>=(Scaled x, Scaled y) { return !(x < y); }
+FISHERFIELD_HD inline Scaled abs(Scaled x) { return x.m < 0.0 ? -x : x; }
 FISHERFIELD_HD inline bool is_zero(Scaled x) { return x.m == 0.0; }
 
 FISHERFIELD_HD inline Scaled sqrt(Scaled x) {
