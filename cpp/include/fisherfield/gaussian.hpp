@@ -19,6 +19,7 @@
 #include "fisherfield/activations.hpp"
 #include "fisherfield/closed_form.hpp"
 #include "fisherfield/conditional.hpp"
+#include "fisherfield/polynomial.hpp"
 #include "fisherfield/quadrature.hpp"
 #include "fisherfield/scaled.hpp"
 #include "fisherfield/smoothed_step.hpp"
@@ -118,6 +119,17 @@ FISHERFIELD_HD inline Moments at_point(const Activation& activation, double x) {
     return out;
 }
 
+// Whether everything about phi has a closed form at any variance that float64 can square.
+FISHERFIELD_HD inline bool wave_or_exponential(Kind kind) {
+    return kind == Kind::sin || kind == Kind::cos || kind == Kind::rbf || kind == Kind::exp || kind == Kind::gaussian;
+}
+
+// Whether the covariance has one at this shift.
+FISHERFIELD_HD inline bool closed_covariance(Kind kind, double shift) {
+    smoothed_step::Family smoothed{};
+    return wave_or_exponential(kind) || (smoothed_step::family(kind, &smoothed) && shift == 0.0);
+}
+
 // E f(g u + beta) for g >= 0.
 FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double beta) {
     const Scaled low(0x1p-50), high(0x1p50); // the range of g for which an integral is formed as it stands
@@ -131,9 +143,16 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
     } else if (activation.kind == Kind::step) {
         const double t = (Scaled(beta) / g).value();
         out = closed_form::step(std::fabs(t) < 1e3 ? t : std::copysign(1e3, beta));
+    } else if (activation.kind == Kind::sign) {
+        const double t = (Scaled(beta) / g).value();
+        out = closed_form::sign(std::fabs(t) < 1e3 ? t : std::copysign(1e3, beta));
+    } else if (polynomials::is_polynomial(activation)) {
+        out = polynomials::moments(activation, g, beta);
+    } else if (activation.kind == Kind::rectified_monomial && beta == 0.0) {
+        out = closed_form::rectified_monomial(activation.degree, g);
     } else if (g > high && unbounded(activation)) {
         out = closed_form::rays(rays_at(activation, 1e16), g, beta);
-    } else if (g > high) {
+    } else if (g > (wave_or_exponential(activation.kind) ? Scaled(0x1p200) : high)) {
         out.status = Status::out_of_range;
     } else if (g < low) {
         // Rays from the nearest kink, where that is within reach, else from beta.
@@ -150,11 +169,18 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
         out.second = out.variance + out.mean * out.mean;
     } else if (smoothed_step::family(activation.kind, &smoothed) && beta == 0.0) {
         out = smoothed_step::moments(smoothed, g.value());
-    } else if (activation.kind == Kind::sin) {
-        out = closed_form::sin(g.value(), beta);
+    } else if (activation.kind == Kind::exp) {
+        out = closed_form::exp(g.value(), beta);
+    } else if (activation.kind == Kind::gaussian) {
+        out = closed_form::gaussian(g.value(), beta);
+    } else if (wave_or_exponential(activation.kind)) {
+        out = closed_form::waves(closed_form::wave(activation.kind, beta), g.value());
     } else {
         out =
             refined(activation, 5, [&](int level) { return quadrature::moments(activation, g.value(), beta, level); });
+        if (activation.kind == Kind::erf) {
+            closed_form::erf_shifted(g.value(), beta, &out);
+        }
     }
     if (out.status == Status::ok && !finite(out)) {
         out.status = Status::overflow;
@@ -171,8 +197,14 @@ FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q
     if (smoothed_step::family(activation.kind, &smoothed) && shift == 0.0) {
         return smoothed_step::covariance(smoothed, q1, q2, c, one_minus_c);
     }
-    if (activation.kind == Kind::sin) {
-        return closed_form::sin(q1, q2, c, one_minus_c, shift);
+    if (activation.kind == Kind::exp) {
+        return closed_form::exp(q1, q2, c, one_minus_c, shift);
+    }
+    if (activation.kind == Kind::gaussian) {
+        return closed_form::gaussian(q1, q2, c, one_minus_c, shift);
+    }
+    if (wave_or_exponential(activation.kind)) {
+        return closed_form::waves(closed_form::wave(activation.kind, shift), q1, q2, c, one_minus_c);
     }
     const auto nested = [&] {
         return refined(activation, 3, [&](int level) {
@@ -202,9 +234,7 @@ FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q
 FISHERFIELD_HD inline Covariance continued(const Activation& activation, double q1, double q2,
                                            const Correlation& correlation, double shift, bool differences) {
     const Jumps jump = jumps(activation);
-    smoothed_step::Family smoothed{};
-    const bool closed =
-        (smoothed_step::family(activation.kind, &smoothed) && shift == 0.0) || activation.kind == Kind::sin;
+    const bool closed = closed_covariance(activation.kind, shift);
     // Smooth: u - w is still 1e-5, its differences good to eps/1e-5, and the next power below 1e-10. With a kink of
     // higher order the next power is (1 - c)^(1/2). With jumps, what counts is exact in the strip between two kinks.
     const double power = closed                      ? 0x1p-600
@@ -245,11 +275,17 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         out.slope = one.slope_second;
         out.slope_pair = q1 * one.u2_slope2;
         out.status = one.status;
+    } else if (polynomials::is_polynomial(activation)) {
+        out = polynomials::covariance(activation, q1, q2, correlation, shift);
+    } else if (activation.kind == Kind::rectified_monomial && shift == 0.0) {
+        out = closed_form::rectified_monomial(activation.degree, r, correlation);
     } else if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
         out = closed_form::rays(phi, r, correlation);
         out.value = out.value + Scaled(shift) * shift; // linear alone has both
     } else if (activation.kind == Kind::step && shift == 0.0) {
         out = closed_form::step(correlation);
+    } else if (activation.kind == Kind::sign && shift == 0.0) {
+        out = closed_form::sign(correlation);
     } else if (is_homogeneous) {
         // In units of the larger deviation; a shift of 1e3 of them leaves one ray.
         const double t = (Scaled(shift) / sqrt(larger)).value();
@@ -267,7 +303,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     } else if (smaller > Scaled(kLargeVariance) && unbounded(activation) &&
                Scaled(shift) * shift < Scaled(0x1p-80) * smaller) {
         out = closed_form::rays(rays_at(activation, 1e16), r, correlation);
-    } else if (larger > Scaled(kLargeVariance)) {
+    } else if (larger > Scaled(wave_or_exponential(activation.kind) ? 0x1p400 : kLargeVariance)) {
         out.status = Status::out_of_range;
     } else if (larger < Scaled(kSmallVariance) && shift == 0.0) {
         const Germ near = germ(activation, 0.0);
@@ -277,8 +313,11 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     } else {
         // A variance far below the other one is nothing to it.
         const double floor = 0x1p-200;
-        out = continued(activation, q1 < Scaled(floor) ? floor : q1.value(), q2 < Scaled(floor) ? floor : q2.value(),
-                        correlation, shift, differences);
+        const double v1 = q1 < Scaled(floor) ? floor : q1.value(), v2 = q2 < Scaled(floor) ? floor : q2.value();
+        out = continued(activation, v1, v2, correlation, shift, differences);
+        if (activation.kind == Kind::erf && shift != 0.0) {
+            closed_form::erf_slopes(v1, v2, correlation.c, correlation.one_minus_c.value(), shift, &out);
+        }
     }
     if (out.status == Status::ok && !finite(out)) {
         out.status = Status::overflow;
