@@ -198,15 +198,29 @@ FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, 
 }
 
 // How far to integrate. An activation that turns t deviations out may be there, and only there; where it decays like
-// e^x on the way, e^x p(x) is largest g deviations out. x^n p(x) is largest at sqrt n. Of a caller's function nothing
-// is known so far out, its kinks included.
+// e^x on the way, e^x p(x) is largest g deviations out. x^n p(x) is largest at sqrt n.
 FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
-    if (activation.kind == Kind::callable) {
-        return kRange;
-    }
     const double out = activation.kink_count > 0 || t < g ? t : g;
     const double power = std::sqrt(2.0 * activation.degree);
     return out + power < kFarthest - kRange ? kRange + out + power : kRange + power;
+}
+
+// Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
+// its largest value. Infinity: there is no such place.
+template <class Integrand>
+FISHERFIELD_HD double reach(Integrand&& integrand) {
+    constexpr double ranges[] = {kRange, 14.0, 19.0, 25.0, 31.0, kFarthest};
+    double largest = 0.0, z = 0.0;
+    for (double range : ranges) {
+        for (; z < range; z += 0.25) {
+            largest = std::fmax(largest, std::fmax(integrand(z), integrand(-z)) * formulas::normal_pdf(z));
+        }
+        const double end = std::fmax(integrand(range), integrand(-range)) * formulas::normal_pdf(range);
+        if (largest < HUGE_VAL && end <= 1e-17 * largest) {
+            return range;
+        }
+    }
+    return HUGE_VAL;
 }
 
 // phi(from + h) - phi(from) where h is small: the integral of phi' by three points between kinks (h^6/2e6 relative).
@@ -237,9 +251,24 @@ inline constexpr double kSmallDifference = 0.02; // 0.02^6/2e6 = 3e-17
 FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, double beta, int level = 0) {
     const double finer = std::ldexp(1.0, -level);
     const Turns turns(activation);
-    double range = kRange;
-    for (int i = 0; i < turns.count; ++i) {
+    double range = kRange, range2 = kRange; // of phi, of its square
+    if (activation.kind == Kind::callable) {
+        const auto size = [&](double z) {
+            const double x = g * z + beta;
+            double value, slope;
+            evaluate(activation, &x, &value, &slope, 1);
+            return std::fmax(std::fabs(value), std::fabs(slope));
+        };
+        range2 = reach([&](double z) { return size(z) * size(z); });
+        range = range2 < HUGE_VAL ? range2 : reach(size);
+    }
+    for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
         range = std::fmax(range, range_of(activation, std::fabs((turns.at[i] - beta) / g), g));
+    }
+    Moments out;
+    if (!(range < HUGE_VAL)) {
+        out.status = Status::not_converged;
+        return out;
     }
     Mesh mesh(range, kPanel * finer, turns.growth);
     for (int i = 0; i < turns.count; ++i) {
@@ -276,7 +305,6 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
             u2_slope2 += weight[i] * z[i] * z[i] * slope[i] * slope[i];
         }
     });
-    Moments out;
     out.mean = value_base + rise;
     out.variance = rise2 - rise * rise;
     out.second = out.variance + out.mean * out.mean;
@@ -286,9 +314,9 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     out.u_slope = u_slope;
     out.u2_slope2 = u2_slope2;
     out.mean_error = kErrorUlps * size;
-    out.second_error = Scaled(kErrorUlps) * out.second;
+    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.second : Scaled(HUGE_VAL);
     out.slope_mean_error = kErrorUlps * slope_size;
-    out.slope_second_error = Scaled(kErrorUlps) * out.slope_second;
+    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.slope_second : Scaled(HUGE_VAL);
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -306,7 +334,22 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     const Turns turns(activation);
     const double turn = turns.scale * finer;
     double range = kRange, range_s = kRange, range_d = kRange;
-    for (int i = 0; i < turns.count; ++i) {
+    if (activation.kind == Kind::callable) {
+        const auto product = [&](double u, double w) {
+            const double x[2] = {r1 * u + shift, r2 * w + shift};
+            double value[2], slope[2];
+            evaluate(activation, x, value, slope, 2);
+            return std::fmax(std::fabs(value[0] * value[1]), std::fabs(slope[0] * slope[1]));
+        };
+        range_s = reach([&](double s) { return product(a * s, a * s); });
+        range_d = reach([&](double d) { return product(b * d, -b * d); });
+        if (!(range_s < HUGE_VAL && range_d < HUGE_VAL)) {
+            Covariance out;
+            out.status = Status::not_converged;
+            return out;
+        }
+    }
+    for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
         const double u = (turns.at[i] - shift) / r1;
         range = std::fmax(range,
                           range_of(activation, std::fabs(turns.at[i] - shift) / std::fmin(r1, r2), std::fmax(r1, r2)));
