@@ -43,6 +43,62 @@ struct Covariance {
 
 namespace closed_form {
 
+inline constexpr double kEps = 0x1p-52;
+
+// A bound on the error of something that is `size` large and carries so many roundings.
+FISHERFIELD_HD inline Scaled rounding(double count, Scaled size) { return Scaled(count * kEps) * abs(size); }
+
+// Bounds for results whose errors are relative to themselves.
+FISHERFIELD_HD inline void relative_errors(Moments* out, double count) {
+    out->mean_error = rounding(count, out->mean);
+    out->second_error = rounding(count, out->second);
+    out->slope_mean_error = rounding(count, out->slope_mean);
+    out->slope_second_error = rounding(count, out->slope_second);
+}
+
+FISHERFIELD_HD inline void relative_errors(Covariance* out, double count) {
+    out->value_error = rounding(count, out->value);
+    out->slope_error = rounding(count, out->slope);
+}
+
+// Two variances and a correlation, and what is formed of them without cancellation.
+struct Pair {
+    double q1, q2, c, rest; // rest = 1 - c
+    double root, p;         // sqrt(q1 q2), the covariance
+
+    FISHERFIELD_HD Pair(double first, double second, double correlation, double one_minus_c)
+        : q1(first), q2(second), c(correlation), rest(one_minus_c), root(std::sqrt(first * second)),
+          p(correlation * root) {}
+
+    FISHERFIELD_HD double gap() const { return (q1 - q2) / (std::sqrt(q1) + std::sqrt(q2)); }  // of the deviations
+    FISHERFIELD_HD double determinant() const { return q1 * q2 * rest * (1.0 + c); }           // q1 q2 - p^2
+    FISHERFIELD_HD double half_minus() const { return 0.5 * gap() * gap() + root * rest; }     // (q1 + q2)/2 - p
+    FISHERFIELD_HD double half_plus() const { return 0.5 * gap() * gap() + root * (1.0 + c); } // (q1 + q2)/2 + p
+    // q1 - p and q2 - p
+    FISHERFIELD_HD double minus1() const { return p > 0.0 ? std::sqrt(q1) * (gap() + rest * std::sqrt(q2)) : q1 - p; }
+    FISHERFIELD_HD double minus2() const { return p > 0.0 ? std::sqrt(q2) * (rest * std::sqrt(q1) - gap()) : q2 - p; }
+    // q1 + p and q2 + p
+    FISHERFIELD_HD double plus1() const {
+        return p < 0.0 ? std::sqrt(q1) * (gap() + (1.0 + c) * std::sqrt(q2)) : q1 + p;
+    }
+    FISHERFIELD_HD double plus2() const {
+        return p < 0.0 ? std::sqrt(q2) * ((1.0 + c) * std::sqrt(q1) - gap()) : q2 + p;
+    }
+};
+
+// sin x - x cos x = x^3/3 - x^5/30 + ..., without the cancellation near 0
+FISHERFIELD_HD inline double sine_minus(double x, double sine, double cosine) {
+    if (x > 0.5) {
+        return sine - x * cosine;
+    }
+    double term = x * x * x / 3.0, sum = term;
+    for (int k = 1; k < 8; ++k) { // the ninth term is 1e-17 of the first
+        term *= -x * x / (2.0 * k * (2.0 * k + 3.0));
+        sum += term;
+    }
+    return sum;
+}
+
 // The acute angle t between u and w or between u and -w, with its sine and cosine; right to the last digits at both
 // ends.
 struct Angle {
@@ -65,19 +121,7 @@ struct Angle {
     FISHERFIELD_HD double supplement() const { return acute ? kPi - t.value() : t.value(); }
     FISHERFIELD_HD Scaled angle() const { return acute ? t : Scaled(kPi - t.value()); }
 
-    // sin t - t cos t = t^3/3 - t^5/30 + ..., without the cancellation near 0
-    FISHERFIELD_HD double sine_minus() const {
-        const double x = t.value();
-        if (x > 0.5) {
-            return sine - x * cosine;
-        }
-        double term = x * x * x / 3.0, sum = term;
-        for (int k = 1; k < 8; ++k) { // the ninth term is 1e-17 of the first
-            term *= -x * x / (2.0 * k * (2.0 * k + 3.0));
-            sum += term;
-        }
-        return sum;
-    }
+    FISHERFIELD_HD double sine_minus() const { return closed_form::sine_minus(t.value(), sine, cosine); }
 };
 
 // Covariance of rays at variances with sqrt(q1 q2) = r. With phi = A x + B |x| and t the angle,
@@ -101,6 +145,11 @@ FISHERFIELD_HD inline Covariance rays(const Rays& phi, Scaled r, const Correlati
                                             : a * a + b * b * 2.0 / kPi * std::atan2(correlation.c, angle.sine);
     out.slope_difference = Scaled(jump2 / (2.0 * kPi)) * angle.angle();
     out.slope_pair = out.value; // u phi'(u) = phi(u)
+    out.value_error = rounding(16, r * (std::fabs(phi.minus * phi.plus * correlation.c) + jump2 * kernel));
+    out.slope_error = rounding(16, std::fabs(phi.minus * phi.plus) + a * a + b * b);
+    if (phi.minus * phi.plus == 0.0 || a == 0.0) { // one term
+        relative_errors(&out, 16);
+    }
     return out;
 }
 
@@ -110,47 +159,158 @@ FISHERFIELD_HD inline Covariance step(const Correlation& correlation) {
     Covariance out;
     out.value = angle.supplement() / (2.0 * kPi);
     out.difference = angle.angle() / Scaled(2.0 * kPi);
+    relative_errors(&out, 16);
     return out;
 }
 
-// E erf erf = (2/pi) asin(2 p/sqrt((1 + 2 q1)(1 + 2 q2))), p = c sqrt(q1 q2)     (Williams 1997)
-// With D = (1 + 2 q1)(1 + 2 q2) - 4 p^2 the angle is atan2(2 p, sqrt D), and E phi' phi' = (4/pi)/sqrt D.
-FISHERFIELD_HD inline Covariance erf(double q1, double q2, double c, double one_minus_c) {
-    const double p = c * std::sqrt(q1 * q2);
-    const double d = 1.0 + 2.0 * (q1 + q2) + 4.0 * q1 * q2 * one_minus_c * (1.0 + c);
+// E sign sign = (2/pi) asin c
+FISHERFIELD_HD inline Covariance sign(const Correlation& correlation) {
+    const Angle angle(correlation);
     Covariance out;
-    out.value = 2.0 / kPi * std::atan2(2.0 * p, std::sqrt(d));
-    out.slope = 4.0 / kPi / std::sqrt(d);
-    out.slope_pair = 4.0 / kPi * p / (d * std::sqrt(d));
-    // q1 = q2 = q: asin x - asin y from the sine and cosine of the difference; x^2 - y^2 = (x - y)(x + y) in v = q - p
-    const double q = q1, v = q * one_minus_c, scale = 1.0 + 2.0 * q;
-    const double x = 2.0 * q / scale, y = 2.0 * p / scale, root_x = std::sqrt(1.0 + 4.0 * q) / scale;
-    const double root_y = std::sqrt(d) / scale;
-    const double sine = y >= 0.0 ? 2.0 * v / scale * (x + y) / (x * root_y + y * root_x) : x * root_y - y * root_x;
-    out.difference = v == 0.0 ? 0.0 : 2.0 / kPi * std::atan2(sine, x * y + root_x * root_y);
-    const double root_q = std::sqrt(1.0 + 4.0 * q), root_d = std::sqrt(d);
-    out.slope_difference = 4.0 / kPi * 4.0 * q * v * (1.0 + c) / (root_q * root_d * (root_q + root_d));
+    out.value = 2.0 / kPi * std::atan2(correlation.c, angle.sine);
+    out.difference = angle.angle() * Scaled(2.0 / kPi);
+    relative_errors(&out, 16);
     return out;
 }
 
-// E sin(u + b) sin(w + b) = [e^-m - cos 2b e^-s]/2 with m = (q1 + q2)/2 - p, s = (q1 + q2)/2 + p; slopes are cosines.
-FISHERFIELD_HD inline Covariance sin(double q1, double q2, double c, double one_minus_c, double shift) {
-    const double root = std::sqrt(q1 * q2), p = c * root, v = root * one_minus_c;
-    const double gap = std::sqrt(q1) - std::sqrt(q2), apart = 0.5 * gap * gap;
-    const double minus = apart + v, plus = apart + root * (1.0 + c);
-    const double cosine = std::cos(2.0 * shift), sin2 = std::pow(std::sin(shift), 2),
-                 cos2 = std::pow(std::cos(shift), 2);
-    const double sum = std::exp(-plus), rise = p >= 0.0 ? -std::exp(-minus) * std::expm1(-2.0 * p) // e^-m - e^-s
-                                                        : sum * std::expm1(2.0 * p);
+// A wave A sin(f x + a): sine, cosine and cos2 are those of a and 2a, with a = f shift + phase.
+struct Wave {
+    double amplitude2, frequency2; // A^2, f^2
+    double sine, cosine, cos2;
+    double phase; // |2a|, an ulp of which is an ulp of cos2 times it; 0 where a is exact
+
+    FISHERFIELD_HD double of_slope() const { return amplitude2 * frequency2; }
+};
+
+FISHERFIELD_HD inline Wave wave(Kind kind, double shift) {
+    const double sine = std::sin(shift), cosine = std::cos(shift);
+    if (kind == Kind::cos) { // sin(x + pi/2)
+        return {1.0, 1.0, cosine, -sine, -std::cos(2.0 * shift), 0.0};
+    }
+    if (kind == Kind::rbf) { // sqrt(2) sin(y + pi/4), y = sqrt(2) x
+        const double y = formulas::kSqrt2 * shift, s = std::sin(y), c = std::cos(y);
+        return {
+            2.0, 2.0, (c + s) / formulas::kSqrt2, (c - s) / formulas::kSqrt2, -std::sin(2.0 * y), std::fabs(2.0 * y)};
+    }
+    return {1.0, 1.0, sine, cosine, std::cos(2.0 * shift), 0.0};
+}
+
+// e^-m - cos2 e^-s with cos2 = 1 - 2 sin^2, m - s = -2p: as it stands, or where the difference cancels and cos2 is
+// close to 1 as (e^-m - e^-s) + 2 sin^2 e^-s.
+FISHERFIELD_HD inline Scaled interference(double m, double s, double p, double cos2, double sine, double phase,
+                                          Scaled* error) {
+    const Scaled em = scaled_exp(-m), es = scaled_exp(-s);
+    const bool direct = cos2 <= 0.5;
+    const Scaled first = direct ? em : p < 0.0 ? es * std::expm1(2.0 * p) : -(em * std::expm1(-2.0 * p));
+    const Scaled second = es * (direct ? -cos2 : 2.0 * sine * sine);
+    *error = rounding(8.0 + 4.0 * (direct || p >= 0.0 ? m : s), first) + rounding(8.0 + 4.0 * s, second) +
+             rounding(2.0 * phase, es);
+    return first + second;
+}
+
+// E sin(u + a) sin(w + a) = [e^-m - cos 2a e^-s]/2 with m = (q1 + q2)/2 - p, s = (q1 + q2)/2 + p. Slopes are cosines:
+// cos 2a changes sign.
+FISHERFIELD_HD inline Covariance waves(const Wave& of, double variance1, double variance2, double c,
+                                       double one_minus_c) {
+    const Pair pair(of.frequency2 * variance1, of.frequency2 * variance2, c, one_minus_c);
+    const double m = pair.half_minus(), s = pair.half_plus(), p = pair.p;
     Covariance out;
-    out.value = 0.5 * rise + sin2 * sum;
-    out.slope = 0.5 * rise + cos2 * sum;
-    out.slope_pair = 0.5 * ((p - (q1 - p) * (p - q2)) * std::exp(-minus) + cosine * (p - (q1 + p) * (q2 + p)) * sum);
-    // q1 = q2 = q: E phi^2 - E phi phi = [(1 - e^-v) + cos 2b (e^-s - e^-2q)]/2, and e^-2q = e^-s e^-v
-    const double half = -0.5 * std::expm1(-v), away = std::expm1(-plus);
-    out.difference = half * (2.0 * cos2 + cosine * away);
-    out.slope_difference = half * (2.0 * sin2 - cosine * away);
+    Scaled value_error, slope_error;
+    const Scaled half = 0.5 * of.amplitude2, slope_half = 0.5 * of.of_slope();
+    out.value = half * interference(m, s, p, of.cos2, of.sine, of.phase, &value_error);
+    out.slope = slope_half * interference(m, s, p, -of.cos2, of.cosine, of.phase, &slope_error);
+    out.value_error = half * value_error;
+    out.slope_error = slope_half * slope_error;
+    out.slope_pair = half * (scaled_exp(-m) * (p + pair.minus1() * pair.minus2()) +
+                             scaled_exp(-s) * (of.cos2 * (p - pair.plus1() * pair.plus2())));
+    // q1 = q2 = q: E phi^2 - E phi phi = [(1 - e^-v) + cos 2a (e^-s - e^-2q)]/2, and e^-2q = e^-s e^-v
+    const double rise = -0.5 * std::expm1(-pair.root * one_minus_c), away = std::expm1(-s);
+    out.difference = of.amplitude2 * rise * (2.0 * of.cosine * of.cosine + of.cos2 * away);
+    out.slope_difference = of.of_slope() * rise * (2.0 * of.sine * of.sine - of.cos2 * away);
     return out;
+}
+
+// E e^(u + b) e^(w + b) = e^(2b + (q1 + q2)/2 + p), far beyond float64 for large variances; phi' = phi.
+FISHERFIELD_HD inline Covariance exp(double q1, double q2, double c, double one_minus_c, double shift) {
+    const Pair pair(q1, q2, c, one_minus_c);
+    const double s = pair.half_plus(), v = pair.root * one_minus_c;
+    Covariance out;
+    out.value = scaled_exp(2.0 * shift + s);
+    out.difference = v < 700.0 ? out.value * std::expm1(v) : scaled_exp(2.0 * (q1 + shift));
+    out.slope = out.value;
+    out.slope_difference = out.difference;
+    out.slope_pair = out.value * (pair.p + pair.plus1() * pair.plus2()); // e^u moves the mean of u by q1, of w by p
+    relative_errors(&out, 8.0 + 4.0 * (2.0 * std::fabs(shift) + s));
+    return out;
+}
+
+// Integrals of bells e^(-x^2/2), x = u + b and y = w + b:  with D = (1 + q1)(1 + q2) - p^2,
+//     E bell bell = e^(-b^2 (1 + m)/D)/sqrt D,   m = (q1 + q2)/2 - p,
+// and under that weight (u, w) is normal, its covariance S = 1 - (1 + Q)^-1 and the means of x, y are (1 + Q)^-1 b.
+struct Bells {
+    Scaled value, difference; // E bell bell; for equal variances, E bell^2 - E bell bell
+    double s11, s22, s12, x, y;
+    double exponent; // b^2 (1 + m)/D
+
+    FISHERFIELD_HD Bells(const Pair& pair, double b) {
+        const double determinant = pair.determinant(), d = 1.0 + pair.q1 + pair.q2 + determinant;
+        exponent = b * b * (1.0 + pair.half_minus()) / d;
+        value = scaled_exp(-exponent) / Scaled(std::sqrt(d));
+        s11 = (pair.q1 + determinant) / d;
+        s22 = (pair.q2 + determinant) / d;
+        s12 = pair.p / d;
+        x = b * (1.0 + pair.minus2()) / d;
+        y = b * (1.0 + pair.minus1()) / d;
+        // q1 = q2 = q, v = q (1 - c), D0 = 1 + 2 q: the ratio to E bell^2 is e^-fall
+        const double d0 = 1.0 + 2.0 * pair.q1, v = pair.root * pair.rest;
+        const double fall = 0.5 * std::log1p(determinant / d0) + b * b * v * (1.0 + v) / (d * d0);
+        difference = scaled_exp(-b * b / d0) * (-std::expm1(-fall) / std::sqrt(d0));
+    }
+
+    // E x y bell bell
+    FISHERFIELD_HD Scaled xy() const { return value * (s12 + x * y); }
+
+    // E u x w y bell bell, where u = x - b, w = y - b
+    FISHERFIELD_HD Scaled uxwy(double b) const {
+        const double u = x - b, w = y - b;
+        return value *
+               (s11 * s22 + 2.0 * s12 * s12 + s11 * w * y + s22 * u * x + s12 * (u + x) * (w + y) + u * x * w * y);
+    }
+};
+
+// phi = e^(-x^2/2), phi' = -x e^(-x^2/2).
+FISHERFIELD_HD inline Covariance gaussian(double q1, double q2, double c, double one_minus_c, double shift) {
+    const Pair pair(q1, q2, c, one_minus_c);
+    const Bells bells(pair, shift);
+    Covariance out;
+    out.value = bells.value;
+    out.difference = bells.difference;
+    out.slope = bells.xy();
+    out.slope_pair = bells.uxwy(shift);
+    // q1 = q2 = q: with E x^2 bell^2 = E bell^2 (q/D0 + b^2/D0^2) and x = y = b (1 + v)/D, everything is a multiple of
+    // v
+    const double v = pair.root * one_minus_c, d0 = 1.0 + 2.0 * q1, d = d0 + pair.determinant();
+    const double mean0 = shift / d0, spread = v * (q1 * q1 * (1.0 + c) + d0) / (d * d0);
+    const double apart = -shift * v * (1.0 + v) / (d * d0); // b/D0 - x
+    out.slope_difference = (bells.value + bells.difference) * (spread + apart * (mean0 + bells.x)) +
+                           bells.difference * (bells.s12 + bells.x * bells.x);
+    const double count = 16.0 + 4.0 * bells.exponent;
+    out.value_error = rounding(count, out.value);
+    out.slope_error = rounding(count, out.value * (std::fabs(bells.s12) + std::fabs(bells.x * bells.y)));
+    return out;
+}
+
+// With a shift E erf erf has no closed form, but its slopes (2/sqrt pi) e^(-x^2) are bells of sqrt(2) x.
+FISHERFIELD_HD inline void erf_slopes(double q1, double q2, double c, double one_minus_c, double shift,
+                                      Covariance* out) {
+    const Pair pair(2.0 * q1, 2.0 * q2, c, one_minus_c);
+    const double b = formulas::kSqrt2 * shift;
+    const Bells bells(pair, b);
+    const double u = bells.x - b, w = bells.y - b;
+    out->slope = bells.value * (4.0 / kPi);
+    out->slope_difference = bells.difference * (4.0 / kPi);
+    out->slope_pair = bells.value * (2.0 / kPi * (bells.s12 + u * w)); // u^2 is half of that of the bells
+    out->slope_error = rounding(16.0 + 4.0 * bells.exponent, out->slope);
 }
 
 // Tails of the normal law at t >= 0: I_n = int_t^oo (x - t)^n pdf(x) dx, n = 0, 1, 2. They obey I_n = (n - 1) I_{n-2} -
@@ -160,24 +320,40 @@ struct Tail {
     double pdf, i0, i1, i2;
 };
 
+// r_n = J_n/J_{n-1}, J_n = I_n/n!, J_{-1} = pdf, for t >= 3: the minimal solution of J_{n-1} = t J_n + (n + 1) J_{n+1},
+// by the recurrence downwards (J. C. P. Miller).
+struct TailRatios {
+    double r0, r1, r2;
+
+    FISHERFIELD_HD explicit TailRatios(double t) {
+        const int start = 10 + static_cast<int>(640.0 / (t * t)); // leaves 1e-17
+        double above = 0.0, here = 1.0;                           // at most 3^81 sqrt(81!) = 1e99
+        const auto down = [&](int n) {
+            const double below = t * here + (n + 1) * above;
+            above = here;
+            here = below;
+        };
+        for (int n = start; n > 2; --n) {
+            down(n);
+        }
+        down(2);
+        r2 = above / here;
+        down(1);
+        r1 = above / here;
+        down(0);
+        r0 = above / here;
+    }
+};
+
 FISHERFIELD_HD inline Tail tail(double t) {
     const double pdf = formulas::normal_pdf(t);
     if (t < 3.0) {
         const double i0 = formulas::normal_cdf(-t);
         return {pdf, i0, pdf - t * i0, (1.0 + t * t) * i0 - t * pdf};
     }
-    // J_n = I_n/n!:  J_n/J_{n-1} = 1/(t + (n + 1) J_{n+1}/J_n)
-    double ratio = 1.0 / t, r2 = 0.0, r1 = 0.0;
-    for (int n = 80; n >= 0; --n) {
-        ratio = 1.0 / (t + (n + 1) * ratio);
-        if (n == 2) {
-            r2 = ratio;
-        } else if (n == 1) {
-            r1 = ratio;
-        }
-    }
-    const double i0 = pdf * ratio;
-    return {pdf, i0, i0 * r1, 2.0 * i0 * r1 * r2};
+    const TailRatios ratio(t);
+    const double i0 = pdf * ratio.r0;
+    return {pdf, i0, i0 * ratio.r1, 2.0 * i0 * ratio.r1 * ratio.r2};
 }
 
 // Rays at g u + beta, beta = 0: homogeneous of degree 1, so g may lie anywhere.
@@ -193,6 +369,7 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g) {
     out.slope_variance = b * b;
     out.u_slope = b * root;
     out.u2_slope2 = a * a + b * b;
+    relative_errors(&out, 16);
     return out;
 }
 
@@ -217,6 +394,11 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g, double beta) {
     out.u_slope = jump * far.pdf;
     const double u2_above = above - t * far.pdf; // E u^2 1(g u + beta > 0)
     out.u2_slope2 = minus2 * (1.0 - u2_above) + plus2 * u2_above;
+    // An ulp of t is t^2 ulp of the tail; below 3, its second integral cancels to 1/70 of its terms.
+    const double count = 256.0 + t * t;
+    relative_errors(&out, count);
+    out.mean_error = rounding(16, Scaled(phi.minus) * beta) + rounding(count, Scaled(jump) * relu_mean);
+    out.slope_mean_error = rounding(16, std::fabs(phi.minus)) + rounding(count, jump * above);
     return out;
 }
 
@@ -226,33 +408,201 @@ FISHERFIELD_HD inline Moments step(double t) {
     out.mean = t > 0.0 ? 1.0 - far.i0 : far.i0;
     out.second = out.mean;
     out.variance = far.i0 * (1.0 - far.i0);
+    relative_errors(&out, 64.0 + t * t);
     return out;
 }
 
-FISHERFIELD_HD inline Moments erf(double q) {
-    const double root = std::sqrt(1.0 + 4.0 * q), scale = 1.0 + 2.0 * q;
+FISHERFIELD_HD inline Moments sign(double t) {
+    const Tail far = tail(std::fabs(t));
     Moments out;
-    out.second = 2.0 / kPi * std::atan2(2.0 * q, root);
-    out.variance = out.second;
-    out.slope_mean = formulas::kTwoOverSqrtPi / std::sqrt(scale);
-    out.slope_second = 4.0 / kPi / root;
-    out.slope_variance = 4.0 / kPi * 4.0 * q * q / (scale * root * (scale + root));
-    out.u2_slope2 = 4.0 / kPi / (root * root * root);
+    out.mean = std::erf(t / formulas::kSqrt2);
+    out.second = 1.0;
+    out.variance = 4.0 * far.i0 * (1.0 - far.i0);
+    relative_errors(&out, 16);
     return out;
 }
 
-FISHERFIELD_HD inline Moments sin(double g, double beta) {
-    const double q = g * g, decay = std::exp(-0.5 * q), rest = -std::expm1(-q);
-    const double cosine = std::cos(2.0 * beta), cos_beta = std::cos(beta), sin_beta = std::sin(beta);
+// With a shift: E erf = erf(b/sqrt(1 + 2q)) and the slopes' moments; E erf^2 has no closed form.
+FISHERFIELD_HD inline void erf_shifted(double g, double shift, Moments* out) {
+    const double q = g * g, scale = 1.0 + 2.0 * q, scale2 = 1.0 + 4.0 * q, b2 = shift * shift;
+    const double away = -4.0 * g * shift / scale2; // mean of z under phi'^2
+    out->mean = std::erf(shift / std::sqrt(scale));
+    out->slope_mean = scaled_exp(-b2 / scale) * (formulas::kTwoOverSqrtPi / std::sqrt(scale));
+    out->slope_second = scaled_exp(-2.0 * b2 / scale2) * (4.0 / kPi / std::sqrt(scale2));
+    // log of E phi'^2/(E phi')^2
+    const double rise = 0.5 * std::log1p(4.0 * q * q / scale2) + 4.0 * b2 * q / (scale * scale2);
+    out->slope_variance = out->slope_mean * out->slope_mean * std::expm1(rise);
+    out->u_slope = out->slope_mean * (-2.0 * g * shift / scale);
+    out->u2_slope2 = out->slope_second * (1.0 / scale2 + away * away);
+    out->mean_error = rounding(16, out->mean);
+    out->slope_mean_error = rounding(16.0 + 4.0 * b2 / scale, out->slope_mean);
+    out->slope_second_error = rounding(16.0 + 8.0 * b2 / scale2, out->slope_second);
+}
+
+// E A sin(f g z + a) = A sin a e^(-q/2), q = f^2 g^2.
+FISHERFIELD_HD inline Moments waves(const Wave& of, double g) {
+    const double q = of.frequency2 * g * g, rest = -std::expm1(-q);
+    const double a = std::sqrt(of.amplitude2), slope = std::sqrt(of.of_slope()), f = std::sqrt(of.frequency2);
+    const Scaled decay = scaled_exp(-0.5 * q), decay2 = decay * decay;
     Moments out;
-    out.mean = sin_beta * decay;
-    out.variance = 0.5 * rest * (2.0 * cos_beta * cos_beta * decay * decay + rest);
+    out.mean = decay * (a * of.sine);
+    out.variance = Scaled(0.5 * of.amplitude2 * rest) * (Scaled(2.0 * of.cosine * of.cosine) * decay2 + Scaled(rest));
     out.second = out.variance + out.mean * out.mean;
-    out.slope_mean = cos_beta * decay;
-    out.slope_variance = 0.5 * rest * (2.0 * sin_beta * sin_beta * decay * decay + rest);
+    out.slope_mean = decay * (slope * of.cosine);
+    out.slope_variance = Scaled(0.5 * of.of_slope() * rest) * (Scaled(2.0 * of.sine * of.sine) * decay2 + Scaled(rest));
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
-    out.u_slope = -g * sin_beta * decay;
-    out.u2_slope2 = 0.5 * (1.0 + cosine * (1.0 - 4.0 * q) * std::exp(-2.0 * q));
+    out.u_slope = decay * (-slope * f * g * of.sine);
+    out.u2_slope2 = Scaled(0.5 * of.of_slope()) * (Scaled(1.0) + scaled_exp(-2.0 * q) * (of.cos2 * (1.0 - 4.0 * q)));
+    const double count = 16.0 + 2.0 * q;
+    out.mean_error = rounding(count, out.mean) + rounding(4.0 * of.phase, decay * a);
+    out.second_error = rounding(16.0 + of.phase, out.second);
+    out.slope_mean_error = rounding(count, out.slope_mean) + rounding(4.0 * of.phase, decay * slope);
+    out.slope_second_error = rounding(16.0 + of.phase, out.slope_second);
+    return out;
+}
+
+FISHERFIELD_HD inline Moments exp(double g, double shift) {
+    const double q = g * g;
+    Moments out;
+    out.mean = scaled_exp(shift + 0.5 * q);
+    out.second = scaled_exp(2.0 * (shift + q));
+    out.variance = q < 700.0 ? scaled_exp(2.0 * shift + q) * std::expm1(q) : out.second;
+    out.slope_mean = out.mean;
+    out.slope_second = out.second;
+    out.slope_variance = out.variance;
+    out.u_slope = out.mean * g;
+    out.u2_slope2 = out.second * (1.0 + 4.0 * q);
+    relative_errors(&out, 8.0 + 4.0 * (std::fabs(shift) + q));
+    return out;
+}
+
+// E bell = e^(-b^2/(2 (1 + q)))/sqrt(1 + q), under which u has variance q/(1 + q) and x = u + b has mean b/(1 + q);
+// E bell^2 = e^(-b^2/(1 + 2q))/sqrt(1 + 2q), the same with 2q.
+FISHERFIELD_HD inline Moments gaussian(double g, double shift) {
+    const double q = g * g, d1 = 1.0 + q, d2 = 1.0 + 2.0 * q, b2 = shift * shift;
+    const double x1 = shift / d1, x2 = shift / d2, z2 = -2.0 * g * shift / d2; // means of x, and of z under the square
+    Moments out;
+    out.mean = scaled_exp(-0.5 * b2 / d1) / Scaled(std::sqrt(d1));
+    out.second = scaled_exp(-b2 / d2) / Scaled(std::sqrt(d2));
+    const double rise = 0.5 * std::log1p(q * q / d2) + b2 * q / (d1 * d2); // log of E bell^2/(E bell)^2
+    const Scaled mean2 = out.mean * out.mean;
+    out.variance = rise < 700.0 ? mean2 * std::expm1(rise) : out.second;
+    out.slope_mean = -(out.mean * x1);
+    out.slope_second = out.second * (q / d2 + x2 * x2);
+    const double bent = rise - 2.0 * std::log1p(q / d1); // the same of the slopes, but for the spread of x
+    out.slope_variance =
+        out.second * (q / d2) + (bent < 700.0 ? mean2 * (x1 * x1 * std::expm1(bent)) : out.second * (x2 * x2));
+    out.u_slope = out.mean * (g * (x1 * x1 - 1.0 / d1));
+    out.u2_slope2 =
+        out.second * (3.0 * q / (d2 * d2) + std::pow(g * z2 + x2, 2) / d2 + 2.0 * g * z2 * x2 / d2 + z2 * z2 * x2 * x2);
+    const double count = 16.0 + 4.0 * b2 / d2;
+    relative_errors(&out, count);
+    return out;
+}
+
+// Positive Gauss-Legendre nodes of order 64 and their weights, by mpmath with 40 digits: exact to rounding for
+// (cos x)^64 over [-pi, pi].
+inline constexpr int kHalfNodes = 32;
+
+FISHERFIELD_HD inline double half_node(int i) {
+    constexpr double nodes[kHalfNodes] = {
+        0.024350292663424432509, 0.07299312178779903945, 0.12146281929612055447, 0.16964442042399281804,
+        0.21742364374000708415,  0.26468716220876741637, 0.31132287199021095616, 0.35722015833766811595,
+        0.4022701579639916037,   0.44636601725346408798, 0.48940314570705295748, 0.53127946401989454566,
+        0.57189564620263403428,  0.61115535517239325025, 0.64896547125465733986, 0.68523631305423324256,
+        0.71988185017161082685,  0.75281990726053189661, 0.78397235894334140761, 0.81326531512279755974,
+        0.84062929625258036275,  0.86599939815409281976, 0.88931544599511410585, 0.91052213707850280576,
+        0.92956917213193957582,  0.94641137485840281606, 0.96100879965205371892, 0.97332682778991096374,
+        0.98333625388462595693,  0.99101337147674432074, 0.99634011677195527935, 0.99930504173577213946};
+    return nodes[i];
+}
+
+FISHERFIELD_HD inline double half_weight(int i) {
+    constexpr double weights[kHalfNodes] = {
+        0.048690957009139720383, 0.048575467441503426935,  0.04834476223480295717,   0.047999388596458307728,
+        0.047540165714830308662, 0.046968182816210017325,  0.046284796581314417296,  0.04549162792741814448,
+        0.04459055816375656306,  0.043583724529323453377,  0.042473515123653589007,  0.04126256324262352861,
+        0.039953741132720341387, 0.038550153178615629129,  0.03705512854024004604,   0.035472213256882383811,
+        0.033805161837141609392, 0.032057928354851553585,  0.030234657072402478868,  0.028339672614259483228,
+        0.026377469715054658672, 0.024352702568710873338,  0.022270173808383254159,  0.020134823153530209372,
+        0.017951715775697343085, 0.015726030476024719322,  0.013463047896718642598,  0.011168139460131128819,
+        0.008846759826363947723, 0.0065044579689783628561, 0.0041470332605624676353, 0.0017832807216964329473};
+    return weights[i];
+}
+
+// Rectified monomials u_+^n at unit variances, in polar coordinates (Cho and Saul 2009), t = pi - angle of u and w:
+//
+//     E u_+^n w_+^n = n!/(2 pi) int_0^t (cos x - cos t)^n dx,    cos x - cos t = 2 sin((t + x)/2) sin((t - x)/2).
+//
+// Nothing is subtracted, so what is left near c = -1 keeps all its digits. This is that integral over (1 + c)^n.
+FISHERFIELD_HD inline double rectified_integral(const Angle& angle, int n) {
+    const double t = angle.supplement(), top = std::pow(std::sin(0.5 * t), 2); // (1 + c)/2
+    double sum = 0.0;
+    for (int i = 0; i < kHalfNodes; ++i) {
+        const double x = t * half_node(i);
+        sum += half_weight(i) * std::pow(std::sin(0.5 * (t + x)) * std::sin(0.5 * (t - x)) / top, n);
+    }
+    return t * sum;
+}
+
+// The same integral at c = 1 less that at c, n >= 1, over 2^n: [0, t] gives (1 + cos x)^n - (cos x + c)^n, of which
+// a^n - b^n = a^n [1 - (1 - (a - b)/a)^n], and [t, pi] gives (1 + cos x)^n.
+FISHERFIELD_HD inline Scaled rectified_difference(const Angle& angle, Scaled one_minus_c, int n) {
+    const double t = angle.supplement(), rest = one_minus_c.value();
+    Scaled near(0.0), far(0.0);
+    for (int i = 0; i < kHalfNodes; ++i) {
+        const double a = std::pow(std::cos(0.5 * t * half_node(i)), 2); // (1 + cos x)/2
+        const double lost = std::fmin(0.5 * rest / a, 1.0);
+        // (a - b)/a is below 1e-290 where (1 - c) is no float64 any more
+        const Scaled share = rest > 1e-290 ? Scaled(-std::expm1(n * std::log1p(-lost))) : one_minus_c * (0.5 * n / a);
+        near = near + share * (half_weight(i) * std::pow(a, n));
+        // the rest of the circle from its far end: 1 + cos(pi - y) = 2 sin^2(y/2)
+        const Scaled y = angle.angle() * half_node(i);
+        const Scaled sine = y < Scaled(1e-8) ? y * 0.5 : Scaled(std::sin(0.5 * y.value()));
+        far = far + power(sine * sine, n) * half_weight(i);
+    }
+    return near * t + far * angle.angle();
+}
+
+FISHERFIELD_HD inline double factorial(int n) { return std::round(std::tgamma(n + 1.0)); }
+
+FISHERFIELD_HD inline Covariance rectified_monomial(int n, Scaled r, const Correlation& correlation) {
+    const Angle angle(correlation);
+    const Scaled above(1.0 + correlation.c);
+    const double f = factorial(n) / (2.0 * kPi), slope_f = static_cast<double>(n) * n * factorial(n - 1) / (2.0 * kPi);
+    const Scaled rn = power(r, n), slope_rn = power(r, n - 1);
+    Covariance out;
+    out.value = rn * power(above, n) * (f * rectified_integral(angle, n));
+    out.slope = slope_rn * power(above, n - 1) * (slope_f * rectified_integral(angle, n - 1));
+    out.difference = rn * power(2.0, n) * rectified_difference(angle, correlation.one_minus_c, n) * f;
+    out.slope_difference =
+        slope_rn * power(2.0, n - 1) * rectified_difference(angle, correlation.one_minus_c, n - 1) * slope_f;
+    out.slope_pair = out.value * (static_cast<double>(n) * n); // u phi'(u) = n phi(u)
+    relative_errors(&out, 16.0 + 4.0 * n);
+    return out;
+}
+
+// E z_+^n = (n - 1)!!/2 for even n, (n - 1)!!/sqrt(2 pi) for odd n.
+FISHERFIELD_HD inline Scaled half_moment(int n) {
+    Scaled product = n % 2 == 0 ? 0.5 : formulas::kInvSqrt2Pi;
+    for (int k = n - 1; k > 1; k -= 2) {
+        product = product * k;
+    }
+    return product;
+}
+
+FISHERFIELD_HD inline Moments rectified_monomial(int n, Scaled g) {
+    const Scaled gn = power(g, n), slope_gn = power(g, n - 1) * n;
+    Moments out;
+    out.mean = gn * half_moment(n);
+    out.second = gn * gn * half_moment(2 * n);
+    out.variance = out.second - out.mean * out.mean; // the mean's part is at most 1/6 of it for n >= 2
+    out.slope_mean = slope_gn * half_moment(n - 1);
+    out.slope_second = slope_gn * slope_gn * half_moment(2 * n - 2);
+    out.slope_variance = out.slope_second - out.slope_mean * out.slope_mean;
+    out.u_slope = slope_gn * half_moment(n);
+    out.u2_slope2 = slope_gn * slope_gn * half_moment(2 * n);
+    relative_errors(&out, 16.0 + 4.0 * n);
     return out;
 }
 

@@ -102,4 +102,38 @@ FISHERFIELD_HD inline Scaled sqrt(Scaled x) {
     return odd ? Scaled(std::sqrt(x.m * Scaled::kUp), (x.e - 1) / 2) : Scaled(std::sqrt(x.m), x.e / 2);
 }
 
+FISHERFIELD_HD inline Scaled abs(Scaled x) {
+    x.m = std::fabs(x.m);
+    return x;
+}
+
+// x^n, n >= 0, to n half ulp.
+FISHERFIELD_HD inline Scaled power(Scaled x, int n) {
+    Scaled out(1.0);
+    for (; n > 0; n /= 2) {
+        out = n % 2 == 1 ? out * x : out;
+        x = n > 1 ? x * x : x;
+    }
+    return out;
+}
+
+FISHERFIELD_HD inline Scaled power_of_two(int n) {
+    const int e = n >= 0 ? n / 512 : -((511 - n) / 512);
+    return {std::ldexp(1.0, n - 512 * e), e};
+}
+
+// e^x far beyond float64's range; its error is |x| eps/2, that of x itself. Infinite for x > 1e11.
+FISHERFIELD_HD inline Scaled scaled_exp(double x) {
+    if (std::fabs(x) < 700.0) {
+        return std::exp(x);
+    }
+    if (std::fabs(x) > 1e11) {
+        return x > 0.0 ? HUGE_VAL : 0.0;
+    }
+    // 512 log 2 in two parts, the first with 33 bits, so that its small multiples are exact
+    constexpr double high = 0x1.62e42feep+8, low = 0x1.a39ef35793c76p-24;
+    const double n = std::nearbyint(x / high);
+    return {std::exp((x - n * high) - n * low), static_cast<int>(n)};
+}
+
 } // namespace fisherfield
