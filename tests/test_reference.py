@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import CLOSED, GIVEN, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
+from strategies import CLOSED, GIVEN, MORE, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
 from fisherfield import reference
@@ -156,9 +156,9 @@ def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
     assert (core.a, core.b) == pytest.approx((a, b), rel=tolerance(net), abs=1e-13 * abs(a))
 
 
-@settings(max_examples=40)
+@settings(max_examples=80)
 @given(
-    st.sampled_from(CLOSED + QUADRATURE),
+    st.sampled_from(CLOSED + QUADRATURE + MORE),
     floats(-2.0, 2.0).map(lambda x: 10.0**x),
     st.one_of(st.none(), floats(-2.0, 2.0).map(lambda x: 10.0**x)),
     floats(0.0, 1.99),

@@ -130,7 +130,7 @@ Result exact(const Task& task, const double* x, Status* status) {
     if (of_two(task.which)) {
         const double c = std::clamp(x[2], -1.0, 1.0);
         const Correlation correlation = task.one_minus_c ? Correlation{1.0 - x[2], x[2]} : Correlation{c, 1.0 - c};
-        const Covariance out = covariance(activation, x[0], x[1], correlation, shift);
+        const Covariance out = covariance(activation, x[0], x[1], correlation, shift, false);
         const bool slope = task.which == Integral::slope_covariance;
         value = slope ? out.slope : out.value;
         error = slope ? out.slope_error : out.value_error;
@@ -146,6 +146,9 @@ Result exact(const Task& task, const double* x, Status* status) {
                 : task.which == Integral::slope_mean    ? out.slope_mean_error
                                                         : out.slope_second_error;
         *status = out.status;
+    }
+    if (*status == Status::ok && value.finite() && !error.finite()) {
+        *status = Status::not_converged;
     }
     return {infinite(value.value()), infinite(error.value())};
 }
@@ -168,7 +171,8 @@ double cancelled(const Task& task, const double* x, double slope) {
         const double p2 = a * c * c, d = a * minus * plus + 1.0 + (x[0] + x[1]), e = d + p2;
         const double h = (2.0 + (x[0] + x[1])) / e, s = std::atan2(std::sqrt(d), std::sqrt(p2));
         if (task.which == Integral::slope_covariance) {
-            return s / kPi;
+            const double sine = std::sin(s), cosine = std::cos(s), w = a * minus * plus;
+            return (p2 <= d ? s : sine * sine * s + (sine * cosine * (w + 1.0) + cosine / sine) / d) / kPi;
         }
         return (p2 <= d ? r * std::fabs(c) * s : (1.0 + d * h) / std::sqrt(d)) / kPi;
     }
@@ -179,8 +183,8 @@ double cancelled(const Task& task, const double* x, double slope) {
 // error seen against mpmath over the whole domain (tests/test_ufuncs.py).
 double kernel_error(const Task& task, const double* x, double slope, double value) {
     constexpr double ulps = 8.0, least = std::numeric_limits<double>::denorm_min();
-    if (value == 0.0 || std::isinf(value)) {
-        return std::fabs(value);
+    if (std::isinf(value)) {
+        return value;
     }
     double size = std::fabs(value);
     switch (task.activation.kind) {
@@ -188,10 +192,13 @@ double kernel_error(const Task& task, const double* x, double slope, double valu
     case Kind::cos:
     case Kind::exp:
     case Kind::rbf:
-        size *= 1.0 + std::fabs(std::log(size));
+        size *= size > 0.0 ? 1.0 + std::fabs(std::log(size)) : 1.0; // what is 0 may have been too small
         break;
     default:
         size += cancelled(task, x, slope);
+        if (size == 0.0) {
+            return 0.0;
+        }
         break;
     }
     return ulps * kEps * size + 4.0 * least;

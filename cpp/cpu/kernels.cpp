@@ -243,7 +243,9 @@ struct Rbf {
 // x Phi(x). With p, D as for exp(-x^2/2), E = (1 + q1)(1 + q2), h = (2 + q1 + q2)/E and t = acos(p/sqrt E), by parts:
 //     2 pi E phi phi   = [q1 q2 - p^2 + p^2 h]/sqrt D + p (pi - t)
 //     2 pi E phi' phi' = pi - t + p (h + 1/D)/sqrt D
-// Close to p = -sqrt E, with s = pi - t, the first is [1 - D h + D (1 - s/tan s)]/sqrt D, which does not cancel.
+// Close to p = -sqrt E, with s = pi - t and w = q1 q2 - p^2, these do not cancel:
+//     2 pi E phi phi   = [1 - D h + D (1 - s/tan s)]/sqrt D
+//     2 pi E phi' phi' = s - sin s cos s + [(w - 1) sin s cos s - cos s/sin s]/D
 struct Gelu {
     static constexpr bool squares_c = true;
     static FISHERFIELD_INLINE Lanes mean(Lanes q, Lanes) { return kInverseRoot2Pi * q / root(1.0 + q); }
@@ -266,10 +268,15 @@ struct Gelu {
         return pick(near_the_end, steep, common) * (0.5 / kPi);
     }
     static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
-        const Lanes a = p.product(), p2 = a * (p.c * p.c), d = Gaussian::determinant(p), e = d + p2;
-        const Lanes h = (2.0 + (p.q1 + p.q2)) / e, pair = p.c * root(a) * (h + 1.0 / d) / root(d);
-        const Lanes s = Angle(d, p2, e).acute();
-        return (pick(p.c < 0.0, s, kPi - s) + pair) * (0.5 / kPi);
+        const Lanes a = p.product(), w = a * (p.minus * p.plus), p2 = a * (p.c * p.c), d = Gaussian::determinant(p);
+        const Lanes e = d + p2, h = (2.0 + (p.q1 + p.q2)) / e, pair = p.c * root(a) * (h + 1.0 / d) / root(d);
+        const Angle angle(d, p2, e);
+        const Lanes s = angle.acute();
+        const Lanes common = pick(p.c < 0.0, s, kPi - s) + pair;
+        const Lanes sine = angle.small, sine2 = angle.small2, cosine = root(p2 / e), both = sine * cosine;
+        const Lanes bent = s * sine2 - cosine * ((2.0 * kPi) * bend(sine2 / (1.0 + cosine))); // s - sin s cos s
+        const Lanes steep = bent + (both * (w - 1.0) - cosine / sine) / d;
+        return pick((p.c < 0.0) & ~angle.flat, steep, common) * (0.5 / kPi);
     }
 };
 

@@ -25,7 +25,7 @@ inline constexpr int kBlock = 64; // values that a kernel takes; a multiple of e
 // Where kernels hold: variances up to kLargest, q or q1 q2 from kLeast, |c| in [kLeastCorrelation, 1] or 0, 1 - c in
 // [0, 2]. There no product of theirs under- or overflows. All else is left to moments() and covariance() of
 // gaussian.hpp.
-inline constexpr double kLeast = 1e-60, kLargest = 1e100, kLeastCorrelation = 1e-80;
+inline constexpr double kLeast = 1e-140, kLargest = 1e100, kLeastCorrelation = 1e-70;
 
 // What integrates kBlock values: from q, or from q1, q2 and c or 1 - c; then leaky_relu's slope. False where some of
 // them lie outside of what holds, or some result overflows: those are then to be formed otherwise.
