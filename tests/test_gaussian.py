@@ -52,9 +52,10 @@ mp.dps = 40
 def allowed(name, which, value, size, shift):
     """1e-12 of the value, or 8 eps of E|integrand| where that cancels; the smallest number there is, four times.
 
-    What is odd without shift (erf, tanh) cancels in its mean, and anywhere once it is shifted.
+    What is odd without shift (erf, tanh, the slope of abs) cancels in its mean, and anywhere once it is shifted.
     """
-    cancels = name not in RELATIVE or (name in ("erf", "tanh") and ((shift != 0) | (which == "mean")))
+    odd = name in ("erf", "tanh") or (name == "abs" and which.startswith("slope"))
+    cancels = name not in RELATIVE or (odd and ((shift != 0) | which.endswith("mean")))
     return np.maximum(1e-12 * np.abs(value), np.where(cancels, 8 * EPS * size, 0.0)) + 2e-323
 
 
