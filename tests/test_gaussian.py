@@ -223,7 +223,7 @@ def test_nothing_is_nan_at_the_corners(name):
                 assert np.all(np.isfinite(values)), (q, c, shift)
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf", "hardtanh", "relu6"])
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "hardtanh", "relu6"])
 def test_a_variance_beyond_a_bounded_activation_s_range_is_refused(name):
     with pytest.raises(ValueError, match="the variance must be at most 1e30 for the integrals of the bounded"):
         gaussian.covariance(name, 1e40, 1e40, 0.5)
@@ -268,9 +268,9 @@ def test_tails_are_integrated_to_where_the_function_turns(name, shift, second):
     assert gaussian.second_moment(name, 1.0, shift) == pytest.approx(exact, rel=1e-9)
 
 
-def test_an_integral_that_overflows_is_refused():
-    with pytest.raises(ValueError, match="must stay within the range of float64, and overflow"):
-        gaussian.second_moment(ff.Activation(np.exp, slope=np.exp), 1.0, 400.0)
+def test_an_integral_that_overflows_is_infinite_with_numpy_s_warning():
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert gaussian.second_moment(ff.Activation(np.exp, slope=np.exp), 1.0, 400.0) == np.inf
 
 
 def test_a_callable_that_never_settles_is_refused():

@@ -1,77 +1,51 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <algorithm>
-#include <atomic>
 #include <string>
 
-#include "bindings.hpp"
-#include "fisherfield/gaussian.hpp"
-#include "threads.hpp"
+#include "ufuncs.hpp"
 
 namespace fisherfield {
 
 namespace {
 
-using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
-
-// Results beside the worst status among them, as its number.
-py::tuple finish(py::array_t<double> out, Status status) {
-    return py::make_tuple(std::move(out), static_cast<int>(status));
-}
-
-constexpr long kBlock = 16; // values a thread takes at a time: each may cost a quadrature
-
-template <class Integral>
-py::tuple integrate(const Array& like, Integral&& integral) {
-    py::array_t<double> out(like.size());
-    double* result = out.mutable_data();
-    const long count = like.size();
-    std::atomic<Status> worst{Status::ok};
-    {
-        const py::gil_scoped_release release;
-        parallel_for((count + kBlock - 1) / kBlock, [&](long block) {
-            for (long i = block * kBlock; i < std::min(count, (block + 1) * kBlock); ++i) {
-                Status status = Status::ok;
-                result[i] = integral(i, &status).value();
-                raise(&worst, status);
-            }
-        });
+Integral integral_named(const std::string& name) {
+    const auto* const found = std::find(std::begin(kIntegralNames), std::end(kIntegralNames), name);
+    if (found == std::end(kIntegralNames)) {
+        throw py::value_error("unknown integral " + name);
     }
-    return finish(std::move(out), worst);
+    return static_cast<Integral>(found - std::begin(kIntegralNames));
 }
 
-Scaled pick(const Moments& moments, const std::string& which) {
-    return which == "mean"            ? moments.mean
-           : which == "second_moment" ? moments.second
-           : which == "slope_mean"    ? moments.slope_mean
-                                      : moments.slope_second;
+// outputs: "value", "bound" or "both"
+py::object gaussian_ufunc(const ActivationHandle& phi, const std::string& which, bool one_minus_c, bool slope,
+                          bool shift, const std::string& outputs, const std::string& name, const std::string& doc,
+                          const std::string& activation) {
+    Task task;
+    task.activation = phi.activation;
+    task.which = integral_named(which);
+    task.one_minus_c = one_minus_c;
+    task.takes_slope = slope;
+    task.takes_shift = shift;
+    task.value = outputs != "bound";
+    task.bound = outputs != "value";
+    return make_ufunc(task, phi.owner, name, doc, activation);
 }
 
-py::tuple moment(const ActivationHandle& phi, const std::string& which, const Array& q, const Array& shift) {
-    return integrate(q, [&, q = q.data(), shift = shift.data()](long i, Status* status) {
-        const Moments out = moments(phi.activation, sqrt(Scaled(q[i])), shift[i]);
-        *status = out.status;
-        return pick(out, which);
-    });
-}
-
-py::tuple pair_covariance(const ActivationHandle& phi, const std::string& which, const Array& q1, const Array& q2,
-                          const Array& c, const Array& one_minus_c, const Array& shift) {
-    return integrate(q1, [&, q1 = q1.data(), q2 = q2.data(), c = c.data(), rest = one_minus_c.data(),
-                          shift = shift.data()](long i, Status* status) {
-        const Covariance out = covariance(phi.activation, q1[i], q2[i], {c[i], rest[i]}, shift[i]);
-        *status = out.status;
-        return which == "covariance" ? out.value : out.slope;
-    });
+bool has_kernel(const ActivationHandle& phi) {
+    return kernel_of(phi.activation.kind, Integral::mean, false) != nullptr;
 }
 
 } // namespace
 
 void bind_gaussian(py::module_& module) {
-    module.def("moment", &moment, py::arg("activation"), py::arg("which"), py::arg("q"), py::arg("shift"),
-               "one of mean, second_moment, slope_mean, slope_second_moment on flat arrays of equal length");
-    module.def("covariance", &pair_covariance, py::arg("activation"), py::arg("which"), py::arg("q1"), py::arg("q2"),
-               py::arg("c"), py::arg("one_minus_c"), py::arg("shift"),
-               "covariance or slope_covariance on flat arrays of equal length");
+    module.def("gaussian_ufunc", &gaussian_ufunc, py::arg("activation"), py::arg("which"), py::arg("one_minus_c"),
+               py::arg("slope"), py::arg("shift"), py::arg("outputs"), py::arg("name"), py::arg("doc"),
+               py::arg("activation_name"),
+               "a numpy.ufunc of q, or of q1, q2 and c or 1 - c; then of leaky_relu's slope and of the shift");
+    module.def("has_kernel", &has_kernel, py::arg("activation"), "whether its integrals have SIMD kernels");
+    module.def("simd_paths", &paths, "the instruction sets that this machine has kernels for, slowest first");
+    module.def("simd_path", &path, "the one in use");
+    module.def("set_simd_path", &set_path, py::arg("name"), "use another one; False where there is none of that name");
 }
 
 } // namespace fisherfield

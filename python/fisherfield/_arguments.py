@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,8 @@ __all__ = [
     "coefficients",
     "correlation_of",
     "degree",
+    "dtype_of",
+    "either_c",
     "failure",
     "integer",
     "integral",
@@ -32,10 +34,12 @@ __all__ = [
     "magnitude",
     "momentum_of",
     "network_of",
+    "operand",
     "overlap_of",
     "pair",
     "positive",
     "real",
+    "refuse_operand",
     "samples_of",
     "settings_of",
     "theory_of",
@@ -257,10 +261,50 @@ def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
     return correlation, 1.0 - correlation
 
 
-def integral(status: int, activation: Any) -> None:
+def operand(name: str, value: Any) -> Any:
+    """What a ufunc takes: numbers, arrays of them, and what stands for such arrays elsewhere (xarray, dask)."""
+    given = value
+    if not (hasattr(value, "dtype") and hasattr(value, "__array_ufunc__")):
+        if type(value) is float:
+            return value  # beside these NumPy's promotion leaves float32 what it is
+        if type(value) is int:
+            return float(value) if abs(value) <= 10**300 else refuse_operand(name, math.copysign(math.inf, value))
+        try:
+            given = np.asarray(value)
+        except ValueError:  # ragged
+            given = np.asarray(None)
+    if getattr(given.dtype, "kind", "O") not in "fiu":
+        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}")
+    return given
+
+
+def refuse_operand(name: str, value: float) -> NoReturn:
+    """Raise for a value outside of an operand's range; the core's loops find them."""
+    low, high = {"c": (-1.0, 1.0), "one_minus_c": (0.0, 2.0)}.get(name, (0.0 if name[0] == "q" else -LARGEST, LARGEST))
+    raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+
+
+def either_c(c: Any, one_minus_c: Any) -> tuple[bool, Any]:
+    """Whether 1 - c is given in place of c, and whichever it is."""
+    if (c is None) == (one_minus_c is None):
+        raise ValueError(f"exactly one of c and one_minus_c must be given, got c={c!r}, one_minus_c={one_minus_c!r}")
+    return (True, operand("one_minus_c", one_minus_c)) if c is None else (False, operand("c", c))
+
+
+def dtype_of(dtype: Any) -> np.dtype | None:
+    """float32, float64 or None for what NumPy's promotion gives."""
+    try:
+        chosen = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        chosen = np.dtype(object)
+    if chosen not in (None, np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+    return chosen
+
+
+def integral(status: int, activation: Any) -> NoReturn:
     """Raise for a status of the core's integrals other than ok."""
-    if status:
-        raise ValueError(_INTEGRAL[status].format(activation=activation))
+    raise ValueError(_INTEGRAL[status].format(activation=activation))
 
 
 def failure(status: int, layer: int, net: Any) -> ValueError:

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gaussian integrals E phi(u), E phi(u) phi(w) and the same of phi', for any activation; arrays broadcast.
 
-u ~ N(shift, q); (u, w) has variances q1, q2 and correlation c. Closed forms serve relu, leaky_relu, abs, linear (Cho
-and Saul 2009), step, erf (Williams 1997; without shift) and sin; all others are integrated on graded Gauss-Legendre
-panels that split at every kink. Closed forms are right to a few ulp; quadratures to 1e-9 relative (seen: 1e-11) for
-variances in [1e-8, 1e8], or to 1e-9 of E|integrand| where the integrand changes sign. Slopes are derivatives almost
-everywhere. See docs/theory.md, section 3.
+u ~ N(shift, q); (u, w) has variances q1, q2 and correlation c. Without shift, linear, relu, leaky_relu, abs, step,
+sign, erf, sin, cos, exp, gaussian, rbf and gelu have SIMD kernels of their closed forms
+(`fisherfield.gaussian.ufuncs`); everything else is integrated value by value (docs/theory.md, section 3). Both are
+NumPy ufuncs: operands are numbers, lists, arrays, xarray.DataArray or dask arrays, and what comes back is of their
+kind; float32 gives float32, all other numbers float64.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
-from . import _arguments, _core
-from .activations import as_activation
+from . import _arguments, ufuncs
+from .activations import Activation, as_activation
 
 __all__ = [
     "covariance",
@@ -27,42 +28,101 @@ __all__ = [
     "slope_second_moment",
 ]
 
-Result = NDArray[np.float64] | np.float64
 
-
-def mean(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
+def mean(
+    activation: Any,
+    q: ArrayLike,
+    shift: ArrayLike = 0.0,
+    *,
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
     """E phi(sqrt(q) z + shift), z ~ N(0, 1).
 
     Parameters
     ----------
     activation : str, callable or Activation
     q : array_like
-        Variance, >= 0.
+        Variance, from 0 to 1e100.
     shift : array_like
-        Added inside phi (BatchNorm's beta).
+        Added inside phi (BatchNorm's beta), up to 1e100 in size.
+    error : bool
+        Whether to return a bound on the error beside the value.
+    out, where, dtype
+        As for any ufunc; dtype is float32 or float64. With `error`, `out` is a pair.
+
+    Returns
+    -------
+    float or array
+        Of the operands' common shape; with `error` a pair, value and bound.
 
     Raises
     ------
     ValueError, TypeError
-        For a variance that is negative or not finite, or beyond the range of a bounded activation's integrals (1e30);
-        for an integral that overflows, or a callable's that does not settle as the mesh is refined.
+        For a variance or shift outside of its range, or beyond that of a bounded activation's integrals (1e30); for a
+        callable's integral that does not settle as the mesh is refined.
+
+    Warns
+    -----
+    RuntimeWarning
+        Where a result overflows and is inf; see `numpy.errstate`.
+
+    Notes
+    -----
+    The closed forms stand in docs/theory.md, section 3, with their sources: arc-cosine kernels (Cho and Saul 2009) for
+    linear, relu, leaky_relu, abs, step and sign; Williams (1997) for erf; the others are elementary. Kernels err by a
+    few units in the last place.
+
+    Examples
+    --------
+    >>> ff.gaussian.mean("relu", [0.0, 1.0, 4.0])
+    array([0.        , 0.39894228, 0.79788456])
     """
-    return _moment("mean", activation, q, shift)
+    return _moment("mean", activation, q, shift, error, out, where, dtype)
 
 
-def second_moment(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
-    """E phi(sqrt(q) z + shift)^2; arguments and errors as for `mean`."""
-    return _moment("second_moment", activation, q, shift)
+def second_moment(
+    activation: Any,
+    q: ArrayLike,
+    shift: ArrayLike = 0.0,
+    *,
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
+    """E phi(sqrt(q) z + shift)^2; arguments, results and errors as for `mean`."""
+    return _moment("second_moment", activation, q, shift, error, out, where, dtype)
 
 
-def slope_mean(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
-    """E phi'(sqrt(q) z + shift); arguments and errors as for `mean`."""
-    return _moment("slope_mean", activation, q, shift)
+def slope_mean(
+    activation: Any,
+    q: ArrayLike,
+    shift: ArrayLike = 0.0,
+    *,
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
+    """E phi'(sqrt(q) z + shift), phi' almost everywhere; arguments, results and errors as for `mean`."""
+    return _moment("slope_mean", activation, q, shift, error, out, where, dtype)
 
 
-def slope_second_moment(activation: Any, q: ArrayLike, shift: ArrayLike = 0.0) -> Result:
-    """E phi'(sqrt(q) z + shift)^2; arguments and errors as for `mean`."""
-    return _moment("slope_second_moment", activation, q, shift)
+def slope_second_moment(
+    activation: Any,
+    q: ArrayLike,
+    shift: ArrayLike = 0.0,
+    *,
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
+    """E phi'(sqrt(q) z + shift)^2, phi' almost everywhere; arguments, results and errors as for `mean`."""
+    return _moment("slope_second_moment", activation, q, shift, error, out, where, dtype)
 
 
 def covariance(
@@ -73,28 +133,48 @@ def covariance(
     *,
     one_minus_c: ArrayLike | None = None,
     shift: ArrayLike = 0.0,
-) -> Result:
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
     """E phi(u + shift) phi(w + shift), (u, w) ~ N(0, [[q1, c sqrt(q1 q2)], [c sqrt(q1 q2), q2]]).
 
     Parameters
     ----------
     activation : str, callable or Activation
     q1, q2 : array_like
-        Variances, >= 0.
+        Variances, from 0 to 1e100.
     c : array_like
         Correlation in [-1, 1]; up to 4 eps beyond counts as +-1.
     one_minus_c : array_like
         1 - c in [0, 2], in place of c: close to 1 the correlation itself has no digits left for it.
     shift : array_like
-        Added inside phi.
+        Added inside phi, up to 1e100 in size.
+    error, out, where, dtype
+        As for `mean`.
+
+    Returns
+    -------
+    float or array
+        Of the operands' common shape; with `error` a pair, value and bound.
 
     Raises
     ------
-    ValueError
-        For variances, correlations or shifts outside these ranges, and where not exactly one of c, one_minus_c is
-        given.
+    ValueError, TypeError
+        As for `mean`; for correlations outside of their range, and where not exactly one of c, one_minus_c is given.
+
+    Warns
+    -----
+    RuntimeWarning
+        Where a result overflows and is inf.
+
+    Examples
+    --------
+    >>> ff.gaussian.covariance("relu", 1.0, 4.0, [-1.0, 0.0, 1.0])
+    array([0.        , 0.31830989, 1.        ])
     """
-    return _covariance("covariance", activation, q1, q2, c, one_minus_c, shift)
+    return _covariance("covariance", activation, q1, q2, c, one_minus_c, shift, error, out, where, dtype)
 
 
 def slope_covariance(
@@ -105,44 +185,76 @@ def slope_covariance(
     *,
     one_minus_c: ArrayLike | None = None,
     shift: ArrayLike = 0.0,
-) -> Result:
-    """E phi'(u + shift) phi'(w + shift); arguments and errors as for `covariance`."""
-    return _covariance("slope_covariance", activation, q1, q2, c, one_minus_c, shift)
+    error: bool = False,
+    out: Any = None,
+    where: Any = True,
+    dtype: DTypeLike | None = None,
+) -> Any:
+    """E phi'(u + shift) phi'(w + shift), phi' almost everywhere; arguments, results, errors as for `covariance`."""
+    return _covariance("slope_covariance", activation, q1, q2, c, one_minus_c, shift, error, out, where, dtype)
 
 
-def _moment(which: str, activation: Any, q: ArrayLike, shift: ArrayLike) -> Result:
-    activation = as_activation(activation)
-    variance = _arguments.array("q", q, 0.0, _arguments.LARGEST)
-    shifts = _arguments.array("shift", shift, -_arguments.LARGEST, _arguments.LARGEST)
-    variance, shifts = np.broadcast_arrays(variance, shifts)
-    out, status = _core.moment(activation._compiled, which, variance.ravel(), shifts.ravel())
-    _arguments.integral(status, activation)
-    return _shaped(out, variance.shape)
+# The names asked for lately keep their ufuncs.
+_of_name = functools.lru_cache(maxsize=256)(Activation)
+
+
+def _activation_of(value: Any) -> Activation:
+    return _of_name(value) if type(value) is str else as_activation(value)
+
+
+def _moment(
+    which: str, activation: Any, q: Any, shift: Any, error: bool, out: Any, where: Any, dtype: DTypeLike | None | None
+) -> Any:
+    return _call(which, activation, False, [_arguments.operand("q", q)], shift, error, out, where, dtype)
 
 
 def _covariance(
     which: str,
     activation: Any,
-    q1: ArrayLike,
-    q2: ArrayLike,
-    c: ArrayLike | None,
-    one_minus_c: ArrayLike | None,
-    shift: ArrayLike,
-) -> Result:
-    activation = as_activation(activation)
-    correlation, rest = _arguments.correlation_of(c, one_minus_c)
-    arrays = np.broadcast_arrays(
-        _arguments.array("q1", q1, 0.0, _arguments.LARGEST),
-        _arguments.array("q2", q2, 0.0, _arguments.LARGEST),
-        correlation,
-        rest,
-        _arguments.array("shift", shift, -_arguments.LARGEST, _arguments.LARGEST),
+    q1: Any,
+    q2: Any,
+    c: Any,
+    one_minus_c: Any,
+    shift: Any,
+    error: bool,
+    out: Any,
+    where: Any,
+    dtype: DTypeLike | None,
+) -> Any:
+    near, correlation = _arguments.either_c(c, one_minus_c)
+    operands = [_arguments.operand("q1", q1), _arguments.operand("q2", q2), correlation]
+    return _call(which, activation, near, operands, shift, error, out, where, dtype)
+
+
+def _call(
+    which: str,
+    activation: Any,
+    near: bool,
+    operands: list[Any],
+    shift: Any,
+    error: bool,
+    out: Any,
+    where: Any,
+    dtype: DTypeLike | None,
+) -> Any:
+    phi = _activation_of(activation)
+    shifted = not (type(shift) in (int, float) and shift == 0)
+    if shifted:
+        operands.append(_arguments.operand("shift", shift))
+    given = {"out": out, "dtype": _arguments.dtype_of(dtype)}
+    keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if where is not True:
+        keywords["where"] = where
+    if not _arguments.boolean("error", error):
+        return ufuncs.ufunc_of(phi, which, near, shifted)(*operands, **keywords)
+    if all(isinstance(operand, (float, np.ndarray, np.generic)) for operand in operands):
+        return ufuncs.ufunc_of(phi, which, near, shifted, "both")(*operands, **keywords)
+    # dask knows no ufuncs of two outputs of others' making
+    pair = keywords.pop("out", (None, None))
+    value, bound = (
+        ufuncs.ufunc_of(phi, which, near, shifted, outputs)(
+            *operands, **keywords, **({} if each is None else {"out": each})
+        )
+        for outputs, each in zip(("value", "bound"), pair, strict=True)
     )
-    out, status = _core.covariance(activation._compiled, which, *(array.ravel() for array in arrays))
-    _arguments.integral(status, activation)
-    return _shaped(out, arrays[0].shape)
-
-
-def _shaped(out: NDArray[np.float64], shape: tuple[int, ...]) -> Result:
-    """A scalar for scalars, as ufuncs do."""
-    return out.reshape(shape)[()]
+    return value, bound

@@ -103,19 +103,6 @@ FISHERFIELD_HD inline double sine_minus(double x, double sine, double cosine) {
     return sum;
 }
 
-// x - sin x for sine = sin x
-FISHERFIELD_HD inline double minus_sine(double x, double sine) {
-    if (x > 0.5) {
-        return x - sine;
-    }
-    double term = x * x * x / 6.0, sum = term;
-    for (int k = 2; k < 9; ++k) {
-        term *= -x * x / (2.0 * k * (2.0 * k + 1.0));
-        sum += term;
-    }
-    return sum;
-}
-
 // The acute angle t between u and w or between u and -w, with its sine and cosine; right to the last digits at both
 // ends.
 struct Angle {
@@ -186,27 +173,6 @@ FISHERFIELD_HD inline Covariance sign(const Correlation& correlation) {
     Covariance out;
     out.value = 2.0 / kPi * std::atan2(correlation.c, angle.sine);
     out.difference = angle.angle() * Scaled(2.0 / kPi);
-    relative_errors(&out, 16);
-    return out;
-}
-
-// E erf erf = (2/pi) asin(2 p/sqrt((1 + 2 q1)(1 + 2 q2))), p = c sqrt(q1 q2)     (Williams 1997)
-// With D = (1 + 2 q1)(1 + 2 q2) - 4 p^2 the angle is atan2(2 p, sqrt D), and E phi' phi' = (4/pi)/sqrt D.
-FISHERFIELD_HD inline Covariance erf(double q1, double q2, double c, double one_minus_c) {
-    const double p = c * std::sqrt(q1 * q2);
-    const double d = 1.0 + 2.0 * (q1 + q2) + 4.0 * q1 * q2 * one_minus_c * (1.0 + c);
-    Covariance out;
-    out.value = 2.0 / kPi * std::atan2(2.0 * p, std::sqrt(d));
-    out.slope = 4.0 / kPi / std::sqrt(d);
-    out.slope_pair = 4.0 / kPi * p / (d * std::sqrt(d));
-    // q1 = q2 = q: asin x - asin y from the sine and cosine of the difference; x^2 - y^2 = (x - y)(x + y) in v = q - p
-    const double q = q1, v = q * one_minus_c, scale = 1.0 + 2.0 * q;
-    const double x = 2.0 * q / scale, y = 2.0 * p / scale, root_x = std::sqrt(1.0 + 4.0 * q) / scale;
-    const double root_y = std::sqrt(d) / scale;
-    const double sine = y >= 0.0 ? 2.0 * v / scale * (x + y) / (x * root_y + y * root_x) : x * root_y - y * root_x;
-    out.difference = v == 0.0 ? 0.0 : 2.0 / kPi * std::atan2(sine, x * y + root_x * root_y);
-    const double root_q = std::sqrt(1.0 + 4.0 * q), root_d = std::sqrt(d);
-    out.slope_difference = 4.0 / kPi * 4.0 * q * v * (1.0 + c) / (root_q * root_d * (root_q + root_d));
     relative_errors(&out, 16);
     return out;
 }
@@ -353,97 +319,36 @@ FISHERFIELD_HD inline void erf_slopes(double q1, double q2, double c, double one
     out->slope_error = rounding(16.0 + 4.0 * bells.exponent, out->slope);
 }
 
-// gelu(x) = x Phi(x). With p the covariance, x_i = 1/(1 + q_i), E1 = (1 + q1)(1 + q2), D = E1 - p^2 and the angle
-// a = asin(p/sqrt E1), Price's theorem gives the covariance as the integral of that of the slopes over p, twice:
-//
-//     2 pi E phi phi   = p (pi/2 + a) + q1 q2 sqrt(D)/E1 + p^2/(E1 sqrt D)
-//     2 pi E phi' phi' = pi/2 + a + (p/sqrt D) (x_1 + x_2 + 1/D)
-//
-// (R. Tsuchida et al., Avoiding kernel fixed points: computing with ELU and GELU infinite networks, AAAI 2021.)
-// For p = -P < 0 the angle pi/2 + a is t = atan2(sqrt D, P), and the first is, where its terms cancel,
-//
-//     1/sqrt D - sqrt(D) (x_1 + x_2) + sqrt(E1) (sin t - t cos t).
-struct GeluPair {
-    double p, e1, d, root_d, x, determinant; // x = x_1 + x_2
-    double supplement;                       // pi/2 + a
-
-    FISHERFIELD_HD explicit GeluPair(const Pair& pair)
-        : p(pair.p), e1((1.0 + pair.q1) * (1.0 + pair.q2)), d(1.0 + pair.q1 + pair.q2 + pair.determinant()),
-          root_d(std::sqrt(d)), x(1.0 / (1.0 + pair.q1) + 1.0 / (1.0 + pair.q2)), determinant(pair.determinant()),
-          supplement(pair.p >= 0.0 ? 0.5 * kPi + std::atan2(pair.p, root_d) : std::atan2(root_d, -pair.p)) {}
-
-    // E phi phi; the sum of its terms' sizes
-    FISHERFIELD_HD double value(double q1, double q2, double* size) const {
-        const double rest = q1 * q2 * root_d / e1 + p * (p / e1) / root_d;
-        *size = (std::fabs(p) * supplement + rest) / (2.0 * kPi);
-        if (p < 0.0) {
-            const double root_e = std::sqrt(e1);
-            const double bend = root_e * sine_minus(supplement, root_d / root_e, -p / root_e);
-            const double other = (1.0 / root_d + root_d * x + bend) / (2.0 * kPi);
-            if (other < *size) {
-                *size = other;
-                return (1.0 / root_d - root_d * x + bend) / (2.0 * kPi);
-            }
-        }
-        return (p * supplement + rest) / (2.0 * kPi);
-    }
-
-    FISHERFIELD_HD double slope(double* size) const {
-        const double turn = p / root_d * (x + 1.0 / d);
-        *size = (supplement + std::fabs(turn)) / (2.0 * kPi);
-        return (supplement + turn) / (2.0 * kPi);
-    }
-};
-
-// E u w phi' phi' = p E phi'phi' + (q1 q2 + p^2) d/dp E phi'phi' + 2 p (q1 d/dq1 + q2 d/dq2) E phi'phi', worked out so
-// that all but the first term are positive.
-FISHERFIELD_HD inline double gelu_slope_pair(const GeluPair& of, double q1, double q2) {
-    const double p2 = of.p * of.p, x2 = std::pow(1.0 / (1.0 + q1), 2) + std::pow(1.0 / (1.0 + q2), 2);
-    const double rest = of.determinant * (1.0 + 1.0 / of.d) + 2.0 * p2 * x2 + of.x * (q1 * q2 + p2 / of.d) +
-                        3.0 * (of.p / of.d) * (of.p / of.d);
-    return (of.p * of.supplement + rest / of.root_d) / (2.0 * kPi);
-}
-
-FISHERFIELD_HD inline Covariance gelu(double q1, double q2, double c, double one_minus_c) {
-    const Pair pair(q1, q2, c, one_minus_c);
-    const GeluPair at(pair);
-    double size, slope_size;
-    Covariance out;
-    out.value = at.value(q1, q2, &size);
-    out.slope = at.slope(&slope_size);
-    out.slope_pair = gelu_slope_pair(at, q1, q2);
-    out.value_error = rounding(24, size);
-    out.slope_error = rounding(16, slope_size);
-    if (q1 != q2) {
-        return out;
-    }
-    // Differences from c = 1, where the covariance is q and the angle `end`: all is a multiple of v = q - p. With
-    // tan a = p/sqrt D, the second part of the slopes is tan a [x + (1 + tan^2 a)/E1].
-    const double q = q1, p = at.p, v = q * one_minus_c, product = v * q * (1.0 + c); // q^2 - p^2
-    const double root_q = std::sqrt(1.0 + 2.0 * q), end = 0.5 * kPi + std::atan2(q, root_q);
-    const double sine = p >= 0.0 ? product / (q * at.root_d + p * root_q) : (q * at.root_d - p * root_q) / at.e1;
-    const double turned = std::atan2(sine, (at.root_d * root_q + q * p) / at.e1);
-    const double tan_q = q / root_q, tan_p = p / at.root_d, tan_rise = sine * at.e1 / (root_q * at.root_d);
-    out.slope_difference =
-        (turned + tan_rise * (at.x + (1.0 + tan_q * tan_q + tan_q * tan_p + tan_p * tan_p) / at.e1)) / (2.0 * kPi);
-    const double fall = product / (at.root_d + root_q); // sqrt D - sqrt D(q)
-    const double tail = fall / (at.root_d * root_q);
-    if (p < 0.0) {
-        out.difference = (q * end - p * at.supplement + tail - fall * (q - 1.0) / (q + 1.0)) / (2.0 * kPi);
-        return out;
-    }
-    // q end - p a = v end + p (end - a), and p (end - a) - fall = p (turned - sin turned) + (p sine - fall)
-    const double chord = minus_sine(turned, sine);
-    const double bent = v * fall * at.root_d / (q * at.root_d + p * root_q);
-    out.difference = (v * end + p * chord - bent + tail + fall * 2.0 / (1.0 + q)) / (2.0 * kPi);
-    return out;
-}
-
 // Tails of the normal law at t >= 0: I_n = int_t^oo (x - t)^n pdf(x) dx, n = 0, 1, 2. They obey I_n = (n - 1) I_{n-2} -
 // t I_{n-1}, which cancels for large t; there the ratios come from the continued fraction (the recurrence run
 // downwards).
 struct Tail {
     double pdf, i0, i1, i2;
+};
+
+// r_n = J_n/J_{n-1}, J_n = I_n/n!, J_{-1} = pdf, for t >= 3: the minimal solution of J_{n-1} = t J_n + (n + 1) J_{n+1},
+// by the recurrence downwards (J. C. P. Miller).
+struct TailRatios {
+    double r0, r1, r2;
+
+    FISHERFIELD_HD explicit TailRatios(double t) {
+        const int start = 10 + static_cast<int>(640.0 / (t * t)); // leaves 1e-17
+        double above = 0.0, here = 1.0;                           // at most 3^81 sqrt(81!) = 1e99
+        const auto down = [&](int n) {
+            const double below = t * here + (n + 1) * above;
+            above = here;
+            here = below;
+        };
+        for (int n = start; n > 2; --n) {
+            down(n);
+        }
+        down(2);
+        r2 = above / here;
+        down(1);
+        r1 = above / here;
+        down(0);
+        r0 = above / here;
+    }
 };
 
 FISHERFIELD_HD inline Tail tail(double t) {
@@ -452,18 +357,9 @@ FISHERFIELD_HD inline Tail tail(double t) {
         const double i0 = formulas::normal_cdf(-t);
         return {pdf, i0, pdf - t * i0, (1.0 + t * t) * i0 - t * pdf};
     }
-    // J_n = I_n/n!:  J_n/J_{n-1} = 1/(t + (n + 1) J_{n+1}/J_n)
-    double ratio = 1.0 / t, r2 = 0.0, r1 = 0.0;
-    for (int n = 80; n >= 0; --n) {
-        ratio = 1.0 / (t + (n + 1) * ratio);
-        if (n == 2) {
-            r2 = ratio;
-        } else if (n == 1) {
-            r1 = ratio;
-        }
-    }
-    const double i0 = pdf * ratio;
-    return {pdf, i0, i0 * r1, 2.0 * i0 * r1 * r2};
+    const TailRatios ratio(t);
+    const double i0 = pdf * ratio.r0;
+    return {pdf, i0, i0 * ratio.r1, 2.0 * i0 * ratio.r1 * ratio.r2};
 }
 
 // Rays at g u + beta, beta = 0: homogeneous of degree 1, so g may lie anywhere.
@@ -529,19 +425,6 @@ FISHERFIELD_HD inline Moments sign(double t) {
     out.mean = std::erf(t / formulas::kSqrt2);
     out.second = 1.0;
     out.variance = 4.0 * far.i0 * (1.0 - far.i0);
-    relative_errors(&out, 16);
-    return out;
-}
-
-FISHERFIELD_HD inline Moments erf(double q) {
-    const double root = std::sqrt(1.0 + 4.0 * q), scale = 1.0 + 2.0 * q;
-    Moments out;
-    out.second = 2.0 / kPi * std::atan2(2.0 * q, root);
-    out.variance = out.second;
-    out.slope_mean = formulas::kTwoOverSqrtPi / std::sqrt(scale);
-    out.slope_second = 4.0 / kPi / root;
-    out.slope_variance = 4.0 / kPi * 4.0 * q * q / (scale * root * (scale + root));
-    out.u2_slope2 = 4.0 / kPi / (root * root * root);
     relative_errors(&out, 16);
     return out;
 }
@@ -630,25 +513,6 @@ FISHERFIELD_HD inline Moments gaussian(double g, double shift) {
         out.second * (3.0 * q / (d2 * d2) + std::pow(g * z2 + x2, 2) / d2 + 2.0 * g * z2 * x2 / d2 + z2 * z2 * x2 * x2);
     const double count = 16.0 + 4.0 * b2 / d2;
     relative_errors(&out, count);
-    return out;
-}
-
-// Shift 0. gelu'' = (2 - x^2) pdf(x); E gelu = q/sqrt(2 pi (1 + q)).
-FISHERFIELD_HD inline Moments gelu(double g) {
-    const double q = g * g, d = 1.0 + 2.0 * q, root = std::sqrt(d), x = 1.0 / (1.0 + q);
-    const double a = std::atan2(q, root), angle = 0.5 * kPi + a;
-    const double half_turn = 1.0 / (2.0 * kPi);
-    Moments out;
-    out.mean = q * std::sqrt(half_turn * x);
-    out.second = half_turn * q * (angle + 2.0 * q * x / root);
-    out.variance = half_turn * q * (angle + q * x * (2.0 / root - 1.0));
-    out.slope_mean = 0.5;
-    const double turn = a + q / root * (2.0 * x + 1.0 / d);
-    out.slope_second = 0.25 + half_turn * turn;
-    out.slope_variance = half_turn * turn;
-    out.u_slope = g * (2.0 + q) * x * std::sqrt(half_turn * x);
-    out.u2_slope2 = half_turn * (angle + q * (4.0 * x * x + 2.0 * x * (1.0 + 1.0 / d) + 3.0 / (d * d)) / root);
-    relative_errors(&out, 16);
     return out;
 }
 

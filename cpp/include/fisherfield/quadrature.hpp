@@ -1,38 +1,41 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Gauss-Legendre quadrature on graded panels, for integrands that are analytic between known points.
+// Quadrature of activations that have no closed form: composite Gauss-Legendre on graded panels.
 //
-// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23), and more of it where an
-// activation turns farther out. A panel is at most 2 wide, where the weight's twelve-point error is 1e-18. Around a
-// centre (a kink, or the place where an activation turns) panels shrink geometrically to `base`, so that the nearest
-// singularity stays 3 half-widths or more away: 12 points then leave 3.4^-24 = 2e-13 of the integrand, 1e-16 at most
-// places.
+// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23), and more of it, up to 38, where
+// an activation turns farther out. A panel is at most 2.4 wide and e^20 of the weight: its sixteen points leave 1e-17.
+// Around a centre (a kink, or the place where an activation turns) panels grow from `base` threefold, so that the
+// nearest singularity stays 2 half-widths or more from a panel's centre: (2 + sqrt 3)^-32 = 5e-19. docs/theory.md,
+// section 3.
 #pragma once
 
 #include <cmath>
 
-#include "fisherfield/host_device.hpp"
+#include "fisherfield/closed_form.hpp"
 
 namespace fisherfield {
 
-inline constexpr int kNodes = 12;
+inline constexpr int kNodes = 16;
 inline constexpr double kRange = 10.0;    // standard deviations
 inline constexpr double kFarthest = 38.0; // beyond, the normal density is no float64
-inline constexpr double kPanel = 2.0;     // widest panel
-inline constexpr double kGrowth = 2.5;    // of panels away from a centre
+inline constexpr double kPanel = 2.4;     // widest panel
+inline constexpr double kDecay = 20.0;    // the weight falls at most by e^-20 over one panel
+inline constexpr double kGrowth = 3.0;    // of panels away from a centre
 inline constexpr int kBatch = 32 * kNodes;
 inline constexpr int kMaxBreakpoints = 1536;
 
 // Abscissas and weights on [-1, 1]; mpmath, 40 digits.
 FISHERFIELD_HD inline double gauss_legendre_node(int i) {
-    constexpr double half[6] = {0.12523340851146891547, 0.36783149899818019375, 0.5873179542866174473,
-                                0.76990267419430468704, 0.90411725637047485668, 0.98156063424671925069};
-    return i < 6 ? -half[5 - i] : half[i - 6];
+    constexpr double half[kNodes / 2] = {0.095012509837637440185, 0.28160355077925891323, 0.45801677765722738634,
+                                         0.61787624440264374845,  0.7554044083550030339,  0.86563120238783174388,
+                                         0.94457502307323257608,  0.9894009349916499326};
+    return i < kNodes / 2 ? -half[kNodes / 2 - 1 - i] : half[i - kNodes / 2];
 }
 
 FISHERFIELD_HD inline double gauss_legendre_weight(int i) {
-    constexpr double half[6] = {0.249147045813402785,   0.23349253653835480876, 0.20316742672306592175,
-                                0.16007832854334622633, 0.10693932599531843096, 0.047175336386511827195};
-    return i < 6 ? half[5 - i] : half[i - 6];
+    constexpr double half[kNodes / 2] = {0.18945061045506849629,  0.18260341504492358887, 0.16915651939500253819,
+                                         0.14959598881657673208,  0.12462897125553387205, 0.09515851168249278481,
+                                         0.062253523938647892863, 0.027152459411754094852};
+    return i < kNodes / 2 ? half[kNodes / 2 - 1 - i] : half[i - kNodes / 2];
 }
 
 struct Breakpoint {
@@ -93,7 +96,8 @@ public:
             if (!(width > 0.0)) {
                 continue;
             }
-            const int pieces = static_cast<int>(std::ceil(width / panel_));
+            const double farther = std::fmax(std::fabs(points_[i].at), std::fabs(points_[i + 1].at));
+            const int pieces = static_cast<int>(std::ceil(width / std::fmin(panel_, kDecay / farther)));
             const double half = 0.5 * width / pieces;
             for (int piece = 0; piece < pieces; ++piece) {
                 const double centre = narrow && pieces == 1 ? 0.5 * (points_[i].at + points_[i + 1].at)
@@ -128,5 +132,231 @@ private:
     double low_, high_, panel_;
     bool full_ = false;
 };
+
+namespace quadrature {
+
+inline constexpr double kTurn =
+    2.0; // panels beside the place where tanh, mish, ... turn: poles lie i pi/2 away or more
+inline constexpr double kErrorUlps = 100.0 * 0x1p-52; // of E|integrand|; seen: 25
+
+// Where an activation turns: its kinks, else the origin; and on which scale, where it is more than straight lines.
+struct Turns {
+    const double* at;
+    int count;
+    double scale;
+    double origin = 0.0;
+
+    FISHERFIELD_HD explicit Turns(const Activation& activation)
+        : at(activation.kink_count > 0 ? activation.kinks : &origin),
+          count(activation.kink_count > 0 ? activation.kink_count : 1),
+          scale(piecewise_linear(activation)    ? 0.0
+                : activation.kind == Kind::celu ? kTurn * std::fmin(1.0, std::fabs(activation.parameter))
+                                                : kTurn) {}
+    Turns(const Turns&) = delete;
+    Turns& operator=(const Turns&) = delete;
+};
+
+// How far to integrate. An activation that turns t deviations out may be there, and only there; where it decays like
+// e^x on the way, e^x p(x) is largest g deviations out. x^n p(x) is largest at sqrt n. Of a caller's function nothing
+// is known so far out, its kinks included.
+FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
+    if (activation.kind == Kind::callable) {
+        return kRange;
+    }
+    const double out = activation.kink_count > 0 || t < g ? t : g;
+    const double power = std::sqrt(2.0 * activation.degree);
+    return out + power < kFarthest - kRange ? kRange + out + power : kRange + power;
+}
+
+// phi(from + h) - phi(from) where h is small: the integral of phi' by three points between kinks (h^6/2e6 relative).
+FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
+    constexpr double node = 0.77459666924148337704;
+    double sum = 0.0, left = h > 0 ? from : from + h;
+    const double start = left, end = h > 0 ? from + h : from;
+    for (int kink = 0; kink <= activation.kink_count; ++kink) {
+        const double right =
+            kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
+        if (right > left) {
+            // A piece that is the whole has the width h, to the last digit.
+            const double width = left == start && right == end ? std::fabs(h) : right - left;
+            const double centre = 0.5 * (left + right), half = 0.5 * width;
+            const double x[3] = {centre - node * half, centre, centre + node * half};
+            double value[3], slope[3];
+            evaluate(activation, x, value, slope, 3);
+            sum += half * (5.0 / 9.0 * (slope[0] + slope[2]) + 8.0 / 9.0 * slope[1]);
+            left = right;
+        }
+    }
+    return h > 0 ? sum : -sum;
+}
+
+inline constexpr double kSmallDifference = 0.02; // 0.02^6/2e6 = 3e-17
+
+// E f(g u + beta).
+FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, double beta, int level = 0) {
+    const double finer = std::ldexp(1.0, -level);
+    const Turns turns(activation);
+    double range = kRange;
+    for (int i = 0; i < turns.count; ++i) {
+        range = std::fmax(range, range_of(activation, std::fabs((turns.at[i] - beta) / g), g));
+    }
+    Mesh mesh(range, kPanel * finer);
+    for (int i = 0; i < turns.count; ++i) {
+        const double base = turns.scale * finer / g;
+        if (activation.kink_count > 0) {
+            mesh.kink((turns.at[i] - beta) / g, base);
+        } else {
+            mesh.turn((turns.at[i] - beta) / g, base);
+        }
+    }
+    const bool by_slope = continuous(activation) && range * g < kSmallDifference;
+    // Slopes are summed as they are where g is large, and as differences from phi'(beta) where it is small.
+    double at_beta, slope_at_beta;
+    evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
+    const double value_base = g < 1.0 ? at_beta : 0.0, slope_base = g < 1.0 ? slope_at_beta : 0.0;
+    double rise = 0, rise2 = 0, size = 0, turn = 0, turn2 = 0, slope_size = 0, u_slope = 0, u2_slope2 = 0;
+    mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+        double x[kBatch] = {}, value[kBatch], slope[kBatch];
+        for (int i = 0; i < n; ++i) {
+            x[i] = g * z[i] + beta;
+        }
+        evaluate(activation, x, value, slope, n);
+        for (int i = 0; i < n; ++i) {
+            const double r = by_slope ? small_difference(activation, beta, g * z[i]) : value[i] - value_base;
+            const double s = slope[i] - slope_base;
+            rise += weight[i] * r;
+            rise2 += weight[i] * r * r;
+            size += weight[i] * std::fabs(value[i]);
+            turn += weight[i] * s;
+            turn2 += weight[i] * s * s;
+            slope_size += weight[i] * std::fabs(slope[i]);
+            u_slope += weight[i] * z[i] * s;
+            u2_slope2 += weight[i] * z[i] * z[i] * slope[i] * slope[i];
+        }
+    });
+    Moments out;
+    out.mean = value_base + rise;
+    out.variance = rise2 - rise * rise;
+    out.second = out.variance + out.mean * out.mean;
+    out.slope_mean = slope_base + turn;
+    out.slope_variance = turn2 - turn * turn;
+    out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
+    out.u_slope = u_slope;
+    out.u2_slope2 = u2_slope2;
+    out.mean_error = kErrorUlps * size;
+    out.second_error = Scaled(kErrorUlps) * out.second;
+    out.slope_mean_error = kErrorUlps * slope_size;
+    out.slope_second_error = Scaled(kErrorUlps) * out.slope_second;
+    out.status = mesh.full() ? Status::not_converged : Status::ok;
+    return out;
+}
+
+// u = sqrt(q1) (a s + b d), w = sqrt(q2) (a s - b d) with s, d ~ N(0, 1) independent, a^2 = (1 + c)/2, b^2 = (1 - c)/2.
+// For fixed d both move along s alone: kinks and turns are points on that line. Where equal variances let two lines of
+// one kink bound a strip, phi' jumps inside it and nowhere else. As d varies, the inner integral is analytic but where
+// two kinks meet.
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
+                                            double one_minus_c, double shift, int level = 0) {
+    const double finer = std::ldexp(1.0, -level);
+    const double r1 = std::sqrt(q1), r2 = std::sqrt(q2);
+    const double a = std::sqrt(0.5 * (1.0 + c)), b = std::sqrt(0.5 * one_minus_c);
+    const bool equal = q1 == q2, kinked = activation.kink_count > 0;
+    const Turns turns(activation);
+    const double turn = turns.scale * finer;
+    double range = kRange, range_s = kRange, range_d = kRange;
+    for (int i = 0; i < turns.count; ++i) {
+        const double u = (turns.at[i] - shift) / r1;
+        range = std::fmax(range,
+                          range_of(activation, std::fabs(turns.at[i] - shift) / std::fmin(r1, r2), std::fmax(r1, r2)));
+        // What lies beyond two kinks at once may be all there is.
+        for (int j = 0; j < turns.count && kinked; ++j) {
+            const double w = (turns.at[j] - shift) / r2;
+            range_s = std::fmax(range_s, range_of(activation, std::fabs(0.5 * (u + w)) / a, 0.0));
+            range_d = std::fmax(range_d, range_of(activation, std::fabs(0.5 * (u - w)) / b, 0.0));
+        }
+    }
+    range_s = std::fmax(range, range_s);
+    range_d = std::fmax(range, range_d);
+
+    Mesh outer(range_d, kPanel * finer, equal); // d -> -d swaps u and w
+    if (b > 0.0) {
+        // Two turns that pass each other do so on their own scale; a kink is smoothed by the kernel of width a.
+        const double smooth1 = turn / (r1 * b), smooth2 = turn / (r2 * b), sharp = kinked ? a / b : 0.0;
+        const auto finest = [](double x, double y) { return x > 0.0 && y > 0.0 ? std::fmin(x, y) : std::fmax(x, y); };
+        for (int i = 0; i < turns.count; ++i) {
+            const double u = (turns.at[i] - shift) / r1, w = (turns.at[i] - shift) / r2;
+            outer.kink(u / b, finest(smooth1, sharp));
+            outer.kink(-w / b, finest(smooth2, sharp));
+            for (int j = 0; j < turns.count; ++j) {
+                const double meeting = 0.5 * (u - (turns.at[j] - shift) / r2) / b;
+                outer.kink(meeting, finest(std::fmin(smooth1, smooth2), sharp));
+            }
+        }
+    }
+
+    bool full = outer.full();
+    double sum[7] = {};
+    outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
+        for (int line = 0; line < lines; ++line) {
+            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line]; // gap = u - w for equal variances
+            Mesh inner(range_s, kPanel * finer);
+            double strip = 0.0;
+            if (a > 0.0) {
+                strip = 2.0 * shift_d / a;
+                for (int i = 0; i < turns.count; ++i) {
+                    const double u = ((turns.at[i] - shift) / r1 - shift_d) / a,
+                                 w = ((turns.at[i] - shift) / r2 + shift_d) / a;
+                    if (kinked) {
+                        inner.kink(u, turn / (r1 * a), equal ? i : -1);
+                        inner.kink(w, turn / (r2 * a), equal ? i : -1);
+                    } else {
+                        inner.turn(u, turn / (r1 * a));
+                        inner.turn(w, turn / (r2 * a));
+                    }
+                }
+            }
+            full = full || inner.full();
+            double part[7] = {};
+            inner.integrate(strip, [&](const double* s, const double* weight, int n) {
+                double u[kBatch] = {}, w[kBatch] = {}, phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
+                for (int i = 0; i < n; ++i) {
+                    u[i] = r1 * (a * s[i] + shift_d) + shift;
+                    w[i] = r2 * (a * s[i] - shift_d) + shift;
+                }
+                evaluate(activation, u, phi_u, slope_u, n);
+                evaluate(activation, w, phi_w, slope_w, n);
+                const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
+                for (int i = 0; i < n; ++i) {
+                    const double rise = by_slope ? small_difference(activation, w[i], gap) : phi_u[i] - phi_w[i];
+                    const double bend = slope_u[i] - slope_w[i];
+                    const double value = weight[i] * phi_u[i] * phi_w[i], slope = weight[i] * slope_u[i] * slope_w[i];
+                    part[0] += value;
+                    part[1] += weight[i] * rise * rise;
+                    part[2] += slope;
+                    part[3] += weight[i] * bend * bend;
+                    part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
+                    part[5] += std::fabs(value);
+                    part[6] += std::fabs(slope);
+                }
+            });
+            for (int i = 0; i < 7; ++i) {
+                sum[i] += outer_weight[line] * part[i];
+            }
+        }
+    });
+    const double sides = equal ? 2.0 : 1.0;
+    Covariance out;
+    out.value = sides * sum[0];
+    out.difference = 0.5 * sides * sum[1];
+    out.slope = sides * sum[2];
+    out.slope_difference = 0.5 * sides * sum[3];
+    out.slope_pair = sides * sum[4];
+    out.value_error = kErrorUlps * sides * sum[5];
+    out.slope_error = kErrorUlps * sides * sum[6];
+    out.status = full ? Status::not_converged : Status::ok;
+    return out;
+}
+
+} // namespace quadrature
 
 } // namespace fisherfield

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
-from . import activations, gaussian
+from . import activations
+from . import quadrature as gaussian
 
 __all__ = ["Activated", "Preactivated", "activate", "affine", "inputs"]
 

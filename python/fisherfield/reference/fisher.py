@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _arguments
 from ..network import Dense, Network
-from . import gaussian
+from . import quadrature as gaussian
 from .order_parameters import following, forward
 
 __all__ = ["Fisher", "Layers", "backward_sums", "fisher"]

@@ -1,498 +1,236 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gaussian expectations of phi and phi': closed forms where they are short, plain split quadrature for the rest.
+"""Gaussian expectations of phi and phi' at 40 digits by mpmath: what every other way of forming them is held to.
 
     mean(phi; q)               = E phi(sqrt(q) z + shift)
     second_moment(phi; q)      = E phi(sqrt(q) z + shift)^2
     covariance(phi; q1, q2, c) = E phi(sqrt(q1) z1 + shift) phi(sqrt(q2) z2 + shift),   E z1 z2 = c
 
-and the same of phi' (`slope_*`), with z, z1, z2 ~ N(0, 1); docs/theory.md, section 3. Arguments broadcast. Relative
-error below 1e-11 for q in [1e-3, 1e3] and c in [-1, 1], where the integral does not cancel; tests/ hold it to that.
-A callable must be smooth on the scale of 1 near 0 and on the scale of |x| far from it, but for its kinks.
+and the same of phi' (`slope_*`), with z, z1, z2 ~ N(0, 1); docs/theory.md, section 3. Arguments broadcast; scalars give
+an mpf, arrays an array of them. They are taken as the float64 numbers they are, and c and 1 - c exactly.
 
-Near c = 1 the information is in 1 - c, so every closed form is written in the angle
+Where an integral is elementary its formula is used with as many digits as cancel (activations_mpmath.py); all others
+are sums over Gauss-Legendre panels. That of two arguments is an outer integral over u,
 
-    theta = acos c = 2 atan2(sqrt(1-c), sqrt(1+c)),         t = pi - theta,
+    E phi(u) phi(w) = E phi(u) M(u),   M(u) = E [phi(w) | u],   w | u ~ N(shift + sqrt(q2) c z1, q2 (1 - c^2)).
 
-and `one_minus_c` may be given instead of c.
+Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every c,
+shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
+from mpmath import mp
 
 from .. import _arguments
-from ..activations import Activation, as_activation
+from ..activations import as_activation
 from . import activations
+from .activations_mpmath import Known, Number, Piecewise, Smooth, functions
 
 __all__ = [
     "covariance",
-    "first_slope_moment",
     "mean",
     "second_moment",
-    "second_slope_moment",
     "slope_covariance",
     "slope_mean",
-    "slope_pair_moment",
     "slope_second_moment",
-    "slope_spread",
-    "spread",
-    "variance",
 ]
 
-# What is integrated: f(x, z) with x = sqrt(q) z + shift.
-Integrand = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_DIGITS = 60  # worked with: 1 - c = 1e-15 and q = 1e8 take 20 of them, and 40 are promised
+
 
 # ---------------------------------------------------------------------------------------------------- quadrature
-# Composite Gauss-Legendre, 20 nodes a panel. With panels of half-width h, centre m, the rule converges like rho^-40,
-# rho the sum of the half-axes of the largest ellipse with foci m +- h that holds no singularity. Panels of 3 in z:
-# exp(-z^2/2) has none. Panels of 2 in x near 0: tanh has its nearest pole at i pi/2, rho = 3.9, 3.9^-40 = 3e-24.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
-_END = 38.0  # exp(-38^2/2) is the smallest number there is
-_Z_BREAKS = np.array([0, 3, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38.0])
-_Z_BREAKS = np.concatenate((-_Z_BREAKS[:0:-1], _Z_BREAKS))
-# Structure of phi: on the scale of 1 near 0, of |x| far from it.
-_X_BREAKS = np.concatenate((np.arange(2, 17, 2.0), 16 * 1.5 ** np.arange(1, 60)))
-_X_BREAKS = np.concatenate((-_X_BREAKS[::-1], [0.0], _X_BREAKS))
-# Structure of a kink smoothed by a Gaussian of width 1: an error function.
-_LADDER = np.concatenate((np.arange(0, 13, 2.0), 12 * 2.0 ** np.arange(1, 60)))
-_LADDER = np.concatenate((-_LADDER[:0:-1], _LADDER))
+# On a panel of half-width h an n-point rule converges like rho^(-2n), rho the sum of the half-axes of the largest
+# ellipse with foci at its ends in which f is analytic; with 32 points and rho = 3.4, 1e-34.
+_POINTS = 32
+_REACH = 20  # exp(-20^2/2) = 1e-87: shifts up to 10 let exponential tails grow by e^40, Gaussian ones decay by e^-100
+_BULK = tuple(range(-_REACH, _REACH + 1, 4))  # exp(-z^2/2) on the ellipse rho = 3.4 about a panel of 4 is below e^5
+# Structure of phi: on the scale of 1 near 0 (tanh has its pole at i pi/2, gelu_tanh further ones up to where it is
+# linear to 1e-100), of |x| far from it.
+_TURN = (*range(0, 17, 2), *(2**k for k in range(5, 80)))
 
 
-def _panels(breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes z and weights for E f(z) with the line split at `breaks`, one row of breaks for each integral."""
-    breaks = np.sort(np.clip(breaks, -_END, _END), axis=-1)
-    low, high = breaks[..., :-1], breaks[..., 1:]
-    used = np.any((high > low).reshape(-1, low.shape[-1]), axis=0)
-    low, half = low[..., used], 0.5 * (high - low)[..., used]
-    z = (low + half)[..., None] + half[..., None] * _NODES
-    weights = half[..., None] * _WEIGHTS * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    flat = (*breaks.shape[:-1], -1)
-    return z.reshape(flat), weights.reshape(flat)
+@cache
+def _legendre() -> tuple[tuple[Number, Number], ...]:
+    """Nodes and weights on [-1, 1]: Newton's steps from float64 ones, 16 -> 32 -> 64 -> 128 digits."""
+    with mp.workdps(100):
+        rule = []
+        for start in np.polynomial.legendre.leggauss(_POINTS)[0]:
+            x = mp.mpf(float(start))
+            for _ in range(4):
+                below, p = mp.one, x
+                for n in range(2, _POINTS + 1):
+                    below, p = p, ((2 * n - 1) * x * p - (n - 1) * below) / n
+                slope = _POINTS * (below - x * p) / (1 - x * x)
+                x -= p / slope
+            rule.append((x, 2 / ((1 - x * x) * slope**2)))
+        return tuple(rule)
 
 
-def _one(f: Integrand, kinks: np.ndarray, q: float, shift: float) -> float:
-    """E f(sqrt(q) z + shift, z); z and -z are taken together, so that odd functions give 0."""
-    root = np.sqrt(q)
-    breaks = _Z_BREAKS
-    if root > 0:
-        with np.errstate(over="ignore"):
-            breaks = np.concatenate((breaks, (np.concatenate((kinks, _X_BREAKS)) - shift) / root))
-    z, weights = _panels(np.unique(np.clip(np.abs(breaks), 0, _END)))
-    return float(np.sum(weights * (f(shift + root * z, z) + f(shift - root * z, -z))))
+def _expectation(f: Callable[[Number], Number], breaks: Iterable[Number], reach: Number = _REACH) -> Number:
+    """E f(z), the line split at `breaks`."""
+    ends = sorted({mp.mpf(x) for x in (*_BULK, *breaks, -reach, reach) if abs(x) <= reach})
+    total = mp.zero
+    for low, high in zip(ends, ends[1:], strict=False):
+        centre, half = (low + high) / 2, (high - low) / 2
+        for x, weight in _legendre():
+            z = centre + half * x
+            total += half * weight * mp.npdf(z) * f(z)
+    return total
 
 
-def _smoothed(kinks: np.ndarray, slope: float, width: float, shift: float) -> np.ndarray:
-    """Where z -> E_w g(slope z + width w + shift) has structure: at z = (kink - shift)/slope, width/|slope| wide."""
-    if slope == 0:
-        return np.zeros(0)
-    with np.errstate(over="ignore"):
-        around = ((kinks - shift) / slope)[:, None] + width / abs(slope) * _LADDER
-        return np.concatenate((around.ravel(), (_X_BREAKS - shift) / slope))
+def _turns(f: Smooth, m: Number, r: Number, widened: Number = 1) -> list[Number]:
+    """Where z -> f(m + r z) turns, or f smoothed by a Gaussian so that its scale is `widened`."""
+    return [
+        (kink - m + sign * widened * x) / r
+        for kink in (f.kinks or (0,))
+        for x in _TURN
+        if widened * x <= (abs(m) + abs(r)) * 2 * _REACH
+        for sign in (1, -1)
+    ]
 
 
-def _two(f: Integrand, kinks: np.ndarray, q1: float, q2: float, c: float, one_minus_c: float, shift: float) -> float:
-    """E f(x1, z1) f(x2, z2): the outer integral over z1, the inner, a conditional mean, over the rest of z2.
+def _ladder(centre: Number, finest: Number, reach: Number) -> list[Number]:
+    """Every scale from `finest` to `reach` on both sides of `centre`."""
+    steps = int(mp.ceil(mp.log(2 * reach / finest, 3))) + 1
+    return [centre, *(centre + sign * finest * 3**k for k in range(steps) for sign in (1, -1))]
 
-    z2 = c z1 + s w, s = sqrt(1 - c^2), so given z1 the second argument is N(sqrt(q2) c z1 + shift, q2 s^2). The
-    conditional mean is smooth in z1 on the scale s/|c| around the images of the kinks; there the outer integral is
-    split ever finer.
-    """
-    root1, root2 = np.sqrt(q1), np.sqrt(q2)
-    s = np.sqrt(one_minus_c * (2 - one_minus_c))
-    outer = [_Z_BREAKS, _smoothed(kinks, root1, 0.0, shift), _smoothed(kinks, root2 * c, root2 * s, shift)]
-    z1, weights1 = _panels(np.unique(np.clip(np.concatenate(outer), -_END, _END)))
+
+def _average(f: Any, m: Number, v: Number) -> Number:
+    """E f(N(m, v)), v > 0."""
+    if f.average is not None:
+        return f.average(m, v)
+    r = mp.sqrt(v)
+    return _expectation(lambda z: f.value(m + r * z), _turns(f, m, r))
+
+
+def _pair(f: Any, q1: Number, q2: Number, rest: Number, shift: Number) -> Number:
+    """E f(u) f(w) with variances q1, q2 > 0 and rest = 1 - c."""
+    if isinstance(f, Known):
+        return f.covariance(q1, q2, rest, shift)
+    c, s = 1 - rest, mp.sqrt(rest * (2 - rest))
+    if c == 0:
+        return _average(f, shift, q1) * _average(f, shift, q2)
+    r1, r2 = mp.sqrt(q1), mp.sqrt(q2)
+    reach, breaks = mp.mpf(_REACH), []
+    if isinstance(f, Piecewise):
+        # Kinks may lie many deviations out, with all that there is beyond them: the joint density then decays from
+        # z1 = (kink - shift)/r1, or has its peak where w meets the kink, at c times that of w; M turns where the
+        # conditional mean of w is at the kink. All on scales from s^2/|z1| on.
+        for kink in f.kinks:
+            own, other = (kink - shift) / r1, (kink - shift) / r2
+            reach = max(reach, abs(own) + _REACH, abs(other) + _REACH)
+            finest = (s * s if s else 1) * min(1, 1 / r1, 1 / r2) / (1 + abs(own) + abs(other))
+            for centre in {own, other / c, c * other}:
+                if abs(centre) <= reach:
+                    breaks += _ladder(centre, finest, reach)
+    else:
+        breaks += _turns(f, shift, r1)
+        breaks += _turns(f, shift, r2 * c, max(1, r2 * s))
+        for kink in f.kinks if s else ():
+            breaks += _ladder((kink - shift) / (r2 * c), s / abs(c), reach)
     if s == 0:
-        return float(np.sum(weights1 * f(root1 * z1 + shift, z1) * f(root2 * (c * z1) + shift, c * z1)))
-    total = 0.0
-    for part in np.array_split(np.arange(z1.size), max(1, z1.size // 200)):
-        centre = c * z1[part, None]
-        inner = np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size))
-        if root2 > 0:
-            points = np.concatenate((kinks, _X_BREAKS))
-            inner = np.concatenate((inner, (points - shift - root2 * centre) / (root2 * s)), axis=1)
-        w, weights2 = _panels(inner)
-        z2 = centre + s * w
-        conditional = np.sum(weights2 * f(root2 * z2 + shift, z2), axis=1)
-        total += float(np.sum(weights1[part] * f(root1 * z1[part] + shift, z1[part]) * conditional))
-    return total
+        return _expectation(lambda z: f.value(r1 * z + shift) * f.value(r2 * c * z + shift), breaks, reach)
+
+    def integrand(z: Number) -> Number:
+        value = f.value(r1 * z + shift)
+        return value * _average(f, r2 * c * z + shift, q2 * s * s) if value else value
+
+    return _expectation(integrand, breaks, reach)
 
 
-def _half_square(
-    f: Callable[[np.ndarray], np.ndarray],
-    derivative: Callable[[np.ndarray], np.ndarray] | None,
-    kinks: np.ndarray,
-    q: float,
-    one_minus_c: float,
-    shift: float,
-) -> float:
-    """E (f(u) - f(v))^2 / 2 = E f(u)^2 - E f(u) f(v) for var u = var v = q, without the cancellation.
-
-    u = m + delta, v = m - delta with independent m ~ N(shift, q (1+c)/2), delta ~ N(0, q (1-c)/2). Where delta is small
-    and no kink lies between u and v, f(u) - f(v) = 2 delta int_0^1 f'(v + 2 delta t) dt is taken from the derivative.
-    Halfway between two kinks u and v reach them at the same delta: the outer integrand has a kink of its own there.
-    """
-    wide, narrow = np.sqrt(q * (2 - one_minus_c) / 2), np.sqrt(q * one_minus_c / 2)
-    if narrow == 0:
-        return 0.0
-    points, weights_t = np.polynomial.legendre.leggauss(6)
-    halfway = ((kinks[:, None] + kinks) / 2).ravel()  # the kinks themselves among them
-    outer = np.concatenate((_Z_BREAKS, _smoothed(halfway, wide, narrow, shift)))
-    z, weights1 = _panels(np.unique(np.clip(outer, -_END, _END)))
-    total = 0.0
-    for part in np.array_split(np.arange(z.size), max(1, z.size // 200)):
-        m = wide * z[part, None] + shift
-        ends = (np.concatenate((kinks, _X_BREAKS)) - m) / narrow
-        inner = np.concatenate((np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size)), ends, -ends), axis=1)
-        w, weights2 = _panels(inner)
-        delta = narrow * w
-        difference = f(m + delta) - f(m - delta)
-        if derivative is not None:
-            smooth = np.abs(delta) < 0.05
-            for kink in kinks:
-                smooth &= np.abs(m - kink) > np.abs(delta)
-            by_slope = delta * sum(a * derivative(m + delta * t) for t, a in zip(points, weights_t, strict=True))
-            difference = np.where(smooth, by_slope, difference)
-        total += float(np.sum(weights1[part] * np.sum(weights2 * 0.5 * difference**2, axis=1)))
-    return total
-
-
-def _each(integral: Callable[..., float], *arrays: Any, symmetric: bool = False) -> Any:
-    """`integral` of every entry of the broadcast arrays; entries that agree to 14 digits are integrated once.
-
-    symmetric: the first two arguments (q1, q2) may change places.
-    """
-    columns = [np.asarray(array, dtype=np.float64) for array in np.broadcast_arrays(*arrays)]
-    shape = columns[0].shape
-    rows = np.stack([column.ravel() for column in columns], axis=1)
-    if symmetric:
-        rows[:, :2] = np.sort(rows[:, :2], axis=1)
-    seen: dict[tuple[str, ...], float] = {}
-    out = np.empty(len(rows))
-    for place, row in enumerate(rows):
-        key = tuple(f"{value:.13e}" for value in row)
-        if key not in seen:
-            seen[key] = integral(*map(float, row))
-        out[place] = seen[key]
-    return out.reshape(shape)[()]
+def _square(f: Any, q: Number, shift: Number) -> Number:
+    """E f(u)^2."""
+    if isinstance(f, Known):
+        return f.covariance(q, q, mp.zero, shift)
+    return _average(f.square() if isinstance(f, Piecewise) else Smooth(lambda x: f.value(x) ** 2, f.kinks), shift, q)
 
 
 # ---------------------------------------------------------------------------------------------------- arguments
-def _variances(*values: Any) -> tuple[np.ndarray, ...]:
-    return tuple(_arguments.array("q", value, 0.0, _arguments.LARGEST) for value in values)
+def _each(integral: Callable[..., Number], *arrays: Any) -> Any:
+    """`integral` of every entry of the broadcast arrays, rounded to 40 digits."""
+    broadcast = np.broadcast_arrays(*arrays)
+    out = np.empty(broadcast[0].shape, dtype=object)
+    with mp.workdps(_DIGITS):
+        for place in np.ndindex(out.shape):
+            value = integral(*(mp.mpf(float(a[place])) if a.dtype != object else a[place] for a in broadcast))
+            with mp.workdps(40):
+                out[place] = +mp.mpf(value)
+    return out[()]
 
 
-def _closed(activation: Activation, shift: float, names: tuple[str, ...]) -> str | None:
-    """The activation's name where its closed form is used."""
-    _arguments.real("shift", shift)
-    name = activation.function
-    return name if isinstance(name, str) and name in names and (shift == 0 or name in ("linear", "sin")) else None
+def _moment(activation: Any, slope: bool, q: Any, shift: Any, integral: Callable[..., Number], power: int) -> Any:
+    activation = as_activation(activation)
+    f, at_point = functions(activation)[slope], _at_point(activation, slope)
+    variances = _arguments.array("q", q, 0.0, _arguments.LARGEST)
+    shifts = _arguments.array("shift", shift, -_arguments.LARGEST, _arguments.LARGEST)
+    return _each(lambda v, b: integral(f, v, b) if v else at_point(f, b) ** power, variances, shifts)
 
 
-def _negative_slope(activation: Activation, name: str) -> float:
-    """a in phi(x) = x (x > 0), a x (x < 0)."""
-    if name == "leaky_relu":
-        return float(activation.parameters["slope"])
-    return {"relu": 0.0, "abs": -1.0, "linear": 1.0}[name]
+def _two(activation: Any, slope: bool, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: Any) -> Any:
+    activation = as_activation(activation)
+    f, at_point = functions(activation)[slope], _at_point(activation, slope)
+    correlation, rest = _arguments.correlation_of(c, one_minus_c)
+    if one_minus_c is None:
+        rest = np.vectorize(lambda x: mp.mpf(1) - mp.mpf(float(x)), otypes=[object])(correlation)
+
+    def integral(v1: Number, v2: Number, e: Number, b: Number) -> Number:
+        if v1 and v2:
+            return _pair(f, v1, v2, e, b)
+        return mp.fprod(_average(f, b, v) if v else at_point(f, b) for v in (v1, v2))
+
+    return _each(
+        integral,
+        _arguments.array("q1", q1, 0.0, _arguments.LARGEST),
+        _arguments.array("q2", q2, 0.0, _arguments.LARGEST),
+        rest,
+        _arguments.array("shift", shift, -_arguments.LARGEST, _arguments.LARGEST),
+    )
 
 
-def _kinks(activation: Activation) -> np.ndarray:
-    return np.array(activations.kinks(activation), dtype=np.float64)
+def _at_point(activation: Any, slope: bool) -> Callable[[Any, Number], Number]:
+    """The value at a point; at a kink the convention of activations.py."""
+
+    def at_point(f: Any, x: Number) -> Number:
+        if float(x) in activations.kinks(activation):
+            return mp.mpf(float((activations.slope if slope else activations.phi)(activation)(np.asarray(float(x)))))
+        return f.value(x)
+
+    return at_point
 
 
-_RAMPS = ("relu", "leaky_relu", "abs")
+# ---------------------------------------------------------------------------------------------------- the six
+def mean(activation: Any, q: Any, shift: Any = 0.0) -> Any:
+    """E phi(sqrt(q) z + shift)."""
+    return _moment(activation, False, q, shift, lambda f, v, b: _average(f, b, v), 1)
 
 
-# ---------------------------------------------------------------------------------------------------- one argument
-def mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E phi(sqrt(q) z + shift).
-
-    ramp (x for x > 0, a x else): E relu(z) = 1/sqrt(2 pi), hence (1 - a) sqrt(q/(2 pi)).
-    sin: the imaginary part of E exp(i (sqrt(q) z + shift)) = exp(i shift - q/2).
-    """
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    if name in _RAMPS:
-        return ((1 - _negative_slope(activation, name)) * np.sqrt(q / (2 * np.pi)))[()]
-    if name == "linear":
-        return (0 * q + shift)[()]
-    if name == "step":
-        return np.where(q > 0, 0.5, 0.0)[()]
-    if name in ("erf", "sin"):
-        return (np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), kinks, v, shift), q)
+def second_moment(activation: Any, q: Any, shift: Any = 0.0) -> Any:
+    """E phi(sqrt(q) z + shift)^2."""
+    return _moment(activation, False, q, shift, _square, 2)
 
 
-def second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E phi(sqrt(q) z + shift)^2: the covariance at c = 1; ramp: (1 + a^2) q/2, half of the mass on either side."""
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    if name in _RAMPS:
-        return ((1 + _negative_slope(activation, name) ** 2) * q / 2)[()]
-    if name is not None:
-        return covariance(activation, q, q, one_minus_c=0.0, shift=shift)
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, kinks, v, shift), q)
+def slope_mean(activation: Any, q: Any, shift: Any = 0.0) -> Any:
+    """E phi'(sqrt(q) z + shift), of the slope almost everywhere; at q = 0 phi'(shift), the value at the point."""
+    return _moment(activation, True, q, shift, lambda f, v, b: _average(f, b, v), 1)
 
 
-def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E phi^2 - (E phi)^2, as E (phi - E phi)^2; ramp: q [(1 + a^2)/2 - (1 - a)^2/(2 pi)]."""
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf"))
-    if name in _RAMPS:
-        a = _negative_slope(activation, name)
-        return (q * ((1 + a * a) / 2 - (1 - a) ** 2 / (2 * np.pi)))[()]
-    if name == "linear":
-        return (q * np.ones(()))[()]
-    if name is not None:
-        return (second_moment(activation, q) - mean(activation, q) ** 2)[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
-
-    def one(v: float) -> float:
-        if v == 0:
-            return 0.0
-        centre = _one(lambda x, z: f(x), kinks, v, shift)
-        return _one(lambda x, z: (f(x) - centre) ** 2, kinks, v, shift)
-
-    return _each(one, q)
+def slope_second_moment(activation: Any, q: Any, shift: Any = 0.0) -> Any:
+    """E phi'(sqrt(q) z + shift)^2."""
+    return _moment(activation, True, q, shift, _square, 2)
 
 
-def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E phi'(sqrt(q) z + shift), of the slope almost everywhere.
-
-    ramp: (1 + a)/2.  erf: (2/sqrt(pi)) E exp(-q z^2) = 2/sqrt(pi (1 + 2q)).  sin: E cos = cos(shift) exp(-q/2).
-    q = 0: phi'(shift) itself, the value at the point.
-    """
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    if name is not None:
-        at_zero = activations.slope(activation)(np.asarray(shift))
-        if name == "erf":
-            value = 2 / np.sqrt(np.pi * (1 + 2 * q))
-        elif name == "sin":
-            value = np.cos(shift) * np.exp(-q / 2)
-        else:
-            value = np.asarray(0.0 if name == "step" else (1 + _negative_slope(activation, name)) / 2)
-        return np.where(q > 0, value, at_zero)[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), kinks, v, shift), q)
-
-
-def slope_second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E phi'(sqrt(q) z + shift)^2; ramp: (1 + a^2)/2."""
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    if name in _RAMPS:
-        at_zero = activations.slope(activation)(np.zeros(())) ** 2
-        return np.where(q > 0, (1 + _negative_slope(activation, name) ** 2) / 2, at_zero)[()]
-    if name is not None:
-        return slope_covariance(activation, q, q, one_minus_c=0.0, shift=shift)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, kinks, v, shift), q)
-
-
-def first_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E z phi'(sqrt(q) z + shift).
-
-    ramp: E z phi'(z) = (1 - a)/sqrt(2 pi) (phi' = a + (1 - a) [z > 0], E z [z > 0] = 1/sqrt(2 pi)).  linear: E z = 0.
-    sin: -sqrt(q) sin(shift) exp(-q/2) by partial integration (E z f(z) = E f'(z)).
-    """
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    if name in _RAMPS:
-        return np.where(q > 0, (1 - _negative_slope(activation, name)) / np.sqrt(2 * np.pi), 0.0)[()]
-    if name is not None:
-        return (-np.sqrt(q) * np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: z * f(x), kinks, v, shift), q)
-
-
-def second_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
-    """E z^2 phi'(sqrt(q) z + shift)^2; ramp: as E z^2 = 1 falls in equal parts on both sides, (1 + a^2)/2."""
-    activation, (q,) = as_activation(activation), _variances(q)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
-    if name == "step":
-        return (0 * q)[()]
-    if name is not None:
-        return slope_second_moment(activation, q, shift)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: (z * f(x)) ** 2, kinks, v, shift), q)
-
-
-# ---------------------------------------------------------------------------------------------------- two arguments
-def _ramp_kernel(cosine: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """E relu(z1) relu(z2) = (sin t - t cos t)/(2 pi), t = pi - acos c the angle under which both are positive.
-
-    In polar coordinates E relu relu = (1/2 pi) int_0^oo r^3 e^(-r^2/2) dr int cos(alpha) cos(alpha - theta) d alpha
-    over the sector of angle t where both cosines are positive; the integral over r is 2, that over alpha (sin theta +
-    t cos theta)/2, and cos theta = -cos t. Cho and Saul (2009), order 1. For small t the difference t^3/3 - t^5/30 +
-    ... is summed as a series: sin t - t cos t = sum_k (-1)^(k+1) 2k t^(2k+1)/(2k+1)!.
-    """
-    series, term = np.zeros_like(angle), angle * 1.0
-    for k in range(1, 12):
-        term = -term * angle**2 / ((2 * k) * (2 * k + 1))
-        series = series - 2 * k * term
-    return np.where(angle < 1, series, np.sin(angle) + angle * cosine) / (2 * np.pi)
-
-
-def _angles(c: np.ndarray, one_minus_c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """theta = acos c and t = pi - theta, each to full relative precision."""
-    minus, plus = np.sqrt(one_minus_c), np.sqrt(2 - one_minus_c)
-    return 2 * np.arctan2(minus, plus), 2 * np.arctan2(plus, minus)
-
-
-def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: float = 0.0) -> Any:
+def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: Any = 0.0) -> Any:
     """E phi(x1 + shift) phi(x2 + shift), (x1, x2) centred Gaussian with variances q1, q2 and correlation c."""
-    activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    product = np.sqrt(q1) * np.sqrt(q2)
-    theta, t = _angles(c, one_minus_c)
-    if name in _RAMPS:
-        # phi(x) = relu(x) - a relu(-x); relu(-x1) and relu(x2) have the kernel at -c, that is with theta and t
-        # exchanged.
-        a = _negative_slope(activation, name)
-        return (product * ((1 + a * a) * _ramp_kernel(c, t) - 2 * a * _ramp_kernel(-c, theta)))[()]
-    if name == "linear":
-        return (product * c + shift**2)[()]
-    if name == "step":
-        # The probability that both are positive: the sector of angle t. (Sheppard 1899.) step(0) = 0.
-        return np.where(product > 0, t / (2 * np.pi), 0.0)[()]
-    if name == "erf":
-        # Williams (1997): (2/pi) asin(r), r = 2 q12/sqrt((1 + 2 q1)(1 + 2 q2)); as an atan2 of r and sqrt(1 - r^2).
-        return (2 / np.pi * np.arctan2(2 * product * c, np.sqrt(_erf_determinant(q1, q2, c, one_minus_c))))[()]
-    if name == "sin":
-        # sin x sin y = (cos(x - y) - cos(x + y))/2 and E cos N(m, v) = cos m e^(-v/2).
-        minus, plus = _sin_exponents(q1, q2, one_minus_c)
-        return (0.5 * _exp_difference(minus, plus) + np.sin(shift) ** 2 * np.exp(-plus))[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _pairwise(lambda x, z: f(x), kinks, q1, q2, c, one_minus_c, shift)
+    return _two(activation, False, q1, q2, c, one_minus_c, shift)
 
 
 def slope_covariance(
-    activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: float = 0.0
+    activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: Any = 0.0
 ) -> Any:
     """E phi'(x1 + shift) phi'(x2 + shift); the derivative of the covariance by sqrt(q1 q2) c (Price 1958)."""
-    activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
-    theta, t = _angles(c, one_minus_c)
-    if name in _RAMPS and np.all(np.minimum(q1, q2) > 0):
-        # Both positive, or both negative: t/(2 pi) each; of different sign: theta/pi together.
-        a = _negative_slope(activation, name)
-        value = (1 + a * a) * t / (2 * np.pi) + 2 * a * theta / (2 * np.pi)
-        if a == -1:
-            value = 2 / np.pi * np.arctan2(c, np.sqrt(one_minus_c * (2 - one_minus_c)))
-        return (value + 0 * q1 * q2)[()]
-    if name in ("linear", "step"):
-        return ((1.0 if name == "linear" else 0.0) + 0 * q1 * q2 * c)[()]
-    if name == "erf":
-        # (4/pi) E exp(-x1^2 - x2^2) = (4/pi) det(I + 2 Sigma)^(-1/2).
-        return (4 / np.pi / np.sqrt(_erf_determinant(q1, q2, c, one_minus_c)))[()]
-    if name == "sin":
-        # cos x cos y = (cos(x - y) + cos(x + y))/2.
-        minus, plus = _sin_exponents(q1, q2, one_minus_c)
-        return (0.5 * _exp_difference(minus, plus) + np.cos(shift) ** 2 * np.exp(-plus))[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _pairwise(lambda x, z: f(x), kinks, q1, q2, c, one_minus_c, shift)
-
-
-def slope_pair_moment(
-    activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: float = 0.0
-) -> Any:
-    """E z1 z2 phi'(sqrt(q1) z1 + shift) phi'(sqrt(q2) z2 + shift), E z1 z2 = c.
-
-    For ramps x phi'(x) = phi(x), so that it is the covariance at q1 = q2 = 1. linear: c.
-    """
-    activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
-    if name == "step":
-        return (0 * q1 * q2 * c)[()]
-    if name == "linear" or (name is not None and np.all(np.minimum(q1, q2) > 0)):
-        return covariance("linear" if name == "linear" else activation, 1 + 0 * q1, 1 + 0 * q2, one_minus_c=one_minus_c)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _pairwise(lambda x, z: z * f(x), kinks, q1, q2, c, one_minus_c, shift)
-
-
-def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
-    """E phi(u)^2 - E phi(u) phi(v) for u, v of variance q and correlation c, to full relative precision near c = 1.
-
-    ramp: q/(2 pi) times (1 + a^2) [pi - sin theta - t cos theta] + 2 a [sin theta - theta cos theta], and the first
-    bracket is pi (1 - cos theta) - [sin theta - theta cos theta]; so (1 + a^2) (1 - c)/2 - (1 - a)^2 (sin theta -
-    theta cos theta)/(2 pi).
-    """
-    activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _arguments.correlation_of(None, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin", "erf"))
-    theta = _angles(c, one_minus_c)[0]
-    if name in _RAMPS:
-        a = _negative_slope(activation, name)
-        return (q * ((1 + a * a) * one_minus_c / 2 - (1 - a) ** 2 * _ramp_kernel(-c, theta)))[()]
-    if name == "linear":
-        return (q * one_minus_c)[()]
-    if name == "step":
-        return np.where(q > 0, theta / (2 * np.pi), 0.0)[()]
-    if name == "sin":
-        # (1 - cos(2 shift) e^(-2q))/2 - (e^(-m) - cos(2 shift) e^(-p))/2 with m = q (1 - c), p = q (1 + c), m + p = 2q:
-        # (1 - e^(-m)) (1 + cos(2 shift) e^(-p))/2, and cos(2 shift) = 2 cos(shift)^2 - 1.
-        m, p = q * one_minus_c, q * (2 - one_minus_c)
-        return (-0.5 * np.expm1(-m) * (2 * np.cos(shift) ** 2 * np.exp(-p) - np.expm1(-p)))[()]
-    if name == "erf":
-        # asin r1 - asin r2 with r = sin of an angle: tan of each angle is 2q/sqrt(1 + 4q) and 2qc/sqrt(D).
-        angle = np.arctan2(2 * q, np.sqrt(1 + 4 * q)) - np.arctan2(
-            2 * q * c, np.sqrt(_erf_determinant(q, q, c, one_minus_c))
-        )
-        # For c -> 1: sin(A - B) = sin A cos B - cos A sin B = [2q sqrt(D) - 2qc sqrt(1 + 4q)]/(1 + 2q)^2, and the
-        # bracket times its conjugate is 4q^2 [D - c^2 (1 + 4q)] = 4q^2 (1 - c^2) (1 + 2q)^2, because D = 1 + 4q + 4q^2
-        # (1 - c^2).
-        root, root1 = np.sqrt(_erf_determinant(q, q, c, one_minus_c)), np.sqrt(1 + 4 * q)
-        sine = 2 * q * one_minus_c * (2 - one_minus_c) / (root + np.abs(c) * root1)
-        return (2 / np.pi * np.where((c > 0) & (angle < 0.5), np.arcsin(np.minimum(sine, 1)), angle))[()]
-    f, derivative, kinks = activations.phi(activation), activations.slope(activation), _kinks(activation)
-    return _each(lambda v, e: _half_square(f, derivative, kinks, v, e, shift), q, one_minus_c)
-
-
-def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
-    """E phi'(u)^2 - E phi'(u) phi'(v); ramp: (1 - a)^2 theta/(2 pi)."""
-    activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _arguments.correlation_of(None, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin"))
-    if name in _RAMPS:
-        return np.where(
-            q > 0, (1 - _negative_slope(activation, name)) ** 2 * _angles(c, one_minus_c)[0] / (2 * np.pi), 0.0
-        )[()]
-    if name in ("linear", "step"):
-        return (0 * q * one_minus_c)[()]
-    if name == "sin":
-        m, p = q * one_minus_c, q * (2 - one_minus_c)
-        return (-0.5 * np.expm1(-m) * (2 * np.sin(shift) ** 2 * np.exp(-p) - np.expm1(-p)))[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v, e: _half_square(f, None, kinks, v, e, shift), q, one_minus_c)
-
-
-def _pairwise(f: Integrand, kinks: np.ndarray, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:
-    return _each(lambda a, b, e, r: _two(f, kinks, a, b, r, e, shift), q1, q2, one_minus_c, c, symmetric=True)
-
-
-def _erf_determinant(q1: Any, q2: Any, c: Any, one_minus_c: Any) -> Any:
-    """det(I + 2 Sigma) = (1 + 2 q1)(1 + 2 q2) - 4 q1 q2 c^2, without the difference."""
-    return 1 + 2 * (q1 + q2) + 4 * q1 * q2 * one_minus_c * (2 - one_minus_c)
-
-
-def _sin_exponents(q1: Any, q2: Any, one_minus_c: Any) -> tuple[Any, Any]:
-    """Half the variances of x1 - x2 and of x1 + x2."""
-    distance, product = (np.sqrt(q1) - np.sqrt(q2)) ** 2, np.sqrt(q1) * np.sqrt(q2)
-    return 0.5 * distance + product * one_minus_c, 0.5 * distance + product * (2 - one_minus_c)
-
-
-def _exp_difference(minus: Any, plus: Any) -> Any:
-    """e^(-minus) - e^(-plus); the smaller exponent stands outside."""
-    return np.where(
-        minus <= plus,
-        -np.exp(-minus) * np.expm1(-np.abs(plus - minus)),
-        np.exp(-plus) * np.expm1(-np.abs(plus - minus)),
-    )
+    return _two(activation, True, q1, q2, c, one_minus_c, shift)

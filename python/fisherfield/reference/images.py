@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
-from . import gaussian
+from . import quadrature as gaussian
 
 __all__ = ["Image", "activate", "average_pool", "convolve", "flatten", "global_average_pool", "inputs"]
 

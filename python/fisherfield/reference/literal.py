@@ -23,7 +23,7 @@ import math
 from typing import Any
 
 from ..network import AvgPool2d, Flatten, GlobalAvgPool2d, Network
-from . import gaussian
+from . import quadrature as gaussian
 from .order_parameters import fan_in, following, order_parameters
 
 __all__ = ["wei2019_literal"]

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Two Gaussians by one integral: E phi(u) phi(w) = E phi(u) E[phi(w) | u] where the conditional mean has a closed form.
+//
+//     w given u is normal with mean m = beta + c sqrt(q2/q1) (u - beta) and deviation s = sqrt(q2 (1 - c^2))
+//
+// and E phi(x), x ~ N(m, s^2), is elementary for straight pieces (relu, abs, step, hardtanh, ...), hardswish, elu and
+// its kin, erf and gelu: tails of the normal law, read off docs/theory.md, section 3. Each form is chosen so that like
+// signs add, or differences are integrated where they would cancel.
+#pragma once
+
+#include <cmath>
+
+#include "fisherfield/closed_form.hpp"
+#include "fisherfield/quadrature.hpp"
+
+namespace fisherfield {
+
+namespace conditional {
+
+// x ~ N(m, s^2)
+struct Mean {
+    double value;   // E phi(x)
+    double slope;   // E phi'(x)
+    double z_slope; // E z phi'(x), z = (x - m)/s
+};
+
+// The normal law above and below t = m/s:  P(x > 0), E max(x, 0)/s  and the same of -x.
+struct Sides {
+    double pdf, above, below, ramp_above, ramp_below;
+
+    FISHERFIELD_HD explicit Sides(double t) {
+        const closed_form::Tail far = closed_form::tail(std::fabs(t));
+        const bool right = t > 0.0;
+        pdf = far.pdf;
+        above = right ? 1.0 - far.i0 : far.i0;
+        below = right ? far.i0 : 1.0 - far.i0;
+        ramp_above = right ? t + far.i1 : far.i1;
+        ramp_below = right ? far.i1 : far.i1 - t;
+    }
+};
+
+// P(x > t)/pdf(t) = int_0^oo e^(-t y - y^2/2) dy, and minus its derivative, for t > -2.5.
+struct Mills {
+    double ratio, descent;
+
+    FISHERFIELD_HD explicit Mills(double t) {
+        if (t < 3.0) {
+            ratio = formulas::normal_cdf(-t) / formulas::normal_pdf(t);
+            descent = 1.0 - t * ratio;
+        } else {
+            const closed_form::TailRatios tail(t);
+            ratio = tail.r0;
+            descent = tail.r0 * tail.r1;
+        }
+    }
+};
+
+// int f over [low, high] by eight points, for what varies on a scale of four times the width.
+template <class F>
+FISHERFIELD_HD double eight_points(double low, double high, F&& f) {
+    constexpr double node[4] = {0.18343464249564980494, 0.52553240991632898582, 0.79666647741362673959,
+                                0.96028985649753623168};
+    constexpr double weight[4] = {0.36268378337836198297, 0.31370664587788728734, 0.22238103445337447054,
+                                  0.10122853629037625915};
+    const double centre = 0.5 * (low + high), half = 0.5 * (high - low);
+    double sum = 0.0;
+    for (int i = 0; i < 4; ++i) {
+        sum += weight[i] * (f(centre - half * node[i]) + f(centre + half * node[i]));
+    }
+    return half * sum;
+}
+
+// E of 1, x, z, z x and x^2 where low < x < high, and int P(x > y) dy over low < y < high; z = (x - m)/s.
+struct Window {
+    double one, x, z, z_x, x2, ramp;
+    Sides at_low, at_high; // of x - low, x - high
+
+    FISHERFIELD_HD Window(double low, double high, double m, double s)
+        : at_low((m - low) / s), at_high((m - high) / s) {
+        if (high - low < 0.25 * s) {
+            const auto density = [&](double y) { return formulas::normal_pdf((y - m) / s) / s; };
+            one = eight_points(low, high, density);
+            x = eight_points(low, high, [&](double y) { return y * density(y); });
+            z = eight_points(low, high, [&](double y) { return (y - m) / s * density(y); });
+            z_x = eight_points(low, high, [&](double y) { return (y - m) / s * y * density(y); });
+            x2 = eight_points(low, high, [&](double y) { return y * y * density(y); });
+            ramp = eight_points(low, high, [&](double y) { return formulas::normal_cdf((m - y) / s); });
+            return;
+        }
+        one = m > 0.5 * (low + high) ? at_high.below - at_low.below : at_low.above - at_high.above;
+        z = at_low.pdf - at_high.pdf;
+        x = m * one + s * z;
+        z_x = s * one + low * at_low.pdf - high * at_high.pdf;
+        x2 = m * x + s * z_x;
+        ramp = m > high  ? high - low + s * (at_low.ramp_below - at_high.ramp_below)
+               : m > low ? m - low + s * (at_low.ramp_below - at_high.ramp_above)
+                         : s * (at_low.ramp_above - at_high.ramp_above);
+    }
+};
+
+// phi = low_value + gain int_low^high 1(x > y) dy: hardtanh, relu6, hardsigmoid.
+FISHERFIELD_HD inline Mean clipped(const Window& window, double low_value, double gain) {
+    return {low_value + gain * window.ramp, gain * window.one, gain * window.z};
+}
+
+// phi = plus x for x > 0 and a (e^(x rate) - 1) for x < 0.
+//     E e^y 1(y < 0) = pdf(t) M(t + s) = e^(m + s^2/2) P(z > t + s),   y ~ N(m, s^2), t = m/s, M(t) = P(z > t)/pdf(t)
+FISHERFIELD_HD inline Mean exponential(double plus, double a, double rate, double m, double s) {
+    const double y = m * rate, width = s * rate, t = m / s, end = t + width;
+    const Sides sides(t);
+    const double area = end > -1.0 ? sides.pdf * Mills(end).ratio
+                                   : std::exp(y + 0.5 * width * width) * formulas::normal_cdf(-end); // E e^y 1(y < 0)
+    double below = area - sides.below; // E (e^y - 1) 1(y < 0)
+    if (width < 0.5) {                 // M(t) - M(t + s), or the other side's share of E e^y - 1
+        const double from = t > -2.0 ? t : -end;
+        const double drop = sides.pdf * eight_points(from, from + width, [](double x) { return Mills(x).descent; });
+        below = t > -2.0 ? -drop : std::expm1(y + 0.5 * width * width) - drop;
+    }
+    return {plus * s * sides.ramp_above + a * below, plus * sides.above + a * rate * area,
+            plus * sides.pdf + a * rate * (width * area - sides.pdf)};
+}
+
+FISHERFIELD_HD inline bool available(const Activation& activation) {
+    switch (activation.kind) {
+    case Kind::relu:
+    case Kind::leaky_relu:
+    case Kind::abs:
+    case Kind::step:
+    case Kind::sign:
+    case Kind::hardtanh:
+    case Kind::relu6:
+    case Kind::hardsigmoid:
+    case Kind::hardswish:
+    case Kind::elu:
+    case Kind::selu:
+    case Kind::erf:
+    case Kind::gelu:
+        return true;
+    case Kind::celu:
+        return activation.parameter > 0.0;
+    default:
+        return false;
+    }
+}
+
+FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s) {
+    if (s == 0.0) {
+        double value, slope;
+        evaluate(activation, &m, &value, &slope, 1);
+        return {value, slope, 0.0};
+    }
+    Rays rays{};
+    if (homogeneous(activation, &rays)) {
+        const Sides sides(m / s);
+        return {s * (rays.plus * sides.ramp_above - rays.minus * sides.ramp_below),
+                rays.plus * sides.above + rays.minus * sides.below, (rays.plus - rays.minus) * sides.pdf};
+    }
+    switch (activation.kind) {
+    case Kind::step:
+        return {formulas::normal_cdf(m / s), 0.0, 0.0};
+    case Kind::sign:
+        return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0};
+    case Kind::hardtanh:
+        return clipped(Window(-1.0, 1.0, m, s), -1.0, 1.0);
+    case Kind::relu6:
+        return clipped(Window(0.0, 6.0, m, s), 0.0, 1.0);
+    case Kind::hardsigmoid:
+        return clipped(Window(-3.0, 3.0, m, s), 0.0, 1.0 / 6.0);
+    case Kind::hardswish: {
+        const Window window(-3.0, 3.0, m, s);
+        const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
+        return {(window.x2 + 3.0 * window.x) / 6.0 + beyond,
+                (2.0 * window.x + 3.0 * window.one) / 6.0 + window.at_high.above,
+                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf};
+    }
+    case Kind::elu:
+        return exponential(1.0, activation.parameter, 1.0, m, s);
+    case Kind::selu:
+        return exponential(formulas::kSeluScale, formulas::kSeluScale * formulas::kSeluAlpha, 1.0, m, s);
+    case Kind::celu:
+        return exponential(1.0, activation.parameter, 1.0 / activation.parameter, m, s);
+    case Kind::erf: {
+        const double scale = 1.0 + 2.0 * s * s, root = std::sqrt(scale);
+        const double slope = formulas::kTwoOverSqrtPi / root * std::exp(-m * m / scale);
+        return {std::erf(m / root), slope, -2.0 * s * m / scale * slope};
+    }
+    case Kind::gelu: { // the density of x times pdf(x) is that of N(mu, s^2/(1 + s^2)), mu = m/(1 + s^2)
+        const double scale = 1.0 + s * s, root = std::sqrt(scale), mu = m / scale;
+        const Sides sides(m / root);
+        const double density = sides.pdf / root;
+        const double value = m < 0.0 && s > 1.0 ? root * sides.ramp_above - density : m * sides.above + s * s * density;
+        return {value, sides.above + mu * density, s * density * (1.0 + 1.0 / scale - mu * mu)};
+    }
+    default:
+        return {NAN, NAN, NAN};
+    }
+}
+
+// E phi(u + shift) phi(w + shift), of phi', and E u w phi' phi'; the larger variance outside.
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
+                                            double one_minus_c, double shift) {
+    const double outside = std::sqrt(std::fmax(q1, q2)), inside = std::sqrt(std::fmin(q1, q2));
+    const double s = inside * std::sqrt(one_minus_c * (1.0 + c)), lead = c * inside; // of E[w | u] with u/outside
+    const quadrature::Turns turns(activation);
+    const bool kinked = activation.kink_count > 0;
+    const double blur = kinked ? quadrature::kTurn * s : std::hypot(turns.scale, quadrature::kTurn * s);
+    double range = kRange, steep = 0.0; // the density falls like e^(-steep z) away from where two kinks meet
+    for (int i = 0; i < turns.count; ++i) {
+        const double t = turns.at[i] - shift;
+        range = std::fmax(range, quadrature::range_of(activation, std::fabs(t) / outside, outside));
+        range = std::fmax(range, quadrature::range_of(activation, std::fabs(t) / inside, inside));
+        for (int j = 0; j < turns.count && kinked; ++j) {
+            steep = std::fmax(steep, std::fabs(t / outside - c * (turns.at[j] - shift) / inside));
+        }
+    }
+    const double decay = steep > 0.0 ? kDecay * one_minus_c * (1.0 + c) / steep : 0.0;
+    Mesh mesh(range, kPanel);
+    for (int i = 0; i < turns.count; ++i) {
+        const double t = turns.at[i] - shift;
+        if (kinked) {
+            const double base = turns.scale / outside;
+            mesh.kink(t / outside, base > 0.0 && decay > 0.0 ? std::fmin(base, decay) : std::fmax(base, decay));
+        } else {
+            mesh.turn(t / outside, turns.scale / outside);
+        }
+        if (lead != 0.0) {
+            mesh.turn(t / lead, blur / std::fabs(lead));
+        }
+    }
+    double value = 0, slope = 0, pair = 0, value_size = 0, slope_size = 0;
+    mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+        double x[kBatch] = {}, phi[kBatch], phi_slope[kBatch];
+        for (int i = 0; i < n; ++i) {
+            x[i] = outside * z[i] + shift;
+        }
+        evaluate(activation, x, phi, phi_slope, n);
+        for (int i = 0; i < n; ++i) {
+            if (phi[i] == 0.0 && phi_slope[i] == 0.0) {
+                continue;
+            }
+            const Mean given = mean(activation, lead * z[i] + shift, s);
+            const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
+            value += product;
+            slope += slopes;
+            pair += weight[i] * outside * z[i] * phi_slope[i] * (lead * z[i] * given.slope + s * given.z_slope);
+            value_size += std::fabs(product);
+            slope_size += std::fabs(slopes);
+        }
+    });
+    Covariance out;
+    out.value = value;
+    out.slope = slope;
+    out.slope_pair = pair;
+    out.value_error = quadrature::kErrorUlps * value_size;
+    out.slope_error = quadrature::kErrorUlps * slope_size;
+    out.status = mesh.full() ? Status::not_converged : Status::ok;
+    return out;
+}
+
+} // namespace conditional
+
+} // namespace fisherfield
