@@ -20,7 +20,7 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 // How many values a thread takes at a time. By kernels, what takes as long as starting a thread; else few, since each
 // may cost a quadrature. And the least work for which threads are started.
-constexpr long kByKernel = 256 * kBlock, kByQuadrature = 4;
+constexpr long kByKernel = 128 * kBlock, kByQuadrature = 4;
 constexpr long kWorthThreads = 8 * kByKernel;
 constexpr std::chrono::microseconds kWorthTime{200};
 
