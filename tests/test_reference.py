@@ -3,14 +3,17 @@
 
 import inspect
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import CLOSED, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
+from strategies import CLOSED, GIVEN, MORE, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
 from fisherfield import reference
+from fisherfield.reference import quadrature
+from fisherfield.reference.activations_mpmath import functions
 
 NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
 BIASES = st.sampled_from((None, True, False))
@@ -161,20 +164,54 @@ def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
     floats(0.0, 1.99),
     st.sampled_from((0.0, 0.4, -0.7)),
 )
-def test_gaussian_integrals(name, q1, q2, rest, shift):
+def test_gaussian_integrals_of_the_recursions(name, q1, q2, rest, shift):
     q2 = q1 if q2 is None else q2
     # closed forms to a few ulp of the largest possible value; 1e-9 of it where both sides integrate
     rel = 1e-13 if shift == 0.0 and name in CLOSED else 1e-9
     for which in ("mean", "second_moment", "slope_mean", "slope_second_moment"):
-        slow, size = (
-            getattr(reference.gaussian, x)(name, q1, shift) for x in (which, which.replace("mean", "second_moment"))
-        )
+        slow, size = (getattr(quadrature, x)(name, q1, shift) for x in (which, which.replace("mean", "second_moment")))
         size = np.sqrt(size) if which.endswith("mean") else size
         assert getattr(ff.gaussian, which)(name, q1, shift) == pytest.approx(
             float(slow), rel=rel, abs=rel * float(size)
         )
     for which, moment in (("covariance", "second_moment"), ("slope_covariance", "slope_second_moment")):
-        slow = getattr(reference.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
-        size = np.sqrt(np.prod([getattr(reference.gaussian, moment)(name, q, shift) for q in (q1, q2)]))
+        slow = getattr(quadrature, which)(name, q1, q2, one_minus_c=rest, shift=shift)
+        size = np.sqrt(np.prod([getattr(quadrature, moment)(name, q, shift) for q in (q1, q2)]))
         core = getattr(ff.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
         assert core == pytest.approx(float(slow), rel=rel, abs=rel * float(size))
+
+
+@pytest.mark.parametrize("name", ff.activation_names())
+@settings(max_examples=2)
+@given(floats(-2.0, 2.0), st.sampled_from((0.0, 0.4, -0.7)))
+def test_moments_of_the_recursions_are_those_at_40_digits(name, x, shift):
+    name = GIVEN.get(name, name)
+    q = min(10.0**x, 10.0 if name in ("sin", "cos", "rbf", "exp") else 100.0)  # what quadrature.py promises
+    for which in ("mean", "second_moment", "slope_mean", "slope_second_moment"):
+        exact = float(getattr(reference.gaussian, which)(name, q, shift))
+        size = float(getattr(quadrature, which.replace("mean", "second_moment"))(name, q, shift))
+        size = np.sqrt(size) if which.endswith("mean") else size
+        # 1e-11 where nothing cancels, else of the largest possible value
+        assert getattr(quadrature, which)(name, q, shift) == pytest.approx(exact, rel=1e-11, abs=1e-11 * size)
+
+
+@pytest.mark.parametrize("name", ["relu6", "celu(0.5)", "gelu", "erf", "hermite(3)", "sin", "cos", "rbf", "gaussian"])
+@pytest.mark.parametrize("which", ["covariance", "slope_covariance"])
+def test_covariances_of_the_recursions_are_those_at_40_digits(name, which):
+    """One point of each kind that does not take minutes at 40 digits."""
+    arguments = {"q1": 1.3, "q2": 0.4, "c": -0.3, "shift": 0.4}
+    exact = float(getattr(reference.gaussian, which)(name, **arguments))
+    assert getattr(quadrature, which)(name, **arguments) == pytest.approx(exact, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinks"), [("tanh", ()), ("mish", ()), ("celu(0.5)", (0,)), ("hardswish", (-3, 3)), ("softsign", (0,))]
+)
+def test_the_reference_at_40_digits_is_what_mpmath_s_own_quadrature_gives(name, kinks):
+    """By tanh-sinh on pieces of 2 between kinks; 1e-25 is what its 30 digits leave."""
+    with mpmath.workdps(30):
+        root, shift = mpmath.sqrt(2), mpmath.mpf(0.5)
+        ends = sorted({*map(mpmath.mpf, range(-14, 15, 2)), *((kink - shift) / root for kink in kinks)})
+        for f, which in zip(functions(ff.Activation(name)), ("mean", "slope_mean"), strict=True):
+            one = mpmath.quad(lambda z, f=f: f.value(root * z + shift) * mpmath.npdf(z), ends)
+            assert abs(getattr(reference.gaussian, which)(name, 2.0, shift=0.5) - one) < 1e-25

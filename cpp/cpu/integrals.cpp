@@ -130,7 +130,7 @@ Result exact(const Task& task, const double* x, Status* status) {
     if (of_two(task.which)) {
         const double c = std::clamp(x[2], -1.0, 1.0);
         const Correlation correlation = task.one_minus_c ? Correlation{1.0 - x[2], x[2]} : Correlation{c, 1.0 - c};
-        const Covariance out = covariance(activation, x[0], x[1], correlation, shift);
+        const Covariance out = covariance(activation, x[0], x[1], correlation, shift, false);
         const bool slope = task.which == Integral::slope_covariance;
         value = slope ? out.slope : out.value;
         error = slope ? out.slope_error : out.value_error;
@@ -146,6 +146,9 @@ Result exact(const Task& task, const double* x, Status* status) {
                 : task.which == Integral::slope_mean    ? out.slope_mean_error
                                                         : out.slope_second_error;
         *status = out.status;
+    }
+    if (*status == Status::ok && value.finite() && !error.finite()) {
+        *status = Status::not_converged;
     }
     return {infinite(value.value()), infinite(error.value())};
 }

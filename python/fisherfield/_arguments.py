@@ -321,5 +321,5 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
 _INTEGRAL = {
     2: "the variance must be at most 1e30 for the integrals of the bounded activation {activation}",
     4: "the integrals of {activation} must stay within the range of float64, and overflow",
-    3: "the integrals of {activation} must settle to 1e-10 as the mesh is refined, and do not: give its kinks",
+    3: "the integrals of {activation} must converge and settle to 1e-13 as the mesh is refined: give its kinks, if any",
 }

@@ -70,13 +70,17 @@ struct Pair {
         : q1(first), q2(second), c(correlation), rest(one_minus_c), root(std::sqrt(first * second)),
           p(correlation * root) {}
 
-    FISHERFIELD_HD double gap() const { return (q1 - q2) / (std::sqrt(q1) + std::sqrt(q2)); }  // of the deviations
-    FISHERFIELD_HD double determinant() const { return q1 * q2 * rest * (1.0 + c); }           // q1 q2 - p^2
-    FISHERFIELD_HD double half_minus() const { return 0.5 * gap() * gap() + root * rest; }     // (q1 + q2)/2 - p
-    FISHERFIELD_HD double half_plus() const { return 0.5 * gap() * gap() + root * (1.0 + c); } // (q1 + q2)/2 + p
+    FISHERFIELD_HD double gap() const { return (q1 - q2) / (std::sqrt(q1) + std::sqrt(q2)); } // of the deviations
+    FISHERFIELD_HD double half_gap2() const { return 0.5 * (q1 - q2) * (q1 - q2) / (q1 + q2 + 2.0 * root); }
+    FISHERFIELD_HD double determinant() const { return q1 * q2 * rest * (1.0 + c); }   // q1 q2 - p^2
+    FISHERFIELD_HD double half_minus() const { return half_gap2() + root * rest; }     // (q1 + q2)/2 - p
+    FISHERFIELD_HD double half_plus() const { return half_gap2() + root * (1.0 + c); } // (q1 + q2)/2 + p
     // q1 - p and q2 - p
     FISHERFIELD_HD double minus1() const { return p > 0.0 ? std::sqrt(q1) * (gap() + rest * std::sqrt(q2)) : q1 - p; }
     FISHERFIELD_HD double minus2() const { return p > 0.0 ? std::sqrt(q2) * (rest * std::sqrt(q1) - gap()) : q2 - p; }
+    // the sizes of what they are sums of
+    FISHERFIELD_HD double size1() const { return p > 0.0 ? std::sqrt(q1) * std::fabs(gap()) + root * rest : q1 - p; }
+    FISHERFIELD_HD double size2() const { return p > 0.0 ? std::sqrt(q2) * std::fabs(gap()) + root * rest : q2 - p; }
     // q1 + p and q2 + p
     FISHERFIELD_HD double plus1() const {
         return p < 0.0 ? std::sqrt(q1) * (gap() + (1.0 + c) * std::sqrt(q2)) : q1 + p;
@@ -88,11 +92,11 @@ struct Pair {
 
 // sin x - x cos x = x^3/3 - x^5/30 + ..., without the cancellation near 0
 FISHERFIELD_HD inline double sine_minus(double x, double sine, double cosine) {
-    if (x > 0.5) {
+    if (x > 1.0) {
         return sine - x * cosine;
     }
     double term = x * x * x / 3.0, sum = term;
-    for (int k = 1; k < 8; ++k) { // the ninth term is 1e-17 of the first
+    for (int k = 1; k < 10; ++k) { // the eleventh term is 1e-18 of the first
         term *= -x * x / (2.0 * k * (2.0 * k + 3.0));
         sum += term;
     }
@@ -204,7 +208,7 @@ FISHERFIELD_HD inline Scaled interference(double m, double s, double p, double c
     const Scaled first = direct ? em : p < 0.0 ? es * std::expm1(2.0 * p) : -(em * std::expm1(-2.0 * p));
     const Scaled second = es * (direct ? -cos2 : 2.0 * sine * sine);
     *error = rounding(8.0 + 4.0 * (direct || p >= 0.0 ? m : s), first) + rounding(8.0 + 4.0 * s, second) +
-             rounding(2.0 * phase, es);
+             rounding(2.0 * phase * (direct ? 1.0 : std::fabs(sine) + phase * kEps), es);
     return first + second;
 }
 
@@ -240,7 +244,7 @@ FISHERFIELD_HD inline Covariance exp(double q1, double q2, double c, double one_
     out.slope = out.value;
     out.slope_difference = out.difference;
     out.slope_pair = out.value * (pair.p + pair.plus1() * pair.plus2()); // e^u moves the mean of u by q1, of w by p
-    relative_errors(&out, 8.0 + 4.0 * (2.0 * std::fabs(shift) + s));
+    relative_errors(&out, 8.0 + 4.0 * (std::fabs(shift) + s));
     return out;
 }
 
@@ -289,14 +293,16 @@ FISHERFIELD_HD inline Covariance gaussian(double q1, double q2, double c, double
     out.slope_pair = bells.uxwy(shift);
     // q1 = q2 = q: with E x^2 bell^2 = E bell^2 (q/D0 + b^2/D0^2) and x = y = b (1 + v)/D, everything is a multiple of
     // v
-    const double v = pair.root * one_minus_c, d0 = 1.0 + 2.0 * q1, d = d0 + pair.determinant();
+    const double v = pair.root * one_minus_c, d0 = 1.0 + 2.0 * q1, d = 1.0 + q1 + q2 + pair.determinant();
     const double mean0 = shift / d0, spread = v * (q1 * q1 * (1.0 + c) + d0) / (d * d0);
     const double apart = -shift * v * (1.0 + v) / (d * d0); // b/D0 - x
     out.slope_difference = (bells.value + bells.difference) * (spread + apart * (mean0 + bells.x)) +
                            bells.difference * (bells.s12 + bells.x * bells.x);
     const double count = 16.0 + 4.0 * bells.exponent;
     out.value_error = rounding(count, out.value);
-    out.slope_error = rounding(count, out.value * (std::fabs(bells.s12) + std::fabs(bells.x * bells.y)));
+    const double x = std::fabs(shift) * (1.0 + pair.size2()) / d, y = std::fabs(shift) * (1.0 + pair.size1()) / d;
+    out.slope_error =
+        rounding(count, out.value * (std::fabs(bells.s12) + std::fabs(bells.x) * y + std::fabs(bells.y) * x));
     return out;
 }
 
@@ -395,7 +401,7 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g, double beta) {
     const double u2_above = above - t * far.pdf; // E u^2 1(g u + beta > 0)
     out.u2_slope2 = minus2 * (1.0 - u2_above) + plus2 * u2_above;
     // An ulp of t is t^2 ulp of the tail; below 3, its second integral cancels to 1/70 of its terms.
-    const double count = 256.0 + t * t;
+    const double of_tail = 256.0 + 1.5 * t * t, count = right ? 32.0 + of_tail * far.i0 : of_tail;
     relative_errors(&out, count);
     out.mean_error = rounding(16, Scaled(phi.minus) * beta) + rounding(count, Scaled(jump) * relu_mean);
     out.slope_mean_error = rounding(16, std::fabs(phi.minus)) + rounding(count, jump * above);
@@ -408,7 +414,8 @@ FISHERFIELD_HD inline Moments step(double t) {
     out.mean = t > 0.0 ? 1.0 - far.i0 : far.i0;
     out.second = out.mean;
     out.variance = far.i0 * (1.0 - far.i0);
-    relative_errors(&out, 64.0 + t * t);
+    const double of_tail = 64.0 + 1.5 * t * t; // an ulp of t is t^2 ulp of the tail
+    relative_errors(&out, t > 0.0 ? 16.0 + of_tail * far.i0 : of_tail);
     return out;
 }
 
@@ -452,12 +459,17 @@ FISHERFIELD_HD inline Moments waves(const Wave& of, double g) {
     out.slope_variance = Scaled(0.5 * of.of_slope() * rest) * (Scaled(2.0 * of.sine * of.sine) * decay2 + Scaled(rest));
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
     out.u_slope = decay * (-slope * f * g * of.sine);
-    out.u2_slope2 = Scaled(0.5 * of.of_slope()) * (Scaled(1.0) + scaled_exp(-2.0 * q) * (of.cos2 * (1.0 - 4.0 * q)));
-    const double count = 16.0 + 2.0 * q;
-    out.mean_error = rounding(count, out.mean) + rounding(4.0 * of.phase, decay * a);
-    out.second_error = rounding(16.0 + of.phase, out.second);
-    out.slope_mean_error = rounding(count, out.slope_mean) + rounding(4.0 * of.phase, decay * slope);
-    out.slope_second_error = rounding(16.0 + of.phase, out.slope_second);
+    // [1 + cos 2a (1 - 4q) e^-2q]/2
+    const Scaled bent = Scaled(std::expm1(-2.0 * q)) - scaled_exp(-2.0 * q) * (4.0 * q);
+    out.u2_slope2 = Scaled(of.of_slope()) * (Scaled(of.cosine * of.cosine) + bent * (0.5 * of.cos2));
+    const double count = 8.0 + q;
+    const double a_phase = 4.0 * of.phase * a, slope_phase = 4.0 * of.phase * slope;
+    out.mean_error = rounding(count, out.mean) + rounding(a_phase, decay);
+    out.slope_mean_error = rounding(count, out.slope_mean) + rounding(slope_phase, decay);
+    const auto squared = [](Scaled x, Scaled error) { return (abs(x) * 2.0 + error) * error; };
+    out.second_error = rounding(16, out.second) + rounding(of.phase, out.variance) + squared(out.mean, out.mean_error);
+    out.slope_second_error = rounding(16, out.slope_second) + rounding(of.phase, out.slope_variance) +
+                             squared(out.slope_mean, out.slope_mean_error);
     return out;
 }
 
@@ -472,7 +484,11 @@ FISHERFIELD_HD inline Moments exp(double g, double shift) {
     out.slope_variance = out.variance;
     out.u_slope = out.mean * g;
     out.u2_slope2 = out.second * (1.0 + 4.0 * q);
-    relative_errors(&out, 8.0 + 4.0 * (std::fabs(shift) + q));
+    const double count = 8.0 + std::fabs(shift) + q, count2 = 8.0 + 2.0 * std::fabs(shift) + 4.0 * q;
+    out.mean_error = rounding(count, out.mean);
+    out.second_error = rounding(count2, out.second);
+    out.slope_mean_error = out.mean_error;
+    out.slope_second_error = out.second_error;
     return out;
 }
 
@@ -538,7 +554,7 @@ FISHERFIELD_HD inline double half_weight(int i) {
 FISHERFIELD_HD inline double rectified_integral(const Angle& angle, int n) {
     const double t = angle.supplement(), top = std::pow(std::sin(0.5 * t), 2); // (1 + c)/2
     double sum = 0.0;
-    for (int i = 0; i < kHalfNodes; ++i) {
+    for (int i = 0; i < kHalfNodes && t > 0.0; ++i) {
         const double x = t * half_node(i);
         sum += half_weight(i) * std::pow(std::sin(0.5 * (t + x)) * std::sin(0.5 * (t - x)) / top, n);
     }

@@ -195,10 +195,12 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
     const Scaled q = g * g;
     const Expansion of = expansion(activation, q, shift);
     Moments out;
-    Scaled slope_first(0.0), slope_rest(0.0), pair(0.0);
+    Scaled slope_first(0.0), slope_rest(0.0), pair(0.0), errors[kMaxDegree + 1];
     for (int k = 0; k <= of.degree; ++k) {
         const Scaled square = of.a[k] * of.a[k], tilt = tilted(of, k);
-        const Scaled error = closed_form::rounding(4.0, square) + abs(of.a[k]) * of.error[k] * 2.0;
+        // d a_k/d log q is half of `tilt`, and g^2 is an ulp off the variance
+        errors[k] = of.error[k] + closed_form::rounding(1, tilt);
+        const Scaled error = closed_form::rounding(4, square) + abs(of.a[k]) * errors[k] * 2.0;
         (k == 0 ? out.second : out.variance) = (k == 0 ? out.second : out.variance) + square;
         (k == 1 ? slope_first : slope_rest) = (k == 1 ? slope_first : slope_rest) + square * k;
         out.second_error = out.second_error + error;
@@ -206,14 +208,14 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
         pair = pair + tilt * tilt;
     }
     out.mean = of.a[0];
-    out.mean_error = of.error[0];
+    out.mean_error = errors[0];
     out.second = out.second + out.variance;
     out.slope_variance = slope_rest / q;
     out.slope_second = (slope_first + slope_rest) / q;
     out.u2_slope2 = pair / q;
     if (of.degree > 0) {
         out.slope_mean = of.a[1] / g;
-        out.slope_mean_error = (of.error[1] + closed_form::rounding(4, of.a[1])) / g;
+        out.slope_mean_error = (errors[1] + closed_form::rounding(4, of.a[1])) / g;
     }
     if (of.degree > 1) {
         out.u_slope = of.a[2] * formulas::kSqrt2 / g;

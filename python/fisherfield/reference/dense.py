@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
-from . import activations
-from . import quadrature as gaussian
+from . import activations, quadrature
 
 __all__ = ["Activated", "Preactivated", "activate", "affine", "inputs"]
 
@@ -97,12 +96,12 @@ def _plain(state: Preactivated, phi: Any) -> Activated:
     d_hat = V1 D - C1 o = C1 d + (V1 - C1) D, a sum of terms >= 0.
     """
     omc = min(max(state.v / state.q, 0.0), 2.0) if state.q > 0 else 0.0
-    q_hat = float(gaussian.second_moment(phi, state.q))
-    q_hat_xy = float(gaussian.covariance(phi, state.q, state.q, one_minus_c=omc))
-    v_hat = float(gaussian.spread(phi, state.q, omc))
-    diagonal = float(gaussian.slope_second_moment(phi, state.q))
-    off = float(gaussian.slope_covariance(phi, state.q, state.q, one_minus_c=omc))
-    difference = float(gaussian.slope_spread(phi, state.q, omc))
+    q_hat = float(quadrature.second_moment(phi, state.q))
+    q_hat_xy = float(quadrature.covariance(phi, state.q, state.q, one_minus_c=omc))
+    v_hat = float(quadrature.spread(phi, state.q, omc))
+    diagonal = float(quadrature.slope_second_moment(phi, state.q))
+    off = float(quadrature.slope_covariance(phi, state.q, state.q, one_minus_c=omc))
+    difference = float(quadrature.slope_spread(phi, state.q, omc))
     return Activated(
         q_hat, q_hat_xy, v_hat, q_hat_xy, v_hat, diagonal * state.D, off * state.o, off * state.d + difference * state.D
     )
@@ -138,15 +137,15 @@ def _normalised(
     s2 = state.v + norm.eps
     k = state.v / s2
     g2 = k * norm.gamma**2
-    q_hat = float(gaussian.second_moment(phi, g2, norm.beta))
-    q_hat_xy = float(gaussian.mean(phi, g2, norm.beta)) ** 2
-    v_hat = float(gaussian.variance(phi, g2, norm.beta))
+    q_hat = float(quadrature.second_moment(phi, g2, norm.beta))
+    q_hat_xy = float(quadrature.mean(phi, g2, norm.beta)) ** 2
+    v_hat = float(quadrature.variance(phi, g2, norm.beta))
 
     at = norm.gamma**2 if theory == "wei2019" else g2
-    m1 = float(gaussian.slope_mean(phi, at, norm.beta)) ** 2
-    m2 = float(gaussian.slope_second_moment(phi, at, norm.beta))
-    u1 = float(gaussian.first_slope_moment(phi, at, norm.beta)) ** 2
-    u2 = float(gaussian.second_slope_moment(phi, at, norm.beta))
+    m1 = float(quadrature.slope_mean(phi, at, norm.beta)) ** 2
+    m2 = float(quadrature.slope_second_moment(phi, at, norm.beta))
+    u1 = float(quadrature.first_slope_moment(phi, at, norm.beta)) ** 2
+    u2 = float(quadrature.second_slope_moment(phi, at, norm.beta))
 
     q_hat_off, v_off = q_hat_xy, v_hat
     if theory == "exact":
@@ -194,10 +193,10 @@ def _exact_closed(state: Preactivated, norm: BatchNorm, phi: Any, n: int, place:
     """
     length = 1 - 1 / n
     omc = n / (n - 1)  # 1 - c, c = -1/(n-1)
-    v_aa = float(gaussian.second_moment(phi, length))
-    v_ab = float(gaussian.covariance(phi, length, length, one_minus_c=omc))
-    c_aa = float(gaussian.slope_second_moment(phi, length))
-    c_ab = float(gaussian.slope_covariance(phi, length, length, one_minus_c=omc))
+    v_aa = float(quadrature.second_moment(phi, length))
+    v_ab = float(quadrature.covariance(phi, length, length, one_minus_c=omc))
+    c_aa = float(quadrature.slope_second_moment(phi, length))
+    c_ab = float(quadrature.slope_covariance(phi, length, length, one_minus_c=omc))
     scale = norm.gamma**2 * n / (n - 1)
     x = norm.gamma**2 * n / (state.v * (n - 3)) * state.d
     D = x * (length * c_aa - v_aa / (n - 1))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _arguments
 from ..network import Dense, Network
-from . import quadrature as gaussian
+from . import quadrature
 from .order_parameters import following, forward
 
 __all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
@@ -121,10 +121,12 @@ def backward_sums(
         norm, phi, place = following(net.layers, place)
         if norm is None:
             omc = v / q if q > 0 else 0.0
-            back.append((gaussian.slope_second_moment(phi, q), gaussian.slope_covariance(phi, q, q, one_minus_c=omc)))
+            back.append(
+                (quadrature.slope_second_moment(phi, q), quadrature.slope_covariance(phi, q, q, one_minus_c=omc))
+            )
             extra.append((0.0, 0.0))
-            q_hat, v_hat = gaussian.second_moment(phi, q), gaussian.spread(phi, q, omc)
-            q_xy_hat = gaussian.covariance(phi, q, q, one_minus_c=omc)
+            q_hat, v_hat = quadrature.second_moment(phi, q), quadrature.spread(phi, q, omc)
+            q_xy_hat = quadrature.covariance(phi, q, q, one_minus_c=omc)
             continue
         s2 = v + norm.eps
         if s2 == 0:
@@ -133,16 +135,16 @@ def backward_sums(
             )
         g2 = v / s2 * norm.gamma**2
         c, at = (norm.gamma**2 / s2, g2) if theory == "frozen" else (norm.gamma**2 / (q + norm.eps), norm.gamma**2)
-        diagonal = gaussian.slope_second_moment(phi, at, norm.beta)
-        off = gaussian.slope_mean(phi, at, norm.beta) ** 2
+        diagonal = quadrature.slope_second_moment(phi, at, norm.beta)
+        off = quadrature.slope_mean(phi, at, norm.beta) ** 2
         back.append((c * diagonal, c * off))
         gammas = (
-            gaussian.second_slope_moment(phi, at, norm.beta),
-            gaussian.first_slope_moment(phi, at, norm.beta) ** 2,
+            quadrature.second_slope_moment(phi, at, norm.beta),
+            quadrature.first_slope_moment(phi, at, norm.beta) ** 2,
         )
         extra.append(tuple(norm.trained * (m + v / s2 * u) for m, u in zip((diagonal, off), gammas, strict=True)))
-        q_hat, q_xy_hat = gaussian.second_moment(phi, g2, norm.beta), gaussian.mean(phi, g2, norm.beta) ** 2
-        v_hat = gaussian.variance(phi, g2, norm.beta)
+        q_hat, q_xy_hat = quadrature.second_moment(phi, g2, norm.beta), quadrature.mean(phi, g2, norm.beta) ** 2
+        v_hat = quadrature.variance(phi, g2, norm.beta)
 
     # Backward, for the diagonal (0) and the off-diagonal (1).
     sums = []

@@ -13,14 +13,15 @@ are sums over Gauss-Legendre panels. That of two arguments is an outer integral 
 
     E phi(u) phi(w) = E phi(u) M(u),   M(u) = E [phi(w) | u],   w | u ~ N(shift + sqrt(q2) c z1, q2 (1 - c^2)).
 
-Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every c,
-shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
+Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every
+c, shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,17 +56,17 @@ _TURN = (*range(0, 17, 2), *(2**k for k in range(5, 80)))
 
 
 @cache
-def _legendre() -> tuple[tuple[Number, Number], ...]:
+def legendre(points: int = _POINTS) -> tuple[tuple[Number, Number], ...]:
     """Nodes and weights on [-1, 1]: Newton's steps from float64 ones, 16 -> 32 -> 64 -> 128 digits."""
     with mp.workdps(100):
         rule = []
-        for start in np.polynomial.legendre.leggauss(_POINTS)[0]:
+        for start in np.polynomial.legendre.leggauss(points)[0]:
             x = mp.mpf(float(start))
             for _ in range(4):
                 below, p = mp.one, x
-                for n in range(2, _POINTS + 1):
+                for n in range(2, points + 1):
                     below, p = p, ((2 * n - 1) * x * p - (n - 1) * below) / n
-                slope = _POINTS * (below - x * p) / (1 - x * x)
+                slope = points * (below - x * p) / (1 - x * x)
                 x -= p / slope
             rule.append((x, 2 / ((1 - x * x) * slope**2)))
         return tuple(rule)
@@ -75,9 +76,9 @@ def _expectation(f: Callable[[Number], Number], breaks: Iterable[Number], reach:
     """E f(z), the line split at `breaks`."""
     ends = sorted({mp.mpf(x) for x in (*_BULK, *breaks, -reach, reach) if abs(x) <= reach})
     total = mp.zero
-    for low, high in zip(ends, ends[1:], strict=False):
+    for low, high in pairwise(ends):
         centre, half = (low + high) / 2, (high - low) / 2
-        for x, weight in _legendre():
+        for x, weight in legendre():
             z = centre + half * x
             total += half * weight * mp.npdf(z) * f(z)
     return total

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..network import BatchNorm
-from . import quadrature as gaussian
+from . import quadrature
 
 __all__ = ["Image", "activate", "average_pool", "convolve", "flatten", "global_average_pool", "inputs"]
 
@@ -119,8 +119,8 @@ def _apply(image: Image, phi: Any, shift: float) -> Image:
 
     def through(Z: np.ndarray, T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         q1, q2, omc = variances[:, None], variances[None, :], _correlations(Z, variances)
-        H = gaussian.covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
-        return H, T * gaussian.slope_covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
+        H = quadrature.covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
+        return H, T * quadrature.slope_covariance(phi, q1, q2, one_minus_c=omc, shift=shift)
 
     H_xx, T_xx = through(image.H_xx, image.T_xx)
     H_xy, T_xy = through(image.H_xy, image.T_xy)
@@ -165,7 +165,7 @@ def _normalised(image: Image, norm: BatchNorm, phi: Any, theory: str, place: int
     roots = np.sqrt(variances)[:, None] * np.sqrt(variances)
     for U, T in ((U_xx, out.T_xx), (U_xy, out.T_xy)):
         q1, q2, omc = scale * variances[:, None], scale * variances[None, :], _correlations(U, variances)
-        T[place] += roots * gaussian.slope_pair_moment(phi, q1, q2, one_minus_c=omc, shift=norm.beta)
+        T[place] += roots * quadrature.slope_pair_moment(phi, q1, q2, one_minus_c=omc, shift=norm.beta)
     return out
 
 

@@ -23,7 +23,7 @@ import math
 from typing import Any
 
 from ..network import AvgPool2d, Flatten, GlobalAvgPool2d, Network
-from . import quadrature as gaussian
+from . import quadrature
 from .order_parameters import fan_in, following, order_parameters
 
 __all__ = ["wei2019_literal"]
@@ -45,10 +45,10 @@ def wei2019_literal(net: Network, overlap: float = 0.0, length: float = 1.0) -> 
         q, v = float(rows.q[number]), float(rows.v[number])
         norm, phi, place = following(net.layers, place)
         if norm is None:
-            slopes = float(gaussian.slope_covariance(phi, q, q, one_minus_c=v / q if q > 0 else 0.0))
+            slopes = float(quadrature.slope_covariance(phi, q, q, one_minus_c=v / q if q > 0 else 0.0))
         else:
             c = norm.gamma**2 / (q + norm.eps)
-            slopes = c * float(gaussian.slope_mean(phi, norm.gamma**2, norm.beta)) ** 2
+            slopes = c * float(quadrature.slope_mean(phi, norm.gamma**2, norm.beta)) ** 2
         factors.append((layer.sigma_w2, slopes))
         number += 1
     total, after = 0.0, 1.0

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gaussian expectations of phi and phi': closed forms where they are short, plain split quadrature for the rest.
+"""The integrals of gaussian.py in float64, and those that BatchNorm and spreads ask for: what the recursions use.
 
-    mean(phi; q)               = E phi(sqrt(q) z + shift)
-    second_moment(phi; q)      = E phi(sqrt(q) z + shift)^2
-    covariance(phi; q1, q2, c) = E phi(sqrt(q1) z1 + shift) phi(sqrt(q2) z2 + shift),   E z1 z2 = c
-
-and the same of phi' (`slope_*`), with z, z1, z2 ~ N(0, 1); docs/theory.md, section 3. Arguments broadcast. Relative
-error below 1e-11 for q in [1e-3, 1e3] and c in [-1, 1], where the integral does not cancel; tests/ hold it to that.
-A callable must be smooth on the scale of 1 near 0 and on the scale of |x| far from it, but for its kinks.
+At 40 digits a network would take hours. Closed forms stand where they are short, plain split quadrature for the rest.
+Arguments broadcast. Relative error below 1e-11 for q in [1e-3, 1e3] and c in [-1, 1], where the integral does not
+cancel; exp and waves want q below 10. tests/ hold them to gaussian.py. A callable must be smooth on the scale of 1 near
+0 and on the scale of |x| far from it, but for its kinks.
 
 Near c = 1 the information is in 1 - c, so every closed form is written in the angle
 
