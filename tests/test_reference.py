@@ -156,9 +156,9 @@ def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
     assert (core.a, core.b) == pytest.approx((a, b), rel=tolerance(net), abs=1e-13 * abs(a))
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
-    st.sampled_from(CLOSED + QUADRATURE + MORE),
+    st.sampled_from(CLOSED + QUADRATURE),
     floats(-2.0, 2.0).map(lambda x: 10.0**x),
     st.one_of(st.none(), floats(-2.0, 2.0).map(lambda x: 10.0**x)),
     floats(0.0, 1.99),

@@ -8,10 +8,10 @@
 //
 //     E phi(u)^2 - E phi(u) phi(w) = E [phi(u) - phi(w)]^2 / 2,
 //
-// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp and polynomial.hpp; all others by quadrature.hpp.
-// Closed forms are right to a few ulp,
-// quadratures to 1e-9 (seen: 1e-11) for variances in [1e-8, 1e8]. Outside [2^-100, 2^100] an activation is
-// replaced by the two rays it tends to, exact to 2^-50. docs/theory.md, section 3.
+// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp, polynomial.hpp and smoothed_step.hpp, right to
+// a few ulp; all others by conditional.hpp and quadrature.hpp, to 1e-9 (seen: 1e-11) for variances in [1e-8, 1e8].
+// Outside [2^-100, 2^100] an activation is replaced by the two rays it tends to, exact to 2^-50. docs/theory.md,
+// section 3.
 #pragma once
 
 #include <cmath>
