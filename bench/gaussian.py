@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What do Gaussian integrals E phi(u) phi(w) cost, and how wrong are they, here and elsewhere?
 
-    python bench/gaussian.py [--plot docs/gaussian_bench.png] [--json docs/gaussian_bench.json]
+    python bench/gaussian.py --plot docs/gaussian_bench.png --json docs/gaussian_bench.json
 
 Every method gets the same points: a grid of variances q1, q2 log-uniform in [1e-2, 1e2] and correlations, three
 quarters uniform, one quarter within 1e-2 to 1e-7 of +-1; all of them float32 numbers, so that both precisions see the
@@ -12,7 +12,7 @@ answers are asserted before they are timed.
     ff.gaussian      the functions of this package; float32 the same with float32 operands
     textbook         the closed form as it is printed, in NumPy
     Gauss-Hermite    25 x 25 nodes, in NumPy
-    dblquad          scipy.integrate.dblquad over the plane, a value at a time
+    dblquad          scipy.integrate.dblquad over the plane, a value at a time, judged and timed at four points
     neural-tangents  stax's kernel functions, float64, jitted; tanh and elu by its own 25 x 25 Gauss-Hermite nodes.
                      It takes covariances in place of correlations, and computes two more moments beside.
 """
@@ -314,22 +314,58 @@ def measure() -> list[Row]:
 
 # ------------------------------------------------------------------------------------------------------- the picture
 # Okabe and Ito's colours, which the colour-blind tell apart
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00")
-MARKERS = ("o", "v", "s", "D", "P", "^")
+COLOURS = {
+    "relu": "#0072B2",
+    "erf": "#E69F00",
+    "gelu": "#009E73",
+    "tanh": "#D55E00",
+    "elu": "#CC79A7",
+    "tanh(x + 0.5)": "#000000",
+}
+MARKERS = {
+    "ff.gaussian": "o",
+    "ff.gaussian, float32": "v",
+    "textbook": "s",
+    "neural-tangents": "D",
+    "Gauss-Hermite": "^",
+    "dblquad": "P",
+}
 
 
 def plot(rows: list[Row], file: str) -> None:
+    """Errors against times; below each point of ff.gaussian the activation's name, in its colour."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    names, ways = list(dict.fromkeys(row.activation for row in rows)), list(dict.fromkeys(row.method for row in rows))
-    with matplotlib.rc_context({"font.size": 14, "axes.labelsize": 15, "axes.titlesize": 16}):
+    with matplotlib.rc_context({"font.size": 16, "axes.labelsize": 17, "axes.titlesize": 18}):
         figure = Figure(figsize=(11, 7.5), dpi=100, layout="constrained")
         axes = figure.subplots()
-        for row in rows:
-            colour, marker = COLOURS[names.index(row.activation)], MARKERS[ways.index(row.method)]
-            axes.plot(row.ns, row.worst, marker, color=colour, markersize=11, markeredgecolor="white")
-        axes.set(xscale="log", yscale="log", xlabel="nanoseconds a value", ylabel="worst relative error")
+        axes.set(xscale="log", yscale="log", xlabel="nanoseconds a value, one thread")
+        axes.set_ylabel("largest relative error (line: to the median)")
+        axes.set_title("What a Gaussian covariance E φ(u) φ(w) costs, and how wrong it is", pad=14)
+        axes.axhline(1, color="#888888", linewidth=1.2, linestyle=(0, (1.2, 1.4)))
+        axes.axhspan(2**-53, 2**-52, color="#888888", alpha=0.25, linewidth=0)
+        for text, at in (("100 %", 1.0), ("rounding", 2**-53)):
+            place = (0.995, at) if at == 1 else (0.36, at)
+            axes.annotate(text, place, xycoords=axes.get_yaxis_transform(), xytext=(0, 4), ha="right", color="#555555",
+                          textcoords="offset points", fontsize=14)  # fmt: skip
+        for method, marker in MARKERS.items():
+            axes.plot([], [], marker, color="#555555", markersize=12, label=method)
+            for row in rows:
+                if row.method == method:
+                    colour = COLOURS[row.activation]
+                    axes.plot([row.ns, row.ns], [row.median, row.worst], "-", color=colour, alpha=0.3, linewidth=2.5)
+                    axes.plot(row.ns, row.worst, marker, color=colour, markersize=13, markeredgecolor="white")
+        left, lines = 0.0, 0
+        for row in sorted((row for row in rows if row.method == "ff.gaussian"), key=lambda row: row.ns):
+            lines = lines + 1 if row.ns < 4 * left else 0  # one below the other where they would meet
+            left = row.ns
+            axes.annotate(row.activation, (row.ns, 3e-17), xytext=(0, -18 * lines), textcoords="offset points",
+                          ha="center", va="top", color=COLOURS[row.activation], weight="bold")  # fmt: skip
+        axes.set_ylim(bottom=1e-19)
+        axes.grid(alpha=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="center", bbox_to_anchor=(0.375, 0.37), fontsize=14.5, frameon=False, labelspacing=0.35)
         figure.savefig(file)
 
 
@@ -342,7 +378,8 @@ def main() -> None:
     print(f"{machine()}\n")
     rows = measure()
     if given.json:
-        lines = ",\n".join("  " + json.dumps(row._asdict()) for row in rows)
+        short = [row[:2] + tuple(float(f"{x:.3g}") for x in row[2:]) for row in rows]
+        lines = ",\n".join("  " + json.dumps(dict(zip(Row._fields, row, strict=True))) for row in short)
         Path(given.json).write_text(f'{{"machine": {json.dumps(machine())}, "rows": [\n{lines}\n]}}\n')
     if given.plot:
         plot(rows, given.plot)
