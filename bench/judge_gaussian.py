@@ -188,7 +188,7 @@ def _rule(points: int) -> tuple[Array, Array]:
 
 def _bulk(reach: float) -> Array:
     near = np.arange(-4, 5) * 3.5
-    far = np.arange(REACH, reach + 1.0, 1.0)
+    far = np.arange(REACH, reach + 7.0, 7.0)  # there is nothing but what begins at a kink
     return np.concatenate((near, far, -far)).astype(Long)
 
 
@@ -210,16 +210,23 @@ def _reach(*deviations: Array) -> float:
     return float(max(REACH, np.max(far[far < TAIL], initial=0.0) + 3))
 
 
-TAIL_STEPS = np.array([0.1, 0.3, 0.8, 1.6], dtype=Long)
-TAIL_STEPS = np.concatenate((-TAIL_STEPS, [Long(0)], TAIL_STEPS))
+# A kink t deviations out may be where the integrand begins, to fall like e^(-t z).
+TAIL_STEPS = np.array([0, 0.15, 0.5, 1.6], dtype=Long)
+TAIL_STEPS = np.concatenate((-TAIL_STEPS[:0:-1], TAIL_STEPS))
 
 
-def _one_breaks(m: Array, r: Any, reach: float) -> Array:
+def _begins(deviations: Array) -> Array:
+    """Breaks about kinks: steps where one lies far out."""
+    steps = np.where(np.abs(deviations[..., None]) > 5, TAIL_STEPS, 0 * TAIL_STEPS)
+    return (deviations[..., None] + steps).reshape(*deviations.shape[:-1], -1)
+
+
+def _one_breaks(m: Array, r: Any, reach: float, tails: bool) -> Array:
     """Rows of breaks of z -> f(m + r z), m a column."""
     with np.errstate(all="ignore"):
         parts = [np.broadcast_to(_bulk(reach), (len(m), len(_bulk(reach)))), (X - m[:, None]) / r]
-        if reach > REACH:
-            parts.append((((KINKS - m[:, None]) / r)[..., None] + TAIL_STEPS).reshape(len(m), -1))
+        if tails:
+            parts.append(_begins((KINKS - m[:, None]) / r))
     return np.concatenate(parts, axis=1)
 
 
@@ -227,7 +234,7 @@ def one(q: float, shift: float, points: int = 20) -> dict[str, Array]:
     """name -> the four moments, and E|f| of each."""
     m, r = np.array([Long(shift)]), np.sqrt(Long(q))
     reach = _reach((KINKS - m) / r)
-    z, w = _nodes(_one_breaks(m, r, reach), reach, points)
+    z, w = _nodes(_one_breaks(m, r, reach, bool(shift)), reach, points)
     f, g = every(m[:, None] + r * z)
     out = {}
     for name in SUMMED:
@@ -251,16 +258,18 @@ def _averages(m: Array, v: Any, t: Array, weights: Array) -> tuple[Any, Any]:
     return values, sizes
 
 
-def two(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> dict[str, Array]:
+def two(
+    q1: float, q2: float, rest: float, shift: float, points: int = 20, least_reach: float = REACH
+) -> dict[str, Array]:
     """name -> covariance and slope_covariance, and E|integrand| of each; q1, q2 > 0."""
     q1, q2 = max(q1, q2), min(q1, q2)  # the inner sum has fewer panels where its variance is small
     r1, r2, e, b = np.sqrt(Long(q1)), np.sqrt(Long(q2)), Long(rest), Long(shift)
     c, s = 1 - e, np.sqrt(e * (2 - e))
     deviations = [(KINKS - b) / r1, (KINKS - b) / r2]
-    reach = _reach(*deviations)
+    reach = max(_reach(*deviations), least_reach)
     breaks = [_bulk(reach), (X - b) / r1]
-    if reach > REACH:
-        breaks += [(x[:, None] + TAIL_STEPS).ravel() for x in (deviations[0], c * deviations[1])]
+    if shift:
+        breaks += [_begins(deviations[0]), _begins(c * deviations[1])]
     if c != 0:
         with np.errstate(over="ignore"):
             if r2 * s < 4:
@@ -276,7 +285,9 @@ def two(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> di
         part = slice(start, start + size)
         m = r2 * (c * z[part]) + b
         if s > 0:
-            values, sizes = _averages(m, (r2 * s) ** 2, *_nodes(_one_breaks(m, r2 * s, reach), reach, points))
+            values, sizes = _averages(
+                m, (r2 * s) ** 2, *_nodes(_one_breaks(m, r2 * s, reach, bool(shift)), reach, points)
+            )
         else:
             values = every(m)
             sizes = tuple({name: np.abs(x) for name, x in f.items()} for f in values)
@@ -313,6 +324,9 @@ def points() -> dict[str, Array]:
     return out
 
 
+# whose mean, or whose slope's, is 0 without shift
+ODD = ("linear", "sign", "hardtanh", "erf", "sin", "monomial(3)", "tanh", "softsign")
+EVEN = ("abs", "cos", "gaussian", "hermite(4)")
 RAMPS = {"relu": 0.0, "leaky_relu(0.1)": 0.1, "abs": -1.0}
 
 
@@ -347,7 +361,9 @@ def moments_at(q: float, shift: float) -> tuple[Array, Array]:
             formula = _exactly(name, k > 1, False) and not (
                 k % 2 and name in ("gelu", "erf") and not _exactly(name, k > 1, True)
             )
-            if formula or not q:
+            if not shift and k in (0, 2) and name in (ODD, EVEN)[k // 2]:
+                value[i, k] = 0.0
+            elif formula or not q:
                 value[i, k] = float(getattr(reference.gaussian, which)(name, q, shift))
             else:
                 value[i, k] = float(sums[name][0, k])
@@ -358,6 +374,9 @@ def moments_at(q: float, shift: float) -> tuple[Array, Array]:
 def covariances_at(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> tuple[Array, Array]:
     """Values and sizes [activation, integral]."""
     value, size = np.zeros((2, len(NAMES), 2))
+    if rest == 1 and min(q1, q2) > 0:
+        (m1, s1), (m2, s2) = (moments_at(q, shift) for q in (q1, q2))
+        return m1[:, ::2] * m2[:, ::2], s1[:, ::2] * s2[:, ::2]
     if min(q1, q2) == 0:
         for i, name in enumerate(NAMES):
             for k, which in enumerate(("mean", "slope_mean")):
@@ -371,6 +390,9 @@ def covariances_at(q1: float, q2: float, rest: float, shift: float, points: int 
             size *= np.where(np.isfinite(scale), scale, 1.0)
         return value, size
     sums = two(q1, q2, rest, shift, points)
+    if shift and any(0 < float(abs(x)) < 1e-25 for name in SUMMED for x in sums[name][0]):
+        # Kinks that both arguments pass far out only: beyond the reach there is e^-98 of the integrand at most.
+        sums = two(q1, q2, rest, shift, points, TAIL + 3)
     for i, name in enumerate(NAMES):
         for k, which in enumerate(COVARIANCES):
             exact = _arc_cosine(name, k == 1, q1, q2, rest) if shift == 0 else None

@@ -288,11 +288,11 @@ struct Watch {
     Mask outside = every_lane(0);
 
     FISHERFIELD_INLINE void between_0_and(double most, Lanes x) {
-        outside = outside | bits(x) | Mask{bits_of(most).v - bits(x).v};
+        outside = outside | bits(x) | (bits_of(most) - bits(x));
     }
-    FISHERFIELD_INLINE void at_least(double least, Lanes x) { outside = outside | Mask{bits(x).v - bits_of(least).v}; }
+    FISHERFIELD_INLINE void at_least(double least, Lanes x) { outside = outside | (bits(x) - bits_of(least)); }
     FISHERFIELD_INLINE void zero_or_at_least(double least, Lanes x) {
-        outside = outside | (Mask{bits(x).v - bits_of(least).v} & ~Mask{bits(x).v - 1});
+        outside = outside | ((bits(x) - bits_of(least)) & ~(bits(x) - every_lane(1)));
     }
 };
 

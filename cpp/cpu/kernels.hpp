@@ -20,7 +20,7 @@ inline constexpr int kIntegrals = 6;
 
 inline bool of_two(Integral which) { return which >= Integral::covariance; }
 
-inline constexpr int kBlock = 64; // values that a kernel takes; a multiple of every vector's width
+inline constexpr int kBlock = 128; // values that a kernel takes; a multiple of every vector's width
 
 // Where kernels hold: variances up to kLargest, q or q1 q2 from kLeast, |c| in [kLeastCorrelation, 1] or 0, 1 - c in
 // [0, 2]. There no product of theirs under- or overflows. All else is left to moments() and covariance() of

@@ -143,8 +143,10 @@ FISHERFIELD_HD inline bool available(const Activation& activation) {
     }
 }
 
+inline constexpr double kPoint = 1e-140; // a deviation that nothing else is as small as
+
 FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s) {
-    if (s == 0.0) {
+    if (s < kPoint) {
         double value, slope;
         evaluate(activation, &m, &value, &slope, 1);
         return {value, slope, 0.0};

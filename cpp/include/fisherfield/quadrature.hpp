@@ -20,6 +20,7 @@ inline constexpr double kFarthest = 38.0; // beyond, the normal density is no fl
 inline constexpr double kPanel = 2.4;     // widest panel
 inline constexpr double kDecay = 20.0;    // the weight falls at most by e^-20 over one panel
 inline constexpr double kGrowth = 3.0;    // of panels away from a centre
+inline constexpr double kFinest = 1e-20;  // what happens within this is nothing to the integral
 inline constexpr int kBatch = 32 * kNodes;
 inline constexpr int kMaxBreakpoints = 1536;
 
@@ -130,7 +131,8 @@ public:
 
 private:
     FISHERFIELD_HD void shells(double centre, double base) {
-        for (double width = base; width > 0.0 && width < panel_; width *= growth_) {
+        for (double width = base > 0.0 ? std::fmax(base, kFinest) : 0.0; width > 0.0 && width < panel_;
+             width *= growth_) {
             add(centre - width, -1);
             add(centre + width, -1);
         }
