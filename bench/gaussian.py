@@ -354,7 +354,9 @@ def plot(rows: list[Row], file: str) -> None:
             for row in rows:
                 if row.method == method:
                     colour = COLOURS[row.activation]
-                    axes.plot([row.ns, row.ns], [row.median, row.worst], "-", color=colour, alpha=0.3, linewidth=2.5)
+                    axes.plot(
+                        [row.ns, row.ns], [row.median, row.worst], "-", color=colour, alpha=0.3, linewidth=2.5, zorder=1
+                    )
                     axes.plot(row.ns, row.worst, marker, color=colour, markersize=13, markeredgecolor="white")
         left, lines = 0.0, 0
         for row in sorted((row for row in rows if row.method == "ff.gaussian"), key=lambda row: row.ns):
