@@ -94,7 +94,7 @@ def tanh(shift: float, q1: Any, q2: Any, c: Any) -> Any:
     lie pi/2 off the real axis in u and w: steps of 0.2 in these leave exp(-pi^2/0.2) = 4e-22, steps of 0.6 in s and d
     exp(-2 pi^2/0.36) = 2e-24, their end at 10 leaves 1e-21.
     """
-    with mp.workdps(25):
+    with mp.workdps(30):
         r1, r2, a, b = (mp.sqrt(x) for x in (mp.mpf(q1), mp.mpf(q2), (1 + mp.mpf(c)) / 2, (1 - mp.mpf(c)) / 2))
 
         def line(scale: Any, sign: int, start: float) -> list[tuple[Any, Any, Any]]:
