@@ -198,6 +198,33 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     }
 }
 
+// E|phi(x)| and E|phi'(x)|, or a little more: the means where nothing changes sign, else by |phi(x) - phi(m)| <= L|x -
+// m|.
+struct Size {
+    double value, slope;
+
+    FISHERFIELD_HD Size(const Activation& activation, double m, double s, const Mean& mean)
+        : value(std::fabs(mean.value)), slope(std::fabs(mean.slope)) {
+        switch (activation.kind) {
+        case Kind::relu:
+        case Kind::step:
+        case Kind::relu6:
+        case Kind::hardsigmoid:
+            return;
+        case Kind::abs:
+            slope = 1.0;
+            return;
+        default:
+            break;
+        }
+        double at_m, slope_at_m;
+        evaluate(activation, &m, &at_m, &slope_at_m, 1);
+        value = std::fmax(value, std::fabs(at_m) + s * std::fmax(2.0, std::fabs(activation.parameter)));
+        value = activation.kind == Kind::sign ? 1.0 : value;
+        slope = std::fmax(slope, std::fabs(slope_at_m) + std::fmin(1.0, s));
+    }
+};
+
 // E phi(u + shift) phi(w + shift), of phi', and E u w phi' phi'; the larger variance outside.
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
                                             double one_minus_c, double shift) {
@@ -225,8 +252,11 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         } else {
             mesh.turn(t / outside, turns.scale / outside);
         }
-        if (lead != 0.0) {
-            mesh.turn(t / lead, blur / std::fabs(lead));
+        const double width = blur / std::fabs(lead);
+        if (kinked && width < kPanel) {
+            mesh.kink(t / lead, width);
+        } else {
+            mesh.turn(t / lead, width);
         }
     }
     double value = 0, slope = 0, pair = 0, value_size = 0, slope_size = 0;
@@ -242,19 +272,20 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
             }
             const Mean given = mean(activation, lead * z[i] + shift, s);
             const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
+            const Size size(activation, lead * z[i] + shift, s, given);
             value += product;
             slope += slopes;
             pair += weight[i] * outside * z[i] * phi_slope[i] * (lead * z[i] * given.slope + s * given.z_slope);
-            value_size += std::fabs(product);
-            slope_size += std::fabs(slopes);
+            value_size += weight[i] * std::fabs(phi[i]) * size.value;
+            slope_size += weight[i] * std::fabs(phi_slope[i]) * size.slope;
         }
     });
     Covariance out;
     out.value = value;
     out.slope = slope;
     out.slope_pair = pair;
-    out.value_error = quadrature::kErrorUlps * value_size;
-    out.slope_error = quadrature::kErrorUlps * slope_size;
+    out.value_error = quadrature::error_at(range) * value_size;
+    out.slope_error = quadrature::error_at(range) * slope_size;
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }

@@ -149,10 +149,11 @@ namespace quadrature {
 
 inline constexpr double kTurn =
     2.0; // panels beside the place where tanh, mish, ... turn: poles lie i pi/2 away or more
-inline constexpr double kErrorUlps = 100.0 * 0x1p-52; // of E|integrand|; seen: 25
-
-// Where u = sqrt(q1) (a s + b d) is small for two large terms it has lost their digits: seen 200 ulps at q = 2e7.
-FISHERFIELD_HD inline double nested_error(double r) { return kErrorUlps * (1.0 + 0.02 * r); }
+// Bounds on errors, as multiples of E|integrand|: seen 25 ulps. z deviations out the density has lost z^2 ulps. Of two
+// integrals: where u = sqrt(q1) (a s + b d) is small for two large terms it has lost their digits.
+inline constexpr double kErrorUlps = 100.0 * 0x1p-52;
+FISHERFIELD_HD inline double error_at(double range) { return kErrorUlps * (1.0 + 0.05 * std::pow(range - kRange, 2)); }
+FISHERFIELD_HD inline double nested_error(double range, double r) { return 2.0 * error_at(range) * (1.0 + 0.02 * r); }
 
 // Analytic in the strip |Im x| < 1.5, where it grows no faster than |x|.
 FISHERFIELD_HD inline bool in_strip(const Activation& activation) {
@@ -204,7 +205,7 @@ FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, 
 FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
     const double out = activation.kink_count > 0 || t < g ? t : g;
     const double power = std::sqrt(2.0 * activation.degree);
-    return out + power < kFarthest - kRange ? kRange + out + power : kRange + power;
+    return out < kFarthest ? std::fmin(kRange + out + power, kFarthest) : kRange + power;
 }
 
 // Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
@@ -315,10 +316,10 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
     out.u_slope = u_slope;
     out.u2_slope2 = u2_slope2;
-    out.mean_error = kErrorUlps * size;
-    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.second : Scaled(HUGE_VAL);
-    out.slope_mean_error = kErrorUlps * slope_size;
-    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.slope_second : Scaled(HUGE_VAL);
+    out.mean_error = error_at(range) * size;
+    out.second_error = range2 < HUGE_VAL ? Scaled(error_at(range)) * out.second : Scaled(HUGE_VAL);
+    out.slope_mean_error = error_at(range) * slope_size;
+    out.slope_second_error = range2 < HUGE_VAL ? Scaled(error_at(range)) * out.slope_second : Scaled(HUGE_VAL);
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -440,8 +441,8 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     out.slope = sides * sum[2];
     out.slope_difference = 0.5 * sides * sum[3];
     out.slope_pair = sides * sum[4];
-    out.value_error = nested_error(std::fmax(r1, r2)) * sides * sum[5];
-    out.slope_error = nested_error(std::fmax(r1, r2)) * sides * sum[6];
+    out.value_error = nested_error(std::fmax(range_s, range_d), std::fmax(r1, r2)) * sides * sum[5];
+    out.slope_error = nested_error(std::fmax(range_s, range_d), std::fmax(r1, r2)) * sides * sum[6];
     out.status = full ? Status::not_converged : Status::ok;
     return out;
 }
