@@ -179,6 +179,12 @@ double cancelled(const Task& task, const double* x, double slope) {
     return 0.0;
 }
 
+// Whether the kernel sums over pairs of noises, a fraction of a microsecond a value; others take nanoseconds.
+bool sums_over_noises(Kind kind) {
+    smoothed_step::Family family{};
+    return smoothed_step::family(kind, &family) && family.count > 1;
+}
+
 // A bound on a kernel's error: kUlps units in the last place of what it adds up; e^-x has x more. Twice the greatest
 // error seen against mpmath over the whole domain (tests/test_ufuncs.py).
 double kernel_error(const Task& task, const double* x, double slope, double value) {
@@ -209,9 +215,13 @@ class Loop {
 public:
     Loop(const Task& task, const Column* inputs, const Column* outputs, const std::function<void()>& pause)
         : task_(task), inputs_(inputs), outputs_(outputs), pause_(pause),
-          kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)) {}
+          kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)),
+          sums_(sums_over_noises(task.activation.kind)) {}
 
     bool only_kernel() const { return kernel_ != nullptr && !task_.takes_shift; }
+    bool cheap() const { return only_kernel() && !sums_; }
+    // How many values a thread takes at a time.
+    std::ptrdiff_t grain() const { return cheap() ? kByKernel : only_kernel() ? kBlock : kByQuadrature; }
 
     // Whether element i lies in all ranges; else it is noted.
     bool check(std::ptrdiff_t i, const double* x) {
@@ -282,7 +292,8 @@ private:
             double* const out = reinterpret_cast<double*>(outputs_[0].data) + first;
             values = std::find(operands, operands + task_.inputs(), out) == operands + task_.inputs() ? out : results;
         }
-        const bool done = kernel_ != nullptr && by_kernel(operands, values) && !task_.takes_shift && !task_.bound;
+        const bool done = kernel_ != nullptr && some_without_shift(operands, count) &&
+                          by_kernel(operands, count, values) && !task_.takes_shift && !task_.bound;
         for (int i = 0; i < count && !done; ++i) {
             double x[kMaxOperands];
             for (int k = 0; k < task_.inputs(); ++k) {
@@ -302,7 +313,12 @@ private:
         }
     }
 
-    bool by_kernel(const double* const* operands, double* values) const {
+    bool some_without_shift(const double* const* operands, int count) const {
+        const double* shifts = operands[task_.shift_place()];
+        return !task_.takes_shift || std::find(shifts, shifts + count, 0.0) != shifts + count;
+    }
+
+    bool by_kernel(const double* const* operands, int count, double* values) const {
         double slopes[kBlock];
         const double* slope = operands[task_.slope_place()];
         if (task_.activation.kind == Kind::leaky_relu && !task_.takes_slope) {
@@ -311,7 +327,7 @@ private:
         }
         const double* const two[] = {operands[0], operands[1], operands[2], slope};
         const double* const single[] = {operands[0], slope};
-        return kernel_(of_two(task_.which) ? two : single, values);
+        return kernel_(of_two(task_.which) ? two : single, count, values);
     }
 
     // |c| beyond 1 by a rounding error: again, with 1.
@@ -323,8 +339,17 @@ private:
             std::fill(copies[k], copies[k] + kBlock, x[k]);
             operands[k] = copies[k];
         }
-        by_kernel(operands, values);
+        by_kernel(operands, 1, values);
         return values[0];
+    }
+
+    // silu's sum has terms of both signs, each with terms of both signs
+    bool cancels() const { return task_.activation.kind == Kind::silu && of_two(task_.which); }
+    // The error of the same by gaussian.hpp, and how far that is away.
+    double distance(const double* x, double value) const {
+        Status status = Status::ok;
+        const Result other = exact(task_, x, &status);
+        return std::isinf(value) ? value : other.error + std::fabs(value - other.value);
     }
 
     void element(std::ptrdiff_t i, double* x, double* value, double* error) {
@@ -337,7 +362,7 @@ private:
         }
         if (kernel_ != nullptr && kernel_holds(task_, x)) {
             const double slope = task_.takes_slope ? x[task_.slope_place()] : task_.activation.parameter;
-            *error = task_.bound ? kernel_error(task_, x, slope, *value) : 0.0;
+            *error = !task_.bound ? 0.0 : cancels() ? distance(x, *value) : kernel_error(task_, x, slope, *value);
         } else {
             Status status = Status::ok;
             const Result result = exact(task_, x, &status);
@@ -353,6 +378,7 @@ private:
     const Column *inputs_, *outputs_;
     const std::function<void()>& pause_;
     const Kernel kernel_;
+    const bool sums_;
     const std::thread::id caller_ = std::this_thread::get_id();
     Clock::time_point paused_ = Clock::now();
     std::mutex noting_;
@@ -382,7 +408,7 @@ const char* operand_name(const Task& task, int operand) {
 Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,
                  const std::function<void()>& pause) {
     Loop loop(task, inputs, outputs, pause);
-    if (loop.only_kernel()) {
+    if (loop.cheap()) {
         if (count < kWorthThreads) {
             loop.run(0, count);
         } else {
@@ -398,12 +424,12 @@ Report integrate(const Task& task, const Column* inputs, const Column* outputs, 
     const auto start = Clock::now();
     std::ptrdiff_t done = 0;
     while (done < count && Clock::now() - start < kWorthTime) {
-        const std::ptrdiff_t next = std::min(count, done + kByQuadrature);
+        const std::ptrdiff_t next = std::min(count, done + loop.grain());
         loop.run(done, next);
         done = next;
     }
     if (done < count) {
-        in_parallel(&loop, done, count, kByQuadrature);
+        in_parallel(&loop, done, count, loop.grain());
     }
     return loop.report();
 }

@@ -45,6 +45,7 @@ FISHERFIELD_INLINE Integers every(std::int64_t x) { return x - Integers{}; }
 struct Lanes {
     Doubles a, b;
 
+    Lanes() = default;
     FISHERFIELD_INLINE Lanes(double x) : a(every(x)), b(every(x)) {}
     FISHERFIELD_INLINE Lanes(Doubles first, Doubles second) : a(first), b(second) {}
     FISHERFIELD_INLINE explicit Lanes(const double* from)
@@ -105,16 +106,37 @@ FISHERFIELD_INLINE Doubles root_of(Doubles x) {
 }
 FISHERFIELD_INLINE Lanes root(Lanes x) { return {root_of(x.a), root_of(x.b)}; }
 
-// The same for 0 <= x <= 1, to 1 ulp: beside other roots and quotients it leaves the divider alone. From an estimate y
-// of 1/sqrt x good to 2^-14, e = 1 - x y^2:  sqrt x = x y (1 - e)^(-1/2), whose series ends at 2^-53.
+#if defined(__GNUC__) && defined(__AVX512F__)
+// 1/sqrt x to 2^-14
+FISHERFIELD_INLINE Lanes estimate_inverse_root(Lanes x) {
+    return {_mm512_maskz_rsqrt14_pd(255, x.a), _mm512_maskz_rsqrt14_pd(255, x.b)};
+}
+// a - b c, rounded once
+FISHERFIELD_INLINE Lanes residual(Lanes a, Lanes b, Lanes c) {
+    return {_mm512_fnmadd_pd(b.a, c.a, a.a), _mm512_fnmadd_pd(b.b, c.b, a.b)};
+}
+#endif
+
+// The root for 0 <= x <= 1, leaving the divider alone. From an estimate y of 1/sqrt x good to 2^-14, e = 1 - x y^2:
+// sqrt x = x y (1 - e)^(-1/2). The series ends at 2^-43; what x exceeds the square by, to first order, leaves 2^-57 and
+// one rounding, so that nearly all results are those of root.
 FISHERFIELD_INLINE Lanes root_of_fraction(Lanes x) {
 #if defined(__GNUC__) && defined(__AVX512F__)
-    const Lanes not_0 = x + 0x1p-1000;
-    const Lanes y{_mm512_maskz_rsqrt14_pd(255, not_0.a), _mm512_maskz_rsqrt14_pd(255, not_0.b)}, estimate = x * y;
-    const Lanes e = 1.0 - estimate * y;
-    return estimate + (estimate * e) * (0.5 + e * (0.375 + e * 0.3125));
+    const Lanes y = estimate_inverse_root(x + 0x1p-1000), first = x * y, e = residual(1.0, first, y);
+    const Lanes second = first + (first * e) * (0.5 + 0.375 * e);
+    return second + residual(x, second, second) * (0.5 * y);
 #else
     return root(x);
+#endif
+}
+
+// 1/sqrt x to 1 ulp for 1e-200 < x < 1e300, in the same way.
+FISHERFIELD_INLINE Lanes inverse_root(Lanes x) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    const Lanes y = estimate_inverse_root(x), e = residual(1.0, x * y, y);
+    return y + (y * e) * (0.5 + e * (0.375 + e * 0.3125));
+#else
+    return 1.0 / root(x);
 #endif
 }
 
