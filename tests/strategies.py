@@ -7,11 +7,6 @@ import fisherfield as ff
 
 CLOSED = ("relu", "leaky_relu(0.3)", "abs", "linear", "step", "erf", "sin")
 QUADRATURE = ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "hardtanh", "relu6", "mish")
-# Closed forms and quadratures whose reference is integrated.
-MORE = (
-    "sign", "hardsigmoid", "hardswish", "gaussian", "gelu_tanh", "celu(0.7)", "softsign", "monomial(2)",
-    "rectified_monomial(2)", "hermite(3)", "polynomial(0.5, -1, 0, 0.25)",
-)  # fmt: skip
 # One of every name that needs a parameter.
 GIVEN = {
     "monomial": "monomial(3)",

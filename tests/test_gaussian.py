@@ -389,5 +389,5 @@ def test_an_integral_that_overflows_is_infinite_with_numpy_s_warning():
 
 def test_a_callable_that_never_settles_is_refused():
     wild = ff.Activation(lambda x: np.sin(1e4 * x), slope=lambda x: 1e4 * np.cos(1e4 * x))
-    with pytest.raises(ValueError, match="must settle to 1e-10 as the mesh is refined"):
+    with pytest.raises(ValueError, match="must converge and settle to 1e-13 as the mesh is refined"):
         gaussian.mean(wild, 1.0)

@@ -35,7 +35,7 @@ struct Noise {
 inline constexpr int kLogisticNodes = 16;
 
 // Variance 4 K^2 and weight: the Gauss rule in log K of Kolmogorov's law (mpmath, 50 digits).
-FISHERFIELD_HD inline Noise logistic(int i) {
+FISHERFIELD_HD constexpr Noise logistic(int i) {
     constexpr Noise rule[kLogisticNodes] = {
         {0.23478233344591330278, 5.6717623606019646121e-8},  {0.32773035051596028218, 0.000011750853675536821172},
         {0.44930031731714175169, 0.00041894460510032567266}, {0.61711355066873809686, 0.0051738547094386479},
@@ -119,9 +119,10 @@ struct Pair {
     // sqrt D + p (pi - phi)
     FISHERFIELD_HD double ramp() const { return p < 0.0 ? bend(root, -p) : root + p * supplement(); }
 
-    // p (pi - phi) + N/sqrt D = a b/sqrt D - (a/A + b/B) sqrt D + [sqrt D + p (pi - phi)]: whichever has smaller terms
+    // p (pi - phi) + N/sqrt D, N = e + p^2 (a/A + b/B), = a b/sqrt D - (a/A + b/B) sqrt D + [sqrt D + p (pi - phi)]:
+    // whichever has smaller terms
     FISHERFIELD_HD double gate(double* size) const {
-        const double head = p * supplement(), tail = (q1 * q2 + p * p * (noise_share() - 1.0)) / root;
+        const double head = p * supplement(), tail = (e + p * p * noise_share()) / root;
         *size = std::fabs(head) + tail;
         if (p < 0.0) {
             const double one = a * b / root, two = root * noise_share(), three = bend(root, -p);
@@ -151,7 +152,7 @@ struct Pair {
 
 // E phi phi and its companions for one pair of noises; differences (from c = 1, q1 = q2) if `equal`.
 struct Terms {
-    double value, size, slope, pair, difference = 0.0, slope_difference = 0.0;
+    double value, size, slope, slope_size, pair, difference = 0.0, slope_difference = 0.0; // sizes: of the terms
 };
 
 FISHERFIELD_HD inline Terms terms(Form form, const Pair& at, bool equal) {
@@ -174,13 +175,17 @@ FISHERFIELD_HD inline Terms terms(Form form, const Pair& at, bool equal) {
         out.slope = tau * at.supplement();
         out.pair = tau * at.gate(&out.size);
         break;
-    case Form::gate:
+    case Form::gate: {
+        const double angle = tau * at.supplement(), turn = at.density() * at.p * (at.noise_share() + flat);
         out.value = tau * at.gate(&out.size);
-        out.slope = tau * at.supplement() + at.density() * at.p * (at.noise_share() + flat);
+        out.slope = angle + turn;
+        out.slope_size = angle + std::fabs(turn);
         out.pair = out.value + at.half_gate() + at.swapped().half_gate() + at.double_gate();
         break;
     }
+    }
     out.size = form == Form::gate ? tau * out.size : std::fabs(out.value);
+    out.slope_size = form == Form::gate ? out.slope_size : std::fabs(out.slope);
     if (!equal) {
         return out;
     }
@@ -241,7 +246,7 @@ FISHERFIELD_HD inline Covariance covariance(const Family& phi, double q1, double
             value += weight * t.value;
             size += weight * t.size;
             slope += weight * t.slope;
-            slope_size += weight * std::fabs(t.slope);
+            slope_size += weight * t.slope_size;
             pair += weight * t.pair;
             difference += weight * t.difference;
             slope_difference += weight * t.slope_difference;
