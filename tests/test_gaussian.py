@@ -55,8 +55,10 @@ def allowed(name, which, value, size, shift):
     What is odd without shift (erf, tanh, the slope of abs) cancels in its mean, and anywhere once it is shifted.
     """
     odd = name in ("erf", "tanh") or (name == "abs" and which.startswith("slope"))
+    # below e^-230 the rounding of the exponent counts
+    far = np.where(np.abs(value) < 1e-100, 1e-10, 1e-12) if name not in RELATIVE else 1e-12
     cancels = name not in RELATIVE or (odd and ((shift != 0) | which.endswith("mean")))
-    return np.maximum(1e-12 * np.abs(value), np.where(cancels, 8 * EPS * size, 0.0)) + 2e-323
+    return np.maximum(far * np.abs(value), np.where(cancels, 8 * EPS * size, 0.0)) + 2e-323
 
 
 def arc_cosine(q1, q2, c, one_minus_c):
@@ -200,6 +202,7 @@ def test_bounds_on_the_error_are_no_excuse(name, which):
     it = judged(name, which)
     variances = [x for name, x in it.arguments.items() if name.startswith("q")]
     ordinary = (np.min(variances, axis=0) >= 1e-3) & (np.max(variances, axis=0) <= 1e3) & np.isfinite(it.exact)
+    ordinary &= np.abs(it.exact) > 1e-100  # nothing is ordinary so far out in both tails
     with np.errstate(invalid="ignore"):
         rounding = EPS * np.maximum(np.abs(it.exact), it.size)
         wrong = ordinary & ~(it.bound <= 1000 * np.maximum(it.error, rounding) + 1e-300)
@@ -337,7 +340,7 @@ def test_nothing_is_nan_at_the_corners(name):
                 assert np.all(np.isfinite(values)), (q, c, shift)
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "hardtanh", "relu6"])
+@pytest.mark.parametrize("name", ["softsign", "hardsigmoid", "hardtanh", "relu6"])
 def test_a_variance_beyond_a_bounded_activation_s_range_is_refused(name):
     with pytest.raises(ValueError, match="the variance must be at most 1e30 for the integrals of the bounded"):
         gaussian.covariance(name, 1e40, 1e40, 0.5)
