@@ -50,7 +50,7 @@ mp.dps = 40
 
 
 def allowed(name, which, value, size, shift):
-    """1e-12 of the value, or 8 eps of E|integrand| where that cancels; the smallest number there is, four times.
+    """1e-12 of the value, or of the smallest normal number; or 8 eps of E|integrand| where that cancels.
 
     What is odd without shift (erf, tanh, the slope of abs) cancels in its mean, and anywhere once it is shifted.
     """
@@ -58,7 +58,7 @@ def allowed(name, which, value, size, shift):
     # below e^-230 the rounding of the exponent counts
     far = np.where(np.abs(value) < 1e-100, 1e-10, 1e-12) if name not in RELATIVE else 1e-12
     cancels = name not in RELATIVE or (odd and ((shift != 0) | which.endswith("mean")))
-    return np.maximum(far * np.abs(value), np.where(cancels, 8 * EPS * size, 0.0)) + 2e-323
+    return np.maximum(far * np.maximum(np.abs(value), np.finfo(float).tiny), np.where(cancels, 8 * EPS * size, 0.0))
 
 
 def arc_cosine(q1, q2, c, one_minus_c):
