@@ -160,7 +160,7 @@ struct Erf {
         return (4.0 / kPi) / root(determinant(p, (2.0 * p.q1) * (2.0 * p.q2)));
     }
     static FISHERFIELD_INLINE Lanes determinant(const Point& p, Lanes a) {
-        return a * (p.minus * p.plus) + (1.0 + 2.0 * (p.q1 + p.q2));
+        return rounded(a * (p.minus * p.plus)) + (1.0 + rounded(2.0 * (p.q1 + p.q2)));
     }
 };
 
@@ -223,7 +223,7 @@ struct Gaussian {
         return p.c * root(p.product()) / (d * root(d));
     }
     static FISHERFIELD_INLINE Lanes determinant(const Point& p) {
-        return p.product() * (p.minus * p.plus) + (1.0 + (p.q1 + p.q2));
+        return rounded(p.product() * (p.minus * p.plus)) + (1.0 + (p.q1 + p.q2));
     }
 };
 
