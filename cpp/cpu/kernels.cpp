@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The kernels of kernels.hpp for one instruction set, named by FISHERFIELD_PATH (CMakeLists.txt).
 //
-// The formulas are those of closed_form.hpp, without branches: each lane computes what any of them needs and picks. All
-// of them are written in q1, q2, |c| and the smaller of 1 - c and 1 + c, so that nothing cancels at c = -1 and c = 1.
+// The formulas are those of closed_form.hpp and smoothed_step.hpp, without branches: each lane computes what any of
+// them needs and picks. All of them are written in q1, q2, |c| and the smaller of 1 - c and 1 + c, so that nothing
+// cancels at c = -1 and c = 1.
 #include <limits>
 #include <type_traits>
 
