@@ -27,10 +27,11 @@ from scipy import special
 import fisherfield as ff
 from fisherfield import reference
 from fisherfield.activations import as_activation
-from fisherfield.reference.activations_mpmath import Known, functions
+from fisherfield.reference.activations_mpmath import Known, Piecewise, functions
 from fisherfield.reference.gaussian import legendre
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "gaussian.npz"
+BESIDE = FILE.with_name("unfinished.npz")
 NAMES = (
     *("linear", "relu", "leaky_relu(0.1)", "abs", "step", "sign", "relu6", "hardtanh", "hardsigmoid", "hardswish"),
     *("erf", "sin", "cos", "exp", "gaussian", "rbf", "monomial(3)", "rectified_monomial(2)", "hermite(4)"),
@@ -305,8 +306,11 @@ def points() -> dict[str, Array]:
     rng = np.random.default_rng(1)
     exact = 10.0 ** np.array([-8.0, 0.0, 8.0])
     out: dict[str, Array] = {}
-    out["moment_q"] = np.concatenate(([0.0, 0.0], exact, exact, 10.0 ** rng.uniform(-8, 8, 192)))
+    q = 10.0 ** rng.uniform(-8, 8, 192)
     shift = np.where(rng.random(192) < 1 / 3, rng.uniform(-4, 4, 192), 0.0)
+    far = np.linspace(4, 37, 12)  # deviations of the kinks at 0 and at -3: values down to 1e-300
+    out["moment_q"] = np.concatenate(([0.0, 0.0], exact, exact, q, (2.5 / far) ** 2, (0.9 / far) ** 2))
+    shift = np.concatenate((shift, np.full(12, -2.5), np.full(12, -3.9)))
     out["moment_shift"] = np.concatenate(([0.0, 1.3], np.zeros(3), np.full(3, -0.7), shift))
 
     count = 300
@@ -327,6 +331,7 @@ def points() -> dict[str, Array]:
 # whose mean, or whose slope's, is 0 without shift
 ODD = ("linear", "sign", "hardtanh", "erf", "sin", "monomial(3)", "tanh", "softsign")
 EVEN = ("abs", "cos", "gaussian", "hermite(4)")
+WAVES = ("sin", "cos", "exp", "gaussian", "rbf")
 RAMPS = {"relu": 0.0, "leaky_relu(0.1)": 0.1, "abs": -1.0}
 
 
@@ -346,24 +351,25 @@ def _arc_cosine(name: str, slope: bool, q1: float, q2: float, rest: float) -> An
     return None
 
 
-def _exactly(name: str, slope: bool, two_arguments: bool) -> bool:
-    """Whether the reference has a formula for E f or E f f."""
-    f = functions(as_activation(name))[slope]
-    return isinstance(f, Known) or (not two_arguments and f.average is not None)
+@cache
+def _has_formula(name: str, which: str) -> bool:
+    """Whether the reference forms this integral without a sum."""
+    f = functions(as_activation(name))[which.startswith("slope")]
+    if isinstance(f, Known):
+        return True
+    return which not in COVARIANCES if isinstance(f, Piecewise) else f.average is not None and which.endswith("mean")
 
 
-def moments_at(q: float, shift: float) -> tuple[Array, Array]:
-    """Values and sizes [activation, integral]."""
+def moments_at(q: float, shift: float, sums_alone: bool = False) -> tuple[Array, Array]:
+    """Values and sizes [activation, integral]; sums_alone: formulas only where sums resolve no waves."""
     sums = one(q, shift) if q else {}
     value, size = np.zeros((2, len(NAMES), 4))
     for i, name in enumerate(NAMES):
         for k, which in enumerate(MOMENTS):
-            formula = _exactly(name, k > 1, False) and not (
-                k % 2 and name in ("gelu", "erf") and not _exactly(name, k > 1, True)
-            )
+            wanted = name in WAVES if sums_alone else _has_formula(name, which)
             if not shift and k in (0, 2) and name in (ODD, EVEN)[k // 2]:
                 value[i, k] = 0.0
-            elif formula or not q:
+            elif wanted or not q:
                 value[i, k] = float(getattr(reference.gaussian, which)(name, q, shift))
             else:
                 value[i, k] = float(sums[name][0, k])
@@ -396,7 +402,7 @@ def covariances_at(q1: float, q2: float, rest: float, shift: float, points: int 
     for i, name in enumerate(NAMES):
         for k, which in enumerate(COVARIANCES):
             exact = _arc_cosine(name, k == 1, q1, q2, rest) if shift == 0 else None
-            if exact is None and _exactly(name, k == 1, True):
+            if exact is None and _has_formula(name, which):
                 exact = getattr(reference.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
             value[i, k] = float(sums[name][0, k] if exact is None else exact)
             size[i, k] = float(sums[name][1, k]) if name in sums else abs(value[i, k])
@@ -410,14 +416,16 @@ def compute() -> None:
     data |= {"names": np.array(NAMES)}
     data |= {f"moment_{x}": np.full((len(NAMES), 4, count), np.nan) for x in ("value", "size")}
     data |= {f"pair_{x}": np.full((len(NAMES), 2, pairs), np.nan) for x in ("value", "size")}
-    if FILE.exists():
-        data = dict(np.load(FILE))
-        data |= {x: data[x].astype(np.float64) for x in ("moment_size", "pair_size")}
+    before = dict(np.load(FILE)) if FILE.exists() else {}
+    for kind, arguments in (("moment", ("moment_q", "moment_shift")), ("pair", ("q1", "q2", "one_minus_c", "shift"))):
+        if all(np.array_equal(data[x], before.get(x)) for x in ("names", *arguments)):
+            data |= {f"{kind}_{x}": before[f"{kind}_{x}"].astype(np.float64) for x in ("value", "size")}
     FILE.parent.mkdir(exist_ok=True)
 
     def save() -> None:
         small = {x: data[x].astype(np.float32) for x in ("moment_size", "pair_size")}
-        np.savez_compressed(FILE, **(data | small))  # type: ignore[arg-type]
+        np.savez_compressed(BESIDE, **(data | small))  # type: ignore[arg-type]
+        BESIDE.replace(FILE)  # at once: there is no half-written file
 
     last = start = time.time()
     warnings.simplefilter("ignore", RuntimeWarning)  # exp overflows; sizes in float32
@@ -446,7 +454,7 @@ def compute() -> None:
 
 def check() -> None:
     """A sample of the file against the reference at 40 digits: sums in one variable all, in two a few."""
-    data, rng = np.load(FILE), np.random.default_rng(2)
+    data, rng = dict(np.load(FILE)), np.random.default_rng(2)
     worst: dict[str, float] = {}
 
     def hold(name: str, which: str, value: float, size: float, exact: Any) -> None:
@@ -496,15 +504,15 @@ def _timed(call: Any, count: int) -> float:
     return best / count * 1e9
 
 
-def table(count: int = 10_000) -> None:
+def table(count: int) -> None:
     """Errors at `count` random points for one variable, at the stored ones for two; times of the same arguments."""
-    data, rng = np.load(FILE), np.random.default_rng(3)
+    data, rng = dict(np.load(FILE)), np.random.default_rng(3)
     warnings.simplefilter("ignore", RuntimeWarning)
     q = 10.0 ** rng.uniform(-8, 8, count)
     shift = np.where(rng.random(count) < 1 / 3, rng.uniform(-4, 4, count), 0.0)
     value, size = np.zeros((2, len(NAMES), 4, count))
     for j in range(count):
-        value[..., j], size[..., j] = moments_at(float(q[j]), float(shift[j]))
+        value[..., j], size[..., j] = moments_at(float(q[j]), float(shift[j]), sums_alone=True)
     ff.set_num_threads(1)
     there = np.isfinite(data["pair_value"][0, 0])
     where = tuple(data[x][there] for x in ("q1", "q2", "one_minus_c", "shift"))
@@ -537,13 +545,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--points", type=int, default=10_000, help="of one variable, for the table")
     given = parser.parse_args()
     if np.finfo(Long).eps > 1.1e-19:
         sys.exit(f"longdouble must be finer than float64 for this, got eps = {np.finfo(Long).eps}")
     if given.check:
         check()
     elif given.table:
-        table()
+        table(given.points)
     else:
         compute()
 
