@@ -183,7 +183,8 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
         const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
         return {(window.x2 + 3.0 * window.x) / 6.0 + beyond,
                 (2.0 * window.x + 3.0 * window.one) / 6.0 + window.at_high.above,
-                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf, 0.4 * window.at_low.above + beyond,
+                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf,
+                std::fmin(0.4, std::fabs(value_of(activation, m)) + 0.5 * s) * window.at_low.above + beyond,
                 window.at_low.above};
     }
     case Kind::elu:
