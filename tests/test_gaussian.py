@@ -186,7 +186,7 @@ def test_values_are_those_of_the_judge(name, which):
 @pytest.mark.parametrize("name", NAMES)
 def test_bounds_on_the_error_hold(name, which):
     it = judged(name, which)
-    # what is stored is itself rounded: by half an eps, by 1e-17 of E|integrand|; numbers below the normal ones are not held
+    # what is stored is itself rounded, by half an eps and 1e-17 of E|integrand|; below normal numbers no more
     known = 2.0**-53 * np.abs(it.exact) + 1e-17 * it.size + 1e-12 * np.finfo(float).tiny
     with np.errstate(invalid="ignore"):
         wrong = np.isfinite(it.exact) & ~(it.bound >= it.error - known)
