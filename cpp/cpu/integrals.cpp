@@ -93,10 +93,10 @@ struct Range {
 };
 
 Range range_of(const Task& task, int operand) {
-    if (operand < (of_two(task.which) ? 2 : 1)) {
-        return {0.0, kLargest};
+    if (operand < task.variances()) {
+        return task.table ? Range{task.table->low(), task.table->high()} : Range{0.0, kLargest};
     }
-    if (operand == 2 && of_two(task.which)) {
+    if (operand == task.variances() && of_two(task.which)) {
         return task.one_minus_c ? Range{0.0, 2.0} : Range{-1.0 - 4.0 * kEps, 1.0 + 4.0 * kEps};
     }
     return {-kLargest, kLargest};
@@ -211,7 +211,7 @@ public:
         : task_(task), inputs_(inputs), outputs_(outputs), pause_(pause),
           kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)) {}
 
-    bool only_kernel() const { return kernel_ != nullptr && !task_.takes_shift; }
+    bool only_kernel() const { return by_block() && !task_.takes_shift; }
 
     // Whether element i lies in all ranges; else it is noted.
     bool check(long i, const double* x) {
@@ -276,7 +276,7 @@ private:
             gather(inputs_[k], first, count, buffer[k]);
             operands[k] = buffer[k];
         }
-        bool done = kernel_ != nullptr && by_kernel(operands, values) && !task_.takes_shift && !task_.bound;
+        bool done = by_block() && by_kernel(operands, values) && !task_.takes_shift && !task_.bound;
         for (int i = 0; i < count && !done; ++i) {
             double x[kMaxOperands];
             for (int k = 0; k < task_.inputs(); ++k) {
@@ -297,7 +297,12 @@ private:
         }
     }
 
+    bool by_block() const { return task_.table || kernel_ != nullptr; }
+
     bool by_kernel(const double* const* operands, double* values) const {
+        if (task_.table) {
+            return task_.table->block(task_.which, task_.one_minus_c, operands, values);
+        }
         double slopes[kBlock];
         const double* slope = operands[task_.slope_place()];
         if (task_.activation.kind == Kind::leaky_relu && !task_.takes_slope) {
@@ -325,6 +330,9 @@ private:
     void element(long i, double* x, double* value, double* error) {
         if (!check(i, x)) {
             *value = *error = 0.0;
+            return;
+        }
+        if (task_.table) { // by_kernel has formed it
             return;
         }
         if (kernel_ != nullptr && of_two(task_.which) && !task_.one_minus_c && std::fabs(x[2]) > 1.0) {
@@ -364,12 +372,14 @@ void in_parallel(Loop* loop, long first, long count, long grain) {
 } // namespace
 
 const char* operand_name(const Task& task, int operand) {
-    static constexpr const char* one[] = {"q"};
-    static constexpr const char* two[] = {"q1", "q2", "c"};
+    static constexpr const char* two[] = {"q1", "q2"};
     if (operand >= task.slope_place()) {
         return task.takes_slope && operand == task.slope_place() ? "slope" : "shift";
     }
-    return !of_two(task.which) ? one[operand] : operand == 2 && task.one_minus_c ? "one_minus_c" : two[operand];
+    if (operand < task.variances()) {
+        return task.variances() == 1 ? "q" : two[operand];
+    }
+    return task.one_minus_c ? "one_minus_c" : "c";
 }
 
 Report integrate(const Task& task, const Column* inputs, const Column* outputs, long count,

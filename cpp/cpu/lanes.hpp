@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #if defined(__GNUC__) && defined(__SSE2__)
 #include <immintrin.h>
@@ -39,6 +40,7 @@ using Stored = double;
 struct Lanes {
     Doubles v;
 
+    Lanes() = default;
     FISHERFIELD_INLINE Lanes(double x) : v(x - Doubles{}) {}
 #if defined(__GNUC__)
     FISHERFIELD_INLINE Lanes(Doubles x) : v(x) {}
@@ -127,6 +129,38 @@ FISHERFIELD_INLINE Lanes with_sign(Lanes x, Lanes sign) { return lanes(bits(x) ^
 inline constexpr double kWhole = 0x1.8p52;
 FISHERFIELD_INLINE Lanes integer(Lanes x) { return (x + kWhole) - kWhole; }
 FISHERFIELD_INLINE Lanes power_of_two(Lanes n) { return lanes({(bits(n + kWhole).v + 1023) << 52}); }
+
+// x/2^n in [sqrt(1/2), sqrt 2), for normal x > 0
+FISHERFIELD_INLINE Lanes mantissa(Lanes x, Lanes* n) {
+    constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, bias = 1024;
+    const Integers biased = (bits(x).v - root_half + (bias << 52)) >> 52; // n + 1024 > 0
+    *n = lanes({bits(kWhole).v + biased}) - (kWhole + bias);
+    return lanes({bits(x).v - ((biased - bias) << 52)});
+}
+
+// rows[i] lane j <-> rows[j] lane i: each round moves the lowest bit of the row's number into that of the lane.
+#if defined(__GNUC__)
+template <int... lane>
+FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, int first, std::integer_sequence<int, lane...>) {
+    return first == 0 ? __builtin_shufflevector(x, y, (lane / 2 + (lane % 2) * kLanes)...)
+                      : __builtin_shufflevector(x, y, (kLanes / 2 + lane / 2 + (lane % 2) * kLanes)...);
+}
+FISHERFIELD_INLINE void transpose(Lanes (&rows)[kLanes]) {
+    constexpr auto every = std::make_integer_sequence<int, kLanes>{};
+    for (int round = kLanes; round > 1; round /= 2) {
+        Doubles old[kLanes];
+        for (int i = 0; i < kLanes; ++i) {
+            old[i] = rows[i].v;
+        }
+        for (int i = 0; i < kLanes / 2; ++i) {
+            rows[2 * i] = interleaved(old[i], old[i + kLanes / 2], 0, every);
+            rows[2 * i + 1] = interleaved(old[i], old[i + kLanes / 2], kLanes / 2, every);
+        }
+    }
+}
+#else
+FISHERFIELD_INLINE void transpose(Lanes (&)[kLanes]) {}
+#endif
 
 } // namespace FISHERFIELD_PATH
 

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "table.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+#include "threads.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+// --- what is interpolated ------------------------------------------------------------------------------------------
+
+constexpr int kFields = 2; // the covariance and the slope's
+
+// phi(-x) = -phi(x), or phi(x), at places without any pattern.
+Parity parity_of(const Activation& activation) {
+    bool odd = true, even = true;
+    for (int i = 1; i <= 64; ++i) {
+        const double at = 0.11803398874989485 * i, x[2] = {at, -at};
+        double value[2], slope[2];
+        evaluate(activation, x, value, slope, 2);
+        odd = odd && value[1] == -value[0] && slope[1] == slope[0];
+        even = even && value[1] == value[0] && slope[1] == -slope[0];
+    }
+    return odd ? Parity::odd : even ? Parity::even : Parity::none;
+}
+
+Parity parity_of_field(Parity phi, int field) {
+    return phi == Parity::none ? phi : (phi == Parity::odd) == (field == 0) ? Parity::odd : Parity::even;
+}
+
+struct Values {
+    double field[kFields];
+};
+
+struct Problem {
+    Activation activation;
+    Parity parity;
+    double alpha;
+    bool rooted;
+
+    double kappa(double q) const { return 1.0 + alpha * q; }
+    double height(double q) const { return std::log(stretched(kappa(q), 1.0, rooted)); } // y at e = 1
+
+    // e at y
+    double e(double q, double y) const {
+        const double w = std::exp(y), k = kappa(q);
+        if (!rooted) {
+            return (w - 1.0) * (1.0 + 2.0 * k) / (k * (w + 1.0 + 2.0 * k));
+        }
+        double low = 0.0, high = 0.25 * kPi + 0.2; // e = 2 sin^2 of an angle, somewhat beyond e = 1
+        while (low < 0.5 * (low + high) && 0.5 * (low + high) < high) {
+            const double middle = 0.5 * (low + high), s = std::sin(middle);
+            (stretched(k, 2.0 * s * s, true) < w ? low : high) = middle;
+        }
+        return 2.0 * std::sin(low) * std::sin(low);
+    }
+
+    // The integrals at c = 1 - e, or at e - 1.
+    Values values(double q, double e, bool below, Status* status) const {
+        const double c = 1.0 - e;
+        const Correlation at = below ? Correlation{-c, 2.0 - e} : Correlation{c, e};
+        const Covariance out = covariance(activation, q, q, at, 0.0, false);
+        *status = std::max(*status, out.status);
+        return {{out.value.value(), out.slope.value()}};
+    }
+
+    // What a patch holds of them: an odd one over c. Nodes at c = 0 are moved off it by what changes nothing.
+    Values stored(double q, double e, bool below, Status* status) const {
+        if (std::fabs(1.0 - e) < 1e-9) {
+            e = 1.0 - 1e-9;
+        }
+        Values out = values(q, e, below, status);
+        for (int field = 0; field < kFields; ++field) {
+            out.field[field] /= parity_of_field(parity, field) == Parity::odd ? 1.0 - e : 1.0;
+        }
+        return out;
+    }
+};
+
+// E phi, E phi^2, E phi', E phi'^2
+std::array<double, 4> curves_at(const Problem& problem, double q, Status* status) {
+    const Moments out = moments(problem.activation, sqrt(Scaled(q)), 0.0);
+    *status = std::max(*status, out.status);
+    return {out.mean.value(), out.second.value(), out.slope_mean.value(), out.slope_second.value()};
+}
+
+// --- polynomials in one variable -----------------------------------------------------------------------------------
+
+template <int N>
+struct Chebyshev {
+    double nodes[N];
+    double series[N][N]; // [k][i]: coefficient of T_k from the value at node i
+    double powers[N][N]; // [j][k]: coefficient of x^j of T_k
+
+    Chebyshev() : powers{} {
+        for (int i = 0; i < N; ++i) {
+            nodes[i] = std::cos(kPi * (i + 0.5) / N);
+            for (int k = 0; k < N; ++k) {
+                series[k][i] = (k == 0 ? 1.0 : 2.0) / N * std::cos(kPi * k * (i + 0.5) / N);
+            }
+        }
+        powers[0][0] = powers[1][1] = 1.0;
+        for (int k = 2; k < N; ++k) { // T_k = 2 x T_(k-1) - T_(k-2)
+            for (int j = 0; j < N; ++j) {
+                powers[j][k] = (j > 0 ? 2.0 * powers[j - 1][k - 1] : 0.0) - powers[j][k - 2];
+            }
+        }
+    }
+
+    // The values at the nodes, `stride` apart, become coefficients of powers; returns the size of the last T.
+    double transform(double* x, int stride) const {
+        double t[N];
+        for (int k = 0; k < N; ++k) {
+            t[k] = 0.0;
+            for (int i = 0; i < N; ++i) {
+                t[k] += series[k][i] * x[i * stride];
+            }
+        }
+        for (int j = 0; j < N; ++j) {
+            double sum = 0.0;
+            for (int k = N - 1; k >= j; --k) {
+                sum += powers[j][k] * t[k];
+            }
+            x[j * stride] = sum;
+        }
+        return std::fabs(t[N - 1]);
+    }
+};
+
+const Chebyshev<kAcross>& across() {
+    static const Chebyshev<kAcross> out;
+    return out;
+}
+const Chebyshev<kAlong>& along() {
+    static const Chebyshev<kAlong> out;
+    return out;
+}
+
+double polynomial_at(const double* k, double x) {
+    double sum = 0.0;
+    for (int i = kAcross - 1; i >= 0; --i) {
+        sum = sum * x + k[i];
+    }
+    return sum;
+}
+
+double patch_at(const double* patch, double x, double y) {
+    double sum = 0.0;
+    for (int j = kAlong - 1; j >= 0; --j) {
+        sum = sum * y + polynomial_at(patch + j * kAcross, x);
+    }
+    return sum;
+}
+
+// --- one column ----------------------------------------------------------------------------------------------------
+
+struct Column {
+    int count = 0;
+    std::array<double, 4 * kAcross> curves{};
+    std::vector<double> patches[kFields][2]; // of c > 0 and c < 0
+    double tail_across = 0.0, tail_along = 0.0, error = 0.0;
+    Status status = Status::ok;
+};
+
+class ColumnWork {
+public:
+    ColumnWork(const Problem& problem, double left, double right, int count)
+        : problem_(problem), left_(left), right_(right), height_(problem.height(std::exp(right)) / count) {
+        out_.count = count;
+        moments();
+        for (int below = 0; below < (problem.parity == Parity::none ? 2 : 1); ++below) {
+            for (int row = 0; row < count && out_.status == Status::ok; ++row) {
+                patch(below != 0, row);
+            }
+        }
+    }
+
+    // Compares the column with values elsewhere: at opposite corners of patches, and within them.
+    void check() {
+        constexpr double places[][2] = {{-1.0, -1.0}, {1.0, 1.0}, {-0.33, 0.91}, {0.83, -0.27}};
+        for (const double x : {-1.0, -0.2, 0.9, 1.0}) {
+            const std::array<double, 4> exact = curves_at(problem_, q_at(x), &out_.status);
+            for (int k = 0; k < 4; ++k) {
+                const double moment = exact[k | 1], unit = (k & 1) != 0 ? moment : std::sqrt(moment);
+                note(polynomial_at(&out_.curves[k * kAcross], x) - exact[k], unit, &out_.error);
+            }
+        }
+        for (int below = 0; below < 2; ++below) {
+            for (int row = 0; row < out_.count && !out_.patches[0][below].empty(); ++row) {
+                for (const auto& place : places) {
+                    compare(below != 0, row, place[0], place[1]);
+                }
+            }
+        }
+    }
+
+    Column take() { return std::move(out_); }
+    const Column& column() const { return out_; }
+
+private:
+    double q_at(double x) const { return std::exp(0.5 * (left_ + right_) + 0.5 * (right_ - left_) * x); }
+    double y_at(int row, double y) const { return height_ * (row + 0.5 + 0.5 * y); }
+
+    // |error| in units of `unit`; where that is 0 so is the integral
+    static void note(double error, double unit, double* largest) {
+        if (error != 0.0) {
+            *largest = std::fmax(*largest, std::fabs(error) / unit);
+        }
+    }
+
+    void moments() {
+        double values[4][kAcross];
+        for (int i = 0; i < kAcross; ++i) {
+            const std::array<double, 4> at = curves_at(problem_, q_at(across().nodes[i]), &out_.status);
+            for (int k = 0; k < 4; ++k) {
+                values[k][i] = at[k];
+            }
+        }
+        least_[0] = *std::min_element(values[1], values[1] + kAcross);
+        least_[1] = *std::min_element(values[3], values[3] + kAcross);
+        for (int k = 0; k < 4; ++k) {
+            const double moment = least_[k / 2], unit = (k & 1) != 0 ? moment : std::sqrt(moment);
+            note(across().transform(values[k], 1), unit, &out_.tail_across);
+            std::copy_n(values[k], kAcross, &out_.curves[k * kAcross]);
+        }
+    }
+
+    void patch(bool below, int row) {
+        double k[kFields][kPatch];
+        for (int j = 0; j < kAlong; ++j) {
+            for (int i = 0; i < kAcross; ++i) {
+                const double q = q_at(across().nodes[i]), y = y_at(row, along().nodes[j]);
+                const Values at = problem_.stored(q, problem_.e(q, y), below, &out_.status);
+                for (int field = 0; field < kFields; ++field) {
+                    k[field][j * kAcross + i] = at.field[field];
+                }
+            }
+        }
+        for (int field = 0; field < kFields; ++field) {
+            for (int i = 0; i < kAcross; ++i) {
+                note(along().transform(k[field] + i, kAcross), least_[field], &out_.tail_along);
+            }
+            for (int j = 0; j < kAlong; ++j) {
+                note(across().transform(k[field] + j * kAcross, 1), least_[field], &out_.tail_across);
+            }
+            std::vector<double>& patches = out_.patches[field][below];
+            patches.insert(patches.end(), k[field], k[field] + kPatch);
+        }
+    }
+
+    void compare(bool below, int row, double x, double y) {
+        const double q = q_at(x), e = std::fmax(0.0, problem_.e(q, y_at(row, y)));
+        if (e > 1.0) { // the other end's
+            return;
+        }
+        const Values exact = problem_.values(q, e, below, &out_.status);
+        for (int field = 0; field < kFields; ++field) {
+            const double c = below ? e - 1.0 : 1.0 - e;
+            const double held = patch_at(&out_.patches[field][below][row * kPatch], x, y) *
+                                (parity_of_field(problem_.parity, field) == Parity::odd ? c : 1.0);
+            note(held - exact.field[field], least_[field], &out_.error);
+        }
+    }
+
+    const Problem& problem_;
+    const double left_, right_, height_; // of the column in log q, of a patch in y
+    double least_[kFields] = {};         // second moments
+    Column out_;
+};
+
+// --- all columns ---------------------------------------------------------------------------------------------------
+
+// A series that falls to this has about a tenth of it left.
+constexpr double kTail = 0.2;
+constexpr double kSafety = 4.0; // between the error seen and the one promised
+
+class Builder {
+public:
+    Builder(const TableRequest& request, const std::function<void()>& pause)
+        : request_(request), pause_(pause), tail_(kTail * request.error),
+          problem_{request.activation, parity_of(request.activation), 4.0, false}, left_(std::log(request.low)),
+          width_(std::log(request.high) - left_) {
+        // Kinks are sharper than the smoothest bend of width 1.
+        if (request.activation.kink_count > 0) {
+            problem_.rooted = true;
+            problem_.alpha = 16.0;
+        }
+        per_unit_ = problem_.rooted ? 2.5 : 1.25;
+    }
+
+    TableResult run() {
+        TableResult out;
+        int columns = std::max(1, static_cast<int>(std::ceil(3.0 * width_)));
+        for (int attempt = 0; attempt < 8; ++attempt) {
+            columns = pilot(columns);
+            if (failed()) {
+                break;
+            }
+            std::vector<Column> all(columns);
+            each(columns, [&](int i) { all[i] = column(i, columns, true); });
+            if (failed()) {
+                break;
+            }
+            double error = 0.0, tail = 0.0;
+            for (const Column& one : all) {
+                error = std::fmax(error, one.error);
+                tail = std::fmax(tail, one.tail_across);
+            }
+            if (kSafety * error <= request_.error) {
+                out.contents = assembled(all, kSafety * error);
+                return out;
+            }
+            columns = static_cast<int>(std::ceil(columns * (tail > tail_ ? growth(tail, kAcross) : 1.1)));
+            tail_ *= 0.3;
+        }
+        out.status = status_;
+        out.too_large = status_ == Status::ok;
+        return out;
+    }
+
+private:
+    bool failed() const { return status_ != Status::ok || too_large_; }
+
+    // By how much more a mesh must be divided, where `tail` is what is left of a series of `terms`.
+    double growth(double tail, int terms) const {
+        return std::clamp(1.05 * std::pow(tail / tail_, 1.0 / terms), 1.1, 2.0);
+    }
+
+    void each(int count, const std::function<void(int)>& body) {
+        const std::thread::id caller = std::this_thread::get_id();
+        parallel_for(count, [&](long i) {
+            if (!failed()) {
+                body(static_cast<int>(i));
+            }
+            if (std::this_thread::get_id() == caller) {
+                pause_();
+            }
+        });
+    }
+
+    // A column with as many patches as its series ask for.
+    Column column(int i, int columns, bool check) {
+        const double left = left_ + width_ * i / columns, right = left_ + width_ * (i + 1) / columns;
+        const double height = problem_.height(std::exp(right));
+        int count = std::max(1, static_cast<int>(std::ceil(per_unit_ * height)));
+        for (;;) {
+            ColumnWork work(problem_, left, right, count);
+            const Column& done = work.column();
+            if (done.status == Status::ok && done.tail_along > tail_) {
+                count = std::max(count + 1, static_cast<int>(std::ceil(count * growth(done.tail_along, kAlong))));
+                if (bytes(count) > request_.bytes) { // in one column
+                    too_large_ = true;
+                    return {};
+                }
+                continue;
+            }
+            if (check && done.status == Status::ok) {
+                work.check();
+            }
+            raise(&status_, done.status);
+            if (check && (patches_ += count, bytes(patches_) > request_.bytes)) {
+                too_large_ = true;
+            }
+            return work.take();
+        }
+    }
+
+    double bytes(long patches) const {
+        return 8.0 * kFields * kPatch * (problem_.parity == Parity::none ? 2.0 : 1.0) * patches;
+    }
+
+    // How many columns there must be, from a few of them; and how many patches to begin with.
+    int pilot(int columns) {
+        constexpr int pilots = 8;
+        patches_ = 0;
+        while (!failed()) {
+            std::vector<Column> some(pilots);
+            each(pilots, [&](int k) { some[k] = column(place(k, pilots, columns), columns, false); });
+            double tail = 0.0, patches = 0.0;
+            for (const Column& one : some) {
+                tail = std::fmax(tail, one.tail_across);
+                patches += static_cast<double>(one.count) / pilots;
+            }
+            if (tail <= tail_) {
+                break;
+            }
+            columns = static_cast<int>(std::ceil(columns * growth(tail, kAcross)));
+            if (bytes(1) * columns * patches > request_.bytes) {
+                too_large_ = true;
+            }
+        }
+        return columns;
+    }
+
+    static int place(int k, int pilots, int columns) {
+        return static_cast<int>((columns - 1) * static_cast<long>(k) / (pilots - 1));
+    }
+
+    Table::Contents assembled(const std::vector<Column>& all, double error) const {
+        Table::Contents out{
+            request_.low, request_.high, problem_.alpha, error, problem_.rooted, problem_.parity, {}, {}, {}};
+        for (const Column& one : all) {
+            out.counts.push_back(one.count);
+        }
+        for (int k = 0; k < 4; ++k) {
+            for (const Column& one : all) {
+                out.curves.insert(out.curves.end(), &one.curves[k * kAcross], &one.curves[k * kAcross] + kAcross);
+            }
+        }
+        for (int field = 0; field < kFields; ++field) {
+            for (int below = 0; below < 2; ++below) {
+                for (const Column& one : all) {
+                    const std::vector<double>& patches = one.patches[field][below];
+                    out.patches[field].insert(out.patches[field].end(), patches.begin(), patches.end());
+                }
+            }
+        }
+        return out;
+    }
+
+    const TableRequest& request_;
+    const std::function<void()>& pause_;
+    double tail_;
+    Problem problem_;
+    const double left_, width_; // of log q
+    double per_unit_;           // patches per unit of y to begin with
+    std::atomic<long> patches_{0};
+    std::atomic<bool> too_large_{false};
+    std::atomic<Status> status_{Status::ok};
+};
+
+} // namespace
+
+Table::Table(Contents contents) : contents_(std::move(contents)) {
+    const double origin = std::log(contents_.low), width = std::log(contents_.high) - origin;
+    const auto columns = static_cast<double>(contents_.counts.size());
+    columns_ = {contents_.low, contents_.high, origin, columns / width, columns - 1.0};
+    const Problem problem{{}, contents_.parity, contents_.alpha, contents_.rooted};
+    long first = 0;
+    for (std::size_t i = 0; i < contents_.counts.size(); ++i) {
+        const double right = origin + width * static_cast<double>(i + 1) / columns;
+        const auto count = static_cast<double>(contents_.counts[i]);
+        strips_.push_back({count / problem.height(std::exp(right)), count - 0.5, first});
+        first += contents_.counts[i];
+    }
+}
+
+std::size_t Table::bytes() const {
+    return sizeof(double) * (contents_.curves.size() + contents_.patches[0].size() + contents_.patches[1].size()) +
+           sizeof(Strip) * strips_.size();
+}
+
+bool Table::block(Integral which, bool one_minus_c, const double* const* operands, double* out) const {
+    const TableKernels kernels = table_kernels();
+    if (!of_two(which)) {
+        constexpr int places[] = {0, 1, 2, 3}; // in Contents::curves, in the order of Integral
+        const double* curves = contents_.curves.data() + places[static_cast<int>(which)] * kAcross * strips_.size();
+        return kernels.curve({columns_, curves}, operands[0], out);
+    }
+    const int field = which == Integral::slope_covariance;
+    const std::vector<double>& patches = contents_.patches[field];
+    const Surface surface{columns_,
+                          strips_.data(),
+                          patches.data(),
+                          static_cast<std::ptrdiff_t>(patches.size() / 2),
+                          contents_.alpha,
+                          contents_.rooted,
+                          parity_of_field(contents_.parity, field)};
+    return kernels.surface(surface, operands[0], operands[1], one_minus_c, out);
+}
+
+TableResult tabulate(const TableRequest& request, const std::function<void()>& pause) {
+    return Builder(request, pause).run();
+}
+
+} // namespace fisherfield

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tables of Gaussian integrals at equal variances, for recursions that need the same activation at many q and c.
+//
+//     E phi(u), E phi(u)^2, E phi(u) phi(w)  and the same of phi',   Var u = Var w = q,  correlation c
+//
+// Polynomials on the patches of patches.hpp through values of gaussian.hpp at Chebyshev's nodes. How many patches there
+// are follows from the last coefficients of their Chebyshev series; how far a table may err, from values at other
+// points, which every patch is compared with.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "fisherfield/gaussian.hpp"
+#include "patches.hpp"
+
+namespace fisherfield {
+
+class Table {
+public:
+    // All that a table is; counts[i] patches, from c = 0 to |c| = 1, in column i.
+    struct Contents {
+        double low, high, alpha, error;
+        bool rooted;
+        Parity parity; // of phi
+        std::vector<long> counts;
+        std::vector<double> curves;     // of the four integrals of q, one after the other
+        std::vector<double> patches[2]; // of the covariance and the slope's
+    };
+
+    explicit Table(Contents contents);
+    Table(const Table&) = delete;
+    Table& operator=(const Table&) = delete;
+
+    const Contents& contents() const { return contents_; }
+    double low() const { return contents_.low; }
+    double high() const { return contents_.high; }
+    std::size_t bytes() const;
+
+    // kBlock values of an integral from q, and c or 1 - c; false where some lie outside of the table.
+    bool block(Integral which, bool one_minus_c, const double* const* operands, double* out) const;
+
+private:
+    Contents contents_;
+    Columns columns_;
+    std::vector<Strip> strips_;
+};
+
+struct TableRequest {
+    Activation activation;
+    double low, high; // the range of q
+    double error;     // wanted: |error| of (slope_)second_moment, of its root for means
+    double bytes;     // at most
+};
+
+// status ok: `contents` hold. too_large: more than the bytes that it may take, or what the error wanted asks for does
+// not shrink. Else an integral's own status.
+struct TableResult {
+    Table::Contents contents;
+    Status status = Status::ok;
+    bool too_large = false;
+};
+
+// `pause` is called now and then by the calling thread; what it throws ends the work.
+TableResult tabulate(const TableRequest& request, const std::function<void()>& pause);
+
+} // namespace fisherfield

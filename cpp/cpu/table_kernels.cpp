@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The kernels of patches.hpp for one instruction set, named by FISHERFIELD_PATH (CMakeLists.txt).
+//
+// A patch's polynomial is formed point by point in y, eight coefficients of x at a time as they lie in memory, and then
+// in x for as many points as there are lanes. Reading the patch (640 bytes) is most of the work.
+#include "kernel_table.hpp"
+#include "lanes.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+using namespace elementary;
+
+constexpr double kBeyond = 4.0 * 0x1p-52; // |c| up to here beyond 1 counts as 1
+
+// Column numbers, and the places in them from -1 to 1. What is no number is in column 0.
+FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* inside) {
+    const Lanes x = (elementary::log(q) - columns.origin) * columns.rate;
+    const Lanes column = smaller(larger(integer(x - 0.5), 0.0), columns.last);
+    *inside = 2.0 * (x - column) - 1.0;
+    return column;
+}
+
+FISHERFIELD_INLINE Mask outside(const Columns& columns, Lanes q) {
+    return ~((Lanes(columns.low) <= q) & (q <= columns.high));
+}
+
+// sum of k[j][i] x^i y^j, i < kAcross, j < rows, at every point
+template <int rows>
+FISHERFIELD_INLINE void polynomials(const double* const* patch, const double* x, const double* y, double* out) {
+    for (int first = 0; first < kBlock; first += kLanes) {
+        Lanes sums[kAcross / kLanes][kLanes]; // of each point; then of each power of x
+        for (int point = 0; point < kLanes; ++point) {
+            const double* from = patch[first + point];
+            for (int part = 0; part < kAcross / kLanes; ++part) {
+                Lanes sum(from + (rows - 1) * kAcross + part * kLanes);
+                for (int row = rows - 2; row >= 0; --row) {
+                    sum = sum * y[first + point] + Lanes(from + row * kAcross + part * kLanes);
+                }
+                sums[part][point] = sum;
+            }
+        }
+        for (auto& part : sums) {
+            transpose(part);
+        }
+        const Lanes at(x + first);
+        Lanes value = 0.0;
+        for (int power = kAcross - 1; power >= 0; --power) {
+            value = value * at + sums[power / kLanes][power % kLanes];
+        }
+        value.store(out + first);
+    }
+}
+
+bool curve(const Curve& of, const double* q, double* out) {
+    double column[kBlock], x[kBlock];
+    const double* patch[kBlock];
+    Mask wrong{Integers{}};
+    for (int i = 0; i < kBlock; i += kLanes) {
+        const Lanes variance(q + i);
+        Lanes inside = 0.0;
+        column_of(of.columns, variance, &inside).store(column + i);
+        inside.store(x + i);
+        wrong = wrong | outside(of.columns, variance);
+    }
+    for (int i = 0; i < kBlock; ++i) {
+        patch[i] = of.coefficients + static_cast<int>(column[i]) * kAcross;
+    }
+    polynomials<1>(patch, x, x, out);
+    return !any_negative(wrong);
+}
+
+bool surface(const Surface& of, const double* q, const double* c, bool one_minus_c, double* out) {
+    double column[kBlock], x[kBlock], y[kBlock], correlation[kBlock];
+    const double* patch[kBlock];
+    Mask wrong{Integers{}};
+    for (int i = 0; i < kBlock; i += kLanes) {
+        const Lanes variance(q + i), given(c + i);
+        const Lanes signed_c = one_minus_c ? 1.0 - given : given;
+        const Lanes e = one_minus_c ? smaller(given, 2.0 - given) : 1.0 - size(given);
+        wrong = wrong | outside(of.columns, variance) | ~(Lanes(one_minus_c ? 0.0 : -kBeyond) <= e);
+        Lanes inside = 0.0;
+        column_of(of.columns, variance, &inside).store(column + i);
+        inside.store(x + i);
+        elementary::log(stretched<Lanes>(1.0 + of.alpha * variance, larger(e, 0.0), of.rooted)).store(y + i);
+        signed_c.store(correlation + i);
+    }
+    for (int i = 0; i < kBlock; ++i) {
+        const Strip& strip = of.strips[static_cast<int>(column[i])];
+        const double place = y[i] * strip.rate;
+        const int row = static_cast<int>(place > 0.0 ? (place < strip.most ? place : strip.most) : 0.0);
+        const bool below = of.parity == Parity::none && correlation[i] < 0.0;
+        patch[i] = of.coefficients + (strip.first + row) * kPatch + (below ? of.below : 0);
+        y[i] = 2.0 * (place - row) - 1.0;
+    }
+    polynomials<kAlong>(patch, x, y, out);
+    if (of.parity == Parity::odd) {
+        for (int i = 0; i < kBlock; i += kLanes) {
+            (Lanes(out + i) * Lanes(correlation + i)).store(out + i);
+        }
+    }
+    return !any_negative(wrong);
+}
+
+} // namespace
+
+TableKernels kernels::FISHERFIELD_PATH::table_kernels() { return {&curve, &surface}; }
+
+} // namespace fisherfield
