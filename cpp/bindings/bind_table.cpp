@@ -9,15 +9,15 @@ namespace fisherfield {
 
 namespace {
 
-template <class T>
-py::array_t<T> array(const std::vector<T>& x) {
-    return py::array_t<T>(static_cast<py::ssize_t>(x.size()), x.data());
+template <class Vector>
+py::array_t<typename Vector::value_type> array(const Vector& x) {
+    return py::array_t<typename Vector::value_type>(static_cast<py::ssize_t>(x.size()), x.data());
 }
 
-template <class T>
-std::vector<T> vector(const py::handle& x) {
-    const auto given = x.cast<py::array_t<T>>();
-    return {given.data(), given.data() + given.size()};
+template <class Vector>
+Vector vector(const py::handle& x) {
+    const auto given = x.cast<py::array_t<typename Vector::value_type>>();
+    return Vector(given.data(), given.data() + given.size());
 }
 
 py::tuple contents(const Table& table) {
@@ -33,9 +33,9 @@ std::shared_ptr<Table> restored(const py::tuple& x) {
                                                    x[3].cast<double>(),
                                                    x[4].cast<bool>(),
                                                    static_cast<Parity>(x[5].cast<int>()),
-                                                   vector<long>(x[6]),
-                                                   vector<double>(x[7]),
-                                                   {vector<double>(x[8]), vector<double>(x[9])}});
+                                                   vector<std::vector<long>>(x[6]),
+                                                   vector<Rows>(x[7]),
+                                                   {vector<Rows>(x[8]), vector<Rows>(x[9])}});
 }
 
 // A Table, None where it would grow beyond `bytes`, or an integral's status.

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #if defined(__GNUC__) && defined(__SSE2__)
@@ -138,24 +139,34 @@ FISHERFIELD_INLINE Lanes mantissa(Lanes x, Lanes* n) {
     return lanes({bits(x).v - ((biased - bias) << 52)});
 }
 
-// rows[i] lane j <-> rows[j] lane i: each round moves the lowest bit of the row's number into that of the lane.
-#if defined(__GNUC__)
-template <int... lane>
-FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, int first, std::integer_sequence<int, lane...>) {
-    return first == 0 ? __builtin_shufflevector(x, y, (lane / 2 + (lane % 2) * kLanes)...)
-                      : __builtin_shufflevector(x, y, (kLanes / 2 + lane / 2 + (lane % 2) * kLanes)...);
+// body(0), ..., body(count - 1), each argument a constant: what has to stay in registers takes no loop.
+template <int count, int i = 0, class Body>
+FISHERFIELD_INLINE void unrolled(Body&& body) {
+    if constexpr (i < count) {
+        body(std::integral_constant<int, i>{});
+        unrolled<count, i + 1>(body);
+    }
 }
+
+// rows[i] lane j <-> rows[j] lane i
+#if defined(__GNUC__)
+template <int first, int... lane>
+FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, std::integer_sequence<int, lane...>) {
+    return __builtin_shufflevector(x, y, (first + lane / 2 + (lane % 2) * kLanes)...);
+}
+// Each round moves the lowest bit of the row's number into the lane's, and the highest of the lane's into the row's.
+template <int rounds = kLanes>
 FISHERFIELD_INLINE void transpose(Lanes (&rows)[kLanes]) {
-    constexpr auto every = std::make_integer_sequence<int, kLanes>{};
-    for (int round = kLanes; round > 1; round /= 2) {
-        Doubles old[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-            old[i] = rows[i].v;
-        }
-        for (int i = 0; i < kLanes / 2; ++i) {
-            rows[2 * i] = interleaved(old[i], old[i + kLanes / 2], 0, every);
-            rows[2 * i + 1] = interleaved(old[i], old[i + kLanes / 2], kLanes / 2, every);
-        }
+    if constexpr (rounds > 1) {
+        constexpr int half = kLanes / 2;
+        constexpr std::make_integer_sequence<int, kLanes> every;
+        Lanes out[kLanes];
+        unrolled<half>([&](auto i) {
+            out[2 * i] = interleaved<0>(rows[i].v, rows[i + half].v, every);
+            out[2 * i + 1] = interleaved<half>(rows[i].v, rows[i + half].v, every);
+        });
+        transpose<rounds / 2>(out);
+        unrolled<kLanes>([&](auto i) { rows[i] = out[i]; });
     }
 }
 #else

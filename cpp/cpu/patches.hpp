@@ -22,6 +22,7 @@ namespace fisherfield {
 // Coefficients of a patch in x and in y. Eight of x are one AVX-512 vector or one line of cache; ten of y balance the
 // reads of a value (ten lines) against the number of patches.
 inline constexpr int kAcross = 8, kAlong = 10, kPatch = kAcross * kAlong;
+inline constexpr std::size_t kLine = 64; // bytes of a line of cache, where rows of patches begin
 
 // exp(y) of the formula above
 template <class V>

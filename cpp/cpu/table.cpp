@@ -164,7 +164,7 @@ double patch_at(const double* patch, double x, double y) {
 struct Column {
     int count = 0;
     std::array<double, 4 * kAcross> curves{};
-    std::vector<double> patches[kFields][2]; // of c > 0 and c < 0
+    Rows patches[kFields][2]; // of c > 0 and c < 0
     double tail_across = 0.0, tail_along = 0.0, error = 0.0;
     Status status = Status::ok;
 };
@@ -250,7 +250,7 @@ private:
             for (int j = 0; j < kAlong; ++j) {
                 note(across().transform(k[field] + j * kAcross, 1), least_[field], &out_.tail_across);
             }
-            std::vector<double>& patches = out_.patches[field][below];
+            Rows& patches = out_.patches[field][below];
             patches.insert(patches.end(), k[field], k[field] + kPatch);
         }
     }
@@ -278,7 +278,7 @@ private:
 // --- all columns ---------------------------------------------------------------------------------------------------
 
 // A series that falls to this has about a tenth of it left.
-constexpr double kTail = 0.2;
+constexpr double kTail = 2.0;
 constexpr double kSafety = 4.0; // between the error seen and the one promised
 
 class Builder {
@@ -417,7 +417,7 @@ private:
         for (int field = 0; field < kFields; ++field) {
             for (int below = 0; below < 2; ++below) {
                 for (const Column& one : all) {
-                    const std::vector<double>& patches = one.patches[field][below];
+                    const Rows& patches = one.patches[field][below];
                     out.patches[field].insert(out.patches[field].end(), patches.begin(), patches.end());
                 }
             }
@@ -465,7 +465,7 @@ bool Table::block(Integral which, bool one_minus_c, const double* const* operand
         return kernels.curve({columns_, curves}, operands[0], out);
     }
     const int field = which == Integral::slope_covariance;
-    const std::vector<double>& patches = contents_.patches[field];
+    const Rows& patches = contents_.patches[field];
     const Surface surface{columns_,
                           strips_.data(),
                           patches.data(),

@@ -9,12 +9,29 @@
 #pragma once
 
 #include <functional>
+#include <new>
 #include <vector>
 
 #include "fisherfield/gaussian.hpp"
 #include "patches.hpp"
 
 namespace fisherfield {
+
+// Memory for rows of patches.
+template <class T>
+struct AtLine {
+    using value_type = T;
+    AtLine() = default;
+    template <class U>
+    AtLine(const AtLine<U>&) {}
+    T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kLine})); }
+    void deallocate(T* at, std::size_t) { ::operator delete(at, std::align_val_t{kLine}); }
+    template <class U>
+    bool operator==(const AtLine<U>&) const {
+        return true;
+    }
+};
+using Rows = std::vector<double, AtLine<double>>;
 
 class Table {
 public:
@@ -24,8 +41,8 @@ public:
         bool rooted;
         Parity parity; // of phi
         std::vector<long> counts;
-        std::vector<double> curves;     // of the four integrals of q, one after the other
-        std::vector<double> patches[2]; // of the covariance and the slope's
+        Rows curves;     // of the four integrals of q, one after the other
+        Rows patches[2]; // of the covariance and the slope's
     };
 
     explicit Table(Contents contents);

@@ -26,29 +26,34 @@ FISHERFIELD_INLINE Mask outside(const Columns& columns, Lanes q) {
     return ~((Lanes(columns.low) <= q) & (q <= columns.high));
 }
 
+// sum of k[j] y^j, row <= j < rows, kLanes of a patch's coefficients of x at a time
+template <int rows, int row = 0>
+FISHERFIELD_INLINE Lanes along(const double* k, Lanes y) {
+    const Lanes one(k + row * kAcross);
+    if constexpr (row + 1 < rows) {
+        return along<rows, row + 1>(k, y) * y + one;
+    } else {
+        return one;
+    }
+}
+
 // sum of k[j][i] x^i y^j, i < kAcross, j < rows, at every point
 template <int rows>
 FISHERFIELD_INLINE void polynomials(const double* const* patch, const double* x, const double* y, double* out) {
     for (int first = 0; first < kBlock; first += kLanes) {
-        Lanes sums[kAcross / kLanes][kLanes]; // of each point; then of each power of x
-        for (int point = 0; point < kLanes; ++point) {
-            const double* from = patch[first + point];
-            for (int part = 0; part < kAcross / kLanes; ++part) {
-                Lanes sum(from + (rows - 1) * kAcross + part * kLanes);
-                for (int row = rows - 2; row >= 0; --row) {
-                    sum = sum * y[first + point] + Lanes(from + row * kAcross + part * kLanes);
-                }
-                sums[part][point] = sum;
-            }
-        }
-        for (auto& part : sums) {
-            transpose(part);
-        }
+        Lanes k[kAcross / kLanes][kLanes]; // of each point; then of each power of x
+        unrolled<kLanes>([&](auto point) {
+            const Lanes at = y[first + point];
+            unrolled<kAcross / kLanes>(
+                [&](auto part) { k[part][point] = along<rows>(patch[first + point] + part * kLanes, at); });
+        });
+        unrolled<kAcross / kLanes>([&](auto part) { transpose(k[part]); });
         const Lanes at(x + first);
         Lanes value = 0.0;
-        for (int power = kAcross - 1; power >= 0; --power) {
-            value = value * at + sums[power / kLanes][power % kLanes];
-        }
+        unrolled<kAcross>([&](auto i) {
+            constexpr int power = kAcross - 1 - i;
+            value = value * at + k[power / kLanes][power % kLanes];
+        });
         value.store(out + first);
     }
 }
@@ -72,8 +77,9 @@ bool curve(const Curve& of, const double* q, double* out) {
 }
 
 bool surface(const Surface& of, const double* q, const double* c, bool one_minus_c, double* out) {
-    double column[kBlock], x[kBlock], y[kBlock], correlation[kBlock];
+    double column[kBlock], x[kBlock], y[kBlock], correlation[kBlock], half[kBlock];
     const double* patch[kBlock];
+    const double below = of.parity == Parity::none ? static_cast<double>(of.below) : 0.0;
     Mask wrong{Integers{}};
     for (int i = 0; i < kBlock; i += kLanes) {
         const Lanes variance(q + i), given(c + i);
@@ -85,13 +91,13 @@ bool surface(const Surface& of, const double* q, const double* c, bool one_minus
         inside.store(x + i);
         elementary::log(stretched<Lanes>(1.0 + of.alpha * variance, larger(e, 0.0), of.rooted)).store(y + i);
         signed_c.store(correlation + i);
+        pick(signed_c < 0.0, below, 0.0).store(half + i);
     }
     for (int i = 0; i < kBlock; ++i) {
         const Strip& strip = of.strips[static_cast<int>(column[i])];
         const double place = y[i] * strip.rate;
         const int row = static_cast<int>(place > 0.0 ? (place < strip.most ? place : strip.most) : 0.0);
-        const bool below = of.parity == Parity::none && correlation[i] < 0.0;
-        patch[i] = of.coefficients + (strip.first + row) * kPatch + (below ? of.below : 0);
+        patch[i] = of.coefficients + (strip.first + row) * kPatch + static_cast<std::ptrdiff_t>(half[i]);
         y[i] = 2.0 * (place - row) - 1.0;
     }
     polynomials<kAlong>(patch, x, y, out);
