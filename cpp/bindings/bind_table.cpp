@@ -9,33 +9,30 @@ namespace fisherfield {
 
 namespace {
 
-template <class Vector>
-py::array_t<typename Vector::value_type> array(const Vector& x) {
-    return py::array_t<typename Vector::value_type>(static_cast<py::ssize_t>(x.size()), x.data());
-}
+py::array_t<double> array(const Rows& x) { return py::array_t<double>(static_cast<py::ssize_t>(x.size()), x.data()); }
 
-template <class Vector>
-Vector vector(const py::handle& x) {
-    const auto given = x.cast<py::array_t<typename Vector::value_type>>();
-    return Vector(given.data(), given.data() + given.size());
+Rows rows(const py::handle& x) {
+    const auto given = x.cast<py::array_t<double>>();
+    return Rows(given.data(), given.data() + given.size());
 }
 
 py::tuple contents(const Table& table) {
     const Table::Contents& x = table.contents();
-    return py::make_tuple(x.low, x.high, x.alpha, x.error, x.rooted, static_cast<int>(x.parity), array(x.counts),
+    return py::make_tuple(x.low, x.high, x.columns, x.rate, x.alpha, x.error, x.rooted, static_cast<int>(x.parity),
                           array(x.curves), array(x.patches[0]), array(x.patches[1]));
 }
 
 std::shared_ptr<Table> restored(const py::tuple& x) {
     return std::make_shared<Table>(Table::Contents{x[0].cast<double>(),
                                                    x[1].cast<double>(),
-                                                   x[2].cast<double>(),
+                                                   x[2].cast<long>(),
                                                    x[3].cast<double>(),
-                                                   x[4].cast<bool>(),
-                                                   static_cast<Parity>(x[5].cast<int>()),
-                                                   vector<std::vector<long>>(x[6]),
-                                                   vector<Rows>(x[7]),
-                                                   {vector<Rows>(x[8]), vector<Rows>(x[9])}});
+                                                   x[4].cast<double>(),
+                                                   x[5].cast<double>(),
+                                                   x[6].cast<bool>(),
+                                                   static_cast<Parity>(x[7].cast<int>()),
+                                                   rows(x[8]),
+                                                   {rows(x[9]), rows(x[10])}});
 }
 
 // A Table, None where it would grow beyond `bytes`, or an integral's status.

@@ -42,12 +42,6 @@ struct Columns {
     double low, high, origin, rate, last;
 };
 
-// A column's patches: number first + floor(y rate), y rate <= most.
-struct Strip {
-    double rate, most;
-    long first;
-};
-
 enum class Parity { none, even, odd };
 
 // An integral of q: kAcross coefficients a column.
@@ -56,13 +50,14 @@ struct Curve {
     const double* coefficients;
 };
 
-// An integral of q and c; without parity, that of c < 0 begins `below` coefficients after that of c > 0.
+// An integral of q and c: patch floor(y rate) of those that begin at `first` of the column. Without parity, that of c <
+// 0 begins `below` coefficients after that of c > 0.
 struct Surface {
     Columns columns;
-    const Strip* strips;
+    const std::ptrdiff_t* first; // a number of coefficients
     const double* coefficients;
     std::ptrdiff_t below;
-    double alpha;
+    double rate, alpha;
     bool rooted;
     Parity parity;
 };

@@ -47,6 +47,8 @@ struct Problem {
 
     double kappa(double q) const { return 1.0 + alpha * q; }
     double height(double q) const { return std::log(stretched(kappa(q), 1.0, rooted)); } // y at e = 1
+    // Patches of a column up to q; one more where rounding could reach it.
+    int patches(double q, double rate) const { return 1 + static_cast<int>(height(q) * rate + 1e-9); }
 
     // e at y
     double e(double q, double y) const {
@@ -171,8 +173,9 @@ struct Column {
 
 class ColumnWork {
 public:
-    ColumnWork(const Problem& problem, double left, double right, int count)
-        : problem_(problem), left_(left), right_(right), height_(problem.height(std::exp(right)) / count) {
+    ColumnWork(const Problem& problem, double left, double right, double rate)
+        : problem_(problem), left_(left), right_(right), rate_(rate) {
+        const int count = problem.patches(std::exp(right), rate);
         out_.count = count;
         moments();
         for (int below = 0; below < (problem.parity == Parity::none ? 2 : 1); ++below) {
@@ -206,7 +209,7 @@ public:
 
 private:
     double q_at(double x) const { return std::exp(0.5 * (left_ + right_) + 0.5 * (right_ - left_) * x); }
-    double y_at(int row, double y) const { return height_ * (row + 0.5 + 0.5 * y); }
+    double y_at(int row, double y) const { return (row + 0.5 + 0.5 * y) / rate_; }
 
     // |error| in units of `unit`; where that is 0 so is the integral
     static void note(double error, double unit, double* largest) {
@@ -270,55 +273,50 @@ private:
     }
 
     const Problem& problem_;
-    const double left_, right_, height_; // of the column in log q, of a patch in y
-    double least_[kFields] = {};         // second moments
+    const double left_, right_; // log q
+    const double rate_;
+    double least_[kFields] = {}; // second moments
     Column out_;
 };
 
 // --- all columns ---------------------------------------------------------------------------------------------------
 
-// A series that falls to this has about a tenth of it left.
-constexpr double kTail = 2.0;
 constexpr double kSafety = 4.0; // between the error seen and the one promised
+// The last term of a series is some thirty times what is left of it; half of the error wanted.
+constexpr double kTail = 2.0;
+constexpr int kPilots = 8; // columns by which a mesh is chosen
 
 class Builder {
 public:
     Builder(const TableRequest& request, const std::function<void()>& pause)
         : request_(request), pause_(pause), tail_(kTail * request.error),
           problem_{request.activation, parity_of(request.activation), 4.0, false}, left_(std::log(request.low)),
-          width_(std::log(request.high) - left_) {
-        // Kinks are sharper than the smoothest bend of width 1.
+          width_(std::log(request.high) - left_), columns_(1 + static_cast<int>(3.0 * width_)), rate_(1.25) {
+        // What a kink does to covariances is sharper than what any bend of width 1 does.
         if (request.activation.kink_count > 0) {
             problem_.rooted = true;
             problem_.alpha = 16.0;
+            rate_ = 2.5;
         }
-        per_unit_ = problem_.rooted ? 2.5 : 1.25;
     }
 
     TableResult run() {
         TableResult out;
-        int columns = std::max(1, static_cast<int>(std::ceil(3.0 * width_)));
-        for (int attempt = 0; attempt < 8; ++attempt) {
-            columns = pilot(columns);
-            if (failed()) {
-                break;
+        for (int attempt = 0; attempt < 8 && !failed(); ++attempt) {
+            while (!failed() && refined(built(kPilots, false))) {
             }
-            std::vector<Column> all(columns);
-            each(columns, [&](int i) { all[i] = column(i, columns, true); });
-            if (failed()) {
-                break;
-            }
-            double error = 0.0, tail = 0.0;
+            const std::vector<Column> all = built(columns_, true);
+            double error = 0.0;
             for (const Column& one : all) {
                 error = std::fmax(error, one.error);
-                tail = std::fmax(tail, one.tail_across);
             }
-            if (kSafety * error <= request_.error) {
+            if (!failed() && kSafety * error <= request_.error) {
                 out.contents = assembled(all, kSafety * error);
                 return out;
             }
-            columns = static_cast<int>(std::ceil(columns * (tail > tail_ ? growth(tail, kAcross) : 1.1)));
-            tail_ *= 0.3;
+            if (!refined(all)) {
+                tail_ *= 0.3;
+            }
         }
         out.status = status_;
         out.too_large = status_ == Status::ok;
@@ -328,87 +326,57 @@ public:
 private:
     bool failed() const { return status_ != Status::ok || too_large_; }
 
-    // By how much more a mesh must be divided, where `tail` is what is left of a series of `terms`.
-    double growth(double tail, int terms) const {
-        return std::clamp(1.05 * std::pow(tail / tail_, 1.0 / terms), 1.1, 2.0);
-    }
-
-    void each(int count, const std::function<void(int)>& body) {
+    // `count` of the columns, from the first to the last of them.
+    std::vector<Column> built(int count, bool check) {
+        too_large_ = bytes() > request_.bytes;
+        std::vector<Column> out(count);
         const std::thread::id caller = std::this_thread::get_id();
-        parallel_for(count, [&](long i) {
+        parallel_for(count, [&](long k) {
             if (!failed()) {
-                body(static_cast<int>(i));
+                const int place = count == 1 ? 0 : static_cast<int>(k * (columns_ - 1) / (count - 1));
+                ColumnWork work(problem_, edge(place), edge(place + 1), rate_);
+                if (check && work.column().status == Status::ok) {
+                    work.check();
+                }
+                out[k] = work.take();
+                raise(&status_, out[k].status);
             }
             if (std::this_thread::get_id() == caller) {
                 pause_();
             }
         });
+        return out;
     }
 
-    // A column with as many patches as its series ask for.
-    Column column(int i, int columns, bool check) {
-        const double left = left_ + width_ * i / columns, right = left_ + width_ * (i + 1) / columns;
-        const double height = problem_.height(std::exp(right));
-        int count = std::max(1, static_cast<int>(std::ceil(per_unit_ * height)));
-        for (;;) {
-            ColumnWork work(problem_, left, right, count);
-            const Column& done = work.column();
-            if (done.status == Status::ok && done.tail_along > tail_) {
-                count = std::max(count + 1, static_cast<int>(std::ceil(count * growth(done.tail_along, kAlong))));
-                if (bytes(count) > request_.bytes) { // in one column
-                    too_large_ = true;
-                    return {};
-                }
-                continue;
-            }
-            if (check && done.status == Status::ok) {
-                work.check();
-            }
-            raise(&status_, done.status);
-            if (check && (patches_ += count, bytes(patches_) > request_.bytes)) {
-                too_large_ = true;
-            }
-            return work.take();
+    // A finer mesh where the series of some column fall too slowly.
+    bool refined(const std::vector<Column>& some) {
+        double across = 0.0, along = 0.0;
+        for (const Column& one : some) {
+            across = std::fmax(across, one.tail_across);
+            along = std::fmax(along, one.tail_along);
         }
+        columns_ = across > tail_ ? static_cast<int>(std::ceil(columns_ * growth(across, kAcross))) : columns_;
+        rate_ *= along > tail_ ? growth(along, kAlong) : 1.0;
+        return across > tail_ || along > tail_;
     }
 
-    double bytes(long patches) const {
+    double growth(double tail, int terms) const {
+        return std::clamp(1.05 * std::pow(tail / tail_, 1.0 / terms), 1.1, 2.0);
+    }
+
+    double edge(int column) const { return left_ + width_ * column / columns_; }
+
+    double bytes() const {
+        double patches = 0.0;
+        for (int i = 1; i <= columns_; ++i) {
+            patches += problem_.patches(std::exp(edge(i)), rate_);
+        }
         return 8.0 * kFields * kPatch * (problem_.parity == Parity::none ? 2.0 : 1.0) * patches;
     }
 
-    // How many columns there must be, from a few of them; and how many patches to begin with.
-    int pilot(int columns) {
-        constexpr int pilots = 8;
-        patches_ = 0;
-        while (!failed()) {
-            std::vector<Column> some(pilots);
-            each(pilots, [&](int k) { some[k] = column(place(k, pilots, columns), columns, false); });
-            double tail = 0.0, patches = 0.0;
-            for (const Column& one : some) {
-                tail = std::fmax(tail, one.tail_across);
-                patches += static_cast<double>(one.count) / pilots;
-            }
-            if (tail <= tail_) {
-                break;
-            }
-            columns = static_cast<int>(std::ceil(columns * growth(tail, kAcross)));
-            if (bytes(1) * columns * patches > request_.bytes) {
-                too_large_ = true;
-            }
-        }
-        return columns;
-    }
-
-    static int place(int k, int pilots, int columns) {
-        return static_cast<int>((columns - 1) * static_cast<long>(k) / (pilots - 1));
-    }
-
     Table::Contents assembled(const std::vector<Column>& all, double error) const {
-        Table::Contents out{
-            request_.low, request_.high, problem_.alpha, error, problem_.rooted, problem_.parity, {}, {}, {}};
-        for (const Column& one : all) {
-            out.counts.push_back(one.count);
-        }
+        Table::Contents out{request_.low, request_.high,   columns_,        rate_, problem_.alpha,
+                            error,        problem_.rooted, problem_.parity, {},    {}};
         for (int k = 0; k < 4; ++k) {
             for (const Column& one : all) {
                 out.curves.insert(out.curves.end(), &one.curves[k * kAcross], &one.curves[k * kAcross] + kAcross);
@@ -430,8 +398,8 @@ private:
     double tail_;
     Problem problem_;
     const double left_, width_; // of log q
-    double per_unit_;           // patches per unit of y to begin with
-    std::atomic<long> patches_{0};
+    int columns_;
+    double rate_; // patches per unit of y
     std::atomic<bool> too_large_{false};
     std::atomic<Status> status_{Status::ok};
 };
@@ -440,39 +408,34 @@ private:
 
 Table::Table(Contents contents) : contents_(std::move(contents)) {
     const double origin = std::log(contents_.low), width = std::log(contents_.high) - origin;
-    const auto columns = static_cast<double>(contents_.counts.size());
+    const auto columns = static_cast<double>(contents_.columns);
     columns_ = {contents_.low, contents_.high, origin, columns / width, columns - 1.0};
     const Problem problem{{}, contents_.parity, contents_.alpha, contents_.rooted};
-    long first = 0;
-    for (std::size_t i = 0; i < contents_.counts.size(); ++i) {
+    std::ptrdiff_t first = 0;
+    for (long i = 0; i < contents_.columns; ++i) {
+        first_.push_back(first);
         const double right = origin + width * static_cast<double>(i + 1) / columns;
-        const auto count = static_cast<double>(contents_.counts[i]);
-        strips_.push_back({count / problem.height(std::exp(right)), count - 0.5, first});
-        first += contents_.counts[i];
+        first += kPatch * static_cast<std::ptrdiff_t>(problem.patches(std::exp(right), contents_.rate));
     }
 }
 
 std::size_t Table::bytes() const {
     return sizeof(double) * (contents_.curves.size() + contents_.patches[0].size() + contents_.patches[1].size()) +
-           sizeof(Strip) * strips_.size();
+           sizeof(first_[0]) * first_.size();
 }
 
 bool Table::block(Integral which, bool one_minus_c, const double* const* operands, double* out) const {
     const TableKernels kernels = table_kernels();
     if (!of_two(which)) {
         constexpr int places[] = {0, 1, 2, 3}; // in Contents::curves, in the order of Integral
-        const double* curves = contents_.curves.data() + places[static_cast<int>(which)] * kAcross * strips_.size();
+        const double* curves = contents_.curves.data() + places[static_cast<int>(which)] * kAcross * first_.size();
         return kernels.curve({columns_, curves}, operands[0], out);
     }
     const int field = which == Integral::slope_covariance;
     const Rows& patches = contents_.patches[field];
-    const Surface surface{columns_,
-                          strips_.data(),
-                          patches.data(),
-                          static_cast<std::ptrdiff_t>(patches.size() / 2),
-                          contents_.alpha,
-                          contents_.rooted,
-                          parity_of_field(contents_.parity, field)};
+    const Surface surface{
+        columns_,       first_.data(),   patches.data(),   static_cast<std::ptrdiff_t>(patches.size() / 2),
+        contents_.rate, contents_.alpha, contents_.rooted, parity_of_field(contents_.parity, field)};
     return kernels.surface(surface, operands[0], operands[1], one_minus_c, out);
 }
 

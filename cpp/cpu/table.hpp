@@ -35,12 +35,14 @@ using Rows = std::vector<double, AtLine<double>>;
 
 class Table {
 public:
-    // All that a table is; counts[i] patches, from c = 0 to |c| = 1, in column i.
+    // All that a table is. Columns lie side by side, each with the patches from |c| = 1 to c = 0 in order.
     struct Contents {
-        double low, high, alpha, error;
+        double low, high; // q
+        long columns;
+        double rate; // patches per unit of y
+        double alpha, error;
         bool rooted;
-        Parity parity; // of phi
-        std::vector<long> counts;
+        Parity parity;   // of phi
         Rows curves;     // of the four integrals of q, one after the other
         Rows patches[2]; // of the covariance and the slope's
     };
@@ -60,7 +62,7 @@ public:
 private:
     Contents contents_;
     Columns columns_;
-    std::vector<Strip> strips_;
+    std::vector<std::ptrdiff_t> first_;
 };
 
 struct TableRequest {

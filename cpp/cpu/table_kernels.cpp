@@ -14,16 +14,24 @@ using namespace elementary;
 
 constexpr double kBeyond = 4.0 * 0x1p-52; // |c| up to here beyond 1 counts as 1
 
-// Column numbers, and the places in them from -1 to 1. What is no number is in column 0.
-FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* inside) {
-    const Lanes x = (elementary::log(q) - columns.origin) * columns.rate;
-    const Lanes column = smaller(larger(integer(x - 0.5), 0.0), columns.last);
-    *inside = 2.0 * (x - column) - 1.0;
-    return column;
+// floor(x) from 0 on, and the place above it from -1 to 1
+FISHERFIELD_INLINE Lanes floor_of(Lanes x, Lanes* inside) {
+    const Lanes below = larger(integer(x - 0.5), 0.0);
+    *inside = 2.0 * (x - below) - 1.0;
+    return below;
 }
 
-FISHERFIELD_INLINE Mask outside(const Columns& columns, Lanes q) {
-    return ~((Lanes(columns.low) <= q) & (q <= columns.high));
+// Variances; those outside of the columns, and what is no number, are noted, and replaced by an end.
+FISHERFIELD_INLINE Lanes variances(const Columns& columns, const double* q, Mask* wrong) {
+    const Lanes given(q), low = columns.low, high = columns.high;
+    *wrong = *wrong | ~((low <= given) & (given <= high));
+    return smaller(larger(given, low), high);
+}
+
+FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* inside) {
+    // rounded, the last end may be in a column of its own
+    return floor_of(smaller((elementary::log(q) - columns.origin) * columns.rate, columns.last + 1.0 - 0x1p-40),
+                    inside);
 }
 
 // sum of k[j] y^j, row <= j < rows, kLanes of a patch's coefficients of x at a time
@@ -59,15 +67,13 @@ FISHERFIELD_INLINE void polynomials(const double* const* patch, const double* x,
 }
 
 bool curve(const Curve& of, const double* q, double* out) {
-    double column[kBlock], x[kBlock];
+    alignas(kLine) double column[kBlock], x[kBlock];
     const double* patch[kBlock];
     Mask wrong{Integers{}};
     for (int i = 0; i < kBlock; i += kLanes) {
-        const Lanes variance(q + i);
-        Lanes inside = 0.0;
-        column_of(of.columns, variance, &inside).store(column + i);
+        Lanes inside;
+        column_of(of.columns, variances(of.columns, q + i, &wrong), &inside).store(column + i);
         inside.store(x + i);
-        wrong = wrong | outside(of.columns, variance);
     }
     for (int i = 0; i < kBlock; ++i) {
         patch[i] = of.coefficients + static_cast<int>(column[i]) * kAcross;
@@ -77,28 +83,26 @@ bool curve(const Curve& of, const double* q, double* out) {
 }
 
 bool surface(const Surface& of, const double* q, const double* c, bool one_minus_c, double* out) {
-    double column[kBlock], x[kBlock], y[kBlock], correlation[kBlock], half[kBlock];
+    alignas(kLine) double column[kBlock], above[kBlock], x[kBlock], y[kBlock], correlation[kBlock];
     const double* patch[kBlock];
     const double below = of.parity == Parity::none ? static_cast<double>(of.below) : 0.0;
     Mask wrong{Integers{}};
     for (int i = 0; i < kBlock; i += kLanes) {
-        const Lanes variance(q + i), given(c + i);
+        const Lanes given(c + i), variance = variances(of.columns, q + i, &wrong);
         const Lanes signed_c = one_minus_c ? 1.0 - given : given;
         const Lanes e = one_minus_c ? smaller(given, 2.0 - given) : 1.0 - size(given);
-        wrong = wrong | outside(of.columns, variance) | ~(Lanes(one_minus_c ? 0.0 : -kBeyond) <= e);
-        Lanes inside = 0.0;
+        wrong = wrong | ~(Lanes(one_minus_c ? 0.0 : -kBeyond) <= e);
+        const Lanes height = elementary::log(stretched<Lanes>(1.0 + of.alpha * variance, larger(e, 0.0), of.rooted));
+        Lanes inside;
         column_of(of.columns, variance, &inside).store(column + i);
         inside.store(x + i);
-        elementary::log(stretched<Lanes>(1.0 + of.alpha * variance, larger(e, 0.0), of.rooted)).store(y + i);
+        const Lanes patches = floor_of(height * of.rate, &inside);
+        inside.store(y + i);
+        (patches * kPatch + pick(signed_c < 0.0, below, 0.0)).store(above + i);
         signed_c.store(correlation + i);
-        pick(signed_c < 0.0, below, 0.0).store(half + i);
     }
     for (int i = 0; i < kBlock; ++i) {
-        const Strip& strip = of.strips[static_cast<int>(column[i])];
-        const double place = y[i] * strip.rate;
-        const int row = static_cast<int>(place > 0.0 ? (place < strip.most ? place : strip.most) : 0.0);
-        patch[i] = of.coefficients + (strip.first + row) * kPatch + static_cast<std::ptrdiff_t>(half[i]);
-        y[i] = 2.0 * (place - row) - 1.0;
+        patch[i] = of.coefficients + of.first[static_cast<int>(column[i])] + static_cast<std::ptrdiff_t>(above[i]);
     }
     polynomials<kAlong>(patch, x, y, out);
     if (of.parity == Parity::odd) {
