@@ -35,9 +35,17 @@ Parity parity_of_field(Parity phi, int field) {
     return phi == Parity::none ? phi : (phi == Parity::odd) == (field == 0) ? Parity::odd : Parity::even;
 }
 
-struct Values {
-    double field[kFields];
-};
+using Values = std::array<double, kFields>;
+
+// Joins a status to the worst one met; what float64 cannot hold is an overflow.
+template <class Numbers>
+Numbers finite(const Numbers& x, Status of_x, Status* worst) {
+    for (const double one : x) {
+        of_x = of_x == Status::ok && !std::isfinite(one) ? Status::overflow : of_x;
+    }
+    *worst = std::max(*worst, of_x);
+    return x;
+}
 
 struct Problem {
     Activation activation;
@@ -46,7 +54,8 @@ struct Problem {
     bool rooted;
 
     double kappa(double q) const { return 1.0 + alpha * q; }
-    double height(double q) const { return std::log(stretched(kappa(q), 1.0, rooted)); } // y at e = 1
+    double y(double q, double e) const { return std::log(stretched(kappa(q), e, rooted)); }
+    double height(double q) const { return y(q, 1.0); }
     // Patches of a column up to q; one more where rounding could reach it.
     int patches(double q, double rate) const { return 1 + static_cast<int>(height(q) * rate + 1e-9); }
 
@@ -56,7 +65,7 @@ struct Problem {
         if (!rooted) {
             return (w - 1.0) * (1.0 + 2.0 * k) / (k * (w + 1.0 + 2.0 * k));
         }
-        double low = 0.0, high = 0.25 * kPi + 0.2; // e = 2 sin^2 of an angle, somewhat beyond e = 1
+        double low = 0.0, high = 0.5 * kPi; // e = 2 sin^2 of an angle
         while (low < 0.5 * (low + high) && 0.5 * (low + high) < high) {
             const double middle = 0.5 * (low + high), s = std::sin(middle);
             (stretched(k, 2.0 * s * s, true) < w ? low : high) = middle;
@@ -64,13 +73,15 @@ struct Problem {
         return 2.0 * std::sin(low) * std::sin(low);
     }
 
+    // Next to e, what 1 + c is for some c of float64: functions of sqrt(1 + c) tell them apart.
+    static double representable(double e, bool below) { return below ? 1.0 + (e - 1.0) : e; }
+
     // The integrals at c = 1 - e, or at e - 1.
     Values values(double q, double e, bool below, Status* status) const {
         const double c = 1.0 - e;
         const Correlation at = below ? Correlation{-c, 2.0 - e} : Correlation{c, e};
         const Covariance out = covariance(activation, q, q, at, 0.0, false);
-        *status = std::max(*status, out.status);
-        return {{out.value.value(), out.slope.value()}};
+        return finite<Values>({out.value.value(), out.slope.value()}, out.status, status);
     }
 
     // What a patch holds of them: an odd one over c. Nodes at c = 0 are moved off it by what changes nothing.
@@ -80,7 +91,7 @@ struct Problem {
         }
         Values out = values(q, e, below, status);
         for (int field = 0; field < kFields; ++field) {
-            out.field[field] /= parity_of_field(parity, field) == Parity::odd ? 1.0 - e : 1.0;
+            out[field] /= parity_of_field(parity, field) == Parity::odd ? 1.0 - e : 1.0;
         }
         return out;
     }
@@ -89,8 +100,8 @@ struct Problem {
 // E phi, E phi^2, E phi', E phi'^2
 std::array<double, 4> curves_at(const Problem& problem, double q, Status* status) {
     const Moments out = moments(problem.activation, sqrt(Scaled(q)), 0.0);
-    *status = std::max(*status, out.status);
-    return {out.mean.value(), out.second.value(), out.slope_mean.value(), out.slope_second.value()};
+    return finite<std::array<double, 4>>(
+        {out.mean.value(), out.second.value(), out.slope_mean.value(), out.slope_second.value()}, out.status, status);
 }
 
 // --- polynomials in one variable -----------------------------------------------------------------------------------
@@ -100,12 +111,23 @@ struct Chebyshev {
     double nodes[N];
     double series[N][N]; // [k][i]: coefficient of T_k from the value at node i
     double powers[N][N]; // [j][k]: coefficient of x^j of T_k
+    double slopes[N][N]; // [j][i]: derivative at node j from the value at node i
 
-    Chebyshev() : powers{} {
+    Chebyshev() : powers{}, slopes{} {
         for (int i = 0; i < N; ++i) {
             nodes[i] = std::cos(kPi * (i + 0.5) / N);
             for (int k = 0; k < N; ++k) {
                 series[k][i] = (k == 0 ? 1.0 : 2.0) / N * std::cos(kPi * k * (i + 0.5) / N);
+            }
+        }
+        // of Lagrange's polynomials: (w_i/w_j)/(x_j - x_i), w_i = (-1)^i sin of node i's angle
+        for (int j = 0; j < N; ++j) {
+            for (int i = 0; i < N; ++i) {
+                if (i != j) {
+                    const double ratio = std::sin(kPi * (i + 0.5) / N) / std::sin(kPi * (j + 0.5) / N);
+                    slopes[j][i] = ((i + j) % 2 == 0 ? ratio : -ratio) / (nodes[j] - nodes[i]);
+                    slopes[j][j] -= slopes[j][i];
+                }
             }
         }
         powers[0][0] = powers[1][1] = 1.0;
@@ -113,6 +135,21 @@ struct Chebyshev {
             for (int j = 0; j < N; ++j) {
                 powers[j][k] = (j > 0 ? 2.0 * powers[j - 1][k - 1] : 0.0) - powers[j][k - 2];
             }
+        }
+    }
+
+    // Values at places a little beyond the nodes, `stride` apart, become those at the nodes.
+    void move_back(double* x, int stride, const double* beyond) const {
+        double moved[N];
+        for (int j = 0; j < N; ++j) {
+            double slope = 0.0;
+            for (int i = 0; i < N; ++i) {
+                slope += slopes[j][i] * x[i * stride];
+            }
+            moved[j] = x[j * stride] - beyond[j] * slope;
+        }
+        for (int j = 0; j < N; ++j) {
+            x[j * stride] = moved[j];
         }
     }
 
@@ -209,7 +246,8 @@ public:
 
 private:
     double q_at(double x) const { return std::exp(0.5 * (left_ + right_) + 0.5 * (right_ - left_) * x); }
-    double y_at(int row, double y) const { return (row + 0.5 + 0.5 * y) / rate_; }
+    double y_at(int row, double place) const { return (row + 0.5 + 0.5 * place) / rate_; }
+    double place_of(int row, double y) const { return 2.0 * (y * rate_ - row) - 1.0; }
 
     // |error| in units of `unit`; where that is 0 so is the integral
     static void note(double error, double unit, double* largest) {
@@ -237,13 +275,20 @@ private:
 
     void patch(bool below, int row) {
         double k[kFields][kPatch];
-        for (int j = 0; j < kAlong; ++j) {
-            for (int i = 0; i < kAcross; ++i) {
-                const double q = q_at(across().nodes[i]), y = y_at(row, along().nodes[j]);
-                const Values at = problem_.stored(q, problem_.e(q, y), below, &out_.status);
+        for (int i = 0; i < kAcross; ++i) {
+            const double q = q_at(across().nodes[i]);
+            double beyond[kAlong];
+            for (int j = 0; j < kAlong; ++j) {
+                const double wanted = problem_.e(q, y_at(row, along().nodes[j]));
+                const double e = Problem::representable(wanted, below);
+                beyond[j] = place_of(row, problem_.y(q, e)) - along().nodes[j];
+                const Values at = problem_.stored(q, e, below, &out_.status);
                 for (int field = 0; field < kFields; ++field) {
-                    k[field][j * kAcross + i] = at.field[field];
+                    k[field][j * kAcross + i] = at[field];
                 }
+            }
+            for (double* values : k) {
+                along().move_back(values + i, kAcross, beyond);
             }
         }
         for (int field = 0; field < kFields; ++field) {
@@ -259,16 +304,17 @@ private:
     }
 
     void compare(bool below, int row, double x, double y) {
-        const double q = q_at(x), e = std::fmax(0.0, problem_.e(q, y_at(row, y)));
+        const double q = q_at(x), e = Problem::representable(problem_.e(q, y_at(row, y)), below);
         if (e > 1.0) { // the other end's
             return;
         }
+        y = place_of(row, problem_.y(q, e));
         const Values exact = problem_.values(q, e, below, &out_.status);
         for (int field = 0; field < kFields; ++field) {
             const double c = below ? e - 1.0 : 1.0 - e;
             const double held = patch_at(&out_.patches[field][below][row * kPatch], x, y) *
                                 (parity_of_field(problem_.parity, field) == Parity::odd ? c : 1.0);
-            note(held - exact.field[field], least_[field], &out_.error);
+            note(held - exact[field], least_[field], &out_.error);
         }
     }
 
