@@ -7,24 +7,12 @@ Every answer is compared with the reference before it is timed. Run: python benc
 from __future__ import annotations
 
 import math
-import os
-import platform
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+
+from timing import machine, seconds
 
 import fisherfield as ff
-
-
-def seconds(call: Callable[[], object], calls: int) -> float:
-    """The fastest of `calls` calls: what the machine can do when nothing else runs."""
-    best = math.inf
-    for _ in range(calls):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def check(net: ff.Network, **keywords: object) -> None:
@@ -88,8 +76,7 @@ def imports() -> None:
 
 
 if __name__ == "__main__":
-    print(f"{platform.machine()}, {os.cpu_count()} processors, {ff.num_threads()} threads, ", end="")
-    print(f"Python {platform.python_version()}\n")
+    print(f"{machine()}\n")
     calls()
     growth()
     imports()

@@ -27,10 +27,11 @@ from scipy import special
 import fisherfield as ff
 from fisherfield import reference
 from fisherfield.activations import as_activation
-from fisherfield.reference.activations_mpmath import Known, functions
+from fisherfield.reference.activations_mpmath import Known, Piecewise, functions
 from fisherfield.reference.gaussian import legendre
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "gaussian.npz"
+BESIDE = FILE.with_name("unfinished.npz")
 NAMES = (
     *("linear", "relu", "leaky_relu(0.1)", "abs", "step", "sign", "relu6", "hardtanh", "hardsigmoid", "hardswish"),
     *("erf", "sin", "cos", "exp", "gaussian", "rbf", "monomial(3)", "rectified_monomial(2)", "hermite(4)"),
@@ -188,7 +189,7 @@ def _rule(points: int) -> tuple[Array, Array]:
 
 def _bulk(reach: float) -> Array:
     near = np.arange(-4, 5) * 3.5
-    far = np.arange(REACH, reach + 1.0, 1.0)
+    far = np.arange(REACH, reach + 7.0, 7.0)  # there is nothing but what begins at a kink
     return np.concatenate((near, far, -far)).astype(Long)
 
 
@@ -210,16 +211,23 @@ def _reach(*deviations: Array) -> float:
     return float(max(REACH, np.max(far[far < TAIL], initial=0.0) + 3))
 
 
-TAIL_STEPS = np.array([0.1, 0.3, 0.8, 1.6], dtype=Long)
-TAIL_STEPS = np.concatenate((-TAIL_STEPS, [Long(0)], TAIL_STEPS))
+# A kink t deviations out may be where the integrand begins, to fall like e^(-t z).
+TAIL_STEPS = np.array([0, 0.15, 0.5, 1.6], dtype=Long)
+TAIL_STEPS = np.concatenate((-TAIL_STEPS[:0:-1], TAIL_STEPS))
 
 
-def _one_breaks(m: Array, r: Any, reach: float) -> Array:
+def _begins(deviations: Array) -> Array:
+    """Breaks about kinks: steps where one lies far out."""
+    steps = np.where(np.abs(deviations[..., None]) > 5, TAIL_STEPS, 0 * TAIL_STEPS)
+    return (deviations[..., None] + steps).reshape(*deviations.shape[:-1], -1)
+
+
+def _one_breaks(m: Array, r: Any, reach: float, tails: bool) -> Array:
     """Rows of breaks of z -> f(m + r z), m a column."""
     with np.errstate(all="ignore"):
         parts = [np.broadcast_to(_bulk(reach), (len(m), len(_bulk(reach)))), (X - m[:, None]) / r]
-        if reach > REACH:
-            parts.append((((KINKS - m[:, None]) / r)[..., None] + TAIL_STEPS).reshape(len(m), -1))
+        if tails:
+            parts.append(_begins((KINKS - m[:, None]) / r))
     return np.concatenate(parts, axis=1)
 
 
@@ -227,7 +235,7 @@ def one(q: float, shift: float, points: int = 20) -> dict[str, Array]:
     """name -> the four moments, and E|f| of each."""
     m, r = np.array([Long(shift)]), np.sqrt(Long(q))
     reach = _reach((KINKS - m) / r)
-    z, w = _nodes(_one_breaks(m, r, reach), reach, points)
+    z, w = _nodes(_one_breaks(m, r, reach, bool(shift)), reach, points)
     f, g = every(m[:, None] + r * z)
     out = {}
     for name in SUMMED:
@@ -251,16 +259,18 @@ def _averages(m: Array, v: Any, t: Array, weights: Array) -> tuple[Any, Any]:
     return values, sizes
 
 
-def two(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> dict[str, Array]:
+def two(
+    q1: float, q2: float, rest: float, shift: float, points: int = 20, least_reach: float = REACH
+) -> dict[str, Array]:
     """name -> covariance and slope_covariance, and E|integrand| of each; q1, q2 > 0."""
     q1, q2 = max(q1, q2), min(q1, q2)  # the inner sum has fewer panels where its variance is small
     r1, r2, e, b = np.sqrt(Long(q1)), np.sqrt(Long(q2)), Long(rest), Long(shift)
     c, s = 1 - e, np.sqrt(e * (2 - e))
     deviations = [(KINKS - b) / r1, (KINKS - b) / r2]
-    reach = _reach(*deviations)
+    reach = max(_reach(*deviations), least_reach)
     breaks = [_bulk(reach), (X - b) / r1]
-    if reach > REACH:
-        breaks += [(x[:, None] + TAIL_STEPS).ravel() for x in (deviations[0], c * deviations[1])]
+    if shift:
+        breaks += [_begins(deviations[0]), _begins(c * deviations[1])]
     if c != 0:
         with np.errstate(over="ignore"):
             if r2 * s < 4:
@@ -276,7 +286,9 @@ def two(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> di
         part = slice(start, start + size)
         m = r2 * (c * z[part]) + b
         if s > 0:
-            values, sizes = _averages(m, (r2 * s) ** 2, *_nodes(_one_breaks(m, r2 * s, reach), reach, points))
+            values, sizes = _averages(
+                m, (r2 * s) ** 2, *_nodes(_one_breaks(m, r2 * s, reach, bool(shift)), reach, points)
+            )
         else:
             values = every(m)
             sizes = tuple({name: np.abs(x) for name, x in f.items()} for f in values)
@@ -294,8 +306,11 @@ def points() -> dict[str, Array]:
     rng = np.random.default_rng(1)
     exact = 10.0 ** np.array([-8.0, 0.0, 8.0])
     out: dict[str, Array] = {}
-    out["moment_q"] = np.concatenate(([0.0, 0.0], exact, exact, 10.0 ** rng.uniform(-8, 8, 192)))
+    q = 10.0 ** rng.uniform(-8, 8, 192)
     shift = np.where(rng.random(192) < 1 / 3, rng.uniform(-4, 4, 192), 0.0)
+    far = np.linspace(4, 37, 12)  # deviations of the kinks at 0 and at -3: values down to 1e-300
+    out["moment_q"] = np.concatenate(([0.0, 0.0], exact, exact, q, (2.5 / far) ** 2, (0.9 / far) ** 2))
+    shift = np.concatenate((shift, np.full(12, -2.5), np.full(12, -3.9)))
     out["moment_shift"] = np.concatenate(([0.0, 1.3], np.zeros(3), np.full(3, -0.7), shift))
 
     count = 300
@@ -313,6 +328,10 @@ def points() -> dict[str, Array]:
     return out
 
 
+# whose mean, or whose slope's, is 0 without shift
+ODD = ("linear", "sign", "hardtanh", "erf", "sin", "monomial(3)", "tanh", "softsign")
+EVEN = ("abs", "cos", "gaussian", "hermite(4)")
+WAVES = ("sin", "cos", "exp", "gaussian", "rbf")
 RAMPS = {"relu": 0.0, "leaky_relu(0.1)": 0.1, "abs": -1.0}
 
 
@@ -332,22 +351,25 @@ def _arc_cosine(name: str, slope: bool, q1: float, q2: float, rest: float) -> An
     return None
 
 
-def _exactly(name: str, slope: bool, two_arguments: bool) -> bool:
-    """Whether the reference has a formula for E f or E f f."""
-    f = functions(as_activation(name))[slope]
-    return isinstance(f, Known) or (not two_arguments and f.average is not None)
+@cache
+def _has_formula(name: str, which: str) -> bool:
+    """Whether the reference forms this integral without a sum."""
+    f = functions(as_activation(name))[which.startswith("slope")]
+    if isinstance(f, Known):
+        return True
+    return which not in COVARIANCES if isinstance(f, Piecewise) else f.average is not None and which.endswith("mean")
 
 
-def moments_at(q: float, shift: float) -> tuple[Array, Array]:
-    """Values and sizes [activation, integral]."""
+def moments_at(q: float, shift: float, sums_alone: bool = False) -> tuple[Array, Array]:
+    """Values and sizes [activation, integral]; sums_alone: formulas only where sums resolve no waves."""
     sums = one(q, shift) if q else {}
     value, size = np.zeros((2, len(NAMES), 4))
     for i, name in enumerate(NAMES):
         for k, which in enumerate(MOMENTS):
-            formula = _exactly(name, k > 1, False) and not (
-                k % 2 and name in ("gelu", "erf") and not _exactly(name, k > 1, True)
-            )
-            if formula or not q:
+            wanted = name in WAVES if sums_alone else _has_formula(name, which)
+            if not shift and k in (0, 2) and name in (ODD, EVEN)[k // 2]:
+                value[i, k] = 0.0
+            elif wanted or not q:
                 value[i, k] = float(getattr(reference.gaussian, which)(name, q, shift))
             else:
                 value[i, k] = float(sums[name][0, k])
@@ -358,6 +380,9 @@ def moments_at(q: float, shift: float) -> tuple[Array, Array]:
 def covariances_at(q1: float, q2: float, rest: float, shift: float, points: int = 20) -> tuple[Array, Array]:
     """Values and sizes [activation, integral]."""
     value, size = np.zeros((2, len(NAMES), 2))
+    if rest == 1 and min(q1, q2) > 0:
+        (m1, s1), (m2, s2) = (moments_at(q, shift) for q in (q1, q2))
+        return m1[:, ::2] * m2[:, ::2], s1[:, ::2] * s2[:, ::2]
     if min(q1, q2) == 0:
         for i, name in enumerate(NAMES):
             for k, which in enumerate(("mean", "slope_mean")):
@@ -371,10 +396,13 @@ def covariances_at(q1: float, q2: float, rest: float, shift: float, points: int 
             size *= np.where(np.isfinite(scale), scale, 1.0)
         return value, size
     sums = two(q1, q2, rest, shift, points)
+    if shift and any(0 < float(abs(x)) < 1e-25 for name in SUMMED for x in sums[name][0]):
+        # Kinks that both arguments pass far out only: beyond the reach there is e^-98 of the integrand at most.
+        sums = two(q1, q2, rest, shift, points, TAIL + 3)
     for i, name in enumerate(NAMES):
         for k, which in enumerate(COVARIANCES):
             exact = _arc_cosine(name, k == 1, q1, q2, rest) if shift == 0 else None
-            if exact is None and _exactly(name, k == 1, True):
+            if exact is None and _has_formula(name, which):
                 exact = getattr(reference.gaussian, which)(name, q1, q2, one_minus_c=rest, shift=shift)
             value[i, k] = float(sums[name][0, k] if exact is None else exact)
             size[i, k] = float(sums[name][1, k]) if name in sums else abs(value[i, k])
@@ -388,14 +416,16 @@ def compute() -> None:
     data |= {"names": np.array(NAMES)}
     data |= {f"moment_{x}": np.full((len(NAMES), 4, count), np.nan) for x in ("value", "size")}
     data |= {f"pair_{x}": np.full((len(NAMES), 2, pairs), np.nan) for x in ("value", "size")}
-    if FILE.exists():
-        data = dict(np.load(FILE))
-        data |= {x: data[x].astype(np.float64) for x in ("moment_size", "pair_size")}
+    before = dict(np.load(FILE)) if FILE.exists() else {}
+    for kind, arguments in (("moment", ("moment_q", "moment_shift")), ("pair", ("q1", "q2", "one_minus_c", "shift"))):
+        if all(np.array_equal(data[x], before.get(x)) for x in ("names", *arguments)):
+            data |= {f"{kind}_{x}": before[f"{kind}_{x}"].astype(np.float64) for x in ("value", "size")}
     FILE.parent.mkdir(exist_ok=True)
 
     def save() -> None:
         small = {x: data[x].astype(np.float32) for x in ("moment_size", "pair_size")}
-        np.savez_compressed(FILE, **(data | small))  # type: ignore[arg-type]
+        np.savez_compressed(BESIDE, **(data | small))  # type: ignore[arg-type]
+        BESIDE.replace(FILE)  # at once: there is no half-written file
 
     last = start = time.time()
     warnings.simplefilter("ignore", RuntimeWarning)  # exp overflows; sizes in float32
@@ -424,7 +454,7 @@ def compute() -> None:
 
 def check() -> None:
     """A sample of the file against the reference at 40 digits: sums in one variable all, in two a few."""
-    data, rng = np.load(FILE), np.random.default_rng(2)
+    data, rng = dict(np.load(FILE)), np.random.default_rng(2)
     worst: dict[str, float] = {}
 
     def hold(name: str, which: str, value: float, size: float, exact: Any) -> None:
@@ -474,15 +504,15 @@ def _timed(call: Any, count: int) -> float:
     return best / count * 1e9
 
 
-def table(count: int = 10_000) -> None:
+def table(count: int) -> None:
     """Errors at `count` random points for one variable, at the stored ones for two; times of the same arguments."""
-    data, rng = np.load(FILE), np.random.default_rng(3)
+    data, rng = dict(np.load(FILE)), np.random.default_rng(3)
     warnings.simplefilter("ignore", RuntimeWarning)
     q = 10.0 ** rng.uniform(-8, 8, count)
     shift = np.where(rng.random(count) < 1 / 3, rng.uniform(-4, 4, count), 0.0)
     value, size = np.zeros((2, len(NAMES), 4, count))
     for j in range(count):
-        value[..., j], size[..., j] = moments_at(float(q[j]), float(shift[j]))
+        value[..., j], size[..., j] = moments_at(float(q[j]), float(shift[j]), sums_alone=True)
     ff.set_num_threads(1)
     there = np.isfinite(data["pair_value"][0, 0])
     where = tuple(data[x][there] for x in ("q1", "q2", "one_minus_c", "shift"))
@@ -515,13 +545,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--points", type=int, default=10_000, help="of one variable, for the table")
     given = parser.parse_args()
     if np.finfo(Long).eps > 1.1e-19:
         sys.exit(f"longdouble must be finer than float64 for this, got eps = {np.finfo(Long).eps}")
     if given.check:
         check()
     elif given.table:
-        table()
+        table(given.points)
     else:
         compute()
 

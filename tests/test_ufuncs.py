@@ -118,10 +118,10 @@ def test_paths_agree_to_the_last_digits(name, path):
         for each in _core.simd_paths():
             path(each)
             results.append(kernel(name, which)(q1, q2, 1.0 - rest))
-        for other in results[1:]:  # 2 ulp; gaussian's slopes have a product more, 4
-            assert np.all(
-                np.abs(other - results[0]) <= (4 if name == "gaussian" else 2) * np.spacing(np.abs(results[0]))
-            )
+        # 2 eps, where each path errs by up to 2; relu and gaussian's slopes are products of one factor more
+        allowed = (3 if name in ("relu", "gaussian") else 2) * EPS
+        for other in results[1:]:
+            assert np.all(np.abs(other - results[0]) <= allowed * np.abs(results[0]))
 
 
 @pytest.mark.parametrize("which", MOMENTS)
@@ -138,9 +138,9 @@ def test_moments_are_those_of_the_covariance_s_ends(name, which, path):
             else:
                 expected = np.sqrt(pair(q, q, 0.0, *extra(name)))
         # e^-x: x eps besides; a square root halves an error, and what is below 1e-150 has no square
-        size = 1 + (np.abs(np.log(np.maximum(moment, 1e-300))) if name in ("sin", "cos", "exp", "rbf") else 0)
+        size = np.ones(67) + (np.abs(np.log(np.maximum(moment, 1e-300))) if name in ("sin", "cos", "exp", "rbf") else 0)
         shown = np.isfinite(moment) & np.isfinite(expected) & (moment > 1e-150)
-        assert np.all(np.abs(moment - expected)[shown] <= (8 * EPS * size * np.abs(moment))[shown])
+        assert np.all(np.abs(expected[shown] / moment[shown] - 1) <= 8 * EPS * size[shown])
 
 
 @pytest.mark.parametrize("which", COVARIANCES)
@@ -422,6 +422,7 @@ def test_a_callable_may_itself_ask_for_integrals():
 def test_ctrl_c_stops_a_long_integral(function):
     code = f"""
 import os, signal, threading, time, numpy as np, fisherfield as ff
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background lacks
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 start = time.monotonic()
 try:

@@ -91,7 +91,7 @@ int loop(PyArrayMethod_Context* context, char* const* data, const npy_intp* dime
     for (int i = 0; i < ufunc->nargs; ++i) {
         columns[i] = {data[i], strides[i], context->descriptors[i]->type_num == NPY_FLOAT};
     }
-    const auto count = static_cast<long>(dimensions[0]);
+    const auto count = static_cast<std::ptrdiff_t>(dimensions[0]);
     std::exception_ptr failure;
     try {
         Report report;

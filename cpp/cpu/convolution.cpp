@@ -241,16 +241,20 @@ struct ArgumentHash {
     }
 };
 
-bool has_closed_form(const Activation& activation, double shift) {
+// Whether an integral is cheaper than looking up whether it was made before.
+bool cheap(const Activation& activation, double shift) {
     Rays phi{};
+    smoothed_step::Family smoothed{};
+    if (smoothed_step::family(activation.kind, &smoothed)) {
+        return smoothed.count == 1 && shift == 0.0;
+    }
     switch (activation.kind) {
-    case Kind::sin:
-        return true;
     case Kind::step:
-    case Kind::erf:
+    case Kind::sign:
         return shift == 0.0;
     default:
-        return homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear);
+        return closed_covariance(activation.kind, shift) ||
+               (homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear));
     }
 }
 
@@ -266,7 +270,7 @@ public:
             const Scaled q = std::max(z.xy.at(index(a, a)) + z.v.at(index(a, a)), Scaled(0.0));
             lengths_.push_back({q, sqrt(q)});
         }
-        if (!has_closed_form(activation, shift)) {
+        if (!cheap(activation, shift)) {
             integrate();
         }
     }

@@ -18,13 +18,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 
-// How many values a thread takes at a time. By kernels, what takes as long as starting a thread; else few, since each
-// may cost a quadrature. And the least work for which threads are started.
-constexpr long kByKernel = 256 * kBlock, kByQuadrature = 4;
-constexpr long kWorthThreads = 8 * kByKernel;
+// How many values a thread takes at a time. By kernels, what takes as long as starting a thread; else few,
+// since each may cost a quadrature. And the least work for which threads are started.
+constexpr std::ptrdiff_t kByKernel = 128 * kBlock, kByQuadrature = 4;
+constexpr std::ptrdiff_t kWorthThreads = 8 * kByKernel;
 constexpr std::chrono::microseconds kWorthTime{200};
 
-double read(const Column& column, long i) {
+double read(const Column& column, std::ptrdiff_t i) {
     const char* at = column.data + i * column.stride;
     if (column.single) {
         float x;
@@ -36,7 +36,7 @@ double read(const Column& column, long i) {
     return x;
 }
 
-bool write(const Column& column, long i, double value) {
+bool write(const Column& column, std::ptrdiff_t i, double value) {
     char* at = column.data + i * column.stride;
     if (column.single) {
         const float x = static_cast<float>(value);
@@ -51,7 +51,7 @@ bool contiguous(const Column& column) { return !column.single && column.stride =
 
 // A block as float64 without gaps; beyond `count` the last one over and over. The loops over whole blocks are those
 // that a compiler makes vectors of.
-void gather(const Column& column, long first, int count, double* out) {
+void gather(const Column& column, std::ptrdiff_t first, int count, double* out) {
     if (column.stride == 0) {
         std::fill(out, out + kBlock, read(column, 0));
     } else if (count == kBlock && column.single && column.stride == sizeof(float)) {
@@ -68,7 +68,7 @@ void gather(const Column& column, long first, int count, double* out) {
 }
 
 // Returns whether one of them is infinite, in float32 too.
-bool scatter(const Column& column, long first, int count, const double* values) {
+bool scatter(const Column& column, std::ptrdiff_t first, int count, const double* values) {
     bool overflow = false;
     if (count == kBlock && column.single && column.stride == sizeof(float)) {
         float* to = reinterpret_cast<float*>(column.data) + first;
@@ -179,6 +179,12 @@ double cancelled(const Task& task, const double* x, double slope) {
     return 0.0;
 }
 
+// Whether the kernel sums over pairs of noises, a fraction of a microsecond a value; others take nanoseconds.
+bool sums_over_noises(Kind kind) {
+    smoothed_step::Family family{};
+    return smoothed_step::family(kind, &family) && family.count > 1;
+}
+
 // A bound on a kernel's error: kUlps units in the last place of what it adds up; e^-x has x more. Twice the greatest
 // error seen against mpmath over the whole domain (tests/test_ufuncs.py).
 double kernel_error(const Task& task, const double* x, double slope, double value) {
@@ -209,12 +215,16 @@ class Loop {
 public:
     Loop(const Task& task, const Column* inputs, const Column* outputs, const std::function<void()>& pause)
         : task_(task), inputs_(inputs), outputs_(outputs), pause_(pause),
-          kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)) {}
+          kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)),
+          sums_(sums_over_noises(task.activation.kind)) {}
 
     bool only_kernel() const { return by_block() && !task_.takes_shift; }
+    bool cheap() const { return only_kernel() && !sums_; }
+    // How many values a thread takes at a time.
+    std::ptrdiff_t grain() const { return cheap() ? kByKernel : only_kernel() ? kBlock : kByQuadrature; }
 
     // Whether element i lies in all ranges; else it is noted.
-    bool check(long i, const double* x) {
+    bool check(std::ptrdiff_t i, const double* x) {
         for (int operand = 0; operand < task_.inputs(); ++operand) {
             const Range range = range_of(task_, operand);
             if (!(x[operand] >= range.low && x[operand] <= range.high)) {
@@ -230,8 +240,8 @@ public:
         return true;
     }
 
-    bool check_all(long count) {
-        for (long i = 0; i < count; ++i) {
+    bool check_all(std::ptrdiff_t count) {
+        for (std::ptrdiff_t i = 0; i < count; ++i) {
             double x[kMaxOperands];
             for (int k = 0; k < task_.inputs(); ++k) {
                 x[k] = read(inputs_[k], i);
@@ -244,9 +254,9 @@ public:
     }
 
     // Elements first .. last - 1.
-    void run(long first, long last) {
-        for (long i = first; i < last; i += kBlock) {
-            block(i, static_cast<int>(std::min<long>(kBlock, last - i)));
+    void run(std::ptrdiff_t first, std::ptrdiff_t last) {
+        for (std::ptrdiff_t i = first; i < last; i += kBlock) {
+            block(i, static_cast<int>(std::min<std::ptrdiff_t>(kBlock, last - i)));
         }
         if (std::this_thread::get_id() == caller_) {
             const auto now = Clock::now();
@@ -265,18 +275,25 @@ public:
     }
 
 private:
-    void block(long first, int count) {
-        double buffer[kMaxOperands][kBlock], values[kBlock], errors[kBlock];
+    void block(std::ptrdiff_t first, int count) {
+        double buffer[kMaxOperands][kBlock], results[kBlock], errors[kBlock];
         const double* operands[kMaxOperands + 1] = {}; // one more, for a slope that is none
         for (int k = 0; k < task_.inputs(); ++k) {
             if (count == kBlock && contiguous(inputs_[k])) {
                 operands[k] = reinterpret_cast<const double*>(inputs_[k].data) + first;
-                continue;
+            } else {
+                gather(inputs_[k], first, count, buffer[k]);
+                operands[k] = buffer[k];
             }
-            gather(inputs_[k], first, count, buffer[k]);
-            operands[k] = buffer[k];
         }
-        bool done = by_block() && by_kernel(operands, values) && !task_.takes_shift && !task_.bound;
+        // Straight to where they belong, unless an operand that may be asked for once more stands there.
+        double* values = results;
+        if (task_.value && count == kBlock && contiguous(outputs_[0])) {
+            double* const out = reinterpret_cast<double*>(outputs_[0].data) + first;
+            values = std::find(operands, operands + task_.inputs(), out) == operands + task_.inputs() ? out : results;
+        }
+        const bool done = by_block() && some_without_shift(operands, count) && by_kernel(operands, count, values) &&
+                          !task_.takes_shift && !task_.bound;
         for (int i = 0; i < count && !done; ++i) {
             double x[kMaxOperands];
             for (int k = 0; k < task_.inputs(); ++k) {
@@ -284,8 +301,7 @@ private:
             }
             element(first + i, x, &values[i], &errors[i]);
         }
-        if (done && count == kBlock && contiguous(outputs_[0])) { // and all finite
-            std::memcpy(outputs_[0].data + first * outputs_[0].stride, values, sizeof values);
+        if (done && values != results) { // and all finite
             return;
         }
         const bool overflow = task_.value && scatter(outputs_[0], first, count, values);
@@ -299,9 +315,14 @@ private:
 
     bool by_block() const { return task_.table || kernel_ != nullptr; }
 
-    bool by_kernel(const double* const* operands, double* values) const {
+    bool some_without_shift(const double* const* operands, int count) const {
+        const double* shifts = operands[task_.shift_place()];
+        return !task_.takes_shift || std::find(shifts, shifts + count, 0.0) != shifts + count;
+    }
+
+    bool by_kernel(const double* const* operands, int count, double* values) const {
         if (task_.table) {
-            return task_.table->block(task_.which, task_.one_minus_c, operands, values);
+            return task_.table->block(task_.which, task_.one_minus_c, operands, count, values);
         }
         double slopes[kBlock];
         const double* slope = operands[task_.slope_place()];
@@ -311,7 +332,7 @@ private:
         }
         const double* const two[] = {operands[0], operands[1], operands[2], slope};
         const double* const single[] = {operands[0], slope};
-        return kernel_(of_two(task_.which) ? two : single, values);
+        return kernel_(of_two(task_.which) ? two : single, count, values);
     }
 
     // |c| beyond 1 by a rounding error: again, with 1.
@@ -323,11 +344,20 @@ private:
             std::fill(copies[k], copies[k] + kBlock, x[k]);
             operands[k] = copies[k];
         }
-        by_kernel(operands, values);
+        by_kernel(operands, 1, values);
         return values[0];
     }
 
-    void element(long i, double* x, double* value, double* error) {
+    // silu's sum has terms of both signs, each with terms of both signs
+    bool cancels() const { return task_.activation.kind == Kind::silu && of_two(task_.which); }
+    // The error of the same by gaussian.hpp, and how far that is away.
+    double distance(const double* x, double value) const {
+        Status status = Status::ok;
+        const Result other = exact(task_, x, &status);
+        return std::isinf(value) ? value : other.error + std::fabs(value - other.value);
+    }
+
+    void element(std::ptrdiff_t i, double* x, double* value, double* error) {
         if (!check(i, x)) {
             *value = *error = 0.0;
             return;
@@ -340,7 +370,7 @@ private:
         }
         if (kernel_ != nullptr && kernel_holds(task_, x)) {
             const double slope = task_.takes_slope ? x[task_.slope_place()] : task_.activation.parameter;
-            *error = task_.bound ? kernel_error(task_, x, slope, *value) : 0.0;
+            *error = !task_.bound ? 0.0 : cancels() ? distance(x, *value) : kernel_error(task_, x, slope, *value);
         } else {
             Status status = Status::ok;
             const Result result = exact(task_, x, &status);
@@ -356,6 +386,7 @@ private:
     const Column *inputs_, *outputs_;
     const std::function<void()>& pause_;
     const Kernel kernel_;
+    const bool sums_;
     const std::thread::id caller_ = std::this_thread::get_id();
     Clock::time_point paused_ = Clock::now();
     std::mutex noting_;
@@ -364,9 +395,11 @@ private:
     std::atomic<bool> overflow_{false};
 };
 
-void in_parallel(Loop* loop, long first, long count, long grain) {
-    parallel_for((count - first + grain - 1) / grain,
-                 [&](long row) { loop->run(first + row * grain, std::min(count, first + (row + 1) * grain)); });
+void in_parallel(Loop* loop, std::ptrdiff_t first, std::ptrdiff_t count, std::ptrdiff_t grain) {
+    parallel_for(static_cast<long>((count - first + grain - 1) / grain), [&](long row) {
+        const std::ptrdiff_t from = first + row * grain;
+        loop->run(from, std::min(count, from + grain));
+    });
 }
 
 } // namespace
@@ -382,10 +415,10 @@ const char* operand_name(const Task& task, int operand) {
     return task.one_minus_c ? "one_minus_c" : "c";
 }
 
-Report integrate(const Task& task, const Column* inputs, const Column* outputs, long count,
+Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,
                  const std::function<void()>& pause) {
     Loop loop(task, inputs, outputs, pause);
-    if (loop.only_kernel()) {
+    if (loop.cheap()) {
         if (count < kWorthThreads) {
             loop.run(0, count);
         } else {
@@ -399,14 +432,14 @@ Report integrate(const Task& task, const Column* inputs, const Column* outputs, 
     }
     // Threads only for what remains after as long as starting one takes.
     const auto start = Clock::now();
-    long done = 0;
+    std::ptrdiff_t done = 0;
     while (done < count && Clock::now() - start < kWorthTime) {
-        const long next = std::min(count, done + kByQuadrature);
+        const std::ptrdiff_t next = std::min(count, done + loop.grain());
         loop.run(done, next);
         done = next;
     }
     if (done < count) {
-        in_parallel(&loop, done, count, kByQuadrature);
+        in_parallel(&loop, done, count, loop.grain());
     }
     return loop.report();
 }

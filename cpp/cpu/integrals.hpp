@@ -42,7 +42,7 @@ struct Column {
 
 struct Report {
     // the first operand that lies outside of its range: its place, which one, its value
-    long place = -1;
+    std::ptrdiff_t place = -1;
     int operand = 0;
     double received = 0.0;
     Status status = Status::ok; // out_of_range or not_converged
@@ -50,7 +50,7 @@ struct Report {
 };
 
 // `pause` is called every tenth of a second or so by the calling thread; what it throws ends the loop.
-Report integrate(const Task& task, const Column* inputs, const Column* outputs, long count,
+Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,
                  const std::function<void()>& pause);
 
 } // namespace fisherfield

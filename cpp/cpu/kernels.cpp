@@ -6,6 +6,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "fisherfield/smoothed_step.hpp"
 #include "kernel_table.hpp"
 #include "lanes.hpp"
 
@@ -280,6 +281,232 @@ struct Gelu {
     }
 };
 
+// Smoothed steps (smoothed_step.hpp): sums over pairs of noises' variances a, b. With A = q1 + a, B = q2 + b, p = c
+// sqrt(q1 q2), D = A B - p^2 and the acute angle t of tan t = sqrt D/|p|, whose cosine and squared sine are
+//
+//     |p|/sqrt(A B)      D/(A B) = [(q1 q2 (1 - c^2) + a q2)/A + b]/B
+//
+// all roots but those of D belong to a or to b alone.
+constexpr int kNoises = smoothed_step::kLogisticNodes;
+
+struct Noises {
+    double variance[kNoises], weight[kNoises];
+};
+
+// Made by the compiler: nothing that other files share is called from this one.
+constexpr Noises logistic_noises(double factor) {
+    Noises out{};
+    for (int i = 0; i < kNoises; ++i) {
+        out.variance[i] = factor * smoothed_step::logistic(i).variance;
+        out.weight[i] = smoothed_step::logistic(i).weight;
+    }
+    return out;
+}
+
+constexpr Noises kLogistic = logistic_noises(1.0), kHalfLogistic = logistic_noises(0.25);
+
+FISHERFIELD_INLINE Point same(Lanes q) { return {q, q, 1.0, 0.0, 2.0, 0.0}; }
+
+// sum of w_i w_j term(i, j). Where q1 = q2 terms are symmetric and the lower ones count twice, whatever the neighbours.
+template <class Term>
+FISHERFIELD_INLINE Lanes sum_over_pairs(const Point& p, const Term& term) {
+    constexpr const double (&w)[kNoises] = kLogistic.weight;
+    const Mask differ = (p.q1 < p.q2) | (p.q2 < p.q1);
+    const bool some_differ = any_negative(differ);
+    Lanes diagonal = 0.0, lower = 0.0, upper = 0.0;
+    for (int i = 0; i < kNoises; ++i) {
+        Lanes left = 0.0, right = 0.0;
+        for (int j = 0; j < i; ++j) {
+            left = left + w[j] * term(i, j);
+        }
+        lower = lower + w[i] * left;
+        diagonal = diagonal + (w[i] * w[i]) * term(i, i);
+        if (some_differ) {
+            for (int j = i + 1; j < kNoises; ++j) {
+                right = right + w[j] * term(i, j);
+            }
+            upper = upper + w[i] * right;
+        }
+    }
+    return diagonal + (lower + pick(differ, upper, lower));
+}
+
+template <const Noises& noises>
+struct Determinants {
+    Lanes A[kNoises], rest[kNoises]; // D = rest + b A
+
+    FISHERFIELD_INLINE explicit Determinants(const Point& p) {
+        const Lanes e = p.product() * (p.minus * p.plus);
+        for (int i = 0; i < kNoises; ++i) {
+            A[i] = p.q1 + noises.variance[i];
+            rest[i] = e + noises.variance[i] * p.q2;
+        }
+    }
+    FISHERFIELD_INLINE Lanes operator()(int i, int j) const { return rest[i] + noises.variance[j] * A[i]; }
+};
+
+template <const Noises& noises>
+struct Triangles {
+    Lanes length, inverse_root_a[kNoises], inverse_root_b[kNoises]; // |p|, A^(-1/2), B^(-1/2)
+    Lanes inverse_b[kNoises], head[kNoises];                        // sin^2 t = (head + b)/B
+
+    FISHERFIELD_INLINE explicit Triangles(const Point& p) : length(size(p.c) * root(p.product())) {
+        const Lanes e = p.product() * (p.minus * p.plus);
+        for (int i = 0; i < kNoises; ++i) {
+            const double v = noises.variance[i];
+            const Lanes a = p.q1 + v, b = p.q2 + v;
+            inverse_root_a[i] = inverse_root(a);
+            inverse_root_b[i] = inverse_root(b);
+            inverse_b[i] = 1.0 / b;
+            head[i] = (e + v * p.q2) / a;
+        }
+    }
+    FISHERFIELD_INLINE Lanes cosine(int i, int j) const { return (length * inverse_root_a[i]) * inverse_root_b[j]; }
+    FISHERFIELD_INLINE Lanes sine2(int i, int j) const { return (head[i] + noises.variance[j]) * inverse_b[j]; }
+    // t, or pi/2 - t: from the smaller one of sine and cosine
+    template <bool complement>
+    FISHERFIELD_INLINE Lanes angle(int i, int j) const {
+        const Lanes c = cosine(i, j), c2 = c * c, s2 = sine2(i, j);
+        const Mask flat = c2 <= 0.5;
+        const Lanes small2 = pick(flat, c2, s2), small = asin_small(pick(flat, c, root_of_fraction(s2)), small2);
+        const Lanes other = 0.5 * kPi - small;
+        return complement ? pick(flat, small, other) : pick(flat, other, small);
+    }
+    // sin t - t cos t over 2 pi
+    FISHERFIELD_INLINE Lanes bent(int i, int j) const { return bend(sine2(i, j) / (1.0 + cosine(i, j))); }
+};
+
+template <const Noises& noises>
+FISHERFIELD_INLINE Lanes mean_density(Lanes q) { // E of the noise's density
+    Lanes sum = 0.0;
+    for (int i = 0; i < kNoises; ++i) {
+        sum = sum + noises.weight[i] * inverse_root(q + noises.variance[i]);
+    }
+    return kInverseRoot2Pi * sum;
+}
+// E of both noises' densities: 1/(2 pi sqrt D)
+template <const Noises& noises>
+FISHERFIELD_INLINE Lanes pair_density(const Point& p) {
+    const Determinants<noises> d(p);
+    return (0.5 / kPi) * sum_over_pairs(p, [&](int i, int j) { return inverse_root(d(i, j)); });
+}
+
+// E sign(x + n):  (2/pi) asin(p/sqrt(A B))
+struct Tanh {
+    static constexpr bool squares_c = true;
+    static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.0; }
+    static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return 2.0 * mean_density<kHalfLogistic>(q); }
+    static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+        const Triangles<kHalfLogistic> at(p);
+        const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return at.template angle<true>(i, j); });
+        return with_sign((2.0 / kPi) * sum, p.c);
+    }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return 4.0 * pair_density<kHalfLogistic>(p); }
+};
+
+// E step(x + n):  t/(2 pi) where c < 0, else (pi - t)/(2 pi)
+struct Sigmoid {
+    static constexpr bool squares_c = true;
+    static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.5; }
+    static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return mean_density<kLogistic>(q); }
+    static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+        const Triangles<kLogistic> at(p);
+        const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return at.template angle<false>(i, j); });
+        return pick(p.c < 0.0, sum, kPi - sum) * (0.5 / kPi);
+    }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return pair_density<kLogistic>(p); }
+};
+
+// E relu(x + n):  sqrt(A B) (sin t - t cos t)/(2 pi), and p/2 more where c > 0
+struct Softplus {
+    static constexpr bool squares_c = true;
+    static FISHERFIELD_INLINE Lanes mean(Lanes q, Lanes) {
+        Lanes sum = 0.0;
+        for (int i = 0; i < kNoises; ++i) {
+            sum = sum + kLogistic.weight[i] * root(q + kLogistic.variance[i]);
+        }
+        return kInverseRoot2Pi * sum;
+    }
+    static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.5; }
+    static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+        const Triangles<kLogistic> at(p);
+        Lanes root_a[kNoises], root_b[kNoises];
+        for (int i = 0; i < kNoises; ++i) {
+            root_a[i] = root(p.q1 + kLogistic.variance[i]);
+            root_b[i] = root(p.q2 + kLogistic.variance[i]);
+        }
+        const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return (root_a[i] * root_b[j]) * at.bent(i, j); });
+        return sum + pick(p.c > 0.0, 0.5 * at.length, 0.0);
+    }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return Sigmoid::covariance(p); }
+};
+
+// x E step(x + n). With h = a/A + b/B, w = q1 q2 (1 - c^2):
+//     2 pi E phi phi   = p (pi - t) + (w + p^2 h)/sqrt D,    -|p| t in front where c < 0
+//                      = a b/sqrt D - h sqrt D + sqrt(A B) (sin t - t cos t)   where c < 0: whichever adds up less
+//     2 pi E phi' phi' = pi - t + p (h + a b/D)/sqrt D,      t in front where c < 0
+struct Silu {
+    static constexpr bool squares_c = true;
+    static FISHERFIELD_INLINE Lanes mean(Lanes q, Lanes) { return q * mean_density<kLogistic>(q); }
+    static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
+    static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.5; }
+    static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
+
+    struct Shares {
+        Lanes a[kNoises], b[kNoises]; // a/A, b/B
+        FISHERFIELD_INLINE explicit Shares(const Point& p) {
+            for (int i = 0; i < kNoises; ++i) {
+                const double v = kLogistic.variance[i];
+                a[i] = v / (p.q1 + v);
+                b[i] = v / (p.q2 + v);
+            }
+        }
+        FISHERFIELD_INLINE Lanes operator()(int i, int j) const { return a[i] + b[j]; }
+    };
+
+    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+        const Triangles<kLogistic> at(p);
+        const Determinants<kLogistic> determinant(p);
+        const Shares share(p);
+        const Lanes w = p.product() * (p.minus * p.plus), p2 = at.length * at.length;
+        const Mask negative = p.c < 0.0;
+        const Lanes turn = pick(negative, 0.0, kPi);
+        const bool some_negative = any_negative(negative);
+        return (0.5 / kPi) * sum_over_pairs(p, [&](int i, int j) {
+                   const Lanes d = determinant(i, j), inverse = inverse_root(d), h = share(i, j);
+                   const Lanes t = at.template angle<false>(i, j), tail = (w + p2 * h) * inverse;
+                   const Lanes first = at.length * (turn - t) + tail;
+                   if (!some_negative) {
+                       return first;
+                   }
+                   const Lanes ab = kLogistic.variance[i] * kLogistic.variance[j];
+                   const Lanes one = ab * inverse, two = h * (d * inverse);
+                   const Lanes three = (2.0 * kPi) * at.bent(i, j) * (determinant.A[i] * at.inverse_root_a[i]) *
+                                       ((p.q2 + kLogistic.variance[j]) * at.inverse_root_b[j]);
+                   const Mask less = (one + two + three < at.length * t + tail) & negative;
+                   return pick(less, one - two + three, first);
+               });
+    }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+        const Triangles<kLogistic> at(p);
+        const Determinants<kLogistic> determinant(p);
+        const Shares share(p);
+        const Lanes angle = sum_over_pairs(p, [&](int i, int j) { return at.template angle<false>(i, j); });
+        const Lanes rise = at.length * sum_over_pairs(p, [&](int i, int j) {
+                               const Lanes inverse = inverse_root(determinant(i, j));
+                               const double ab = kLogistic.variance[i] * kLogistic.variance[j];
+                               return (share(i, j) + ab * (inverse * inverse)) * inverse;
+                           });
+        return pick(p.c < 0.0, angle - rise, (kPi - angle) + rise) * (0.5 / kPi);
+    }
+};
+
 FISHERFIELD_INLINE Mask bits_of(double x) { return every_lane(__builtin_bit_cast(std::int64_t, x)); }
 
 // Gathers in its sign bits whether a number lay outside its range, by the bits of both as whole numbers: NaN and
@@ -288,19 +515,19 @@ struct Watch {
     Mask outside = every_lane(0);
 
     FISHERFIELD_INLINE void between_0_and(double most, Lanes x) {
-        outside = outside | bits(x) | Mask{bits_of(most).v - bits(x).v};
+        outside = outside | bits(x) | (bits_of(most) - bits(x));
     }
-    FISHERFIELD_INLINE void at_least(double least, Lanes x) { outside = outside | Mask{bits(x).v - bits_of(least).v}; }
+    FISHERFIELD_INLINE void at_least(double least, Lanes x) { outside = outside | (bits(x) - bits_of(least)); }
     FISHERFIELD_INLINE void zero_or_at_least(double least, Lanes x) {
-        outside = outside | (Mask{bits(x).v - bits_of(least).v} & ~Mask{bits(x).v - 1});
+        outside = outside | ((bits(x) - bits_of(least)) & ~(bits(x) - every_lane(1)));
     }
 };
 
 template <class Formula, Integral which, bool one_minus_c>
-bool block(const double* const* operands, double* out) {
+bool block(const double* const* operands, int count, double* out) {
     constexpr bool two = which >= Integral::covariance;
     Watch watch;
-    for (int i = 0; i < kBlock; i += kLanes) {
+    for (int i = 0; i < count; i += kLanes) {
         const Lanes q1(operands[0] + i);
         watch.between_0_and(kLargest, q1);
         Lanes slope = 0.0, value = 0.0;
@@ -344,11 +571,12 @@ constexpr KernelRow row(Kind kind) {
 }
 
 constexpr KernelRow kTable[] = {
-    row<Linear>(Kind::linear), row<Relu>(Kind::relu),         row<LeakyRelu>(Kind::leaky_relu),
-    row<Abs>(Kind::abs),       row<Step>(Kind::step),         row<Sign>(Kind::sign),
-    row<Erf>(Kind::erf),       row<Sin>(Kind::sin),           row<Cos>(Kind::cos),
-    row<Exp>(Kind::exp),       row<Gaussian>(Kind::gaussian), row<Rbf>(Kind::rbf),
-    row<Gelu>(Kind::gelu)};
+    row<Linear>(Kind::linear),     row<Relu>(Kind::relu),         row<LeakyRelu>(Kind::leaky_relu),
+    row<Abs>(Kind::abs),           row<Step>(Kind::step),         row<Sign>(Kind::sign),
+    row<Erf>(Kind::erf),           row<Sin>(Kind::sin),           row<Cos>(Kind::cos),
+    row<Exp>(Kind::exp),           row<Gaussian>(Kind::gaussian), row<Rbf>(Kind::rbf),
+    row<Gelu>(Kind::gelu),         row<Tanh>(Kind::tanh),         row<Sigmoid>(Kind::sigmoid),
+    row<Softplus>(Kind::softplus), row<Silu>(Kind::silu)};
 
 } // namespace
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lanes: a vector of doubles as wide as the instruction set this file is compiled for; one double where the compiler
+// Lanes: vectors of doubles as wide as the instruction set this file is compiled for; one double where the compiler
 // (MSVC) has no vector types.
 #pragma once
 
@@ -22,106 +22,140 @@ inline namespace FISHERFIELD_PATH {
 
 #if defined(__GNUC__)
 #if defined(__AVX512F__)
-inline constexpr int kLanes = 8;
+inline constexpr int kWidth = 8;
 #elif defined(__AVX2__)
-inline constexpr int kLanes = 4;
+inline constexpr int kWidth = 4;
 #else
-inline constexpr int kLanes = 2;
+inline constexpr int kWidth = 2;
 #endif
-typedef double Doubles __attribute__((vector_size(8 * kLanes)));
-typedef std::int64_t Integers __attribute__((vector_size(8 * kLanes)));
-typedef double Stored __attribute__((vector_size(8 * kLanes), aligned(8), may_alias)); // as arrays of double lie
+typedef double Doubles __attribute__((vector_size(8 * kWidth)));
+typedef std::int64_t Integers __attribute__((vector_size(8 * kWidth)));
+typedef double Stored __attribute__((vector_size(8 * kWidth), aligned(8), may_alias)); // as arrays of double lie
 #else
-inline constexpr int kLanes = 1;
+inline constexpr int kWidth = 1;
 using Doubles = double;
 using Integers = std::int64_t;
 using Stored = double;
 #endif
 
+// Two vectors side by side: while one waits, the other goes on. (AVX2: step 1.82 -> 1.57 ns, erf 2.38 -> 2.11.)
+inline constexpr int kLanes = 2 * kWidth;
+
+FISHERFIELD_INLINE Doubles every(double x) { return x - Doubles{}; }
+FISHERFIELD_INLINE Integers every(std::int64_t x) { return x - Integers{}; }
+
 struct Lanes {
-    Doubles v;
+    Doubles a, b;
 
     Lanes() = default;
-    FISHERFIELD_INLINE Lanes(double x) : v(x - Doubles{}) {}
-#if defined(__GNUC__)
-    FISHERFIELD_INLINE Lanes(Doubles x) : v(x) {}
-#endif
-    FISHERFIELD_INLINE explicit Lanes(const double* from) : v(*reinterpret_cast<const Stored*>(from)) {}
-    FISHERFIELD_INLINE void store(double* to) const { *reinterpret_cast<Stored*>(to) = v; }
+    FISHERFIELD_INLINE Lanes(double x) : a(every(x)), b(every(x)) {}
+    FISHERFIELD_INLINE Lanes(Doubles first, Doubles second) : a(first), b(second) {}
+    FISHERFIELD_INLINE explicit Lanes(const double* from)
+        : a(*reinterpret_cast<const Stored*>(from)), b(*reinterpret_cast<const Stored*>(from + kWidth)) {}
+    FISHERFIELD_INLINE void store(double* to) const {
+        *reinterpret_cast<Stored*>(to) = a;
+        *reinterpret_cast<Stored*>(to + kWidth) = b;
+    }
 };
 
 // The bits of a Lanes, or a condition: all ones where it holds.
 struct Mask {
-    Integers v;
+    Integers a, b;
 };
 
-FISHERFIELD_INLINE Lanes operator+(Lanes x, Lanes y) { return x.v + y.v; }
-FISHERFIELD_INLINE Lanes operator-(Lanes x, Lanes y) { return x.v - y.v; }
-FISHERFIELD_INLINE Lanes operator*(Lanes x, Lanes y) { return x.v * y.v; }
-FISHERFIELD_INLINE Lanes operator/(Lanes x, Lanes y) { return x.v / y.v; }
-FISHERFIELD_INLINE Lanes operator-(Lanes x) { return -x.v; }
+FISHERFIELD_INLINE Lanes operator+(Lanes x, Lanes y) { return {x.a + y.a, x.b + y.b}; }
+FISHERFIELD_INLINE Lanes operator-(Lanes x, Lanes y) { return {x.a - y.a, x.b - y.b}; }
+FISHERFIELD_INLINE Lanes operator*(Lanes x, Lanes y) { return {x.a * y.a, x.b * y.b}; }
+FISHERFIELD_INLINE Lanes operator/(Lanes x, Lanes y) { return {x.a / y.a, x.b / y.b}; }
+FISHERFIELD_INLINE Lanes operator-(Lanes x) { return {-x.a, -x.b}; }
 
-FISHERFIELD_INLINE Mask bits(Lanes x) { return {__builtin_bit_cast(Integers, x.v)}; }
-FISHERFIELD_INLINE Lanes lanes(Mask x) { return __builtin_bit_cast(Doubles, x.v); }
-FISHERFIELD_INLINE Mask operator&(Mask x, Mask y) { return {x.v & y.v}; }
-FISHERFIELD_INLINE Mask operator|(Mask x, Mask y) { return {x.v | y.v}; }
-FISHERFIELD_INLINE Mask operator^(Mask x, Mask y) { return {x.v ^ y.v}; }
-FISHERFIELD_INLINE Mask operator~(Mask x) { return {~x.v}; }
+FISHERFIELD_INLINE Mask bits(Lanes x) { return {__builtin_bit_cast(Integers, x.a), __builtin_bit_cast(Integers, x.b)}; }
+FISHERFIELD_INLINE Lanes lanes(Mask x) { return {__builtin_bit_cast(Doubles, x.a), __builtin_bit_cast(Doubles, x.b)}; }
+FISHERFIELD_INLINE Mask every_lane(std::int64_t x) { return {every(x), every(x)}; }
+FISHERFIELD_INLINE Mask operator&(Mask x, Mask y) { return {x.a & y.a, x.b & y.b}; }
+FISHERFIELD_INLINE Mask operator|(Mask x, Mask y) { return {x.a | y.a, x.b | y.b}; }
+FISHERFIELD_INLINE Mask operator^(Mask x, Mask y) { return {x.a ^ y.a, x.b ^ y.b}; }
+FISHERFIELD_INLINE Mask operator-(Mask x, Mask y) { return {x.a - y.a, x.b - y.b}; }
+FISHERFIELD_INLINE Mask operator~(Mask x) { return {~x.a, ~x.b}; }
 
 #if defined(__GNUC__)
-FISHERFIELD_INLINE Mask operator<(Lanes x, Lanes y) { return {x.v < y.v}; }
-FISHERFIELD_INLINE Mask operator<=(Lanes x, Lanes y) { return {x.v <= y.v}; }
-FISHERFIELD_INLINE Lanes pick(Mask mask, Lanes yes, Lanes no) { return mask.v ? yes.v : no.v; }
+FISHERFIELD_INLINE Mask operator<(Lanes x, Lanes y) { return {x.a < y.a, x.b < y.b}; }
+FISHERFIELD_INLINE Mask operator<=(Lanes x, Lanes y) { return {x.a <= y.a, x.b <= y.b}; }
 #else
-FISHERFIELD_INLINE Mask operator<(Lanes x, Lanes y) { return {x.v < y.v ? -1 : 0}; }
-FISHERFIELD_INLINE Mask operator<=(Lanes x, Lanes y) { return {x.v <= y.v ? -1 : 0}; }
-FISHERFIELD_INLINE Lanes pick(Mask mask, Lanes yes, Lanes no) { return mask.v != 0 ? yes : no; }
+FISHERFIELD_INLINE Mask operator<(Lanes x, Lanes y) { return {x.a < y.a ? -1 : 0, x.b < y.b ? -1 : 0}; }
+FISHERFIELD_INLINE Mask operator<=(Lanes x, Lanes y) { return {x.a <= y.a ? -1 : 0, x.b <= y.b ? -1 : 0}; }
 #endif
 FISHERFIELD_INLINE Mask operator>(Lanes x, Lanes y) { return y < x; }
+FISHERFIELD_INLINE Lanes pick(Mask mask, Lanes yes, Lanes no) { return {mask.a ? yes.a : no.a, mask.b ? yes.b : no.b}; }
 
 FISHERFIELD_INLINE Lanes smaller(Lanes x, Lanes y) { return pick(x < y, x, y); }
 FISHERFIELD_INLINE Lanes larger(Lanes x, Lanes y) { return pick(x > y, x, y); }
 
-FISHERFIELD_INLINE Lanes root(Lanes x) {
+FISHERFIELD_INLINE Doubles root_of(Doubles x) {
 #if defined(__GNUC__) && defined(__AVX512F__)
-    return Doubles(_mm512_maskz_sqrt_pd(255, x.v));
+    return _mm512_maskz_sqrt_pd(255, x);
 #elif defined(__GNUC__) && defined(__AVX2__)
-    return Doubles(_mm256_sqrt_pd(x.v));
+    return _mm256_sqrt_pd(x);
 #elif defined(__GNUC__) && defined(__SSE2__)
-    return Doubles(_mm_sqrt_pd(x.v));
+    return _mm_sqrt_pd(x);
 #elif defined(__GNUC__) && defined(__aarch64__)
-    return Doubles(vsqrtq_f64(x.v));
+    return vsqrtq_f64(x);
+#elif defined(__GNUC__)
+    return Doubles{std::sqrt(x[0]), std::sqrt(x[1])};
 #else
-    return std::sqrt(x.v);
+    return std::sqrt(x);
 #endif
 }
+FISHERFIELD_INLINE Lanes root(Lanes x) { return {root_of(x.a), root_of(x.b)}; }
 
-// The same for 0 <= x <= 1 and about as fast again, to 1 ulp: beside another root it leaves the divider alone. From an
-// estimate y of 1/sqrt x good to 2^-14, e = 1 - x y^2:  sqrt x = x y (1 - e)^(-1/2), whose series ends at 2^-53.
+#if defined(__GNUC__) && defined(__AVX512F__)
+// 1/sqrt x to 2^-14
+FISHERFIELD_INLINE Lanes estimate_inverse_root(Lanes x) {
+    return {_mm512_maskz_rsqrt14_pd(255, x.a), _mm512_maskz_rsqrt14_pd(255, x.b)};
+}
+// a - b c, rounded once
+FISHERFIELD_INLINE Lanes residual(Lanes a, Lanes b, Lanes c) {
+    return {_mm512_fnmadd_pd(b.a, c.a, a.a), _mm512_fnmadd_pd(b.b, c.b, a.b)};
+}
+#endif
+
+// The root for 0 <= x <= 1, leaving the divider alone. From an estimate y of 1/sqrt x good to 2^-14, e = 1 - x y^2:
+// sqrt x = x y (1 - e)^(-1/2). The series ends at 2^-43; what x exceeds the square by, to first order, leaves 2^-57 and
+// one rounding, so that nearly all results are those of root.
 FISHERFIELD_INLINE Lanes root_of_fraction(Lanes x) {
 #if defined(__GNUC__) && defined(__AVX512F__)
-    const Lanes y = Doubles(_mm512_maskz_rsqrt14_pd(255, (x + 0x1p-1000).v)), estimate = x * y;
-    const Lanes e = 1.0 - estimate * y;
-    return estimate + (estimate * e) * (0.5 + e * (0.375 + e * 0.3125));
+    const Lanes y = estimate_inverse_root(x + 0x1p-1000), first = x * y, e = residual(1.0, first, y);
+    const Lanes second = first + (first * e) * (0.5 + 0.375 * e);
+    return second + residual(x, second, second) * (0.5 * y);
 #else
     return root(x);
 #endif
 }
 
-// Whether any lane's sign bit is set.
-FISHERFIELD_INLINE bool any_negative(Mask x) {
+// 1/sqrt x to 1 ulp for 1e-200 < x < 1e300, in the same way.
+FISHERFIELD_INLINE Lanes inverse_root(Lanes x) {
 #if defined(__GNUC__) && defined(__AVX512F__)
-    return _mm512_movepi64_mask(__builtin_bit_cast(__m512i, x.v)) != 0;
-#elif defined(__GNUC__) && defined(__AVX2__)
-    return _mm256_movemask_pd(__builtin_bit_cast(__m256d, x.v)) != 0;
-#elif defined(__GNUC__)
-    return (x.v[0] | x.v[1]) < 0;
+    const Lanes y = estimate_inverse_root(x), e = residual(1.0, x * y, y);
+    return y + (y * e) * (0.5 + e * (0.375 + e * 0.3125));
 #else
-    return x.v < 0;
+    return 1.0 / root(x);
 #endif
 }
 
-FISHERFIELD_INLINE Mask every_lane(std::int64_t x) { return {Integers{} + x}; }
+// Whether any lane's sign bit is set.
+FISHERFIELD_INLINE bool any_negative(Mask x) {
+    const Integers both = x.a | x.b;
+#if defined(__GNUC__)
+    std::int64_t all = 0;
+    for (int i = 0; i < kWidth; ++i) {
+        all |= both[i];
+    }
+    return all < 0;
+#else
+    return both < 0;
+#endif
+}
+
 FISHERFIELD_INLINE Mask sign_of(Lanes x) { return bits(x) & every_lane(INT64_MIN); }
 FISHERFIELD_INLINE Lanes size(Lanes x) { return lanes(bits(x) & every_lane(INT64_MAX)); }
 FISHERFIELD_INLINE Lanes with_sign(Lanes x, Lanes sign) { return lanes(bits(x) ^ sign_of(sign)); }
@@ -129,14 +163,18 @@ FISHERFIELD_INLINE Lanes with_sign(Lanes x, Lanes sign) { return lanes(bits(x) ^
 // The nearest whole number for |x| < 2^51: adding 1.5 2^52 leaves no bits for a fraction. And 2^n of one, |n| < 1023.
 inline constexpr double kWhole = 0x1.8p52;
 FISHERFIELD_INLINE Lanes integer(Lanes x) { return (x + kWhole) - kWhole; }
-FISHERFIELD_INLINE Lanes power_of_two(Lanes n) { return lanes({(bits(n + kWhole).v + 1023) << 52}); }
+FISHERFIELD_INLINE Lanes power_of_two(Lanes n) {
+    const Mask low = bits(n + kWhole);
+    return lanes({(low.a + 1023) << 52, (low.b + 1023) << 52});
+}
 
 // x/2^n in [sqrt(1/2), sqrt 2), for normal x > 0
 FISHERFIELD_INLINE Lanes mantissa(Lanes x, Lanes* n) {
     constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, bias = 1024;
-    const Integers biased = (bits(x).v - root_half + (bias << 52)) >> 52; // n + 1024 > 0
-    *n = lanes({bits(kWhole).v + biased}) - (kWhole + bias);
-    return lanes({bits(x).v - ((biased - bias) << 52)});
+    const Mask above = bits(x) - every_lane(root_half - (bias << 52));
+    const Integers first = above.a >> 52, second = above.b >> 52; // n + 1024 > 0
+    *n = lanes({bits(kWhole).a + first, bits(kWhole).b + second}) - (kWhole + bias);
+    return lanes({bits(x).a - ((first - bias) << 52), bits(x).b - ((second - bias) << 52)});
 }
 
 // body(0), ..., body(count - 1), each argument a constant: what has to stay in registers takes no loop.
@@ -148,29 +186,29 @@ FISHERFIELD_INLINE void unrolled(Body&& body) {
     }
 }
 
-// rows[i] lane j <-> rows[j] lane i
+// rows[i], number j of the vector <-> rows[j], number i
 #if defined(__GNUC__)
-template <int first, int... lane>
-FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, std::integer_sequence<int, lane...>) {
-    return __builtin_shufflevector(x, y, (first + lane / 2 + (lane % 2) * kLanes)...);
+template <int first, int... number>
+FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, std::integer_sequence<int, number...>) {
+    return __builtin_shufflevector(x, y, (first + number / 2 + (number % 2) * kWidth)...);
 }
-// Each round moves the lowest bit of the row's number into the lane's, and the highest of the lane's into the row's.
-template <int rounds = kLanes>
-FISHERFIELD_INLINE void transpose(Lanes (&rows)[kLanes]) {
+// Each round moves the lowest bit of the row's number into the place, and the highest of the place's into the row's.
+template <int rounds = kWidth>
+FISHERFIELD_INLINE void transpose(Doubles (&rows)[kWidth]) {
     if constexpr (rounds > 1) {
-        constexpr int half = kLanes / 2;
-        constexpr std::make_integer_sequence<int, kLanes> every;
-        Lanes out[kLanes];
+        constexpr int half = kWidth / 2;
+        constexpr std::make_integer_sequence<int, kWidth> numbers;
+        Doubles out[kWidth];
         unrolled<half>([&](auto i) {
-            out[2 * i] = interleaved<0>(rows[i].v, rows[i + half].v, every);
-            out[2 * i + 1] = interleaved<half>(rows[i].v, rows[i + half].v, every);
+            out[2 * i] = interleaved<0>(rows[i], rows[i + half], numbers);
+            out[2 * i + 1] = interleaved<half>(rows[i], rows[i + half], numbers);
         });
         transpose<rounds / 2>(out);
-        unrolled<kLanes>([&](auto i) { rows[i] = out[i]; });
+        unrolled<kWidth>([&](auto i) { rows[i] = out[i]; });
     }
 }
 #else
-FISHERFIELD_INLINE void transpose(Lanes (&)[kLanes]) {}
+FISHERFIELD_INLINE void transpose(Doubles (&)[kWidth]) {}
 #endif
 
 } // namespace FISHERFIELD_PATH

@@ -62,10 +62,11 @@ struct Surface {
     Parity parity;
 };
 
-// kBlock values; false where some q lies outside of the columns, or some c or 1 - c outside of its range.
+// `count` values out of kBlock, by whole vectors as in kernels.hpp; false where some q lies outside of the columns, or
+// some c or 1 - c outside of its range.
 struct TableKernels {
-    bool (*curve)(const Curve&, const double* q, double* out);
-    bool (*surface)(const Surface&, const double* q, const double* c, bool one_minus_c, double* out);
+    bool (*curve)(const Curve&, const double* q, int count, double* out);
+    bool (*surface)(const Surface&, const double* q, const double* c, bool one_minus_c, int count, double* out);
 };
 TableKernels table_kernels(); // by the path in use
 

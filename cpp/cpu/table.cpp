@@ -470,19 +470,19 @@ std::size_t Table::bytes() const {
            sizeof(first_[0]) * first_.size();
 }
 
-bool Table::block(Integral which, bool one_minus_c, const double* const* operands, double* out) const {
+bool Table::block(Integral which, bool one_minus_c, const double* const* operands, int count, double* out) const {
     const TableKernels kernels = table_kernels();
     if (!of_two(which)) {
         constexpr int places[] = {0, 1, 2, 3}; // in Contents::curves, in the order of Integral
         const double* curves = contents_.curves.data() + places[static_cast<int>(which)] * kAcross * first_.size();
-        return kernels.curve({columns_, curves}, operands[0], out);
+        return kernels.curve({columns_, curves}, operands[0], count, out);
     }
     const int field = which == Integral::slope_covariance;
     const Rows& patches = contents_.patches[field];
     const Surface surface{
         columns_,       first_.data(),   patches.data(),   static_cast<std::ptrdiff_t>(patches.size() / 2),
         contents_.rate, contents_.alpha, contents_.rooted, parity_of_field(contents_.parity, field)};
-    return kernels.surface(surface, operands[0], operands[1], one_minus_c, out);
+    return kernels.surface(surface, operands[0], operands[1], one_minus_c, count, out);
 }
 
 TableResult tabulate(const TableRequest& request, const std::function<void()>& pause) {

@@ -56,8 +56,8 @@ public:
     double high() const { return contents_.high; }
     std::size_t bytes() const;
 
-    // kBlock values of an integral from q, and c or 1 - c; false where some lie outside of the table.
-    bool block(Integral which, bool one_minus_c, const double* const* operands, double* out) const;
+    // `count` values of an integral (patches.hpp) from q, and c or 1 - c; false where some lie outside of the table.
+    bool block(Integral which, bool one_minus_c, const double* const* operands, int count, double* out) const;
 
 private:
     Contents contents_;

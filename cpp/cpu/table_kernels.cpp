@@ -34,60 +34,63 @@ FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* insid
                     inside);
 }
 
-// sum of k[j] y^j, row <= j < rows, kLanes of a patch's coefficients of x at a time
+FISHERFIELD_INLINE Doubles stored(const double* from) { return *reinterpret_cast<const Stored*>(from); }
+
+// sum of k[j] y^j, row <= j < rows, for one vector of a patch's coefficients of x
 template <int rows, int row = 0>
-FISHERFIELD_INLINE Lanes along(const double* k, Lanes y) {
-    const Lanes one(k + row * kAcross);
+FISHERFIELD_INLINE Doubles along(const double* k, Doubles y) {
     if constexpr (row + 1 < rows) {
-        return along<rows, row + 1>(k, y) * y + one;
+        return along<rows, row + 1>(k, y) * y + stored(k + row * kAcross);
     } else {
-        return one;
+        return stored(k + row * kAcross);
     }
 }
 
 // sum of k[j][i] x^i y^j, i < kAcross, j < rows, at every point
 template <int rows>
-FISHERFIELD_INLINE void polynomials(const double* const* patch, const double* x, const double* y, double* out) {
-    for (int first = 0; first < kBlock; first += kLanes) {
-        Lanes k[kAcross / kLanes][kLanes]; // of each point; then of each power of x
-        unrolled<kLanes>([&](auto point) {
-            const Lanes at = y[first + point];
-            unrolled<kAcross / kLanes>(
-                [&](auto part) { k[part][point] = along<rows>(patch[first + point] + part * kLanes, at); });
+FISHERFIELD_INLINE void polynomials(const double* const* patch, const double* x, const double* y, int count,
+                                    double* out) {
+    for (int first = 0; first < count; first += kWidth) {
+        Doubles k[kAcross / kWidth][kWidth]; // of each point; then of each power of x
+        unrolled<kWidth>([&](auto point) {
+            const Doubles at = every(y[first + point]);
+            unrolled<kAcross / kWidth>(
+                [&](auto part) { k[part][point] = along<rows>(patch[first + point] + part * kWidth, at); });
         });
-        unrolled<kAcross / kLanes>([&](auto part) { transpose(k[part]); });
-        const Lanes at(x + first);
-        Lanes value = 0.0;
+        unrolled<kAcross / kWidth>([&](auto part) { transpose(k[part]); });
+        const Doubles at = stored(x + first);
+        Doubles value{};
         unrolled<kAcross>([&](auto i) {
             constexpr int power = kAcross - 1 - i;
-            value = value * at + k[power / kLanes][power % kLanes];
+            value = value * at + k[power / kWidth][power % kWidth];
         });
-        value.store(out + first);
+        *reinterpret_cast<Stored*>(out + first) = value;
     }
 }
 
-bool curve(const Curve& of, const double* q, double* out) {
+bool curve(const Curve& of, const double* q, int count, double* out) {
     alignas(kLine) double column[kBlock], x[kBlock];
     const double* patch[kBlock];
-    Mask wrong{Integers{}};
-    for (int i = 0; i < kBlock; i += kLanes) {
+    Mask wrong{};
+    for (int i = 0; i < count; i += kLanes) {
         Lanes inside;
         column_of(of.columns, variances(of.columns, q + i, &wrong), &inside).store(column + i);
         inside.store(x + i);
     }
-    for (int i = 0; i < kBlock; ++i) {
+    const int whole = (count + kWidth - 1) / kWidth * kWidth;
+    for (int i = 0; i < whole; ++i) {
         patch[i] = of.coefficients + static_cast<int>(column[i]) * kAcross;
     }
-    polynomials<1>(patch, x, x, out);
+    polynomials<1>(patch, x, x, whole, out);
     return !any_negative(wrong);
 }
 
-bool surface(const Surface& of, const double* q, const double* c, bool one_minus_c, double* out) {
+bool surface(const Surface& of, const double* q, const double* c, bool one_minus_c, int count, double* out) {
     alignas(kLine) double column[kBlock], above[kBlock], x[kBlock], y[kBlock], correlation[kBlock];
     const double* patch[kBlock];
     const double below = of.parity == Parity::none ? static_cast<double>(of.below) : 0.0;
-    Mask wrong{Integers{}};
-    for (int i = 0; i < kBlock; i += kLanes) {
+    Mask wrong{};
+    for (int i = 0; i < count; i += kLanes) {
         const Lanes given(c + i), variance = variances(of.columns, q + i, &wrong);
         const Lanes signed_c = one_minus_c ? 1.0 - given : given;
         const Lanes e = one_minus_c ? smaller(given, 2.0 - given) : 1.0 - size(given);
@@ -101,12 +104,13 @@ bool surface(const Surface& of, const double* q, const double* c, bool one_minus
         (patches * kPatch + pick(signed_c < 0.0, below, 0.0)).store(above + i);
         signed_c.store(correlation + i);
     }
-    for (int i = 0; i < kBlock; ++i) {
+    const int whole = (count + kWidth - 1) / kWidth * kWidth;
+    for (int i = 0; i < whole; ++i) {
         patch[i] = of.coefficients + of.first[static_cast<int>(column[i])] + static_cast<std::ptrdiff_t>(above[i]);
     }
-    polynomials<kAlong>(patch, x, y, out);
+    polynomials<kAlong>(patch, x, y, whole, out);
     if (of.parity == Parity::odd) {
-        for (int i = 0; i < kBlock; i += kLanes) {
+        for (int i = 0; i < count; i += kLanes) {
             (Lanes(out + i) * Lanes(correlation + i)).store(out + i);
         }
     }

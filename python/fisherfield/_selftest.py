@@ -20,8 +20,9 @@ __all__ = ["QUANTITIES", "Case", "Comparison", "compare", "random_case", "selfte
 
 QUANTITIES = ("a", "b", "lambda_max")
 
-# Closed forms are the same formulas in another order of operations; quadratures are two different rules.
-TOLERANCES = {"closed form": 1e-12, "quadrature": 1e-9}
+# Closed forms are the same formulas in another order of operations; where the reference has to integrate, it is good to
+# 1e-11, which a network multiplies.
+TOLERANCES = {"closed form": 1e-12, "quadrature": 1e-10}
 _ACTIVATIONS = {
     "closed form": ("relu", "relu", "leaky_relu", "abs", "linear", "step", "erf"),
     "quadrature": ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "hardtanh", "relu6", "mish", "sin"),

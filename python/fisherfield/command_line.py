@@ -407,7 +407,7 @@ def selftest(
     """Check the compiled core against the reference.
 
     On random networks, dense and convolutional, with and without BatchNorm. Exit code 1 where they differ by more than
-    the tolerance: 1e-12 for activations with closed forms, 1e-9 for those integrated by quadrature.
+    the tolerance: 1e-12 for activations with closed forms, 1e-10 for those integrated by quadrature.
     """
     from rich.progress import Progress
 

@@ -150,8 +150,9 @@ def fisher(
 
     Notes
     -----
-    Accuracy of the recursion itself: a few ulp a layer for closed-form activations, 1e-9 by quadrature (exceptions in
-    docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4 and 9.
+    Accuracy of the recursion itself: a few ulp a layer for closed-form activations, 1e-12 of the integrals by
+    quadrature (exceptions in docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4
+    and 9.
     """
     settings = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     theory, samples, overlap, length, biases = settings

@@ -2,7 +2,7 @@
 """Gaussian integrals as NumPy ufuncs, `relu_covariance(q1, q2, c)` and so on: SIMD kernels of the closed forms.
 
 u ~ N(0, q); (u, w) has variances q1, q2 and correlation c. For each of linear, relu, leaky_relu, abs, step, sign, erf,
-sin, cos, exp, gaussian, rbf and gelu there are, written for relu:
+sin, cos, exp, gaussian, rbf, gelu, tanh, sigmoid, softplus and silu there are, written for relu:
 
     relu_mean(q)                   relu_second_moment(q)            relu_covariance(q1, q2, c)
     relu_slope_mean(q)             relu_slope_second_moment(q)      relu_slope_covariance(q1, q2, c)
@@ -53,6 +53,10 @@ _KERNELS = (
     "gaussian",
     "rbf",
     "gelu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "silu",
 )
 
 __all__ = [

@@ -331,7 +331,10 @@ struct Tail {
 struct TailRatios {
     double r0, r1, r2;
 
-    FISHERFIELD_HD explicit TailRatios(double t) {
+    FISHERFIELD_HD explicit TailRatios(double t) : r0(1.0 / t), r1(r0), r2(r0) {
+        if (t > 1e8) {
+            return;
+        }
         const int start = 10 + static_cast<int>(640.0 / (t * t)); // leaves 1e-17
         double above = 0.0, here = 1.0;                           // at most 3^81 sqrt(81!) = 1e99
         const auto down = [&](int n) {
@@ -402,7 +405,7 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g, double beta) {
     out.u2_slope2 = minus2 * (1.0 - u2_above) + plus2 * u2_above;
     // An ulp of t is t^2 ulp of the tail; below 3, its second integral cancels to 1/70 of its terms.
     const double of_tail = 256.0 + 1.5 * t * t, count = right ? 32.0 + of_tail * far.i0 : of_tail;
-    relative_errors(&out, count);
+    relative_errors(&out, phi.minus == 0.0 ? count : 64.0 + std::fmin(of_tail * (right ? far.i0 : 1.0), 192.0));
     out.mean_error = rounding(16, Scaled(phi.minus) * beta) + rounding(count, Scaled(jump) * relu_mean);
     out.slope_mean_error = rounding(16, std::fabs(phi.minus)) + rounding(count, jump * above);
     return out;

@@ -37,6 +37,7 @@ struct Sides {
         ramp_above = right ? t + far.i1 : far.i1;
         ramp_below = right ? far.i1 : far.i1 - t;
     }
+    FISHERFIELD_HD double tail() const { return std::fmin(ramp_above, ramp_below); }
 };
 
 // P(x > t)/pdf(t) = int_0^oo e^(-t y - y^2/2) dy, and minus its derivative, for t > -2.5.
@@ -55,14 +56,14 @@ struct Mills {
     }
 };
 
-// int f over [low, high] by eight points, for what varies on a scale of four times the width.
+// int f over [low, low + width] by eight points, for what varies on a scale of four times the width.
 template <class F>
-FISHERFIELD_HD double eight_points(double low, double high, F&& f) {
+FISHERFIELD_HD double eight_points(double low, double width, F&& f) {
     constexpr double node[4] = {0.18343464249564980494, 0.52553240991632898582, 0.79666647741362673959,
                                 0.96028985649753623168};
     constexpr double weight[4] = {0.36268378337836198297, 0.31370664587788728734, 0.22238103445337447054,
                                   0.10122853629037625915};
-    const double centre = 0.5 * (low + high), half = 0.5 * (high - low);
+    const double half = 0.5 * width, centre = low + half;
     double sum = 0.0;
     for (int i = 0; i < 4; ++i) {
         sum += weight[i] * (f(centre - half * node[i]) + f(centre + half * node[i]));
@@ -70,21 +71,22 @@ FISHERFIELD_HD double eight_points(double low, double high, F&& f) {
     return half * sum;
 }
 
-// E of 1, x, z, z x and x^2 where low < x < high, and int P(x > y) dy over low < y < high; z = (x - m)/s.
+// E of 1, x, z, z x and x^2 where low < x < high, z = (x - m)/s; of a narrow one int P(x > y) dy over low < y < high.
 struct Window {
-    double one, x, z, z_x, x2, ramp;
+    bool narrow;
+    double one, x, z, z_x, x2, ramp = 0.0;
     Sides at_low, at_high; // of x - low, x - high
 
     FISHERFIELD_HD Window(double low, double high, double m, double s)
-        : at_low((m - low) / s), at_high((m - high) / s) {
-        if (high - low < 0.25 * s) {
+        : narrow(high - low < 0.25 * s), at_low((m - low) / s), at_high((m - high) / s) {
+        if (narrow) {
             const auto density = [&](double y) { return formulas::normal_pdf((y - m) / s) / s; };
-            one = eight_points(low, high, density);
-            x = eight_points(low, high, [&](double y) { return y * density(y); });
-            z = eight_points(low, high, [&](double y) { return (y - m) / s * density(y); });
-            z_x = eight_points(low, high, [&](double y) { return (y - m) / s * y * density(y); });
-            x2 = eight_points(low, high, [&](double y) { return y * y * density(y); });
-            ramp = eight_points(low, high, [&](double y) { return formulas::normal_cdf((m - y) / s); });
+            one = eight_points(low, high - low, density);
+            x = eight_points(low, high - low, [&](double y) { return y * density(y); });
+            z = eight_points(low, high - low, [&](double y) { return (y - m) / s * density(y); });
+            z_x = eight_points(low, high - low, [&](double y) { return (y - m) / s * y * density(y); });
+            x2 = eight_points(low, high - low, [&](double y) { return y * y * density(y); });
+            ramp = eight_points(low, high - low, [&](double y) { return formulas::normal_cdf((m - y) / s); });
             return;
         }
         one = m > 0.5 * (low + high) ? at_high.below - at_low.below : at_low.above - at_high.above;
@@ -92,15 +94,17 @@ struct Window {
         x = m * one + s * z;
         z_x = s * one + low * at_low.pdf - high * at_high.pdf;
         x2 = m * x + s * z_x;
-        ramp = m > high  ? high - low + s * (at_low.ramp_below - at_high.ramp_below)
-               : m > low ? m - low + s * (at_low.ramp_below - at_high.ramp_above)
-                         : s * (at_low.ramp_above - at_high.ramp_above);
     }
 };
 
-// phi = low_value + gain int_low^high 1(x > y) dy: hardtanh, relu6, hardsigmoid.
-FISHERFIELD_HD inline Mean clipped(const Window& window, double low_value, double gain) {
-    return {low_value + gain * window.ramp, gain * window.one, gain * window.z};
+// phi = `low_value` below `low`, rising at the rate `gain` up to `high`: hardtanh, relu6, hardsigmoid. Away from phi(m)
+// each kink takes the tail beyond it.
+FISHERFIELD_HD inline Mean clipped(double low, double high, double low_value, double gain, double phi_m, double m,
+                                   double s) {
+    const Window window(low, high, m, s);
+    const double value = window.narrow ? low_value + gain * window.ramp
+                                       : phi_m + gain * s * (window.at_low.tail() - window.at_high.tail());
+    return {value, gain * window.one, gain * window.z};
 }
 
 // phi = plus x for x > 0 and a (e^(x rate) - 1) for x < 0.
@@ -113,7 +117,7 @@ FISHERFIELD_HD inline Mean exponential(double plus, double a, double rate, doubl
     double below = area - sides.below; // E (e^y - 1) 1(y < 0)
     if (width < 0.5) {                 // M(t) - M(t + s), or the other side's share of E e^y - 1
         const double from = t > -2.0 ? t : -end;
-        const double drop = sides.pdf * eight_points(from, from + width, [](double x) { return Mills(x).descent; });
+        const double drop = sides.pdf * eight_points(from, width, [](double x) { return Mills(x).descent; });
         below = t > -2.0 ? -drop : std::expm1(y + 0.5 * width * width) - drop;
     }
     return {plus * s * sides.ramp_above + a * below, plus * sides.above + a * rate * area,
@@ -143,8 +147,10 @@ FISHERFIELD_HD inline bool available(const Activation& activation) {
     }
 }
 
+inline constexpr double kPoint = 1e-140; // a deviation that nothing else is as small as
+
 FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s) {
-    if (s == 0.0) {
+    if (s < kPoint) {
         double value, slope;
         evaluate(activation, &m, &value, &slope, 1);
         return {value, slope, 0.0};
@@ -161,11 +167,11 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     case Kind::sign:
         return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0};
     case Kind::hardtanh:
-        return clipped(Window(-1.0, 1.0, m, s), -1.0, 1.0);
+        return clipped(-1.0, 1.0, -1.0, 1.0, value_of(activation, m), m, s);
     case Kind::relu6:
-        return clipped(Window(0.0, 6.0, m, s), 0.0, 1.0);
+        return clipped(0.0, 6.0, 0.0, 1.0, value_of(activation, m), m, s);
     case Kind::hardsigmoid:
-        return clipped(Window(-3.0, 3.0, m, s), 0.0, 1.0 / 6.0);
+        return clipped(-3.0, 3.0, 0.0, 1.0 / 6.0, value_of(activation, m), m, s);
     case Kind::hardswish: {
         const Window window(-3.0, 3.0, m, s);
         const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
@@ -196,6 +202,37 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     }
 }
 
+// E|phi(x)| and E|phi'(x)|, or a little more: the means where nothing changes sign, else by |phi(x) - phi(m)| <= L|x -
+// m|.
+struct Size {
+    double value, slope;
+
+    FISHERFIELD_HD Size(const Activation& activation, double m, double s, const Mean& mean)
+        : value(std::fabs(mean.value)), slope(std::fabs(mean.slope)) {
+        switch (activation.kind) {
+        case Kind::relu:
+        case Kind::step:
+        case Kind::relu6:
+        case Kind::hardsigmoid: // a tail t deviations out is e^(-t^2/2)
+            value *= quadrature::lost(-2.0 * std::fmin(std::log(value / (s + std::fabs(m)) + 1e-300), 0.0));
+            slope *= quadrature::lost(-2.0 * std::fmin(std::log(slope + 1e-300), 0.0));
+            return;
+        case Kind::abs:
+            slope = 1.0;
+            return;
+        default:
+            break;
+        }
+        double at_m, slope_at_m;
+        evaluate(activation, &m, &at_m, &slope_at_m, 1);
+        value = std::fmax(value, std::fabs(at_m) + s * std::fmax(2.0, std::fabs(activation.parameter)));
+        if (activation.kind == Kind::sign || activation.kind == Kind::hardtanh || activation.kind == Kind::erf) {
+            value = activation.kind == Kind::sign ? 1.0 : std::fmin(value, 1.0);
+        }
+        slope = std::fmax(slope, std::fabs(slope_at_m) + std::fmin(1.0, s));
+    }
+};
+
 // E phi(u + shift) phi(w + shift), of phi', and E u w phi' phi'; the larger variance outside.
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
                                             double one_minus_c, double shift) {
@@ -223,8 +260,11 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         } else {
             mesh.turn(t / outside, turns.scale / outside);
         }
-        if (lead != 0.0) {
-            mesh.turn(t / lead, blur / std::fabs(lead));
+        const double width = blur / std::fabs(lead);
+        if (kinked && width < kPanel) {
+            mesh.kink(t / lead, width);
+        } else {
+            mesh.turn(t / lead, width);
         }
     }
     double value = 0, slope = 0, pair = 0, value_size = 0, slope_size = 0;
@@ -240,11 +280,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
             }
             const Mean given = mean(activation, lead * z[i] + shift, s);
             const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
+            const Size size(activation, lead * z[i] + shift, s, given);
             value += product;
             slope += slopes;
             pair += weight[i] * outside * z[i] * phi_slope[i] * (lead * z[i] * given.slope + s * given.z_slope);
-            value_size += std::fabs(product);
-            slope_size += std::fabs(slopes);
+            const double heavy = weight[i] * quadrature::lost(z[i] * z[i]);
+            value_size += heavy * std::fabs(phi[i]) * size.value;
+            slope_size += heavy * std::fabs(phi_slope[i]) * size.slope;
         }
     });
     Covariance out;

@@ -8,8 +8,9 @@
 //
 //     E phi(u)^2 - E phi(u) phi(w) = E [phi(u) - phi(w)]^2 / 2,
 //
-// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp, polynomial.hpp and smoothed_step.hpp, right to
-// a few ulp; all others by conditional.hpp and quadrature.hpp, to 1e-9 (seen: 1e-11) for variances in [1e-8, 1e8].
+// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp, polynomial.hpp and smoothed_step.hpp; all others
+// by one integral (conditional.hpp) or two (quadrature.hpp). Values and slopes are right to 1e-12, or to 8 eps
+// E|integrand| where that changes sign, for variances in [1e-8, 1e8] and every c; each carries a bound on its error.
 // Outside [2^-100, 2^100] an activation is replaced by the two rays it tends to, exact to 2^-50. docs/theory.md,
 // section 3.
 #pragma once
@@ -116,6 +117,7 @@ FISHERFIELD_HD inline Moments at_point(const Activation& activation, double x) {
     out.slope_mean = slope;
     out.slope_second = Scaled(slope) * slope;
     out.u2_slope2 = out.slope_second;
+    closed_form::relative_errors(&out, 16);
     return out;
 }
 
@@ -256,6 +258,10 @@ FISHERFIELD_HD inline Covariance continued(const Activation& activation, double 
     return out;
 }
 
+FISHERFIELD_HD inline Scaled product_error(Scaled x, Scaled x_error, Scaled y, Scaled y_error) {
+    return abs(x) * y_error + abs(y) * x_error + x_error * y_error + closed_form::rounding(1, x * y);
+}
+
 // E phi(u + shift) phi(w + shift) and its companions; without `differences` these may be left out.
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift = 0.0,
@@ -268,12 +274,16 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         const Moments one = moments(activation, sqrt(q1), shift), two = moments(activation, sqrt(q2), shift);
         out.value = one.mean * two.mean;
         out.slope = one.slope_mean * two.slope_mean;
+        out.value_error = product_error(one.mean, one.mean_error, two.mean, two.mean_error);
+        out.slope_error = product_error(one.slope_mean, one.slope_mean_error, two.slope_mean, two.slope_mean_error);
         out.status = one.status != Status::ok ? one.status : two.status;
     } else if (equal(q1, q2) && is_zero(correlation.one_minus_c)) {
         const Moments one = moments(activation, sqrt(q1), shift);
         out.value = one.second;
         out.slope = one.slope_second;
         out.slope_pair = q1 * one.u2_slope2;
+        out.value_error = one.second_error;
+        out.slope_error = one.slope_second_error;
         out.status = one.status;
     } else if (polynomials::is_polynomial(activation)) {
         out = polynomials::covariance(activation, q1, q2, correlation, shift);
@@ -282,6 +292,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     } else if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
         out = closed_form::rays(phi, r, correlation);
         out.value = out.value + Scaled(shift) * shift; // linear alone has both
+        out.value_error = out.value_error + closed_form::rounding(4, Scaled(shift) * shift);
     } else if (activation.kind == Kind::step && shift == 0.0) {
         out = closed_form::step(correlation);
     } else if (activation.kind == Kind::sign && shift == 0.0) {
@@ -291,12 +302,15 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         const double t = (Scaled(shift) / sqrt(larger)).value();
         if (std::fabs(t) > 1e3) {
             const double slope = t > 0 ? phi.plus : phi.minus;
+            const Scaled mean = Scaled(slope) * shift;
             out = closed_form::rays({slope, slope}, r, correlation);
-            out.value = out.value + Scaled(slope * slope) * shift * shift;
+            out.value = out.value + mean * mean;
+            out.value_error = out.value_error + closed_form::rounding(4, mean * mean);
         } else {
             const double q = (smaller / larger).value();
             out = continued(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t, differences);
             out.value = out.value * larger;
+            out.value_error = out.value_error * larger;
             out.difference = out.difference * larger;
             out.slope_pair = out.slope_pair * larger;
         }
@@ -310,6 +324,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         const Scaled value(near.value), mean = closed_form::rays(near.rays, Scaled(1.0)).mean;
         out = closed_form::rays(near.rays, r, correlation);
         out.value = out.value + value * (value + mean * (sqrt(q1) + sqrt(q2)));
+        closed_form::relative_errors(&out, 16);
     } else {
         // A variance far below the other one is nothing to it.
         const double floor = 0x1p-200;

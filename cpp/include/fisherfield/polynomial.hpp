@@ -266,8 +266,8 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     Covariance out;
     out.value = scale * value.high;
     out.slope = slope_scale * slope.high;
-    out.value_error = closed_form::rounding(8, out.value) + scale * (kEps2 * size);
-    out.slope_error = closed_form::rounding(8, out.slope) + slope_scale * (kEps2 * slope_size);
+    out.value_error = closed_form::rounding(16, out.value) + scale * (kEps2 * size);
+    out.slope_error = closed_form::rounding(16, out.slope) + slope_scale * (kEps2 * slope_size);
     differences(one, two, correlation, sqrt(q1 * q2), &out);
     return out;
 }

@@ -20,6 +20,7 @@ inline constexpr double kFarthest = 38.0; // beyond, the normal density is no fl
 inline constexpr double kPanel = 2.4;     // widest panel
 inline constexpr double kDecay = 20.0;    // the weight falls at most by e^-20 over one panel
 inline constexpr double kGrowth = 3.0;    // of panels away from a centre
+inline constexpr double kFinest = 1e-20;  // what happens within this is nothing to the integral
 inline constexpr int kBatch = 32 * kNodes;
 inline constexpr int kMaxBreakpoints = 1536;
 
@@ -130,7 +131,8 @@ public:
 
 private:
     FISHERFIELD_HD void shells(double centre, double base) {
-        for (double width = base; width > 0.0 && width < panel_; width *= growth_) {
+        for (double width = base > 0.0 ? std::fmax(base, kFinest) : 0.0; width > 0.0 && width < panel_;
+             width *= growth_) {
             add(centre - width, -1);
             add(centre + width, -1);
         }
@@ -147,10 +149,12 @@ namespace quadrature {
 
 inline constexpr double kTurn =
     2.0; // panels beside the place where tanh, mish, ... turn: poles lie i pi/2 away or more
-inline constexpr double kErrorUlps = 100.0 * 0x1p-52; // of E|integrand|; seen: 25
-
-// Where u = sqrt(q1) (a s + b d) is small for two large terms it has lost their digits: seen 200 ulps at q = 2e7.
-FISHERFIELD_HD inline double nested_error(double r) { return kErrorUlps * (1.0 + 0.02 * r); }
+// Bounds on errors, as multiples of E|integrand| (seen: 25 ulps), where z deviations out an integrand counts for more:
+// its density has lost z^2 ulps. Of two integrals: where u = sqrt(q1) (a s + b d) is small for two large terms it has
+// lost their digits.
+inline constexpr double kErrorUlps = 100.0 * 0x1p-52;
+FISHERFIELD_HD inline double lost(double z2) { return 1.0 + z2 / 32.0; }
+FISHERFIELD_HD inline double nested_error(double r) { return 2.0 * kErrorUlps * (1.0 + 0.02 * r); }
 
 // Analytic in the strip |Im x| < 1.5, where it grows no faster than |x|.
 FISHERFIELD_HD inline bool in_strip(const Activation& activation) {
@@ -202,7 +206,7 @@ FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, 
 FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
     const double out = activation.kink_count > 0 || t < g ? t : g;
     const double power = std::sqrt(2.0 * activation.degree);
-    return out + power < kFarthest - kRange ? kRange + out + power : kRange + power;
+    return out < kFarthest ? std::fmin(kRange + out + power, kFarthest) : kRange + power;
 }
 
 // Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
@@ -285,7 +289,8 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     double at_beta, slope_at_beta;
     evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
     const double value_base = g < 1.0 ? at_beta : 0.0, slope_base = g < 1.0 ? slope_at_beta : 0.0;
-    double rise = 0, rise2 = 0, size = 0, turn = 0, turn2 = 0, slope_size = 0, u_slope = 0, u2_slope2 = 0;
+    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;
+    double size = 0, size2 = 0, slope_size = 0, slope_size2 = 0;
     mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
         double x[kBatch] = {}, value[kBatch], slope[kBatch];
         for (int i = 0; i < n; ++i) {
@@ -297,10 +302,13 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
             const double s = slope[i] - slope_base;
             rise += weight[i] * r;
             rise2 += weight[i] * r * r;
-            size += weight[i] * std::fabs(value[i]);
+            const double heavy = weight[i] * lost(z[i] * z[i]);
+            size += heavy * std::fabs(value[i]);
+            size2 += heavy * value[i] * value[i];
+            slope_size += heavy * std::fabs(slope[i]);
+            slope_size2 += heavy * slope[i] * slope[i];
             turn += weight[i] * s;
             turn2 += weight[i] * s * s;
-            slope_size += weight[i] * std::fabs(slope[i]);
             u_slope += weight[i] * z[i] * s;
             u2_slope2 += weight[i] * z[i] * z[i] * slope[i] * slope[i];
         }
@@ -314,9 +322,9 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     out.u_slope = u_slope;
     out.u2_slope2 = u2_slope2;
     out.mean_error = kErrorUlps * size;
-    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.second : Scaled(HUGE_VAL);
+    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * size2) : Scaled(HUGE_VAL);
     out.slope_mean_error = kErrorUlps * slope_size;
-    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps) * out.slope_second : Scaled(HUGE_VAL);
+    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * slope_size2) : Scaled(HUGE_VAL);
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -422,12 +430,12 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
                     part[2] += slope;
                     part[3] += weight[i] * bend * bend;
                     part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
-                    part[5] += std::fabs(value);
-                    part[6] += std::fabs(slope);
+                    part[5] += lost(s[i] * s[i]) * std::fabs(value);
+                    part[6] += lost(s[i] * s[i]) * std::fabs(slope);
                 }
             });
             for (int i = 0; i < 7; ++i) {
-                sum[i] += outer_weight[line] * part[i];
+                sum[i] += outer_weight[line] * (i < 5 ? 1.0 : lost(d[line] * d[line])) * part[i];
             }
         }
     });

@@ -35,7 +35,7 @@ struct Noise {
 inline constexpr int kLogisticNodes = 16;
 
 // Variance 4 K^2 and weight: the Gauss rule in log K of Kolmogorov's law (mpmath, 50 digits).
-FISHERFIELD_HD inline Noise logistic(int i) {
+FISHERFIELD_HD constexpr Noise logistic(int i) {
     constexpr Noise rule[kLogisticNodes] = {
         {0.23478233344591330278, 5.6717623606019646121e-8},  {0.32773035051596028218, 0.000011750853675536821172},
         {0.44930031731714175169, 0.00041894460510032567266}, {0.61711355066873809686, 0.0051738547094386479},

@@ -30,6 +30,7 @@ __all__ = [
     "mean",
     "second_moment",
     "second_slope_moment",
+    "size",
     "slope_covariance",
     "slope_mean",
     "slope_pair_moment",
@@ -493,3 +494,23 @@ def _exp_difference(minus: Any, plus: Any) -> Any:
         -np.exp(-minus) * np.expm1(-np.abs(plus - minus)),
         np.exp(-plus) * np.expm1(-np.abs(plus - minus)),
     )
+
+
+def size(which: str, activation: Any, *variances: float, one_minus_c: float = 1.0, shift: float = 0.0) -> float:
+    """E|integrand| of `which` (mean, slope_covariance, ...), to two digits: the scale of what rounding leaves of it.
+
+    Of exp, which is positive and overflows, 0: no scale but the value's own.
+    """
+    activation = as_activation(activation)
+    if activation.function == "exp":
+        return 0.0
+    f, kinks = (activations.slope if which.startswith("slope") else activations.phi)(activation), _kinks(activation)
+    power = 2 if which.endswith("second_moment") else 1
+
+    def absolute(x: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.asarray(np.abs(f(x)) ** power)
+
+    if len(variances) == 1:
+        return _one(absolute, kinks, variances[0], shift)
+    q1, q2 = variances
+    return _two(absolute, kinks, q1, q2, 1.0 - one_minus_c, one_minus_c, shift)

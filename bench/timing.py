@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the files here take times, and how they name the machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import fisherfield as ff
+
+
+def seconds(call: Callable[[], object], calls: int) -> float:
+    """The fastest of `calls` calls: what the machine can do when nothing else runs."""
+    best = math.inf
+    for _ in range(calls):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def machine() -> str:
+    threads = ff.num_threads()
+    return (
+        f"{platform.machine()}, {os.cpu_count()} processors, {threads} thread{'s' * (threads != 1)}, "
+        f"Python {platform.python_version()}"
+    )
