@@ -6,8 +6,6 @@
 
 namespace fisherfield {
 
-namespace {
-
 Integral integral_named(const std::string& name) {
     const auto* const found = std::find(std::begin(kIntegralNames), std::end(kIntegralNames), name);
     if (found == std::end(kIntegralNames)) {
@@ -15,6 +13,8 @@ Integral integral_named(const std::string& name) {
     }
     return static_cast<Integral>(found - std::begin(kIntegralNames));
 }
+
+namespace {
 
 // outputs: "value", "bound" or "both"
 py::object gaussian_ufunc(const ActivationHandle& phi, const std::string& which, bool one_minus_c, bool slope,

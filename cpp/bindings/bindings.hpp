@@ -22,6 +22,7 @@ struct ActivationHandle {
 
 void bind_activations(py::module_& module);
 void bind_gaussian(py::module_& module);
+void bind_table(py::module_& module);
 void bind_network(py::module_& module);
 void bind_fisher(py::module_& module);
 void bind_threads(py::module_& module);

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ core of fisherfield; its arguments have been checked by the Python modules.";
     bind_activations(module); // Activation, CallableActivation, activation_names
     bind_gaussian(module);    // moments, covariance
+    bind_table(module);       // Table, tabulate
     bind_network(module);     // Network
     bind_fisher(module);      // order_parameters, fisher, contributions, max_learning_rate
     bind_threads(module);     // set_num_threads, num_threads

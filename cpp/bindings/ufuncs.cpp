@@ -48,8 +48,12 @@ private:
 // The sentence for what was received; the words are those of _arguments.py.
 void refuse(const Described& described, const Report& report) {
     const py::module_ arguments = py::module_::import("fisherfield._arguments");
-    if (report.place >= 0) {
-        arguments.attr("refuse_operand")(operand_name(described.task, report.operand), report.received);
+    const Task& task = described.task;
+    if (report.place >= 0 && task.table && report.operand == 0) {
+        arguments.attr("refuse_tabulated")(report.received, task.table->low(), task.table->high(),
+                                           described.activation);
+    } else if (report.place >= 0) {
+        arguments.attr("refuse_operand")(operand_name(task, report.operand), report.received);
     } else {
         arguments.attr("integral")(static_cast<int>(report.status), described.activation);
     }

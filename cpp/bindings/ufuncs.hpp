@@ -9,6 +9,8 @@
 
 namespace fisherfield {
 
+Integral integral_named(const std::string& name);
+
 // A numpy.ufunc of task.inputs() operands; `owner` is kept alive with it.
 py::object make_ufunc(const Task& task, std::shared_ptr<const Callable> owner, const std::string& name,
                       const std::string& doc, const std::string& activation);

@@ -93,10 +93,10 @@ struct Range {
 };
 
 Range range_of(const Task& task, int operand) {
-    if (operand < (of_two(task.which) ? 2 : 1)) {
-        return {0.0, kLargest};
+    if (operand < task.variances()) {
+        return task.table ? Range{task.table->low(), task.table->high()} : Range{0.0, kLargest};
     }
-    if (operand == 2 && of_two(task.which)) {
+    if (operand == task.variances() && of_two(task.which)) {
         return task.one_minus_c ? Range{0.0, 2.0} : Range{-1.0 - 4.0 * kEps, 1.0 + 4.0 * kEps};
     }
     return {-kLargest, kLargest};
@@ -218,7 +218,7 @@ public:
           kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)),
           sums_(sums_over_noises(task.activation.kind)) {}
 
-    bool only_kernel() const { return kernel_ != nullptr && !task_.takes_shift; }
+    bool only_kernel() const { return by_block() && !task_.takes_shift; }
     bool cheap() const { return only_kernel() && !sums_; }
     // How many values a thread takes at a time.
     std::ptrdiff_t grain() const { return cheap() ? kByKernel : only_kernel() ? kBlock : kByQuadrature; }
@@ -292,8 +292,8 @@ private:
             double* const out = reinterpret_cast<double*>(outputs_[0].data) + first;
             values = std::find(operands, operands + task_.inputs(), out) == operands + task_.inputs() ? out : results;
         }
-        const bool done = kernel_ != nullptr && some_without_shift(operands, count) &&
-                          by_kernel(operands, count, values) && !task_.takes_shift && !task_.bound;
+        const bool done = by_block() && some_without_shift(operands, count) && by_kernel(operands, count, values) &&
+                          !task_.takes_shift && !task_.bound;
         for (int i = 0; i < count && !done; ++i) {
             double x[kMaxOperands];
             for (int k = 0; k < task_.inputs(); ++k) {
@@ -313,12 +313,17 @@ private:
         }
     }
 
+    bool by_block() const { return task_.table || kernel_ != nullptr; }
+
     bool some_without_shift(const double* const* operands, int count) const {
         const double* shifts = operands[task_.shift_place()];
         return !task_.takes_shift || std::find(shifts, shifts + count, 0.0) != shifts + count;
     }
 
     bool by_kernel(const double* const* operands, int count, double* values) const {
+        if (task_.table) {
+            return task_.table->block(task_.which, task_.one_minus_c, operands, count, values);
+        }
         double slopes[kBlock];
         const double* slope = operands[task_.slope_place()];
         if (task_.activation.kind == Kind::leaky_relu && !task_.takes_slope) {
@@ -355,6 +360,9 @@ private:
     void element(std::ptrdiff_t i, double* x, double* value, double* error) {
         if (!check(i, x)) {
             *value = *error = 0.0;
+            return;
+        }
+        if (task_.table) { // by_kernel has formed it
             return;
         }
         if (kernel_ != nullptr && of_two(task_.which) && !task_.one_minus_c && std::fabs(x[2]) > 1.0) {
@@ -397,12 +405,14 @@ void in_parallel(Loop* loop, std::ptrdiff_t first, std::ptrdiff_t count, std::pt
 } // namespace
 
 const char* operand_name(const Task& task, int operand) {
-    static constexpr const char* one[] = {"q"};
-    static constexpr const char* two[] = {"q1", "q2", "c"};
+    static constexpr const char* two[] = {"q1", "q2"};
     if (operand >= task.slope_place()) {
         return task.takes_slope && operand == task.slope_place() ? "slope" : "shift";
     }
-    return !of_two(task.which) ? one[operand] : operand == 2 && task.one_minus_c ? "one_minus_c" : two[operand];
+    if (operand < task.variances()) {
+        return task.variances() == 1 ? "q" : two[operand];
+    }
+    return task.one_minus_c ? "one_minus_c" : "c";
 }
 
 Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,

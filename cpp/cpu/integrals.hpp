@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Gaussian integrals over arrays of any stride: by kernels where there is one and it holds, else by gaussian.hpp, value
-// by value. A result does not depend on its neighbours, its place or the number of threads.
+// by value; or by a table. A result does not depend on its neighbours, its place or the number of threads.
 #pragma once
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 
 #include "fisherfield/gaussian.hpp"
 #include "kernels.hpp"
+#include "table.hpp"
 
 namespace fisherfield {
 
 // What is integrated, and from which operands: q, or q1, q2 and c or 1 - c; then leaky_relu's slope and the shift,
-// where these are operands.
+// where these are operands. From a table: q, or q and c or 1 - c.
 struct Task {
     Activation activation;
     Integral which = Integral::mean;
     bool one_minus_c = false, takes_slope = false, takes_shift = false;
     bool value = true, bound = false; // the outputs: the integral, a bound on its error
+    std::shared_ptr<const Table> table;
 
-    int slope_place() const { return of_two(which) ? 3 : 1; }
+    int variances() const { return of_two(which) && !table ? 2 : 1; }
+    int slope_place() const { return variances() + of_two(which); }
     int shift_place() const { return slope_place() + takes_slope; }
     int inputs() const { return shift_place() + takes_shift; }
     int outputs() const { return value + bound; }

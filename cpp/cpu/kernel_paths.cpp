@@ -43,18 +43,19 @@ bool machine_has(bool wide) {
 struct Path {
     const char* name;
     KernelTable table;
+    TableKernels table_kernels;
 };
 
 // slowest first
 const std::vector<Path>& offered() {
     static const std::vector<Path> all = [] {
-        std::vector<Path> out{{"scalar", kernels::scalar::kernel_table()}};
+        std::vector<Path> out{{"scalar", kernels::scalar::kernel_table(), kernels::scalar::table_kernels()}};
 #if defined(FISHERFIELD_X86)
         if (machine_has(false)) {
-            out.push_back({"avx2", kernels::avx2::kernel_table()});
+            out.push_back({"avx2", kernels::avx2::kernel_table(), kernels::avx2::table_kernels()});
         }
         if (machine_has(true)) {
-            out.push_back({"avx512", kernels::avx512::kernel_table()});
+            out.push_back({"avx512", kernels::avx512::kernel_table(), kernels::avx512::table_kernels()});
         }
 #endif
         return out;
@@ -88,6 +89,8 @@ bool set_path(const std::string& name) {
     }
     return false;
 }
+
+TableKernels table_kernels() { return offered()[in_use()].table_kernels; }
 
 Kernel kernel_of(Kind kind, Integral which, bool one_minus_c) {
     const KernelTable& table = offered()[in_use()].table;

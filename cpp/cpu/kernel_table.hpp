@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What each compilation of kernels.cpp offers.
+// What each compilation of kernels.cpp and table_kernels.cpp offers.
 #pragma once
 
 #include <cstddef>
 
 #include "kernels.hpp"
+#include "patches.hpp"
 
 namespace fisherfield {
 
@@ -20,9 +21,9 @@ struct KernelTable {
 };
 
 // clang-format off
-namespace kernels::scalar { KernelTable kernel_table(); }
-namespace kernels::avx2 { KernelTable kernel_table(); }
-namespace kernels::avx512 { KernelTable kernel_table(); }
+namespace kernels::scalar { KernelTable kernel_table(); TableKernels table_kernels(); }
+namespace kernels::avx2 { KernelTable kernel_table(); TableKernels table_kernels(); }
+namespace kernels::avx512 { KernelTable kernel_table(); TableKernels table_kernels(); }
 // clang-format on
 
 } // namespace fisherfield

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #if defined(__GNUC__) && defined(__SSE2__)
 #include <immintrin.h>
@@ -173,6 +175,49 @@ FISHERFIELD_INLINE Lanes power_of_two(Lanes n) {
     const Mask low = bits(n + kWhole);
     return lanes({(low.a + 1023) << 52, (low.b + 1023) << 52});
 }
+
+// x/2^n in [sqrt(1/2), sqrt 2), for normal x > 0
+FISHERFIELD_INLINE Lanes mantissa(Lanes x, Lanes* n) {
+    constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, bias = 1024;
+    const Mask above = bits(x) - every_lane(root_half - (bias << 52));
+    const Integers first = above.a >> 52, second = above.b >> 52; // n + 1024 > 0
+    *n = lanes({bits(kWhole).a + first, bits(kWhole).b + second}) - (kWhole + bias);
+    return lanes({bits(x).a - ((first - bias) << 52), bits(x).b - ((second - bias) << 52)});
+}
+
+// body(0), ..., body(count - 1), each argument a constant: what has to stay in registers takes no loop.
+template <int count, int i = 0, class Body>
+FISHERFIELD_INLINE void unrolled(Body&& body) {
+    if constexpr (i < count) {
+        body(std::integral_constant<int, i>{});
+        unrolled<count, i + 1>(body);
+    }
+}
+
+// rows[i], number j of the vector <-> rows[j], number i
+#if defined(__GNUC__)
+template <int first, int... number>
+FISHERFIELD_INLINE Doubles interleaved(Doubles x, Doubles y, std::integer_sequence<int, number...>) {
+    return __builtin_shufflevector(x, y, (first + number / 2 + (number % 2) * kWidth)...);
+}
+// Each round moves the lowest bit of the row's number into the place, and the highest of the place's into the row's.
+template <int rounds = kWidth>
+FISHERFIELD_INLINE void transpose(Doubles (&rows)[kWidth]) {
+    if constexpr (rounds > 1) {
+        constexpr int half = kWidth / 2;
+        constexpr std::make_integer_sequence<int, kWidth> numbers;
+        Doubles out[kWidth];
+        unrolled<half>([&](auto i) {
+            out[2 * i] = interleaved<0>(rows[i], rows[i + half], numbers);
+            out[2 * i + 1] = interleaved<half>(rows[i], rows[i + half], numbers);
+        });
+        transpose<rounds / 2>(out);
+        unrolled<kWidth>([&](auto i) { rows[i] = out[i]; });
+    }
+}
+#else
+FISHERFIELD_INLINE void transpose(Doubles (&)[kWidth]) {}
+#endif
 
 } // namespace FISHERFIELD_PATH
 

@@ -34,15 +34,18 @@ __all__ = [
     "magnitude",
     "momentum_of",
     "network_of",
+    "of_ufunc",
     "operand",
     "overlap_of",
     "pair",
     "positive",
     "real",
     "refuse_operand",
+    "refuse_tabulated",
     "samples_of",
     "settings_of",
     "theory_of",
+    "variances",
 ]
 
 THEORIES = ("exact", "frozen", "wei2019")
@@ -284,6 +287,22 @@ def refuse_operand(name: str, value: float) -> NoReturn:
     raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
 
 
+def refuse_tabulated(value: float, low: float, high: float, activation: str) -> NoReturn:
+    """Raise for a variance that a table does not reach."""
+    raise ValueError(f"q must be from {low:g} to {high:g}, the range of this table of {activation}, got {value!r}")
+
+
+def variances(name: str, value: Any) -> tuple[float, float]:
+    """A range of variances, within 1e-12 .. 1e12."""
+    allowed = "a pair 1e-12 <= low < high <= 1e12"
+    if not is_sequence(value) or len(tuple(value)) != 2:
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    low, high = (_number(name, number, allowed) for number in value)
+    if not 1e-12 <= low < high <= 1e12:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return low, high
+
+
 def either_c(c: Any, one_minus_c: Any) -> tuple[bool, Any]:
     """Whether 1 - c is given in place of c, and whichever it is."""
     if (c is None) == (one_minus_c is None):
@@ -300,6 +319,12 @@ def dtype_of(dtype: Any) -> np.dtype | None:
     if chosen not in (None, np.float32, np.float64):
         raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
     return chosen
+
+
+def of_ufunc(out: Any, where: Any, dtype: Any) -> dict[str, Any]:
+    """A ufunc's keywords, those left alone left out."""
+    given = {"out": out, "where": None if where is True else where, "dtype": dtype_of(dtype)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def integral(status: int, activation: Any) -> NoReturn:

@@ -18,14 +18,17 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import _arguments, ufuncs
 from .activations import Activation, as_activation
+from .table import Table, tabulate
 
 __all__ = [
+    "Table",
     "covariance",
     "mean",
     "second_moment",
     "slope_covariance",
     "slope_mean",
     "slope_second_moment",
+    "tabulate",
 ]
 
 

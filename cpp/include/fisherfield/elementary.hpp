@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Elementary functions without branches, for a double or for a vector of them: asin, sin t - t cos t, exp - 1.
+// Elementary functions without branches, for a double or for a vector of them: asin, sin t - t cos t, exp - 1, log.
 //
-// V is double or a type with the same operators and with root, pick, integer and power_of_two (cpp/cpu/lanes.hpp).
-// Every polynomial is a minimax one: Remez exchange at 60 digits in mpmath on the interval given, weighted so that the
-// error named is that of the function's value, relative; then rounded to double. The accuracy of the whole function,
-// rounding included, is that of its tests.
+// V is double or a type with the same operators and with root, pick, integer, power_of_two and mantissa
+// (cpp/cpu/lanes.hpp). Every polynomial is a minimax one: Remez exchange at 60 digits in mpmath on the interval given,
+// weighted so that the error named is that of the function's value, relative; then rounded to double. The accuracy of
+// the whole function, rounding included, is that of its tests.
 //
 // A program may hold these functions several times over, compiled for several instruction sets; FISHERFIELD_PATH keeps
 // the copies apart, so that the linker never takes one for the other.
@@ -33,6 +33,14 @@ FISHERFIELD_HD FISHERFIELD_INLINE double root_of_fraction(double x) { return std
 FISHERFIELD_HD FISHERFIELD_INLINE double pick(bool condition, double yes, double no) { return condition ? yes : no; }
 FISHERFIELD_HD FISHERFIELD_INLINE double integer(double x) { return std::rint(x); }
 FISHERFIELD_HD FISHERFIELD_INLINE double power_of_two(double n) { return std::ldexp(1.0, static_cast<int>(n)); }
+// x/2^n in [sqrt(1/2), sqrt 2), for normal x > 0
+FISHERFIELD_HD FISHERFIELD_INLINE double mantissa(double x, double* n) {
+    int exponent;
+    const double m = std::frexp(x, &exponent);
+    const bool low = m < 0.70710678118654752440;
+    *n = exponent - low;
+    return low ? 2.0 * m : m;
+}
 
 // k[I] + k[I + 2] y + k[I + 4] y^2 + ...
 template <int I, int N, class V>
@@ -70,6 +78,11 @@ inline constexpr double kBend[] = {0x1.334ed7129996cp-3,   0x1.ebb1581dc1a1bp-8,
 inline constexpr double kExp[] = {
     0x1.0000000000005p-1,  0x1.555555555553ap-3,  0x1.55555555522b0p-5,  0x1.1111111118f2cp-7,  0x1.6c16c17edd427p-10,
     0x1.a01a01753f37dp-13, 0x1.a019a76b16145p-16, 0x1.71de87ace8d9dp-19, 0x1.28a1e3cab186ap-22, 0x1.ae6c2d8180d9dp-26};
+
+// (atanh(z)/z - 1)/z^2 in z^2 on [0, (3 - sqrt 8)^2]: 1.2e-18 of atanh z
+inline constexpr double kAtanh[] = {0x1.5555555555592p-2, 0x1.999999997fee6p-3, 0x1.24924941e0da3p-3,
+                                    0x1.c71c5216410efp-4, 0x1.74663c54f0e61p-4, 0x1.39a1fb842beddp-4,
+                                    0x1.2f02e667bc677p-4};
 
 // asin(v) for u = v^2 <= 1/2
 template <class V>
@@ -112,6 +125,15 @@ FISHERFIELD_HD FISHERFIELD_INLINE V one_minus_exp(V x) {
     const Power<V> p = power(pick(x > V(760.0), V(-760.0), -x));
     const V scale = p.first * p.second;
     return (1.0 - scale) - scale * p.rise;
+}
+
+// log x for normal x > 0:  log m = 2 atanh((m - 1)/(m + 1))
+template <class V>
+FISHERFIELD_HD FISHERFIELD_INLINE V log(V x) {
+    constexpr double high = 0x1.62e42fee00000p-1, low = 0x1.a39ef35793c76p-33; // as in power()
+    V n = 0.0;
+    const V m = mantissa(x, &n), z = (m - 1.0) / (m + 1.0), z2 = z * z;
+    return n * high + (n * low + 2.0 * (z + z * (z2 * polynomial(kAtanh, z2))));
 }
 
 } // namespace FISHERFIELD_PATH

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <string>
+#include <vector>
+
+#include "table.hpp"
+#include "ufuncs.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+py::array_t<double> array(const Rows& x) { return py::array_t<double>(static_cast<py::ssize_t>(x.size()), x.data()); }
+
+Rows rows(const py::handle& x) {
+    const auto given = x.cast<py::array_t<double>>();
+    return Rows(given.data(), given.data() + given.size());
+}
+
+py::tuple contents(const Table& table) {
+    const Table::Contents& x = table.contents();
+    return py::make_tuple(x.low, x.high, x.columns, x.rate, x.alpha, x.error, x.rooted, static_cast<int>(x.parity),
+                          array(x.curves), array(x.patches[0]), array(x.patches[1]));
+}
+
+std::shared_ptr<Table> restored(const py::tuple& x) {
+    return std::make_shared<Table>(Table::Contents{x[0].cast<double>(),
+                                                   x[1].cast<double>(),
+                                                   x[2].cast<long>(),
+                                                   x[3].cast<double>(),
+                                                   x[4].cast<double>(),
+                                                   x[5].cast<double>(),
+                                                   x[6].cast<bool>(),
+                                                   static_cast<Parity>(x[7].cast<int>()),
+                                                   rows(x[8]),
+                                                   {rows(x[9]), rows(x[10])}});
+}
+
+// A Table, None where it would grow beyond `bytes`, or an integral's status.
+py::object tabulated(const ActivationHandle& phi, double low, double high, double error, double bytes) {
+    TableResult out;
+    {
+        const py::gil_scoped_release release;
+        out = tabulate({phi.activation, low, high, error, bytes}, [] {
+            const py::gil_scoped_acquire gil;
+            if (PyErr_CheckSignals() != 0) {
+                throw py::error_already_set();
+            }
+        });
+    }
+    if (out.status != Status::ok) {
+        return py::int_(static_cast<int>(out.status));
+    }
+    if (out.too_large) {
+        return py::none();
+    }
+    return py::cast(std::make_shared<Table>(std::move(out.contents)));
+}
+
+py::object table_ufunc(const std::shared_ptr<Table>& table, const std::string& which, bool one_minus_c,
+                       const std::string& name, const std::string& doc, const std::string& activation) {
+    Task task;
+    task.which = integral_named(which);
+    task.one_minus_c = one_minus_c;
+    task.table = table;
+    return make_ufunc(task, nullptr, name, doc, activation);
+}
+
+} // namespace
+
+void bind_table(py::module_& module) {
+    py::class_<Table, std::shared_ptr<Table>>(module, "Table")
+        .def_property_readonly("bytes", &Table::bytes)
+        .def_property_readonly("error", [](const Table& table) { return table.contents().error; })
+        .def(py::pickle(&contents, &restored));
+    module.def("tabulate", &tabulated, py::arg("activation"), py::arg("low"), py::arg("high"), py::arg("error"),
+               py::arg("bytes"), "a Table; None where it would be larger; the status of an integral that failed");
+    module.def("table_ufunc", &table_ufunc, py::arg("table"), py::arg("which"), py::arg("one_minus_c"), py::arg("name"),
+               py::arg("doc"), py::arg("activation_name"),
+               "a numpy.ufunc of q, or of q and c or 1 - c, that reads a table");
+}
+
+} // namespace fisherfield
