@@ -19,7 +19,7 @@ MEANS = ("mean", "slope_mean")
 COVARIANCES = ("covariance", "slope_covariance")
 FAST = ("tanh", "gelu", "silu", "sigmoid", "softplus", "erf", "relu", "leaky_relu(-0.3)", "step", "sign", "abs", "sin")
 # Their integrals take 0.1 ms each: a short range is enough to show that they are interpolated as well.
-SLOW = ("elu", "hardtanh", "mish", "softsign")
+SLOW = ("elu", "hardtanh")
 SHORT = (0.3, 3.0)
 
 
@@ -209,13 +209,6 @@ def test_any_range_can_be_had(q):
         exact = getattr(gaussian, which)("tanh", variances, variances, one_minus_c=rest)
         apart = np.abs(getattr(table, which)(variances, one_minus_c=rest) - exact)
         assert np.all(apart <= table.error * size(table, which, variances))
-
-
-def test_a_callable_is_tabulated_as_the_function_it_is():
-    with_name, with_callable = tabulate("erf", q=(0.5, 2.0)), tabulate(ff.Activation("erf").__call__, q=(0.5, 2.0))
-    q, rest = points(with_name, 50)
-    apart = np.abs(with_callable.covariance(q, one_minus_c=rest) - with_name.covariance(q, one_minus_c=rest))
-    assert np.all(apart <= with_name.error + with_callable.error)
 
 
 def test_tables_are_pickled_whole(tables):
