@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fisherfield as ff
 from fisherfield import _core, gaussian
 from fisherfield.gaussian import tabulate, ufuncs
 
