@@ -366,10 +366,12 @@ def plot(rows: list[Row], file: str) -> None:
         axes.axhline(1, color="#888888", linewidth=1.2, linestyle=(0, (1.2, 1.4)))
         axes.axhspan(2**-53, 2**-52, color="#888888", alpha=0.25, linewidth=0)
         for text, at in (("100 %", 1.0), ("rounding", 2**-53)):
-            place = (0.995, at) if at == 1 else (0.36, at)
+            place = (0.995, at) if at == 1 else (0.52, at)
             axes.annotate(text, place, xycoords=axes.get_yaxis_transform(), xytext=(0, 4), ha="right", color="#555555",
                           textcoords="offset points", fontsize=14)  # fmt: skip
         for method, marker in MARKERS.items():
+            if all(row.method != method for row in rows):
+                continue
             axes.plot([], [], marker, color="#555555", markersize=12, label=method)
             for row in rows:
                 if row.method == method:
@@ -391,7 +393,7 @@ def plot(rows: list[Row], file: str) -> None:
         axes.set_ylim(bottom=1e-19)
         axes.grid(alpha=0.2)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center", bbox_to_anchor=(0.375, 0.37), fontsize=14.5, frameon=False, labelspacing=0.35)
+        axes.legend(loc="center", bbox_to_anchor=(0.47, 0.4), fontsize=14.5, frameon=False, labelspacing=0.35)
         figure.savefig(file)
 
 
