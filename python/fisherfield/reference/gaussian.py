@@ -20,6 +20,7 @@ c, shifts up to 10. Slow: milliseconds for one argument, up to minutes for two w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -28,17 +29,19 @@ import numpy as np
 from mpmath import mp
 
 from .. import _arguments
-from ..activations import as_activation
+from ..activations import Activation, as_activation
 from . import activations
 from .activations_mpmath import Known, Number, Piecewise, Smooth, functions
 
 __all__ = [
+    "Table",
     "covariance",
     "mean",
     "second_moment",
     "slope_covariance",
     "slope_mean",
     "slope_second_moment",
+    "tabulate",
 ]
 
 _DIGITS = 60  # worked with: 1 - c = 1e-15 and q = 1e8 take 20 of them, and 40 are promised
@@ -235,3 +238,47 @@ def slope_covariance(
 ) -> Any:
     """E phi'(x1 + shift) phi'(x2 + shift); the derivative of the covariance by sqrt(q1 q2) c (Price 1958)."""
     return _two(activation, True, q1, q2, c, one_minus_c, shift)
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+@dataclass(frozen=True)
+class Table:
+    """The integrals of one activation at equal variances, with no table at all: what interpolation is held to."""
+
+    activation: Activation
+    q: tuple[float, float]
+
+    def _variances(self, q: Any) -> Any:
+        return _arguments.array("q", q, *self.q)
+
+    def mean(self, q: Any) -> Any:
+        """E phi(u), u ~ N(0, q)."""
+        return mean(self.activation, self._variances(q))
+
+    def second_moment(self, q: Any) -> Any:
+        """E phi(u)^2."""
+        return second_moment(self.activation, self._variances(q))
+
+    def slope_mean(self, q: Any) -> Any:
+        """E phi'(u)."""
+        return slope_mean(self.activation, self._variances(q))
+
+    def slope_second_moment(self, q: Any) -> Any:
+        """E phi'(u)^2."""
+        return slope_second_moment(self.activation, self._variances(q))
+
+    def covariance(self, q: Any, c: Any = None, *, one_minus_c: Any = None) -> Any:
+        """E phi(u) phi(w), (u, w) ~ N(0, q [[1, c], [c, 1]])."""
+        variances = self._variances(q)
+        return covariance(self.activation, variances, variances, c, one_minus_c=one_minus_c)
+
+    def slope_covariance(self, q: Any, c: Any = None, *, one_minus_c: Any = None) -> Any:
+        """E phi'(u) phi'(w)."""
+        variances = self._variances(q)
+        return slope_covariance(self.activation, variances, variances, c, one_minus_c=one_minus_c)
+
+
+def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes: float = 64.0) -> Table:
+    """The activation and the range of variances; nothing is computed before it is asked for."""
+    _arguments.positive("megabytes", megabytes)
+    return Table(as_activation(activation), _arguments.variances("q", q))
