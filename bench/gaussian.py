@@ -10,6 +10,7 @@ error, and timed on as many as fit in a fraction of a second, on one thread, the
 answers are asserted before they are timed.
 
     ff.gaussian      the functions of this package; float32 the same with float32 operands
+    ff table         `ff.gaussian.tabulate` at q1 = q2, beside ff.gaussian itself, asserted to its own stated error
     textbook         the closed form as it is printed, in NumPy
     Gauss-Hermite    25 x 25 nodes, in NumPy
     dblquad          scipy.integrate.dblquad over the plane, a value at a time, judged and timed at four points
@@ -309,6 +310,23 @@ def measure() -> list[Row]:
             print(f"{row[0]:<16}{row[1]:<24}{row[2]:>12.1e}{row[3]:>10.1e}{row[4]:>18,.1f}", flush=True)
             rows.append(row)
         print()
+    return rows + tables(points)
+
+
+def tables(points: tuple[Array, ...]) -> list[Row]:
+    """Interpolation at equal variances; errors relative to the value, as the others'."""
+    q, c = (np.ascontiguousarray(x.ravel()) for x in (points[0], points[2]))
+    rows, judged = [], slice(None, None, 40)
+    for name in ("tanh", "gelu", "silu"):
+        table = ff.gaussian.tabulate(name)
+        exact = ff.gaussian.covariance(name, q[judged], q[judged], c[judged])
+        apart = np.abs(table.covariance(q[judged], c[judged]) - exact)
+        assert np.all(apart <= table.error * ff.gaussian.second_moment(name, q[judged])), name
+        error, out = apart / np.abs(exact), np.empty_like(q)
+        ns = seconds(lambda: table.covariance(q, c, out=out), 100) / q.size * 1e9  # noqa: B023
+        rows.append(Row(name, "ff table", error.max(), float(np.median(error)), ns))
+        row = rows[-1]
+        print(f"{row[0]:<16}{row[1]:<24}{row[2]:>12.1e}{row[3]:>10.1e}{row[4]:>18,.1f}   {table!r}", flush=True)
     return rows
 
 
@@ -320,11 +338,13 @@ COLOURS = {
     "gelu": "#009E73",
     "tanh": "#D55E00",
     "elu": "#CC79A7",
+    "silu": "#56B4E9",
     "tanh(x + 0.5)": "#000000",
 }
 MARKERS = {
     "ff.gaussian": "o",
     "ff.gaussian, float32": "v",
+    "ff table": "*",
     "textbook": "s",
     "neural-tangents": "D",
     "Gauss-Hermite": "^",
@@ -358,6 +378,10 @@ def plot(rows: list[Row], file: str) -> None:
                         [row.ns, row.ns], [row.median, row.worst], "-", color=colour, alpha=0.3, linewidth=2.5, zorder=1
                     )
                     axes.plot(row.ns, row.worst, marker, color=colour, markersize=13, markeredgecolor="white")
+        for row in rows:
+            if row.method == "ff table":
+                axes.annotate(row.activation, (row.ns, row.worst), xytext=(0, 12), textcoords="offset points",
+                              ha="center", color=COLOURS[row.activation], fontsize=13)  # fmt: skip
         left, lines = 0.0, 0
         for row in sorted((row for row in rows if row.method == "ff.gaussian"), key=lambda row: row.ns):
             lines = lines + 1 if row.ns < 4 * left else 0  # one below the other where they would meet

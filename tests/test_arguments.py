@@ -338,15 +338,15 @@ def test_covariances_of_shapes_that_do_not_broadcast_are_numpy_s_own_error(which
 
 
 def test_a_bounded_activation_s_variance_beyond_1e30_is_refused_in_a_sentence():
-    sentence = "the variance must be at most 1e30 for the integrals of the bounded activation tanh"
+    sentence = "the variance must be at most 1e30 for the integrals of the bounded activation softsign"
     for call in (
-        lambda: ff.gaussian.mean("tanh", 1e31),
-        lambda: ff.gaussian.slope_second_moment("tanh", [1.0, 1e31]),
-        lambda: ff.gaussian.covariance("tanh", 1e31, 1e31, 0.5),
+        lambda: ff.gaussian.mean("softsign", 1e31),
+        lambda: ff.gaussian.slope_second_moment("softsign", [1.0, 1e31]),
+        lambda: ff.gaussian.covariance("softsign", 1e31, 1e31, 0.5),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             call()
-    net = ff.mlp([20, 300, 3], "tanh", batch_norm=False, sigma_w2=1e31)
+    net = ff.mlp([20, 300, 3], "softsign", batch_norm=False, sigma_w2=1e31)
     for name in FUNCTIONS:
         with pytest.raises(ValueError, match=f"^{re.escape(f'affine layer 1: {sentence}')}$"):
             getattr(ff, name)(net)

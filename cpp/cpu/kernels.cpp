@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The kernels of kernels.hpp for one instruction set, named by FISHERFIELD_PATH (CMakeLists.txt).
 //
-// The formulas are those of closed_form.hpp, without branches: each lane computes what any of them needs and picks. All
-// of them are written in q1, q2, |c| and the smaller of 1 - c and 1 + c, so that nothing cancels at c = -1 and c = 1.
+// The formulas are those of closed_form.hpp and smoothed_step.hpp, without branches: each lane computes what any of
+// them needs and picks. All of them are written in q1, q2, |c| and the smaller of 1 - c and 1 + c, so that nothing
+// cancels at c = -1 and c = 1.
 #include <limits>
 #include <type_traits>
 
@@ -160,7 +161,7 @@ struct Erf {
         return (4.0 / kPi) / root(determinant(p, (2.0 * p.q1) * (2.0 * p.q2)));
     }
     static FISHERFIELD_INLINE Lanes determinant(const Point& p, Lanes a) {
-        return a * (p.minus * p.plus) + (1.0 + 2.0 * (p.q1 + p.q2));
+        return rounded(a * (p.minus * p.plus)) + (1.0 + rounded(2.0 * (p.q1 + p.q2)));
     }
 };
 
@@ -223,7 +224,7 @@ struct Gaussian {
         return p.c * root(p.product()) / (d * root(d));
     }
     static FISHERFIELD_INLINE Lanes determinant(const Point& p) {
-        return p.product() * (p.minus * p.plus) + (1.0 + (p.q1 + p.q2));
+        return rounded(p.product() * (p.minus * p.plus)) + (1.0 + (p.q1 + p.q2));
     }
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Gaussian integrals of the activations with a closed form, many values at a time, without shift.
+// Gaussian integrals of the activations with a closed form, or a sum of some, many values at a time, without shift.
 //
 // kernels.cpp is compiled once for each instruction set ("path"); which one is used is chosen when the program runs.
 #pragma once

@@ -470,8 +470,4 @@ FISHERFIELD_HD inline bool continuous(const Activation& activation) {
     return activation.kind != Kind::step && activation.kind != Kind::sign && activation.kind != Kind::callable;
 }
 
-FISHERFIELD_HD inline bool piecewise_linear(const Activation& activation) {
-    return activation.kind == Kind::hardtanh || activation.kind == Kind::relu6 || activation.kind == Kind::hardsigmoid;
-}
-
 } // namespace fisherfield

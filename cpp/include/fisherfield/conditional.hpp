@@ -19,9 +19,11 @@ namespace conditional {
 
 // x ~ N(m, s^2)
 struct Mean {
-    double value;   // E phi(x)
-    double slope;   // E phi'(x)
-    double z_slope; // E z phi'(x), z = (x - m)/s
+    double value;      // E phi(x)
+    double slope;      // E phi'(x)
+    double z_slope;    // E z phi'(x), z = (x - m)/s
+    double size;       // E|phi(x)|,
+    double slope_size; // E|phi'(x)|, or a little more
 };
 
 // The normal law above and below t = m/s:  P(x > 0), E max(x, 0)/s  and the same of -x.
@@ -104,7 +106,8 @@ FISHERFIELD_HD inline Mean clipped(double low, double high, double low_value, do
     const Window window(low, high, m, s);
     const double value = window.narrow ? low_value + gain * window.ramp
                                        : phi_m + gain * s * (window.at_low.tail() - window.at_high.tail());
-    return {value, gain * window.one, gain * window.z};
+    const double size = low_value < 0.0 ? std::fmin(1.0, std::fabs(phi_m) + s) : value;
+    return {value, gain * window.one, gain * window.z, size, gain * window.one};
 }
 
 // phi = plus x for x > 0 and a (e^(x rate) - 1) for x < 0.
@@ -120,8 +123,9 @@ FISHERFIELD_HD inline Mean exponential(double plus, double a, double rate, doubl
         const double drop = sides.pdf * eight_points(from, width, [](double x) { return Mills(x).descent; });
         below = t > -2.0 ? -drop : std::expm1(y + 0.5 * width * width) - drop;
     }
-    return {plus * s * sides.ramp_above + a * below, plus * sides.above + a * rate * area,
-            plus * sides.pdf + a * rate * (width * area - sides.pdf)};
+    const double ray = plus * s * sides.ramp_above, slope = plus * sides.above + a * rate * area;
+    return {ray + a * below, slope, plus * sides.pdf + a * rate * (width * area - sides.pdf),
+            ray + std::fabs(a * below), plus * sides.above + std::fabs(a * rate * area)};
 }
 
 FISHERFIELD_HD inline bool available(const Activation& activation) {
@@ -153,19 +157,21 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     if (s < kPoint) {
         double value, slope;
         evaluate(activation, &m, &value, &slope, 1);
-        return {value, slope, 0.0};
+        return {value, slope, 0.0, std::fabs(value), std::fabs(slope)};
     }
     Rays rays{};
     if (homogeneous(activation, &rays)) {
         const Sides sides(m / s);
+        const double minus = std::fabs(rays.minus), plus = std::fabs(rays.plus);
         return {s * (rays.plus * sides.ramp_above - rays.minus * sides.ramp_below),
-                rays.plus * sides.above + rays.minus * sides.below, (rays.plus - rays.minus) * sides.pdf};
+                rays.plus * sides.above + rays.minus * sides.below, (rays.plus - rays.minus) * sides.pdf,
+                s * (plus * sides.ramp_above + minus * sides.ramp_below), plus * sides.above + minus * sides.below};
     }
     switch (activation.kind) {
     case Kind::step:
-        return {formulas::normal_cdf(m / s), 0.0, 0.0};
+        return {formulas::normal_cdf(m / s), 0.0, 0.0, formulas::normal_cdf(m / s), 0.0};
     case Kind::sign:
-        return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0};
+        return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0, 1.0, 0.0};
     case Kind::hardtanh:
         return clipped(-1.0, 1.0, -1.0, 1.0, value_of(activation, m), m, s);
     case Kind::relu6:
@@ -177,7 +183,9 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
         const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
         return {(window.x2 + 3.0 * window.x) / 6.0 + beyond,
                 (2.0 * window.x + 3.0 * window.one) / 6.0 + window.at_high.above,
-                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf};
+                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf,
+                std::fmin(0.4, std::fabs(value_of(activation, m)) + 0.5 * s) * window.at_low.above + beyond,
+                window.at_low.above};
     }
     case Kind::elu:
         return exponential(1.0, activation.parameter, 1.0, m, s);
@@ -188,50 +196,26 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     case Kind::erf: {
         const double scale = 1.0 + 2.0 * s * s, root = std::sqrt(scale);
         const double slope = formulas::kTwoOverSqrtPi / root * std::exp(-m * m / scale);
-        return {std::erf(m / root), slope, -2.0 * s * m / scale * slope};
+        return {std::erf(m / root), slope, -2.0 * s * m / scale * slope, std::fmin(1.0, 1.2 * (std::fabs(m) + s)),
+                slope};
     }
     case Kind::gelu: { // the density of x times pdf(x) is that of N(mu, s^2/(1 + s^2)), mu = m/(1 + s^2)
         const double scale = 1.0 + s * s, root = std::sqrt(scale), mu = m / scale;
         const Sides sides(m / root);
         const double density = sides.pdf / root;
         const double value = m < 0.0 && s > 1.0 ? root * sides.ramp_above - density : m * sides.above + s * s * density;
-        return {value, sides.above + mu * density, s * density * (1.0 + 1.0 / scale - mu * mu)};
+        return {value, sides.above + mu * density, s * density * (1.0 + 1.0 / scale - mu * mu),
+                std::fabs(m) * sides.above + s * s * density, sides.above + std::fabs(mu) * density};
     }
     default:
-        return {NAN, NAN, NAN};
+        return {NAN, NAN, NAN, NAN, NAN};
     }
 }
 
-// E|phi(x)| and E|phi'(x)|, or a little more: the means where nothing changes sign, else by |phi(x) - phi(m)| <= L|x -
-// m|.
-struct Size {
-    double value, slope;
-
-    FISHERFIELD_HD Size(const Activation& activation, double m, double s, const Mean& mean)
-        : value(std::fabs(mean.value)), slope(std::fabs(mean.slope)) {
-        switch (activation.kind) {
-        case Kind::relu:
-        case Kind::step:
-        case Kind::relu6:
-        case Kind::hardsigmoid: // a tail t deviations out is e^(-t^2/2)
-            value *= quadrature::lost(-2.0 * std::fmin(std::log(value / (s + std::fabs(m)) + 1e-300), 0.0));
-            slope *= quadrature::lost(-2.0 * std::fmin(std::log(slope + 1e-300), 0.0));
-            return;
-        case Kind::abs:
-            slope = 1.0;
-            return;
-        default:
-            break;
-        }
-        double at_m, slope_at_m;
-        evaluate(activation, &m, &at_m, &slope_at_m, 1);
-        value = std::fmax(value, std::fabs(at_m) + s * std::fmax(2.0, std::fabs(activation.parameter)));
-        if (activation.kind == Kind::sign || activation.kind == Kind::hardtanh || activation.kind == Kind::erf) {
-            value = activation.kind == Kind::sign ? 1.0 : std::fmin(value, 1.0);
-        }
-        slope = std::fmax(slope, std::fabs(slope_at_m) + std::fmin(1.0, s));
-    }
-};
+// A mean that is this part of what it could be lies in a tail, e^(-t^2/2) of it.
+FISHERFIELD_HD inline double tail_lost(double part) {
+    return part > 1e-3 ? 1.0 : quadrature::lost(-2.0 * std::log(part + 1e-300));
+}
 
 // E phi(u + shift) phi(w + shift), of phi', and E u w phi' phi'; the larger variance outside.
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
@@ -251,7 +235,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         }
     }
     const double decay = steep > 0.0 ? kDecay * one_minus_c * (1.0 + c) / steep : 0.0;
-    Mesh mesh(range, kPanel);
+    Mesh mesh(range, kPanel, turns.growth);
     for (int i = 0; i < turns.count; ++i) {
         const double t = turns.at[i] - shift;
         if (kinked) {
@@ -280,13 +264,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
             }
             const Mean given = mean(activation, lead * z[i] + shift, s);
             const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
-            const Size size(activation, lead * z[i] + shift, s, given);
             value += product;
             slope += slopes;
             pair += weight[i] * outside * z[i] * phi_slope[i] * (lead * z[i] * given.slope + s * given.z_slope);
             const double heavy = weight[i] * quadrature::lost(z[i] * z[i]);
-            value_size += heavy * std::fabs(phi[i]) * size.value;
-            slope_size += heavy * std::fabs(phi_slope[i]) * size.slope;
+            value_size +=
+                heavy * std::fabs(phi[i]) * given.size * tail_lost(given.size / (s + std::fabs(lead * z[i] + shift)));
+            slope_size += heavy * std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size);
         }
     });
     Covariance out;

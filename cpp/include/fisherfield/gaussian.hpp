@@ -8,8 +8,8 @@
 //
 //     E phi(u)^2 - E phi(u) phi(w) = E [phi(u) - phi(w)]^2 / 2,
 //
-// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp, polynomial.hpp and smoothed_step.hpp; all others
-// by one integral (conditional.hpp) or two (quadrature.hpp). Values and slopes are right to 1e-12, or to 8 eps
+// which keeps all its digits when c -> 1. Closed forms: closed_form.hpp, polynomial.hpp and smoothed_step.hpp; all
+// others by one integral (conditional.hpp) or two (quadrature.hpp). Values and slopes are right to 1e-12, or to 8 eps
 // E|integrand| where that changes sign, for variances in [1e-8, 1e8] and every c; each carries a bound on its error.
 // Outside [2^-100, 2^100] an activation is replaced by the two rays it tends to, exact to 2^-50. docs/theory.md,
 // section 3.

@@ -44,11 +44,17 @@ struct Breakpoint {
     int kink = -1; // which kink of the activation, where it is one
 };
 
+// Of panels away from a centre: so many equal ones, then each `factor` times as far as the last.
+struct Growth {
+    int equal;
+    double factor;
+};
+
 // Breakpoints in order.
 class Mesh {
 public:
     // [-range, range], or [0, range] for an even integrand.
-    FISHERFIELD_HD Mesh(double range, double panel, double growth = kGrowth, bool even = false)
+    FISHERFIELD_HD Mesh(double range, double panel, Growth growth, bool even = false)
         : low_(even ? 0.0 : -range), high_(range), panel_(panel), growth_(growth) {
         add(low_, -1);
         add(high_, -1);
@@ -131,16 +137,19 @@ public:
 
 private:
     FISHERFIELD_HD void shells(double centre, double base) {
-        for (double width = base > 0.0 ? std::fmax(base, kFinest) : 0.0; width > 0.0 && width < panel_;
-             width *= growth_) {
+        const double first = base > 0.0 ? std::fmax(base, kFinest) : 0.0;
+        double width = first;
+        for (int k = 1; width > 0.0 && width < panel_; ++k) {
             add(centre - width, -1);
             add(centre + width, -1);
+            width = k < growth_.equal ? (k + 1) * first : growth_.factor * width;
         }
     }
 
     Breakpoint points_[kMaxBreakpoints];
     int count_ = 0;
-    double low_, high_, panel_, growth_;
+    double low_, high_, panel_;
+    Growth growth_;
     double step_ = 0.0;
     bool full_ = false;
 };
@@ -154,6 +163,7 @@ inline constexpr double kTurn =
 // lost their digits.
 inline constexpr double kErrorUlps = 100.0 * 0x1p-52;
 FISHERFIELD_HD inline double lost(double z2) { return 1.0 + z2 / 32.0; }
+FISHERFIELD_HD inline double lost_twice(double z2) { return 1.0 + z2 / 32.0 + z2 * z2 / 2000.0; }
 FISHERFIELD_HD inline double nested_error(double r) { return 2.0 * kErrorUlps * (1.0 + 0.02 * r); }
 
 // Analytic in the strip |Im x| < 1.5, where it grows no faster than |x|.
@@ -171,21 +181,47 @@ FISHERFIELD_HD inline bool in_strip(const Activation& activation) {
     }
 }
 
+FISHERFIELD_HD inline double scale_of(const Activation& activation) {
+    switch (activation.kind) {
+    case Kind::hardtanh:
+    case Kind::relu6:
+    case Kind::hardsigmoid:
+        return 0.0;
+    case Kind::celu:
+        return kTurn * std::fmin(1.0, std::fabs(activation.parameter));
+    case Kind::erf: // no poles, but e^(y^2) and e^(y^2/2) off the axis
+    case Kind::gelu:
+        return 1.2;
+    default:
+        return kTurn;
+    }
+}
+
+// Threefold, but gelu_tanh's poles follow the rays of 30 degrees, and e^(-x^2/2) is nothing only beyond 9.
+FISHERFIELD_HD inline Growth growth_of(const Activation& activation) {
+    switch (activation.kind) {
+    case Kind::gelu_tanh:
+        return {1, 1.8};
+    case Kind::erf:
+    case Kind::gelu:
+        return {8, kGrowth};
+    default:
+        return {1, kGrowth};
+    }
+}
+
 // Where an activation turns: its kinks, else the origin; and on which scale, where it is more than straight lines.
 struct Turns {
     const double* at;
     int count;
-    double scale, growth;
+    double scale;
+    Growth growth;
     double origin = 0.0;
 
     FISHERFIELD_HD explicit Turns(const Activation& activation)
         : at(activation.kink_count > 0 ? activation.kinks : &origin),
-          count(activation.kink_count > 0 ? activation.kink_count : 1),
-          scale(piecewise_linear(activation)    ? 0.0
-                : activation.kind == Kind::celu ? kTurn * std::fmin(1.0, std::fabs(activation.parameter))
-                                                : kTurn),
-          // its poles follow the rays of 30 degrees from the real axis
-          growth(activation.kind == Kind::gelu_tanh ? 1.8 : kGrowth) {}
+          count(activation.kink_count > 0 ? activation.kink_count : 1), scale(scale_of(activation)),
+          growth(growth_of(activation)) {}
     Turns(const Turns&) = delete;
     Turns& operator=(const Turns&) = delete;
 };
@@ -430,12 +466,12 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
                     part[2] += slope;
                     part[3] += weight[i] * bend * bend;
                     part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
-                    part[5] += lost(s[i] * s[i]) * std::fabs(value);
-                    part[6] += lost(s[i] * s[i]) * std::fabs(slope);
+                    part[5] += lost_twice(s[i] * s[i]) * std::fabs(value);
+                    part[6] += lost_twice(s[i] * s[i]) * std::fabs(slope);
                 }
             });
             for (int i = 0; i < 7; ++i) {
-                sum[i] += outer_weight[line] * (i < 5 ? 1.0 : lost(d[line] * d[line])) * part[i];
+                sum[i] += outer_weight[line] * (i < 5 ? 1.0 : lost_twice(d[line] * d[line])) * part[i];
             }
         }
     });
