@@ -205,7 +205,7 @@ template <int rounds = kWidth>
 FISHERFIELD_INLINE void transpose(Doubles (&rows)[kWidth]) {
     if constexpr (rounds > 1) {
         constexpr int half = kWidth / 2;
-        constexpr std::make_integer_sequence<int, kWidth> numbers;
+        constexpr std::make_integer_sequence<int, kWidth> numbers{};
         Doubles out[kWidth];
         unrolled<half>([&](auto i) {
             out[2 * i] = interleaved<0>(rows[i], rows[i + half], numbers);

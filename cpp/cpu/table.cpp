@@ -349,7 +349,7 @@ public:
     TableResult run() {
         TableResult out;
         for (int attempt = 0; attempt < 8 && !failed(); ++attempt) {
-            while (!failed() && refined(built(kPilots, false))) {
+            while (!failed() && refined(built(std::min(kPilots, columns_), false))) {
             }
             const std::vector<Column> all = built(columns_, true);
             double error = 0.0;
