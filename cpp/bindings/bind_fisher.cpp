@@ -15,7 +15,9 @@ py::tuple failure(const Outcome& outcome) { return py::make_tuple(static_cast<in
 
 struct Result {
     Outcome outcome;
-    Spectrum spectrum;
+    Spectrum<Scaled> spectrum;
+    bool outlier = true;
+    double multiplicity = 0.0;
 };
 
 Result compute(const NetworkHandle& handle, const Settings& settings, double parameters) {
@@ -23,21 +25,25 @@ Result compute(const NetworkHandle& handle, const Settings& settings, double par
     Result result;
     result.outcome = output_kernel(handle.network, settings);
     if (result.outcome.status == Status::ok) {
-        result.spectrum = spectrum(result.outcome.kernel, settings, handle.network.outputs, parameters);
+        const Source<Scaled>& kernel = result.outcome.kernel;
+        const double outputs = handle.network.outputs;
+        result.spectrum = spectrum(kernel, settings, Scaled(outputs / parameters));
+        result.outlier = outlier(kernel, settings);
+        result.multiplicity = multiplicity(result.outlier, settings, outputs, parameters);
     }
     return result;
 }
 
 // (a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 of lambda_max, whether all fit float64)
 py::tuple numbers(const Result& result) {
-    const Source& kernel = result.outcome.kernel;
-    const Spectrum& s = result.spectrum;
+    const Source<Scaled>& kernel = result.outcome.kernel;
+    const Spectrum<Scaled>& s = result.spectrum;
     bool fit = true;
     for (const Scaled& x : {kernel.o + kernel.d, kernel.o, s.lambda_max, s.bulk, s.mean, s.second_moment}) {
         fit = fit && x.fits();
     }
     return py::make_tuple((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(),
-                          s.mean.value(), s.second_moment.value(), s.multiplicity, s.outlier,
+                          s.mean.value(), s.second_moment.value(), result.multiplicity, result.outlier,
                           is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
 }
 
@@ -102,7 +108,7 @@ py::tuple order_parameters(const NetworkHandle& handle, int theory, double sampl
 
 // each affine layer's part of a and of b
 py::tuple parts(const NetworkHandle& handle, int theory, double samples, double overlap, double length, bool biases) {
-    std::vector<Source> sources;
+    std::vector<Source<Scaled>> sources;
     Outcome outcome;
     {
         const py::gil_scoped_release release;
