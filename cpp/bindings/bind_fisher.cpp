@@ -11,10 +11,12 @@ Settings settings_of(int theory, double samples, double overlap, double length, 
     return {static_cast<Theory>(theory), samples, overlap, length, biases};
 }
 
-py::tuple failure(const Outcome& outcome) { return py::make_tuple(static_cast<int>(outcome.status), outcome.layer); }
+py::tuple failure(const Outcome<Scaled>& outcome) {
+    return py::make_tuple(static_cast<int>(outcome.status), outcome.layer);
+}
 
 struct Result {
-    Outcome outcome;
+    Outcome<Scaled> outcome;
     Spectrum<Scaled> spectrum;
     bool outlier = true;
     double multiplicity = 0.0;
@@ -89,7 +91,7 @@ int beyond_range(const std::vector<Row>& rows) {
 py::tuple order_parameters(const NetworkHandle& handle, int theory, double samples, double overlap, double length,
                            bool biases) {
     std::vector<Row> rows;
-    Outcome outcome;
+    Outcome<Scaled> outcome;
     {
         const py::gil_scoped_release release;
         outcome = output_kernel(handle.network, settings_of(theory, samples, overlap, length, biases), &rows);
@@ -109,7 +111,7 @@ py::tuple order_parameters(const NetworkHandle& handle, int theory, double sampl
 // each affine layer's part of a and of b
 py::tuple parts(const NetworkHandle& handle, int theory, double samples, double overlap, double length, bool biases) {
     std::vector<Source<Scaled>> sources;
-    Outcome outcome;
+    Outcome<Scaled> outcome;
     {
         const py::gil_scoped_release release;
         outcome = contributions(handle.network, settings_of(theory, samples, overlap, length, biases), &sources);

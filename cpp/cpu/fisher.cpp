@@ -56,6 +56,10 @@ Front image_front(const DescribedNetwork& network, const Settings& settings, int
     return front;
 }
 
+auto layers_of(const DescribedNetwork& network) {
+    return [&network](int l) -> const Block& { return network.blocks[l]; };
+}
+
 // wei2019 sees a convolution as a dense layer of its fan_in (docs/theory.md, section 5).
 Front front_of(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
     if (convolutions(network, settings.theory) > 0) {
@@ -74,7 +78,8 @@ int convolutions(const DescribedNetwork& network, Theory theory) {
                                           [](const Stage& stage) { return stage.kind == Stage::Kind::conv2d; }));
 }
 
-Outcome output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows, Pass* pass) {
+Outcome<Scaled> output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows,
+                              Pass* pass) {
     const int count = static_cast<int>(network.blocks.size());
     const bool again = pass != nullptr && pass->first > 0 && pass->first >= convolutions(network, settings.theory);
     if (rows != nullptr) {
@@ -88,20 +93,20 @@ Outcome output_kernel(const DescribedNetwork& network, const Settings& settings,
     if (pass != nullptr) {
         pass->feeding.resize(count + 1);
     }
-    return forward(
-        network.blocks.data(), front.first, count, front.h, settings,
-        [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>& z, const Step<Scaled>& step) {
-            if (rows != nullptr) {
-                rows->push_back({network.blocks[l].fan_in, h.xy, h.v, z});
-            }
-            if (pass != nullptr) {
-                pass->feeding[l] = h;
-                pass->feeding[l + 1] = step.state;
-            }
-        });
+    return forward(layers_of(network), front.first, count, front.h, settings,
+                   [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>& z, const auto& step) {
+                       if (rows != nullptr) {
+                           rows->push_back({network.blocks[l].fan_in, h.xy, h.v, z});
+                       }
+                       if (pass != nullptr) {
+                           pass->feeding[l] = h;
+                           pass->feeding[l + 1] = step.state;
+                       }
+                   });
 }
 
-Outcome contributions(const DescribedNetwork& network, const Settings& settings, std::vector<Source<Scaled>>* parts) {
+Outcome<Scaled> contributions(const DescribedNetwork& network, const Settings& settings,
+                              std::vector<Source<Scaled>>* parts) {
     const int count = static_cast<int>(network.blocks.size());
     parts->assign(count, {});
     const Front front = front_of(network, settings, nullptr);
@@ -113,8 +118,8 @@ Outcome contributions(const DescribedNetwork& network, const Settings& settings,
         Transfer<Scaled> transfer;
     };
     std::vector<Passed> passed(count);
-    const Outcome out =
-        forward(network.blocks.data(), front.first, count, front.h, settings,
+    const Outcome<Scaled> out =
+        forward(layers_of(network), front.first, count, front.h, settings,
                 [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>&, const Step<Scaled>& step) {
                     passed[l] = {own_gradients(network.blocks[l], h, settings.biases), step.trained, step.transfer};
                 });

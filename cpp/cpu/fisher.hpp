@@ -27,10 +27,11 @@ struct Pass {
 int convolutions(const DescribedNetwork& network, Theory theory);
 
 // `rows`, if given, has those before pass->first still.
-Outcome output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows = nullptr,
-                      Pass* pass = nullptr);
+Outcome<Scaled> output_kernel(const DescribedNetwork& network, const Settings& settings,
+                              std::vector<Row>* rows = nullptr, Pass* pass = nullptr);
 
 // Each affine layer's part of the output's (o, d); a trained BatchNorm's counts to the affine layer before it.
-Outcome contributions(const DescribedNetwork& network, const Settings& settings, std::vector<Source<Scaled>>* parts);
+Outcome<Scaled> contributions(const DescribedNetwork& network, const Settings& settings,
+                              std::vector<Source<Scaled>>* parts);
 
 } // namespace fisherfield

@@ -171,6 +171,31 @@ FISHERFIELD_HD FISHERFIELD_INLINE Step<T> behind(const B& block, const Preactiva
     return step;
 }
 
+template <class T>
+struct Outcome {
+    Status status = Status::ok;
+    int layer = 0;    // counted from 1: where the status arose
+    Source<T> kernel; // (o, d) of the output
+};
+
+// Layers first .. count - 1, each given by layer(l), from the state h that feeds layer `first`; visit(l, h, z, step)
+// sees every layer.
+template <class Layers, class S, class T, class Visit>
+FISHERFIELD_HD FISHERFIELD_INLINE Outcome<T> forward(const Layers& layer, int first, int count, ActivationState<T> h,
+                                                     const S& settings, Visit&& visit) {
+    for (int l = first; l < count; ++l) {
+        const auto& block = layer(l);
+        const Preactivation<T> z = affine(block, h, settings.biases);
+        const Step<T> step = behind(block, z, settings, l + 1 == count);
+        visit(l, h, z, step);
+        if (step.status != Status::ok) {
+            return {step.status, l + 1, {}};
+        }
+        h = step.state;
+    }
+    return {Status::ok, 0, {h.o, h.d}};
+}
+
 // One network: the integrals of gaussian.hpp.
 
 FISHERFIELD_HD inline Covariance covariance(const Block& block, const Preactivation<Scaled>& z) {
@@ -191,28 +216,6 @@ FISHERFIELD_HD inline bool finite_batch(const Block& block, const Settings& sett
     }
     *pair = closed_form::rays(rays, 1.0 - 1.0 / n, {-rest, 1.0 + rest});
     return true;
-}
-
-struct Outcome {
-    Status status = Status::ok;
-    int layer = 0;         // counted from 1: where the status arose
-    Source<Scaled> kernel; // (o, d) of the output
-};
-
-// Layers first .. count - 1 from the state h that feeds layer `first`; visit(l, h, z, step) sees every layer.
-template <class Visit>
-FISHERFIELD_HD Outcome forward(const Block* blocks, int first, int count, ActivationState<Scaled> h,
-                               const Settings& settings, Visit&& visit) {
-    for (int l = first; l < count; ++l) {
-        const Preactivation<Scaled> z = affine(blocks[l], h, settings.biases);
-        const Step<Scaled> step = behind(blocks[l], z, settings, l + 1 == count);
-        visit(l, h, z, step);
-        if (step.status != Status::ok) {
-            return {step.status, l + 1, {}};
-        }
-        h = step.state;
-    }
-    return {Status::ok, 0, {h.o, h.d}};
 }
 
 } // namespace fisherfield
