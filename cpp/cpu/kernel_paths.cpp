@@ -44,18 +44,22 @@ struct Path {
     const char* name;
     KernelTable table;
     TableKernels table_kernels;
+    ScanKernels scan_kernels;
 };
 
 // slowest first
 const std::vector<Path>& offered() {
     static const std::vector<Path> all = [] {
-        std::vector<Path> out{{"scalar", kernels::scalar::kernel_table(), kernels::scalar::table_kernels()}};
+        std::vector<Path> out{{"scalar", kernels::scalar::kernel_table(), kernels::scalar::table_kernels(),
+                               kernels::scalar::scan_kernels()}};
 #if defined(FISHERFIELD_X86)
         if (machine_has(false)) {
-            out.push_back({"avx2", kernels::avx2::kernel_table(), kernels::avx2::table_kernels()});
+            out.push_back(
+                {"avx2", kernels::avx2::kernel_table(), kernels::avx2::table_kernels(), kernels::avx2::scan_kernels()});
         }
         if (machine_has(true)) {
-            out.push_back({"avx512", kernels::avx512::kernel_table(), kernels::avx512::table_kernels()});
+            out.push_back({"avx512", kernels::avx512::kernel_table(), kernels::avx512::table_kernels(),
+                           kernels::avx512::scan_kernels()});
         }
 #endif
         return out;
@@ -89,6 +93,8 @@ bool set_path(const std::string& name) {
     }
     return false;
 }
+
+ScanKernels scan_kernels() { return offered()[in_use()].scan_kernels; }
 
 TableKernels table_kernels() { return offered()[in_use()].table_kernels; }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What each compilation of kernels.cpp and table_kernels.cpp offers.
+// What each compilation of kernels.cpp, table_kernels.cpp and scan_kernels.cpp offers.
 #pragma once
 
 #include <cstddef>
 
 #include "kernels.hpp"
 #include "patches.hpp"
+#include "scan_kernels.hpp"
 
 namespace fisherfield {
 
@@ -21,9 +22,9 @@ struct KernelTable {
 };
 
 // clang-format off
-namespace kernels::scalar { KernelTable kernel_table(); TableKernels table_kernels(); }
-namespace kernels::avx2 { KernelTable kernel_table(); TableKernels table_kernels(); }
-namespace kernels::avx512 { KernelTable kernel_table(); TableKernels table_kernels(); }
+namespace kernels::scalar { KernelTable kernel_table(); TableKernels table_kernels(); ScanKernels scan_kernels(); }
+namespace kernels::avx2 { KernelTable kernel_table(); TableKernels table_kernels(); ScanKernels scan_kernels(); }
+namespace kernels::avx512 { KernelTable kernel_table(); TableKernels table_kernels(); ScanKernels scan_kernels(); }
 // clang-format on
 
 } // namespace fisherfield

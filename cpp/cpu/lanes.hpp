@@ -50,6 +50,13 @@ struct Lanes {
     Lanes() = default;
     FISHERFIELD_INLINE Lanes(double x) : a(every(x)), b(every(x)) {}
     FISHERFIELD_INLINE Lanes(Doubles first, Doubles second) : a(first), b(second) {}
+    // Written out, so that a copy of a structure of these is one of registers, not of memory.
+    FISHERFIELD_INLINE Lanes(const Lanes& x) : a(x.a), b(x.b) {}
+    FISHERFIELD_INLINE Lanes& operator=(const Lanes& x) {
+        a = x.a;
+        b = x.b;
+        return *this;
+    }
     FISHERFIELD_INLINE explicit Lanes(const double* from)
         : a(*reinterpret_cast<const Stored*>(from)), b(*reinterpret_cast<const Stored*>(from + kWidth)) {}
     FISHERFIELD_INLINE void store(double* to) const {

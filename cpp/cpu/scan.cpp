@@ -5,10 +5,12 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <thread>
 
 #include "fisher.hpp"
+#include "scan_columns.hpp"
 #include "threads.hpp"
 
 namespace fisherfield {
@@ -225,6 +227,14 @@ struct Itinerary {
     }
 };
 
+std::vector<long> index_of(const std::vector<long>& shape, long place) {
+    std::vector<long> index(shape.size());
+    for (std::size_t axis = shape.size(); axis-- > 0; place /= shape[axis]) {
+        index[axis] = place % shape[axis];
+    }
+    return index;
+}
+
 long place_of(const std::vector<long>& shape, const std::vector<long>& index) {
     long place = 0;
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
@@ -254,26 +264,73 @@ private:
     std::atomic<long> done_{0};
 };
 
+constexpr long kBlocks = 32; // of a kernel's points that a thread does in one go: a millisecond's work or less
+
+// Many points at a time, in the order of the box; what kernels leave is left to a walker.
+void scan_columns(const ScanRequest& request, const ScanColumns& columns, const std::vector<double*>& out,
+                  std::int8_t* status, long points, Reporter* reporter) {
+    const long blocks = (points + kScanBlock - 1) / kScanBlock;
+    parallel_for((blocks + kBlocks - 1) / kBlocks,
+                 [&](long row) {
+                     std::vector<double> memory(columns.memory()), left(kScanBlock), rest(out.size() * kScanBlock);
+                     std::unique_ptr<Walker> walker;
+                     for (long block = row * kBlocks; block < std::min(blocks, (row + 1) * kBlocks); ++block) {
+                         const long first = block * kScanBlock;
+                         const int count = static_cast<int>(std::min<long>(kScanBlock, points - first));
+                         double* to[kQuantities] = {};
+                         for (std::size_t i = 0; i < out.size(); ++i) {
+                             to[static_cast<int>(request.quantities[i])] =
+                                 count == kScanBlock ? out[i] + first : rest.data() + i * kScanBlock;
+                         }
+                         const bool some_left = columns.block(first, count, memory.data(), to, left.data());
+                         for (std::size_t i = 0; count < kScanBlock && i < out.size(); ++i) {
+                             std::copy_n(rest.data() + i * kScanBlock, count, out[i] + first);
+                         }
+                         std::fill_n(status + first, count, std::int8_t{0});
+                         for (int i = 0; some_left && i < count; ++i) {
+                             if (std::signbit(left[i])) {
+                                 walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
+                                 walker->point(index_of(request.shape, first + i), first + i, out, status);
+                             }
+                         }
+                         reporter->add(count);
+                     }
+                 },
+                 request.threads);
+}
+
+// One point after another.
+void scan_points(const ScanRequest& request, const std::vector<double*>& out, std::int8_t* status, Reporter* reporter) {
+    const Itinerary itinerary(request);
+    parallel_for((itinerary.points + itinerary.block - 1) / itinerary.block,
+                 [&](long block) {
+                     const long first = block * itinerary.block,
+                                last = std::min(first + itinerary.block, itinerary.points);
+                     std::vector<long> index = itinerary.index(request.shape, first);
+                     Walker walker(request);
+                     for (long point = first; point < last; ++point) {
+                         walker.point(index, place_of(request.shape, index), out, status);
+                         itinerary.advance(request.shape, &index);
+                         reporter->add(1);
+                     }
+                 },
+                 request.threads);
+}
+
 } // namespace
 
 void scan(const ScanRequest& request, const std::vector<double*>& out, std::int8_t* status,
           const std::function<void(long)>& pause) {
-    const Itinerary itinerary(request);
     Reporter reporter(pause);
-    const long blocks = (itinerary.points + itinerary.block - 1) / itinerary.block;
-    parallel_for(
-        blocks,
-        [&](long block) {
-            const long first = block * itinerary.block, last = std::min(first + itinerary.block, itinerary.points);
-            std::vector<long> index = itinerary.index(request.shape, first);
-            Walker walker(request);
-            for (long point = first; point < last; ++point) {
-                walker.point(index, place_of(request.shape, index), out, status);
-                itinerary.advance(request.shape, &index);
-                reporter.add(1);
-            }
-        },
-        request.threads);
+    const long points = std::accumulate(request.shape.begin(), request.shape.end(), 1L, std::multiplies<long>());
+    if (points == 0) {
+        return;
+    }
+    if (const std::unique_ptr<ScanColumns> columns = ScanColumns::of(request)) {
+        scan_columns(request, *columns, out, status, points, &reporter);
+    } else {
+        scan_points(request, out, status, &reporter);
+    }
 }
 
 } // namespace fisherfield

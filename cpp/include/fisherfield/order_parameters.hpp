@@ -79,16 +79,14 @@ FISHERFIELD_HD FISHERFIELD_INLINE void train(Step<T>* step, const Source<T>& gam
 
 // No BatchNorm: D_hat = E[phi'^2] D,  o_hat = E[phi'(u) phi'(w)] o          (KAA; WSS 20-22)
 template <class B, class T>
-FISHERFIELD_HD FISHERFIELD_INLINE Step<T> phi(const B& block, const Preactivation<T>& z) {
+FISHERFIELD_HD FISHERFIELD_INLINE void phi(const B& block, const Preactivation<T>& z, Step<T>* step) {
     const auto pair = covariance(block, z);
-    Step<T> step;
-    step.state.xy = step.state.off_xy = pair.value;
-    step.state.v = step.state.off_v = pair.difference;
-    step.transfer = {pair.slope, 0.0, pair.slope_difference, pair.slope + pair.slope_difference};
-    step.state.o = step.transfer.oo * z.o;
-    step.state.d = step.transfer.d_o * z.o + step.transfer.dd * z.d;
-    step.status = pair.status;
-    return step;
+    step->state.xy = step->state.off_xy = pair.value;
+    step->state.v = step->state.off_v = pair.difference;
+    step->transfer = {pair.slope, 0.0, pair.slope_difference, pair.slope + pair.slope_difference};
+    step->state.o = step->transfer.oo * z.o;
+    step->state.d = step->transfer.d_o * z.o + step->transfer.dd * z.d;
+    step->status = pair.status;
 }
 
 // BatchNorm, then phi. With s2 = v + eps, k = v/s2, g = sqrt(k) |gamma|, c = gamma^2/s2 and u ~ N(0, 1):
@@ -97,13 +95,12 @@ FISHERFIELD_HD FISHERFIELD_INLINE Step<T> phi(const B& block, const Preactivatio
 //   wei2019  as frozen with q + eps for s2 and slopes at gamma                (WSS 23-25)
 // The Gaussian is symmetric, so the sign of gamma drops out.
 template <class B, class S, class T>
-FISHERFIELD_HD FISHERFIELD_INLINE Step<T> batch_norm_phi(const B& block, const Preactivation<T>& z, const S& settings,
-                                                         bool last) {
+FISHERFIELD_HD FISHERFIELD_INLINE void batch_norm_phi(const B& block, const Preactivation<T>& z, const S& settings,
+                                                      bool last, Step<T>* step) {
     const T eps(block.eps), s2 = z.v + eps;
-    Step<T> step;
     if (is_zero(s2)) {
-        step.status = Status::zero_variance;
-        return step;
+        step->status = Status::zero_variance;
+        return;
     }
     const T gamma = abs(T(block.gamma)), rest(settings.one_over_n_minus_1());
     const T gamma2 = gamma * gamma, k = block.has_eps() ? z.v / s2 : T(1.0), c = gamma2 / s2;
@@ -115,60 +112,57 @@ FISHERFIELD_HD FISHERFIELD_INLINE Step<T> batch_norm_phi(const B& block, const P
         const T n(settings.samples), share(settings.one_over_n()), diagonal = T(1.0) - share;
         const T slope_diagonal = pair.slope + pair.slope_difference, second = pair.value + pair.difference;
         const T spread = n * rest, scale = gamma2 * spread, x = c * (n / (n - T(3.0)));
-        step.state.xy = step.state.off_xy = scale * pair.value;
-        step.state.v = step.state.off_v = scale * pair.difference;
+        step->state.xy = step->state.off_xy = scale * pair.value;
+        step->state.v = step->state.off_v = scale * pair.difference;
         const T on = diagonal * slope_diagonal - rest * second, off = share * pair.slope + rest * pair.value;
-        step.transfer = {0.0, -(x * off), 0.0, x * (on + off)};
-        step.state.o = step.transfer.od * z.d;
-        step.state.d = step.transfer.dd * z.d;
+        step->transfer = {0.0, -(x * off), 0.0, x * (on + off)};
+        step->state.o = step->transfer.od * z.d;
+        step->state.d = step->transfer.dd * z.d;
         if (block.trained) {
-            train(&step, {pair.slope + spread * pair.value, pair.slope_difference + spread * pair.difference});
+            train(step, {pair.slope + spread * pair.value, pair.slope_difference + spread * pair.difference});
         }
-        return step;
+        return;
     }
 
-    const auto at_g = moments(block, sqrt(k) * gamma);
+    const auto at_g = moments(block, block.has_eps() ? sqrt(k) * gamma : gamma);
     const bool published = settings.theory == Theory::wei2019;
     const auto slopes = published && block.has_eps() ? moments(block, gamma) : at_g;
-    step.status = at_g.status != Status::ok ? at_g.status : slopes.status;
-    step.state.xy = step.state.off_xy = at_g.mean * at_g.mean;
-    step.state.v = step.state.off_v = at_g.variance;
+    step->status = at_g.status != Status::ok ? at_g.status : slopes.status;
+    step->state.xy = step->state.off_xy = at_g.mean * at_g.mean;
+    step->state.v = step->state.off_v = at_g.variance;
 
     const T mean2 = slopes.slope_mean * slopes.slope_mean, u2 = slopes.u_slope * slopes.u_slope;
     if (settings.theory == Theory::exact) {
         const T off = c * rest * (mean2 + k * (T(2.0) - k) * u2);
-        step.transfer = {0.0, -off, 0.0, c * slopes.slope_second + off};
-        step.state.o = step.transfer.od * z.d;
-        step.state.d = step.transfer.dd * z.d;
+        step->transfer = {0.0, -off, 0.0, c * slopes.slope_second + off};
+        step->state.o = step->transfer.od * z.d;
+        step->state.d = step->transfer.dd * z.d;
         const T back = k * gamma2 * mean2 * rest; // g^2 (E phi')^2/(n - 1)
-        step.state.off_xy = step.state.xy - back;
-        step.state.off_v = step.state.v + back;
+        step->state.off_xy = step->state.xy - back;
+        step->state.off_v = step->state.v + back;
     } else {
         const T factor = published ? gamma2 / (z.xy + z.v + eps) : c;
-        step.transfer = {factor * mean2, 0.0, factor * slopes.slope_variance, factor * slopes.slope_second};
-        step.state.o = step.transfer.oo * z.o;
-        step.state.d = step.transfer.d_o * z.o + step.transfer.dd * z.d;
+        step->transfer = {factor * mean2, 0.0, factor * slopes.slope_variance, factor * slopes.slope_second};
+        step->state.o = step->transfer.oo * z.o;
+        step->state.d = step->transfer.d_o * z.o + step->transfer.dd * z.d;
     }
     if (block.trained) {
-        train(&step, {mean2 + k * u2, slopes.slope_variance + k * (slopes.u2_slope2 - u2)});
+        train(step, {mean2 + k * u2, slopes.slope_variance + k * (slopes.u2_slope2 - u2)});
     }
-    return step;
 }
 
 // What follows an affine layer. The last one without a BatchNorm ends with its affine part; its step is then empty.
 template <class B, class S, class T>
-FISHERFIELD_HD FISHERFIELD_INLINE Step<T> behind(const B& block, const Preactivation<T>& z, const S& settings,
-                                                 bool last) {
+FISHERFIELD_HD FISHERFIELD_INLINE void behind(const B& block, const Preactivation<T>& z, const S& settings, bool last,
+                                              Step<T>* step) {
     if (block.batch_norm) {
-        return batch_norm_phi(block, z, settings, last);
+        batch_norm_phi(block, z, settings, last, step);
+    } else if (!last) {
+        phi(block, z, step);
+    } else {
+        step->state.o = z.o;
+        step->state.d = z.d;
     }
-    if (!last) {
-        return phi(block, z);
-    }
-    Step<T> step;
-    step.state.o = z.o;
-    step.state.d = z.d;
-    return step;
 }
 
 template <class T>
@@ -186,7 +180,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE Outcome<T> forward(const Layers& layer, int fi
     for (int l = first; l < count; ++l) {
         const auto& block = layer(l);
         const Preactivation<T> z = affine(block, h, settings.biases);
-        const Step<T> step = behind(block, z, settings, l + 1 == count);
+        Step<T> step;
+        behind(block, z, settings, l + 1 == count, &step);
         visit(l, h, z, step);
         if (step.status != Status::ok) {
             return {step.status, l + 1, {}};

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The recursion of order_parameters.hpp on vectors of points, for one instruction set, named by FISHERFIELD_PATH
+// (CMakeLists.txt). Nothing that other files share is called from this one.
+#include "scan_kernels.hpp"
+
+#include "fisherfield/scan.hpp"
+#include "kernel_table.hpp"
+#include "lanes.hpp"
+
+namespace fisherfield {
+
+inline namespace FISHERFIELD_PATH {
+
+// What order_parameters.hpp asks of a number.
+FISHERFIELD_INLINE Lanes sqrt(Lanes x) { return root(x); }
+FISHERFIELD_INLINE Lanes abs(Lanes x) { return size(x); }
+FISHERFIELD_INLINE bool is_zero(Lanes) { return false; } // what is divided by zero is found at the end
+
+// What a vector of points has of a column.
+struct Entry {
+    const Column& column;
+    const double* at; // the vector's first point in place 0
+
+    FISHERFIELD_INLINE operator Lanes() const {
+        return column.place >= 0 ? Lanes(at + column.place * kScanBlock) : Lanes(column.value);
+    }
+};
+
+struct LaneSettings {
+    const PointColumns& points;
+    const double* at;
+    Theory theory;
+    bool biases;
+    Entry samples;
+
+    FISHERFIELD_INLINE LaneSettings(const PointColumns& all, const double* first)
+        : points(all), at(first), theory(all.theory), biases(all.biases), samples{all.samples, first} {}
+    FISHERFIELD_INLINE Lanes one_over_n() const { return Entry{points.one_over_n, at}; }
+    FISHERFIELD_INLINE Lanes one_over_n_minus_1() const { return Entry{points.one_over_n_minus_1, at}; }
+    FISHERFIELD_INLINE bool one_sample() const { return false; } // scan_columns.cpp keeps it away
+};
+
+template <bool batch_norms>
+struct LaneBlock {
+    const LayerColumns& layer;
+    const double* at;
+    Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
+    bool batch_norm, trained;
+
+    FISHERFIELD_INLINE LaneBlock(const LayerColumns& all, const double* first)
+        : layer(all), at(first), fan_in{all.fan_in, first}, sigma_w2{all.sigma_w2, first},
+          sigma_b2{all.sigma_b2, first}, gamma{all.gamma, first}, eps{all.eps, first},
+          batch_norm(batch_norms && all.batch_norm), trained(all.trained) {}
+    FISHERFIELD_INLINE bool has_eps() const { return layer.has_eps; }
+};
+
+struct LaneCovariance {
+    Lanes value, difference, slope, slope_difference;
+    Status status = Status::ok;
+};
+
+struct LaneMoments {
+    Lanes mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2;
+    Status status = Status::ok;
+};
+
+// Of the acute one, t, of an angle and its supplement, with x = 1 - cos t and y = cos t, analytic up to x = 2:
+//
+//     t = 2 pi sqrt(x) A(y)/D(y)        sin t - t cos t = 2 pi x^(3/2) B(y)/D(y)
+//
+// fitted together at 60 digits to 6e-17 relative. The zeros of all three lie beyond x = 2, so that in y nothing
+// cancels; two polynomials in x to the same error take 14 multiplications more, and the divider stands idle.
+constexpr double kAngle[] = {0x1.0000000000000p-2, 0x1.42cbac94baed7p-1, 0x1.2acfd223748cbp-1,  0x1.f27b79d6765c9p-3,
+                             0x1.713f86a923e06p-5, 0x1.963928b672a5cp-9, 0x1.7078bbc0a0e9dp-15, -0x1.0178250e79e2fp-23};
+constexpr double kBent[] = {0x1.45f306dc9c883p-3, 0x1.a5b9430b6e4ffp-2, 0x1.92cdb54165619p-2,  0x1.5d31b490a150cp-3,
+                            0x1.0f7744df2e1eep-5, 0x1.3dd1d6243cdfcp-9, 0x1.3c0174bc70cf0p-15, -0x1.b6704a5efb23ap-24};
+constexpr double kBelow[] = {0x1.0000000000000p+0, 0x1.54486e4be20eep+1, 0x1.520b7acc13aecp+1, 0x1.374e126483028p+0,
+                             0x1.0b813e9aa977ep-2, 0x1.79d6fe5787ae8p-6, 0x1.2d3e0cc1713f9p-11};
+
+// closed_form::rays() at equal variances, in q_xy and v = q - q_xy instead of c. With the acute angle t of above,
+// B = (sin t - t cos t)/(2 pi), jump = plus - minus = 2 b, plus + minus = 2 a, and for minus plus >= 0:
+//
+//     E phi phi           = minus plus q_xy + jump^2 [q B + max(q_xy, 0)/2]
+//     E phi^2 - E phi phi = a^2 v + b^2 q (x - 4 B)
+//     E phi' phi'         = minus plus + jump^2 (pi - t)/(2 pi),  t in place of pi - t where q_xy < 0
+template <bool batch_norms>
+FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<batch_norms>& block, const Preactivation<Lanes>& z) {
+    using elementary::polynomial;
+    const double a = block.layer.a, b = block.layer.b, minus_plus = a * a - b * b, jump2 = 4.0 * (b * b);
+    const Lanes q = z.xy + z.v, gap = smaller(z.v, q + z.xy), one_over_q = 1.0 / q; // gap = q x
+    const Lanes y = size(z.xy) * one_over_q, u = root(gap * one_over_q) / polynomial(kBelow, y);
+    const Lanes bent = gap * (u * polynomial(kBent, y)), turn = u * polynomial(kAngle, y); // q B, t/(2 pi)
+    const Mask obtuse = z.xy < 0.0;
+    LaneCovariance out;
+    out.value = minus_plus * z.xy + jump2 * (bent + 0.5 * larger(z.xy, 0.0));
+    out.difference = (a * a) * z.v + (b * b) * (gap - 4.0 * bent);
+    out.slope = minus_plus + jump2 * pick(obtuse, turn, 0.5 - turn);
+    out.slope_difference = jump2 * pick(obtuse, 0.5 - turn, turn);
+    return out;
+}
+
+// closed_form::rays() at g
+template <bool batch_norms>
+FISHERFIELD_INLINE LaneMoments moments(const LaneBlock<batch_norms>& block, Lanes g) {
+    const LayerColumns& layer = block.layer;
+    const auto entry = [&](const Column& column) -> Lanes { return Entry{column, block.at}; };
+    if (layer.integrated) {
+        return {entry(layer.mean),           entry(layer.variance), entry(layer.slope_mean), entry(layer.slope_second),
+                entry(layer.slope_variance), entry(layer.u_slope),  entry(layer.u2_slope2)};
+    }
+    const double a = layer.a, b = layer.b;
+    const double whole = a * a + b * b, density = b * 0.79788456080286535588; // b sqrt(2/pi)
+    const Lanes g2 = g * g;
+    return {g * density, g2 * (a * a + b * b * (1.0 - 2.0 / kPi)), a, whole, b * b, density, whole};
+}
+
+template <bool batch_norms>
+FISHERFIELD_INLINE bool finite_batch(const LaneBlock<batch_norms>& block, const LaneSettings&, bool,
+                                     LaneCovariance* pair) {
+    const LayerColumns& layer = block.layer;
+    if (!layer.finite_batch) {
+        return false;
+    }
+    const auto entry = [&](const Column& column) -> Lanes { return Entry{column, block.at}; };
+    *pair = {entry(layer.value), entry(layer.difference), entry(layer.slope), entry(layer.slope_difference)};
+    return true;
+}
+
+// The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
+template <bool batch_norms, bool diagonal>
+struct States {
+    alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[diagonal ? kScanBlock : 1];
+    alignas(64) double off_xy[batch_norms ? kScanBlock : 1], off_v[batch_norms ? kScanBlock : 1];
+
+    FISHERFIELD_INLINE ActivationState<Lanes> load(int i) const {
+        ActivationState<Lanes> h;
+        h.xy = h.off_xy = Lanes(xy + i);
+        h.v = h.off_v = Lanes(v + i);
+        h.o = Lanes(o + i);
+        if constexpr (diagonal) {
+            h.d = Lanes(d + i);
+        }
+        if constexpr (batch_norms) {
+            h.off_xy = Lanes(off_xy + i);
+            h.off_v = Lanes(off_v + i);
+        }
+        return h;
+    }
+
+    FISHERFIELD_INLINE void store(int i, const ActivationState<Lanes>& h) {
+        h.xy.store(xy + i);
+        h.v.store(v + i);
+        h.o.store(o + i);
+        if constexpr (diagonal) {
+            h.d.store(d + i);
+        }
+        if constexpr (batch_norms) {
+            h.off_xy.store(off_xy + i);
+            h.off_v.store(off_v + i);
+        }
+    }
+};
+
+// One layer for all points; `least` gathers the least v.
+template <bool batch_norms, bool diagonal>
+void pass_layer(const PointColumns& points, int l, const double* columns, int count,
+                States<batch_norms, diagonal>* states, double* least) {
+    const LayerColumns layer = points.layers[l];
+    const bool last = l + 1 == points.count;
+    for (int i = 0; i < count; i += kLanes) {
+        const LaneSettings settings(points, columns + i);
+        const LaneBlock<batch_norms> block(layer, columns + i);
+        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        Step<Lanes> step;
+        behind(block, z, settings, last, &step);
+        states->store(i, step.state);
+        smaller(z.v, Lanes(least + i)).store(least + i);
+    }
+}
+
+template <bool batch_norms, bool diagonal>
+bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
+    States<batch_norms, diagonal> states;
+    for (int i = 0; i < count; i += kLanes) {
+        const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
+        states.store(i, input_state(overlap, length));
+        Lanes(1.0).store(left + i);
+    }
+    for (int l = 0; l < points.count; ++l) {
+        pass_layer(points, l, columns, count, &states, left);
+    }
+    const auto to = [&](Quantity which, int i, Lanes x) {
+        if (double* at = out[static_cast<int>(which)]; at != nullptr) {
+            x.store(at + i);
+        }
+    };
+    Mask all = every_lane(0);
+    for (int i = 0; i < count; i += kLanes) {
+        const LaneSettings settings(points, columns + i);
+        const ActivationState<Lanes> h = states.load(i);
+        const Source<Lanes> kernel{h.o, h.d};
+        const Lanes total = Entry{points.parameters, columns + i}, momentum = Entry{points.momentum, columns + i};
+        const Spectrum<Lanes> s = spectrum(kernel, settings, points.outputs / total);
+        to(Quantity::lambda_max, i, s.lambda_max);
+        to(Quantity::max_learning_rate, i, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
+        to(Quantity::b, i, kernel.o);
+        to(Quantity::parameters, i, total);
+        to(Quantity::outlier, i, pick(kernel.o < 0.0, 0.0, 1.0));
+        if constexpr (diagonal) {
+            to(Quantity::a, i, kernel.o + kernel.d);
+            to(Quantity::bulk, i, s.bulk);
+            to(Quantity::mean, i, s.mean);
+            to(Quantity::second_moment, i, s.second_moment);
+        }
+        // The least v says whether digits were lost on the way, the sum whether something grew beyond bounds or is NaN.
+        const Mask right = (Lanes(left + i) > 1e-250) & (size(kernel.o) + (diagonal ? size(kernel.d) : 0.0) < 1e250);
+        lanes(~right).store(left + i);
+        all = all | ~right;
+    }
+    return any_negative(all);
+}
+
+} // namespace FISHERFIELD_PATH
+
+ScanKernels kernels::FISHERFIELD_PATH::scan_kernels() {
+    return {{&scan_block<false, false>, &scan_block<false, true>}, &scan_block<true, true>};
+}
+
+} // namespace fisherfield

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The recursion for many points of a scan at once, in plain float64: what scan_columns.cpp and scan_kernels.cpp share.
+#pragma once
+
+#include "fisherfield/network.hpp"
+
+namespace fisherfield {
+
+// A number that all points have, or the place of a column with one for each.
+struct Column {
+    double value = 0.0;
+    int place = -1;
+};
+
+// One affine layer and what follows it. phi is rays, minus x for x < 0 and plus x for x > 0, with a = (plus + minus)/2
+// and b = (plus - minus)/2, or its integrals are given.
+struct LayerColumns {
+    Column fan_in, sigma_w2, sigma_b2, gamma, eps;
+    bool batch_norm = false, has_eps = false, trained = false;
+    double a = 1.0, b = 0.0;
+    bool integrated = false;
+    Column mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2; // moments() at gamma and beta
+    bool finite_batch = false;
+    Column value, difference, slope, slope_difference; // of finite_batch() (order_parameters.hpp)
+};
+
+struct PointColumns {
+    Theory theory = Theory::exact;
+    bool biases = true;
+    double outputs = 1.0, curvature_factor = 1.0;
+    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
+    int count = 0; // layers
+    const LayerColumns* layers = nullptr;
+};
+
+inline constexpr int kScanBlock = 512; // points that a kernel takes; a multiple of every vector's width
+
+// Quantities of `count` points out of kScanBlock, one array for each or null; place p's column begins at columns + p
+// kScanBlock. Vectors are whole: values beyond `count` are read and written up to the width of one. In `left`, a sign
+// bit where a number left the range in which float64 keeps its digits, so that the point is to be done otherwise;
+// returns whether there are such points.
+using ScanKernel = bool (*)(const PointColumns& points, const double* columns, int count, double* const* out,
+                            double* left);
+
+struct ScanKernels {
+    ScanKernel vanilla[2]; // where b alone is asked for, and where a is as well
+    ScanKernel batch_norm;
+};
+
+// Of the path in use (kernels.hpp).
+ScanKernels scan_kernels();
+
+} // namespace fisherfield
