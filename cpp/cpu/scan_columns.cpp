@@ -189,7 +189,6 @@ bool ScanColumns::build() {
             return false;
         }
     }
-    points_.theory = settings.theory;
     points_.biases = settings.biases;
     points_.outputs = network.outputs;
     points_.curvature_factor = curvature_factor(request_.loss, network.outputs);
@@ -218,7 +217,8 @@ bool ScanColumns::build() {
 
     const bool batch_norms = std::any_of(layers_.begin(), layers_.end(), [](const auto& x) { return x.batch_norm; });
     const bool diagonal = !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a);
-    kernel_ = batch_norms ? scan_kernels().batch_norm : scan_kernels().vanilla[diagonal];
+    kernel_ =
+        batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)] : scan_kernels().vanilla[diagonal];
     coalesce();
     return true;
 }

@@ -26,32 +26,37 @@ struct Entry {
     }
 };
 
+template <Theory of>
 struct LaneSettings {
+    static constexpr Theory theory = of;
     const PointColumns& points;
     const double* at;
-    Theory theory;
-    bool biases;
     Entry samples;
 
     FISHERFIELD_INLINE LaneSettings(const PointColumns& all, const double* first)
-        : points(all), at(first), theory(all.theory), biases(all.biases), samples{all.samples, first} {}
+        : points(all), at(first), samples{all.samples, first} {}
     FISHERFIELD_INLINE Lanes one_over_n() const { return Entry{points.one_over_n, at}; }
     FISHERFIELD_INLINE Lanes one_over_n_minus_1() const { return Entry{points.one_over_n_minus_1, at}; }
     FISHERFIELD_INLINE bool one_sample() const { return false; } // scan_columns.cpp keeps it away
 };
 
-template <bool batch_norms>
+// What follows an affine layer: nothing or phi; or a BatchNorm and phi, whose integrals are those of rays (without eps
+// or with), are given, or are those of a finite batch.
+enum class Form { no_batch_norm, rays, rays_and_eps, integrated, finite_batch };
+
+template <Form form>
 struct LaneBlock {
+    static constexpr bool batch_norm = form != Form::no_batch_norm;
     const LayerColumns& layer;
     const double* at;
     Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
-    bool batch_norm, trained;
+    bool trained;
 
     FISHERFIELD_INLINE LaneBlock(const LayerColumns& all, const double* first)
         : layer(all), at(first), fan_in{all.fan_in, first}, sigma_w2{all.sigma_w2, first},
-          sigma_b2{all.sigma_b2, first}, gamma{all.gamma, first}, eps{all.eps, first},
-          batch_norm(batch_norms && all.batch_norm), trained(all.trained) {}
-    FISHERFIELD_INLINE bool has_eps() const { return layer.has_eps; }
+          sigma_b2{all.sigma_b2, first}, gamma{all.gamma, first}, eps{all.eps, first}, trained(all.trained) {}
+    static FISHERFIELD_INLINE bool has_eps() { return form == Form::rays_and_eps; }
+    FISHERFIELD_INLINE Lanes entry(const Column& column) const { return Entry{column, at}; }
 };
 
 struct LaneCovariance {
@@ -83,8 +88,8 @@ constexpr double kBelow[] = {0x1.0000000000000p+0, 0x1.54486e4be20eep+1, 0x1.520
 //     E phi phi           = minus plus q_xy + jump^2 [q B + max(q_xy, 0)/2]
 //     E phi^2 - E phi phi = a^2 v + b^2 q (x - 4 B)
 //     E phi' phi'         = minus plus + jump^2 (pi - t)/(2 pi),  t in place of pi - t where q_xy < 0
-template <bool batch_norms>
-FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<batch_norms>& block, const Preactivation<Lanes>& z) {
+template <Form form>
+FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<form>& block, const Preactivation<Lanes>& z) {
     using elementary::polynomial;
     const double a = block.layer.a, b = block.layer.b, minus_plus = a * a - b * b, jump2 = 4.0 * (b * b);
     const Lanes q = z.xy + z.v, gap = smaller(z.v, q + z.xy), one_over_q = 1.0 / q; // gap = q x
@@ -99,31 +104,28 @@ FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<batch_norms>& block
     return out;
 }
 
-// closed_form::rays() at g
-template <bool batch_norms>
-FISHERFIELD_INLINE LaneMoments moments(const LaneBlock<batch_norms>& block, Lanes g) {
-    const LayerColumns& layer = block.layer;
-    const auto entry = [&](const Column& column) -> Lanes { return Entry{column, block.at}; };
-    if (layer.integrated) {
-        return {entry(layer.mean),           entry(layer.variance), entry(layer.slope_mean), entry(layer.slope_second),
-                entry(layer.slope_variance), entry(layer.u_slope),  entry(layer.u2_slope2)};
+// moments(): closed_form::rays() at g, or what was integrated before.
+template <Form form>
+FISHERFIELD_INLINE LaneMoments moments(const LaneBlock<form>& block, Lanes g) {
+    const LayerColumns& x = block.layer;
+    if constexpr (form == Form::integrated) {
+        return {block.entry(x.mean),         block.entry(x.variance),       block.entry(x.slope_mean),
+                block.entry(x.slope_second), block.entry(x.slope_variance), block.entry(x.u_slope),
+                block.entry(x.u2_slope2)};
     }
-    const double a = layer.a, b = layer.b;
-    const double whole = a * a + b * b, density = b * 0.79788456080286535588; // b sqrt(2/pi)
-    const Lanes g2 = g * g;
-    return {g * density, g2 * (a * a + b * b * (1.0 - 2.0 / kPi)), a, whole, b * b, density, whole};
+    const double whole = x.a * x.a + x.b * x.b, density = x.b * 0.79788456080286535588; // b sqrt(2/pi)
+    const double variance = x.a * x.a + x.b * x.b * (1.0 - 2.0 / kPi);
+    return {g * density, g * g * variance, x.a, whole, x.b * x.b, density, whole};
 }
 
-template <bool batch_norms>
-FISHERFIELD_INLINE bool finite_batch(const LaneBlock<batch_norms>& block, const LaneSettings&, bool,
-                                     LaneCovariance* pair) {
-    const LayerColumns& layer = block.layer;
-    if (!layer.finite_batch) {
-        return false;
+template <Form form, class S>
+FISHERFIELD_INLINE bool finite_batch(const LaneBlock<form>& block, const S&, bool, LaneCovariance* pair) {
+    if constexpr (form == Form::finite_batch) {
+        const LayerColumns& x = block.layer;
+        *pair = {block.entry(x.value), block.entry(x.difference), block.entry(x.slope),
+                 block.entry(x.slope_difference)};
     }
-    const auto entry = [&](const Column& column) -> Lanes { return Entry{column, block.at}; };
-    *pair = {entry(layer.value), entry(layer.difference), entry(layer.slope), entry(layer.slope_difference)};
-    return true;
+    return form == Form::finite_batch;
 }
 
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
@@ -162,23 +164,47 @@ struct States {
 };
 
 // One layer for all points; `least` gathers the least v.
-template <bool batch_norms, bool diagonal>
-void pass_layer(const PointColumns& points, int l, const double* columns, int count,
-                States<batch_norms, diagonal>* states, double* least) {
-    const LayerColumns layer = points.layers[l];
-    const bool last = l + 1 == points.count;
+template <Form form, Theory theory, class States>
+void pass_layer(const PointColumns& points, const LayerColumns& layer, bool last, const double* columns, int count,
+                States* states, double* least) {
     for (int i = 0; i < count; i += kLanes) {
-        const LaneSettings settings(points, columns + i);
-        const LaneBlock<batch_norms> block(layer, columns + i);
+        const LaneBlock<form> block(layer, columns + i);
         const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
         Step<Lanes> step;
-        behind(block, z, settings, last, &step);
+        behind(block, z, LaneSettings<theory>(points, columns + i), last, &step);
         states->store(i, step.state);
         smaller(z.v, Lanes(least + i)).store(least + i);
     }
 }
 
-template <bool batch_norms, bool diagonal>
+template <Theory theory, bool batch_norms, bool diagonal>
+void pass_layers(const PointColumns& points, const double* columns, int count, States<batch_norms, diagonal>* states,
+                 double* least) {
+    for (int l = 0; l < points.count; ++l) {
+        const LayerColumns layer = points.layers[l];
+        const bool last = l + 1 == points.count;
+        const auto pass = [&](auto form) {
+            pass_layer<decltype(form)::value, theory>(points, layer, last, columns, count, states, least);
+        };
+        if constexpr (batch_norms) {
+            if (layer.finite_batch) {
+                pass(std::integral_constant<Form, Form::finite_batch>());
+            } else if (layer.integrated) {
+                pass(std::integral_constant<Form, Form::integrated>());
+            } else if (layer.has_eps) {
+                pass(std::integral_constant<Form, Form::rays_and_eps>());
+            } else if (layer.batch_norm) {
+                pass(std::integral_constant<Form, Form::rays>());
+            } else {
+                pass(std::integral_constant<Form, Form::no_batch_norm>());
+            }
+        } else {
+            pass(std::integral_constant<Form, Form::no_batch_norm>());
+        }
+    }
+}
+
+template <Theory theory, bool batch_norms, bool diagonal>
 bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
     States<batch_norms, diagonal> states;
     for (int i = 0; i < count; i += kLanes) {
@@ -186,9 +212,7 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
         states.store(i, input_state(overlap, length));
         Lanes(1.0).store(left + i);
     }
-    for (int l = 0; l < points.count; ++l) {
-        pass_layer(points, l, columns, count, &states, left);
-    }
+    pass_layers<theory>(points, columns, count, &states, left);
     const auto to = [&](Quantity which, int i, Lanes x) {
         if (double* at = out[static_cast<int>(which)]; at != nullptr) {
             x.store(at + i);
@@ -196,7 +220,7 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
     };
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
-        const LaneSettings settings(points, columns + i);
+        const LaneSettings<theory> settings(points, columns + i);
         const ActivationState<Lanes> h = states.load(i);
         const Source<Lanes> kernel{h.o, h.d};
         const Lanes total = Entry{points.parameters, columns + i}, momentum = Entry{points.momentum, columns + i};
@@ -223,7 +247,9 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
 } // namespace FISHERFIELD_PATH
 
 ScanKernels kernels::FISHERFIELD_PATH::scan_kernels() {
-    return {{&scan_block<false, false>, &scan_block<false, true>}, &scan_block<true, true>};
+    using enum Theory;
+    return {{&scan_block<exact, false, false>, &scan_block<exact, false, true>},
+            {&scan_block<exact, true, true>, &scan_block<frozen, true, true>, &scan_block<wei2019, true, true>}};
 }
 
 } // namespace fisherfield

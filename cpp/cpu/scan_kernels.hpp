@@ -25,7 +25,6 @@ struct LayerColumns {
 };
 
 struct PointColumns {
-    Theory theory = Theory::exact;
     bool biases = true;
     double outputs = 1.0, curvature_factor = 1.0;
     Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
@@ -43,8 +42,8 @@ using ScanKernel = bool (*)(const PointColumns& points, const double* columns, i
                             double* left);
 
 struct ScanKernels {
-    ScanKernel vanilla[2]; // where b alone is asked for, and where a is as well
-    ScanKernel batch_norm;
+    ScanKernel vanilla[2];    // where b alone is asked for, and where a is as well
+    ScanKernel batch_norm[3]; // by theory
 };
 
 // Of the path in use (kernels.hpp).
