@@ -85,5 +85,17 @@ def order_parameters(
 def contributions(
     network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
 ) -> tuple[Any, ...]: ...
+def scan(
+    network: Network,
+    theory: int,
+    biases: bool,
+    loss: int,
+    settings: tuple[float, float, float, float],
+    shape: Sequence[int],
+    slots: Sequence[tuple[str, int, Array]],
+    quantities: Sequence[str],
+    threads: int,
+    pause: Callable[[int], object] | None,
+) -> tuple[dict[str, Array], NDArray[np.int8]]: ...
 def set_num_threads(threads: int) -> None: ...
 def num_threads() -> int: ...
