@@ -11,11 +11,15 @@ Settings settings_of(int theory, double samples, double overlap, double length, 
     return {static_cast<Theory>(theory), samples, overlap, length, biases};
 }
 
-py::tuple failure(const Outcome& outcome) { return py::make_tuple(static_cast<int>(outcome.status), outcome.layer); }
+py::tuple failure(const Outcome<Scaled>& outcome) {
+    return py::make_tuple(static_cast<int>(outcome.status), outcome.layer);
+}
 
 struct Result {
-    Outcome outcome;
-    Spectrum spectrum;
+    Outcome<Scaled> outcome;
+    Spectrum<Scaled> spectrum;
+    bool outlier = true;
+    double multiplicity = 0.0;
 };
 
 Result compute(const NetworkHandle& handle, const Settings& settings, double parameters) {
@@ -23,21 +27,25 @@ Result compute(const NetworkHandle& handle, const Settings& settings, double par
     Result result;
     result.outcome = output_kernel(handle.network, settings);
     if (result.outcome.status == Status::ok) {
-        result.spectrum = spectrum(result.outcome.kernel, settings, handle.network.outputs, parameters);
+        const Source<Scaled>& kernel = result.outcome.kernel;
+        const double outputs = handle.network.outputs;
+        result.spectrum = spectrum(kernel, settings, Scaled(outputs / parameters));
+        result.outlier = outlier(kernel, settings);
+        result.multiplicity = multiplicity(result.outlier, settings, outputs, parameters);
     }
     return result;
 }
 
 // (a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 of lambda_max, whether all fit float64)
 py::tuple numbers(const Result& result) {
-    const Source& kernel = result.outcome.kernel;
-    const Spectrum& s = result.spectrum;
+    const Source<Scaled>& kernel = result.outcome.kernel;
+    const Spectrum<Scaled>& s = result.spectrum;
     bool fit = true;
     for (const Scaled& x : {kernel.o + kernel.d, kernel.o, s.lambda_max, s.bulk, s.mean, s.second_moment}) {
         fit = fit && x.fits();
     }
     return py::make_tuple((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(),
-                          s.mean.value(), s.second_moment.value(), s.multiplicity, s.outlier,
+                          s.mean.value(), s.second_moment.value(), result.multiplicity, result.outlier,
                           is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
 }
 
@@ -83,7 +91,7 @@ int beyond_range(const std::vector<Row>& rows) {
 py::tuple order_parameters(const NetworkHandle& handle, int theory, double samples, double overlap, double length,
                            bool biases) {
     std::vector<Row> rows;
-    Outcome outcome;
+    Outcome<Scaled> outcome;
     {
         const py::gil_scoped_release release;
         outcome = output_kernel(handle.network, settings_of(theory, samples, overlap, length, biases), &rows);
@@ -102,8 +110,8 @@ py::tuple order_parameters(const NetworkHandle& handle, int theory, double sampl
 
 // each affine layer's part of a and of b
 py::tuple parts(const NetworkHandle& handle, int theory, double samples, double overlap, double length, bool biases) {
-    std::vector<Source> sources;
-    Outcome outcome;
+    std::vector<Source<Scaled>> sources;
+    Outcome<Scaled> outcome;
     {
         const py::gil_scoped_release release;
         outcome = contributions(handle.network, settings_of(theory, samples, overlap, length, biases), &sources);

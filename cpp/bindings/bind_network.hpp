@@ -26,16 +26,17 @@ struct NetworkHandle {
     Block& block() { return network.blocks.back(); }
 
     void affine(Stage stage, double units, double fan_in, double sigma_w2, double sigma_b2) {
-        stage.block.fan_in = fan_in;
-        stage.block.sigma_w2 = sigma_w2;
-        stage.block.sigma_b2 = sigma_b2;
         network.stages.push_back(stage);
-        network.blocks.push_back(stage.block);
+        network.blocks.emplace_back();
+        block().fan_in = fan_in;
+        block().units = units;
+        block().sigma_w2 = sigma_w2;
+        block().sigma_b2 = sigma_b2;
         network.outputs = channels = units;
     }
 
     void dense(int units, double sigma_w2, double sigma_b2) {
-        affine({Stage::Kind::dense, {}, {}}, units, channels, sigma_w2, sigma_b2);
+        affine({Stage::Kind::dense, {}}, units, channels, sigma_w2, sigma_b2);
     }
 
     void slide(const Windows& w) {
@@ -47,7 +48,7 @@ struct NetworkHandle {
     void conv2d(int units, const Pair& kernel, const Pair& stride, const Pair& padding, double sigma_w2,
                 double sigma_b2) {
         const Windows windows{kernel, stride, padding};
-        affine({Stage::Kind::conv2d, {}, windows}, units, channels * kernel[0] * kernel[1], sigma_w2, sigma_b2);
+        affine({Stage::Kind::conv2d, windows}, units, channels * kernel[0] * kernel[1], sigma_w2, sigma_b2);
         slide(windows);
     }
 
@@ -58,12 +59,10 @@ struct NetworkHandle {
         last.beta = beta;
         last.eps = eps;
         last.trained = trained;
-        network.stages.back().block = last;
     }
 
     void activation(const ActivationHandle& activation) {
         block().activation = activation.activation;
-        network.stages.back().block = block();
         if (activation.owner) {
             owners.push_back(activation.owner);
         }
@@ -71,12 +70,12 @@ struct NetworkHandle {
 
     void average_pool(const Pair& kernel, const Pair& stride) {
         const Windows windows{kernel, stride, {0, 0}};
-        network.stages.push_back({Stage::Kind::average_pool, {}, windows});
+        network.stages.push_back({Stage::Kind::average_pool, windows});
         slide(windows);
     }
 
     void flatten() {
-        network.stages.push_back({Stage::Kind::flatten, {}, {}});
+        network.stages.push_back({Stage::Kind::flatten, {}});
         channels *= static_cast<double>(size[0]) * size[1];
         size = {1, 1};
     }

@@ -25,6 +25,7 @@ void bind_gaussian(py::module_& module);
 void bind_table(py::module_& module);
 void bind_network(py::module_& module);
 void bind_fisher(py::module_& module);
+void bind_scan(py::module_& module);
 void bind_threads(py::module_& module);
 
 } // namespace fisherfield

@@ -404,7 +404,7 @@ Status normalise(const Block& block, Theory theory, ImageState* z) {
 
 } // namespace
 
-Preactivation ImageState::diagonal() const {
+Preactivation<Scaled> ImageState::diagonal() const {
     const long k = positions();
     return {diagonal_mean(xy, k), diagonal_mean(v, k), diagonal_mean(o, k), diagonal_mean(d, k)};
 }
@@ -421,9 +421,8 @@ ImageState image_input(Pair size, const Settings& settings) {
 }
 
 // Z = sigma_b2 + sigma_w2 P,   T <- C |F| P + 1 + (sigma_w2/|F|) sum_t T
-ImageState convolve(const Stage& stage, ImageState h, bool biases, bool own) {
-    const Block& block = stage.block;
-    const Taps taps(h.size, stage.windows);
+ImageState convolve(const Block& block, const Windows& windows, ImageState h, bool biases, bool own) {
+    const Taps taps(h.size, windows);
     const long k = h.positions();
     ImageState z;
     z.size = taps.size;

@@ -26,13 +26,13 @@ struct ImageState {
 
     long positions() const { return static_cast<long>(size[0]) * size[1]; }
     // Means over positions, i.e. of the diagonals, as one row of order parameters.
-    Preactivation diagonal() const;
+    Preactivation<Scaled> diagonal() const;
 };
 
 ImageState image_input(Pair size, const Settings& settings);
 
 // z = W * h + b. `own` says whether this layer's gradients are added to the tangent kernel.
-ImageState convolve(const Stage& stage, ImageState h, bool biases, bool own);
+ImageState convolve(const Block& block, const Windows& windows, ImageState h, bool biases, bool own);
 
 // BatchNorm (if the block has one), then the activation.
 Status activate(const Block& block, ImageState* z, const Settings& settings, bool own);

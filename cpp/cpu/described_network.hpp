@@ -19,7 +19,6 @@ struct Windows {
 struct Stage {
     enum class Kind { dense, conv2d, average_pool, flatten };
     Kind kind;
-    Block block;     // dense, conv2d
     Windows windows; // conv2d, average_pool
 };
 
@@ -29,7 +28,7 @@ struct DescribedNetwork {
     bool image = false;
     double outputs = 1.0;
     std::vector<Stage> stages;
-    std::vector<Block> blocks; // of the dense and conv2d stages, in order
+    std::vector<Block> blocks; // one for each dense and conv2d stage, in order
 };
 
 } // namespace fisherfield

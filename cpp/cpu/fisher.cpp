@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fisher.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "convolution.hpp"
@@ -13,10 +14,12 @@ namespace {
 struct Front {
     Status status = Status::ok;
     int first = 0; // also the number of convolutions passed
-    ActivationState h;
+    ActivationState<Scaled> h;
 };
 
-ActivationState flattened(const Preactivation& mean) { return {mean.xy, mean.v, mean.xy, mean.v, mean.o, mean.d}; }
+ActivationState<Scaled> flattened(const Preactivation<Scaled>& mean) {
+    return {mean.xy, mean.v, mean.xy, mean.v, mean.o, mean.d};
+}
 
 // Runs the convolutional stages; with only >= 0, gradients of that affine layer alone enter the tangent kernel.
 Front image_front(const DescribedNetwork& network, const Settings& settings, int only, std::vector<Row>* rows) {
@@ -25,14 +28,15 @@ Front image_front(const DescribedNetwork& network, const Settings& settings, int
     for (const Stage& stage : network.stages) {
         switch (stage.kind) {
         case Stage::Kind::conv2d: {
+            const Block& block = network.blocks[front.first];
             const bool own = only < 0 || only == front.first;
-            const Preactivation before = state.diagonal();
-            state = convolve(stage, std::move(state), settings.biases, own);
+            const Preactivation<Scaled> before = state.diagonal();
+            state = convolve(block, stage.windows, std::move(state), settings.biases, own);
             if (rows != nullptr) {
-                rows->push_back({stage.block.fan_in, before.xy, before.v, state.diagonal()});
+                rows->push_back({block.fan_in, before.xy, before.v, state.diagonal()});
             }
             ++front.first;
-            front.status = activate(stage.block, &state, settings, own);
+            front.status = activate(block, &state, settings, own);
             if (front.status != Status::ok) {
                 return front;
             }
@@ -52,31 +56,57 @@ Front image_front(const DescribedNetwork& network, const Settings& settings, int
     return front;
 }
 
+auto layers_of(const DescribedNetwork& network) {
+    return [&network](int l) -> const Block& { return network.blocks[l]; };
+}
+
 // wei2019 sees a convolution as a dense layer of its fan_in (docs/theory.md, section 5).
 Front front_of(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
-    if (network.image && settings.theory != Theory::wei2019) {
+    if (convolutions(network, settings.theory) > 0) {
         return image_front(network, settings, -1, rows);
     }
-    return {Status::ok, 0, input_state(settings)};
+    return {Status::ok, 0, input_state<Scaled>(settings.overlap, settings.length)};
 }
 
 } // namespace
 
-Outcome output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows) {
-    const Front front = front_of(network, settings, rows);
+int convolutions(const DescribedNetwork& network, Theory theory) {
+    if (theory == Theory::wei2019) {
+        return 0;
+    }
+    return static_cast<int>(std::count_if(network.stages.begin(), network.stages.end(),
+                                          [](const Stage& stage) { return stage.kind == Stage::Kind::conv2d; }));
+}
+
+Outcome<Scaled> output_kernel(const DescribedNetwork& network, const Settings& settings, std::vector<Row>* rows,
+                              Pass* pass) {
+    const int count = static_cast<int>(network.blocks.size());
+    const bool again = pass != nullptr && pass->first > 0 && pass->first >= convolutions(network, settings.theory);
+    if (rows != nullptr) {
+        rows->resize(again ? pass->first : 0);
+    }
+    const Front front =
+        again ? Front{Status::ok, pass->first, pass->feeding[pass->first]} : front_of(network, settings, rows);
     if (front.status != Status::ok) {
         return {front.status, front.first, {}};
     }
-    const int count = static_cast<int>(network.blocks.size());
-    return forward(network.blocks.data(), front.first, count, front.h, settings,
-                   [&](int l, const ActivationState& h, const Preactivation& z, const Step&) {
+    if (pass != nullptr) {
+        pass->feeding.resize(count + 1);
+    }
+    return forward(layers_of(network), front.first, count, front.h, settings,
+                   [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>& z, const auto& step) {
                        if (rows != nullptr) {
                            rows->push_back({network.blocks[l].fan_in, h.xy, h.v, z});
+                       }
+                       if (pass != nullptr) {
+                           pass->feeding[l] = h;
+                           pass->feeding[l + 1] = step.state;
                        }
                    });
 }
 
-Outcome contributions(const DescribedNetwork& network, const Settings& settings, std::vector<Source>* parts) {
+Outcome<Scaled> contributions(const DescribedNetwork& network, const Settings& settings,
+                              std::vector<Source<Scaled>>* parts) {
     const int count = static_cast<int>(network.blocks.size());
     parts->assign(count, {});
     const Front front = front_of(network, settings, nullptr);
@@ -84,13 +114,13 @@ Outcome contributions(const DescribedNetwork& network, const Settings& settings,
         return {front.status, front.first, {}};
     }
     struct Passed {
-        Source own, trained;
-        Transfer transfer;
+        Source<Scaled> own, trained;
+        Transfer<Scaled> transfer;
     };
     std::vector<Passed> passed(count);
-    const Outcome out =
-        forward(network.blocks.data(), front.first, count, front.h, settings,
-                [&](int l, const ActivationState& h, const Preactivation&, const Step& step) {
+    const Outcome<Scaled> out =
+        forward(layers_of(network), front.first, count, front.h, settings,
+                [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>&, const Step<Scaled>& step) {
                     passed[l] = {own_gradients(network.blocks[l], h, settings.biases), step.trained, step.transfer};
                 });
     if (out.status != Status::ok) {
@@ -98,17 +128,17 @@ Outcome contributions(const DescribedNetwork& network, const Settings& settings,
     }
     // Two worths go back together: of what reaches o, and of what reaches d.
     Worth to_o{1.0, 0.0}, to_d{0.0, 1.0};
-    const auto worth = [&](const Source& source) {
-        return Source{to_o.o * source.o + to_o.d * source.d, to_d.o * source.o + to_d.d * source.d};
+    const auto worth = [&](const Source<Scaled>& source) {
+        return Source<Scaled>{to_o.o * source.o + to_o.d * source.d, to_d.o * source.o + to_d.d * source.d};
     };
     for (int l = count - 1; l >= front.first; --l) {
         const bool linear = l == count - 1 && !network.blocks[l].batch_norm;
-        const Source trained = worth(passed[l].trained);
+        const Source<Scaled> trained = worth(passed[l].trained);
         if (!linear) {
             to_o = backward(passed[l].transfer, to_o);
             to_d = backward(passed[l].transfer, to_d);
         }
-        const Source own = worth(passed[l].own);
+        const Source<Scaled> own = worth(passed[l].own);
         (*parts)[l] = {own.o + trained.o, own.d + trained.d};
         const Scaled w(network.blocks[l].sigma_w2);
         to_o = {w * to_o.o, w * to_o.d};

@@ -22,8 +22,8 @@ std::atomic<int>& threads_in_use() {
 void set_num_threads(int threads) { threads_in_use() = threads; }
 int num_threads() { return threads_in_use(); }
 
-void parallel_for(long rows, const std::function<void(long)>& body) {
-    const int workers = static_cast<int>(std::min<long>(num_threads(), rows));
+void parallel_for(long rows, const std::function<void(long)>& body, int threads) {
+    const int workers = static_cast<int>(std::min<long>(threads > 0 ? threads : num_threads(), rows));
     std::atomic<long> next{0};
     std::atomic<bool> failed{false};
     std::exception_ptr failure;

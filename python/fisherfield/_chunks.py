@@ -44,14 +44,18 @@ class Job:
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
         names = list(_labels.core_names(self.quantities))
+        found: Arrays
         if any(slot.axis.field == "depth" for slot in slots):
-            arrays, status = self._depths(names, slots, shape, pause)
+            found, status = self._depths(names, slots, shape, pause)
         else:
-            arrays, status = self._core(self.network, names, slots, shape, pause)
-        if "outlier" in arrays:
-            valid = (status == 0) | (status == 5)
-            arrays["regime"] = np.where(valid, arrays.pop("outlier"), -1.0).astype(np.int8)
-        return arrays, status
+            found, status = self._core(self.network, names, slots, shape, pause)
+        if "outlier" not in found:
+            return found, status
+        regime = np.where(np.isnan(found["outlier"]), -1.0, found["outlier"]).astype(np.int8)
+        return {
+            {"outlier": "regime"}.get(name, name): regime if name == "outlier" else array
+            for name, array in found.items()
+        }, status
 
     def _core(
         self, network: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
@@ -84,11 +88,13 @@ class Job:
         }
         status = np.empty(shape, np.int8)
         done = 0
+
+        def within(now: int) -> None:
+            pause(done + now)
+
         for depth, dimension, places, rest in by_depth(slots):
             part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
-            found, state = self._core(
-                with_depth(self.network, depth), names, rest, part, lambda now, before=done: pause(before + now)
-            )
+            found, state = self._core(with_depth(self.network, depth), names, rest, part, within)
             at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
             for name, rows in zip(names, layered, strict=True):
                 if rows:
@@ -201,9 +207,9 @@ def _elsewhere(
 def _window(client: Any, is_dask: bool, stored: bool) -> int:
     """Tasks in flight: enough that no worker waits, and on a cluster that adapts, that there is a reason to grow."""
     if is_dask:
-        workers = sum(client.nthreads().values())
+        workers = int(sum(client.nthreads().values()))
     else:
-        workers = getattr(client, "_max_workers", None) or 1
+        workers = int(getattr(client, "_max_workers", None) or 1)
     return max(2 * workers, 64 if is_dask and stored else 2)
 
 

@@ -422,27 +422,22 @@ def scan(
     if backend == "cuda" and client is None:
         cuda()
     job = _job(net, grid, values, settings, wanted, most, threads)
-    total, count = grid.points, grid.boxes(job.chunk)
+    count = grid.boxes(job.chunk)
     kept = None if store is None else _prepared(os.fspath(store), job, values)
-    result = _Result(job)
-    left = dict.fromkeys(range(count))
+    result, left = _Result(job), dict.fromkeys(range(count))
     begin = time.perf_counter()
-    with _speaking(kept, lambda: (count - len(left), count)), _told(progress, total) as tell:
+    with _speaking(kept, lambda: (count - len(left), count)), _telling(progress, grid.points) as told:
         if kept is not None:
             left = dict.fromkeys(number for number in left if not kept.done(job.box(number)))
-        done = before = total - sum(_points(job, number) for number in left)
-        tell(done, before)
-        for number, arrays, status in chunks(
-            job, list(left), values, kept, client, lambda now: tell(done + now, before)
-        ):
+        told.begin(grid.points - sum(_points(job, number) for number in left))
+        for number, arrays, status in chunks(job, list(left), values, kept, client, told.within):
             if arrays is not None and status is not None:
                 result.take(job.box(number), arrays, status)
             del left[number]
-            done += _points(job, number)
-            tell(done, before)
+            told.add(_points(job, number))
         if kept is not None:
             kept.sweep()
-    seconds = time.perf_counter() - begin if done > before else 0.0
+    seconds = time.perf_counter() - begin if told.done > told.before else 0.0
     if kept is not None:
         return _from_store(kept.path, seconds)
     return Scan(net, settings, _dimensions(grid), values, result.arrays, result.status, seconds)
@@ -651,42 +646,53 @@ def _speaking(store: Store | None, state: Callable[[], tuple[int, int]] | None) 
         raise BrokenExecutor(said) from error
 
 
+class _Told:
+    """Counts points for whoever wants to hear: `progress(done, in all)`."""
+
+    def __init__(self, total: int, say: Callable[[int, int], object]) -> None:
+        self.total, self.say, self.before, self.done = total, say, 0, 0
+
+    def begin(self, done: int) -> None:
+        """So many were found finished."""
+        self.before = self.done = done
+        self.say(done, self.total)
+
+    def within(self, points: int) -> None:
+        """So many are done of the chunk at work."""
+        self.say(self.done + points, self.total)
+
+    def add(self, points: int) -> None:
+        """A chunk is done."""
+        self.done += points
+        self.say(self.done, self.total)
+
+
 @contextmanager
-def _told(progress: Any, total: int) -> Iterator[Callable[[int, int], None]]:
-    """A function of (points done, points found done at the start) that tells a bar, a callable or nobody."""
+def _telling(progress: Any, total: int) -> Iterator[_Told]:
     if progress is False:
-        yield lambda done, before: None
+        yield _Told(total, lambda done, total: None)
     elif progress is not True:
-        yield lambda done, before: progress(done, total)
+        yield _Told(total, progress)
     else:
-        with _Bar(total) as bar:
-            yield bar.tell
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
+        with Progress(*columns) as bar:
+            yield _Told(total, _Bar(bar))
 
 
 class _Bar:
-    """Points, points per second, and the time that is left."""
+    """Points, points per second and the time that is left."""
 
-    def __init__(self, total: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    def __init__(self, progress: Any) -> None:
+        self.progress, self.task, self.start, self.before = progress, None, 0.0, 0
 
-        self.total, self.begin, self.before = total, time.perf_counter(), -1
-        self.progress = Progress(
-            BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left")
-        )
-
-    def __enter__(self) -> _Bar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def tell(self, done: int, before: int) -> None:
-        if self.before < 0:
-            self.before, self.begin = before, time.perf_counter()
-            self.task = self.progress.add_task("", total=self.total, completed=before)
-        rate = (done - before) / max(time.perf_counter() - self.begin, 1e-9)
-        words = f"{_short(done)} of {_short(self.total)} points, {_short(rate)} points/s,"
+    def __call__(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.start, self.before = time.perf_counter(), done
+            self.task = self.progress.add_task("", total=total, completed=done)
+        rate = (done - self.before) / max(time.perf_counter() - self.start, 1e-9)
+        words = f"{_short(done)} of {_short(total)} points, {_short(rate)} points/s,"
         self.progress.update(self.task, completed=done, description=words)
 
 

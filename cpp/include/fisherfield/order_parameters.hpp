@@ -4,82 +4,90 @@
 // States carry overlaps and differences: q_xy with v = q - q_xy, and for the tangent kernel o (off-diagonal) with
 // d = D - o. Every coefficient that maps (o, d) to the next layer's is a sum of like signs, so a thousand layers lose
 // no more than a thousand roundings. docs/theory.md, section 4.
+//
+// T is what a number is: Scaled for one network, a vector of doubles for many points of a scan. B, a layer, has its
+// parameters and gives covariance(block, z), moments(block, g) and finite_batch(block, settings, last, &pair); S, the
+// settings, gives 1/n and 1/(n - 1).
 #pragma once
 
+#include "fisherfield/elementary.hpp"
 #include "fisherfield/gaussian.hpp"
 #include "fisherfield/network.hpp"
 
 namespace fisherfield {
 
+template <class T>
 struct Preactivation {
-    Scaled xy, v; // q_xy and q - q_xy
-    Scaled o, d;  // tangent kernel: off-diagonal, and diagonal minus off-diagonal
+    T xy, v; // q_xy and q - q_xy
+    T o, d;  // tangent kernel: off-diagonal, and diagonal minus off-diagonal
 };
 
+template <class T>
 struct ActivationState {
-    Scaled xy, v;         // q_hat_xy and q_hat - q_hat_xy
-    Scaled off_xy, off_v; // the same as the next layer's own gradients see them: q_hat_off, q_hat - q_hat_off
-    Scaled o, d;          // tangent kernel behind phi'
+    T xy = 0.0, v = 0.0;         // q_hat_xy and q_hat - q_hat_xy
+    T off_xy = 0.0, off_v = 0.0; // the same as the next layer's own gradients see them: q_hat_off, q_hat - q_hat_off
+    T o = 0.0, d = 0.0;          // tangent kernel behind phi'
 };
 
 // (o, d) behind phi from (o, d) before it.
+template <class T>
 struct Transfer {
-    Scaled oo, od, d_o, dd;
+    T oo = 0.0, od = 0.0, d_o = 0.0, dd = 0.0;
 };
 
 // One layer's own gradients, or a BatchNorm's trained gamma and beta: what is added to (o, d).
+template <class T>
 struct Source {
-    Scaled o, d;
+    T o = 0.0, d = 0.0;
 };
 
+template <class T>
 struct Step {
-    ActivationState state;
-    Transfer transfer;
-    Source trained;
+    ActivationState<T> state;
+    Transfer<T> transfer;
+    Source<T> trained;
     Status status = Status::ok;
 };
 
-FISHERFIELD_HD inline ActivationState input_state(const Settings& settings) {
-    ActivationState h;
-    h.xy = settings.overlap;
-    h.v = settings.length - settings.overlap;
-    h.off_xy = h.xy;
-    h.off_v = h.v;
-    return h;
+template <class T>
+FISHERFIELD_HD FISHERFIELD_INLINE ActivationState<T> input_state(T overlap, T length) {
+    const T v = length - overlap;
+    return {overlap, v, overlap, v, 0.0, 0.0};
 }
 
 // N q_hat + 1 on the diagonal, N q_hat_off + 1 off it; the 1 is the bias's.
-FISHERFIELD_HD inline Source own_gradients(const Block& block, const ActivationState& h, bool biases) {
-    const Scaled n(block.fan_in);
-    return {n * h.off_xy + Scaled(biases ? 1.0 : 0.0), n * h.off_v};
+template <class B, class T>
+FISHERFIELD_HD FISHERFIELD_INLINE Source<T> own_gradients(const B& block, const ActivationState<T>& h, bool biases) {
+    const T n(block.fan_in);
+    return {n * h.off_xy + T(biases ? 1.0 : 0.0), n * h.off_v};
 }
 
 // q = sigma_b2 + sigma_w2 q_hat,   D = N q_hat + 1 + sigma_w2 D_hat
-FISHERFIELD_HD inline Preactivation affine(const Block& block, const ActivationState& h, bool biases) {
-    const Scaled w(block.sigma_w2);
-    const Source own = own_gradients(block, h, biases);
-    return {Scaled(block.sigma_b2) + w * h.xy, w * h.v, own.o + w * h.o, own.d + w * h.d};
+template <class B, class T>
+FISHERFIELD_HD FISHERFIELD_INLINE Preactivation<T> affine(const B& block, const ActivationState<T>& h, bool biases) {
+    const T w(block.sigma_w2);
+    const Source<T> own = own_gradients(block, h, biases);
+    return {T(block.sigma_b2) + w * h.xy, w * h.v, own.o + w * h.o, own.d + w * h.d};
 }
 
-FISHERFIELD_HD inline void carry(Step* step, const Preactivation& z) {
-    const Transfer& t = step->transfer;
-    step->state.o = t.oo * z.o + t.od * z.d + step->trained.o;
-    step->state.d = t.d_o * z.o + t.dd * z.d + step->trained.d;
+template <class T>
+FISHERFIELD_HD FISHERFIELD_INLINE void train(Step<T>* step, const Source<T>& gamma_and_beta) {
+    step->trained = gamma_and_beta;
+    step->state.o = step->state.o + gamma_and_beta.o;
+    step->state.d = step->state.d + gamma_and_beta.d;
 }
 
 // No BatchNorm: D_hat = E[phi'^2] D,  o_hat = E[phi'(u) phi'(w)] o          (KAA; WSS 20-22)
-FISHERFIELD_HD inline Step phi(const Activation& activation, const Preactivation& z) {
-    const Scaled q = z.xy + z.v;
-    const Correlation correlation = is_zero(q) ? Correlation{1.0, 0.0} : Correlation{(z.xy / q).value(), z.v / q};
-    const Covariance pair = covariance(activation, q, q, correlation);
-    Step step;
-    step.state.xy = pair.value;
-    step.state.v = pair.difference;
+template <class B, class T>
+FISHERFIELD_HD FISHERFIELD_INLINE Step<T> phi(const B& block, const Preactivation<T>& z) {
+    const auto pair = covariance(block, z);
+    Step<T> step;
+    step.state.xy = step.state.off_xy = pair.value;
+    step.state.v = step.state.off_v = pair.difference;
     step.transfer = {pair.slope, 0.0, pair.slope_difference, pair.slope + pair.slope_difference};
+    step.state.o = step.transfer.oo * z.o;
+    step.state.d = step.transfer.d_o * z.o + step.transfer.dd * z.d;
     step.status = pair.status;
-    step.state.off_xy = step.state.xy;
-    step.state.off_v = step.state.v;
-    carry(&step, z);
     return step;
 }
 
@@ -88,96 +96,97 @@ FISHERFIELD_HD inline Step phi(const Activation& activation, const Preactivation
 //   frozen   D_hat = c E[phi'^2] D,  o_hat =  c (E phi')^2 o
 //   wei2019  as frozen with q + eps for s2 and slopes at gamma                (WSS 23-25)
 // The Gaussian is symmetric, so the sign of gamma drops out.
-FISHERFIELD_HD inline Step batch_norm_phi(const Block& block, const Preactivation& z, const Settings& settings,
-                                          bool last) {
-    const Activation& activation = block.activation;
-    const Scaled s2 = z.v + Scaled(block.eps);
-    Step step;
+template <class B, class S, class T>
+FISHERFIELD_HD FISHERFIELD_INLINE Step<T> batch_norm_phi(const B& block, const Preactivation<T>& z, const S& settings,
+                                                         bool last) {
+    const T eps(block.eps), s2 = z.v + eps;
+    Step<T> step;
     if (is_zero(s2)) {
         step.status = Status::zero_variance;
         return step;
     }
-    const double gamma = std::fabs(block.gamma), rest = settings.one_over_n_minus_1();
-    const Scaled gamma2 = Scaled(gamma) * Scaled(gamma), k = z.v / s2;
-    const Scaled c = gamma2 / s2;
+    const T gamma = abs(T(block.gamma)), rest(settings.one_over_n_minus_1());
+    const T gamma2 = gamma * gamma, k = block.has_eps() ? z.v / s2 : T(1.0), c = gamma2 / s2;
 
     // A finite batch is exact where phi is positively homogeneous: direction and radius of the centred batch are
     // independent, E 1/r^2 = 1/(s2 (n - 3)), and E J Theta J^T = d c n/(n - 3) [G_ab E phi'_a phi'_b - V_ab/(n - 1)].
-    Rays rays{};
-    const double n = settings.samples;
-    if (settings.theory == Theory::exact && !last && n >= 4.0 && gamma != 0.0 && block.beta == 0.0 &&
-        block.eps == 0.0 && homogeneous(activation, &rays)) {
-        const double diagonal = 1.0 - 1.0 / n;
-        const Covariance pair = closed_form::rays(rays, diagonal, {-rest, 1.0 + rest});
-        const Scaled slope_diagonal = pair.slope + pair.slope_difference;
-        const Scaled second = pair.value + pair.difference;
-        const Scaled scale = gamma2 * Scaled(n * rest), x = c * Scaled(n / (n - 3.0));
-        step.state.xy = scale * pair.value;
-        step.state.v = scale * pair.difference;
-        const Scaled on = Scaled(diagonal) * slope_diagonal - Scaled(rest) * second;
-        const Scaled off = Scaled(1.0 / n) * pair.slope + Scaled(rest) * pair.value;
+    decltype(covariance(block, z)) pair;
+    if (finite_batch(block, settings, last, &pair)) {
+        const T n(settings.samples), share(settings.one_over_n()), diagonal = T(1.0) - share;
+        const T slope_diagonal = pair.slope + pair.slope_difference, second = pair.value + pair.difference;
+        const T spread = n * rest, scale = gamma2 * spread, x = c * (n / (n - T(3.0)));
+        step.state.xy = step.state.off_xy = scale * pair.value;
+        step.state.v = step.state.off_v = scale * pair.difference;
+        const T on = diagonal * slope_diagonal - rest * second, off = share * pair.slope + rest * pair.value;
         step.transfer = {0.0, -(x * off), 0.0, x * (on + off)};
+        step.state.o = step.transfer.od * z.d;
+        step.state.d = step.transfer.dd * z.d;
         if (block.trained) {
-            step.trained = {pair.slope + Scaled(n * rest) * pair.value,
-                            pair.slope_difference + Scaled(n * rest) * pair.difference};
+            train(&step, {pair.slope + spread * pair.value, pair.slope_difference + spread * pair.difference});
         }
-        step.state.off_xy = step.state.xy;
-        step.state.off_v = step.state.v;
-        carry(&step, z);
         return step;
     }
 
-    const Moments at_g = moments(activation, sqrt(k) * Scaled(gamma), block.beta);
+    const auto at_g = moments(block, sqrt(k) * gamma);
     const bool published = settings.theory == Theory::wei2019;
-    const Moments slopes = published && block.eps != 0.0 ? moments(activation, Scaled(gamma), block.beta) : at_g;
+    const auto slopes = published && block.has_eps() ? moments(block, gamma) : at_g;
     step.status = at_g.status != Status::ok ? at_g.status : slopes.status;
-    step.state.xy = at_g.mean * at_g.mean;
-    step.state.v = at_g.variance;
-    step.state.off_xy = step.state.xy;
-    step.state.off_v = step.state.v;
+    step.state.xy = step.state.off_xy = at_g.mean * at_g.mean;
+    step.state.v = step.state.off_v = at_g.variance;
 
-    const Scaled mean2 = slopes.slope_mean * slopes.slope_mean, u2 = slopes.u_slope * slopes.u_slope;
+    const T mean2 = slopes.slope_mean * slopes.slope_mean, u2 = slopes.u_slope * slopes.u_slope;
     if (settings.theory == Theory::exact) {
-        const Scaled off = c * Scaled(rest) * (mean2 + k * (Scaled(2.0) - k) * u2);
+        const T off = c * rest * (mean2 + k * (T(2.0) - k) * u2);
         step.transfer = {0.0, -off, 0.0, c * slopes.slope_second + off};
-        const Scaled back = k * gamma2 * mean2 * Scaled(rest); // g^2 (E phi')^2/(n - 1)
+        step.state.o = step.transfer.od * z.d;
+        step.state.d = step.transfer.dd * z.d;
+        const T back = k * gamma2 * mean2 * rest; // g^2 (E phi')^2/(n - 1)
         step.state.off_xy = step.state.xy - back;
         step.state.off_v = step.state.v + back;
     } else {
-        const Scaled factor = published ? gamma2 / (z.xy + z.v + Scaled(block.eps)) : c;
+        const T factor = published ? gamma2 / (z.xy + z.v + eps) : c;
         step.transfer = {factor * mean2, 0.0, factor * slopes.slope_variance, factor * slopes.slope_second};
+        step.state.o = step.transfer.oo * z.o;
+        step.state.d = step.transfer.d_o * z.o + step.transfer.dd * z.d;
     }
     if (block.trained) {
-        step.trained = {mean2 + k * u2, slopes.slope_variance + k * (slopes.u2_slope2 - u2)};
+        train(&step, {mean2 + k * u2, slopes.slope_variance + k * (slopes.u2_slope2 - u2)});
     }
-    carry(&step, z);
     return step;
 }
 
+// What follows an affine layer. The last one without a BatchNorm ends with its affine part; its step is then empty.
+template <class B, class S, class T>
+FISHERFIELD_HD FISHERFIELD_INLINE Step<T> behind(const B& block, const Preactivation<T>& z, const S& settings,
+                                                 bool last) {
+    if (block.batch_norm) {
+        return batch_norm_phi(block, z, settings, last);
+    }
+    if (!last) {
+        return phi(block, z);
+    }
+    Step<T> step;
+    step.state.o = z.o;
+    step.state.d = z.d;
+    return step;
+}
+
+template <class T>
 struct Outcome {
     Status status = Status::ok;
-    int layer = 0; // counted from 1: where the status arose
-    Source kernel; // (o, d) of the output
+    int layer = 0;    // counted from 1: where the status arose
+    Source<T> kernel; // (o, d) of the output
 };
 
-// Layers first .. count - 1 from the state h that feeds layer `first`; visit(l, h, z, step) sees every layer. A last
-// layer without BatchNorm ends with its affine part; its step is then empty.
-template <class Visit>
-FISHERFIELD_HD Outcome forward(const Block* blocks, int first, int count, ActivationState h, const Settings& settings,
-                               Visit&& visit) {
+// Layers first .. count - 1, each given by layer(l), from the state h that feeds layer `first`; visit(l, h, z, step)
+// sees every layer.
+template <class Layers, class S, class T, class Visit>
+FISHERFIELD_HD FISHERFIELD_INLINE Outcome<T> forward(const Layers& layer, int first, int count, ActivationState<T> h,
+                                                     const S& settings, Visit&& visit) {
     for (int l = first; l < count; ++l) {
-        const Block& block = blocks[l];
-        const Preactivation z = affine(block, h, settings.biases);
-        const bool last = l + 1 == count;
-        Step step;
-        if (block.batch_norm) {
-            step = batch_norm_phi(block, z, settings, last);
-        } else if (!last) {
-            step = phi(block.activation, z);
-        } else {
-            step.state.o = z.o;
-            step.state.d = z.d;
-        }
+        const auto& block = layer(l);
+        const Preactivation<T> z = affine(block, h, settings.biases);
+        const Step<T> step = behind(block, z, settings, l + 1 == count);
         visit(l, h, z, step);
         if (step.status != Status::ok) {
             return {step.status, l + 1, {}};
@@ -185,6 +194,28 @@ FISHERFIELD_HD Outcome forward(const Block* blocks, int first, int count, Activa
         h = step.state;
     }
     return {Status::ok, 0, {h.o, h.d}};
+}
+
+// One network: the integrals of gaussian.hpp.
+
+FISHERFIELD_HD inline Covariance covariance(const Block& block, const Preactivation<Scaled>& z) {
+    const Scaled q = z.xy + z.v;
+    const Correlation correlation = is_zero(q) ? Correlation{1.0, 0.0} : Correlation{(z.xy / q).value(), z.v / q};
+    return covariance(block.activation, q, q, correlation);
+}
+
+FISHERFIELD_HD inline Moments moments(const Block& block, Scaled g) { return moments(block.activation, g, block.beta); }
+
+// Of two of n samples behind a BatchNorm: variances 1 - 1/n, correlation -1/(n - 1).
+FISHERFIELD_HD inline bool finite_batch(const Block& block, const Settings& settings, bool last, Covariance* pair) {
+    Rays rays{};
+    const double n = settings.samples, rest = settings.one_over_n_minus_1();
+    if (settings.theory != Theory::exact || last || n < 4.0 || block.gamma == 0.0 || block.beta != 0.0 ||
+        block.eps != 0.0 || !homogeneous(block.activation, &rays)) {
+        return false;
+    }
+    *pair = closed_form::rays(rays, 1.0 - 1.0 / n, {-rest, 1.0 + rest});
+    return true;
 }
 
 } // namespace fisherfield
