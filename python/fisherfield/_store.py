@@ -18,20 +18,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Store", "zarr_module"]
+__all__ = ["VERSION", "Store", "opened"]
 
-# Stands in a folder until its metadata are complete: one without is nobody's, or a scan's.
-_MAKING = ".fisherfield-scan-in-the-making"
+# An attribute of the folder until its metadata are complete; then those of the scan replace it.
+_MAKING = "fisherfield_scan_in_the_making"
+VERSION = "fisherfield_version"  # the attribute that every scan has
 _COORDINATES = 2**20  # values in a chunk of coordinates
 
 
-def zarr_module() -> Any:
+def _zarr() -> Any:
     """Zarr, or an ImportError that gives the pip command."""
     try:
         import zarr
     except ImportError:
         raise ImportError("a store needs zarr: pip install 'fisherfield[scan]'") from None
     return zarr
+
+
+def opened(path: str) -> Any:
+    """The Zarr group at `path`, to read; None where there is none."""
+    try:
+        return _zarr().open_group(path, mode="r")
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return None
 
 
 class Store:
@@ -43,7 +52,7 @@ class Store:
     @cached_property
     def group(self) -> Any:
         """Its arrays, by name."""
-        return zarr_module().open_group(self.path, mode="r+")
+        return _zarr().open_group(self.path, mode="r+")
 
     def prepare(
         self,
@@ -58,15 +67,15 @@ class Store:
         `coordinates` are (dimensions, values, attributes); of `arrays` the value is what an empty entry holds: its
         dtype is the array's, and extents of its own come behind the grid's.
         """
-        zarr, folder = zarr_module(), Path(self.path)
-        if (folder / _MAKING).exists() or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        folder = Path(self.path)
+        there = opened(self.path)
+        nothing = not folder.exists() or (
+            folder.is_dir() and all(entry.suffix == ".partial" for entry in folder.iterdir())
+        )
+        if nothing or (there is not None and _MAKING in there.attrs):
             self._make(attributes, coordinates, arrays, shape, chunk)
             return
-        try:
-            there = zarr.open_group(self.path, mode="r")
-        except (OSError, ValueError, KeyError):  # none of Zarr's
-            there = None
-        if there is None or "fisherfield_version" not in there.attrs:
+        if there is None or VERSION not in there.attrs:
             raise ValueError(
                 f"store must be a new folder or that of a scan, got {self.path!r}, which was left as it is"
             )
@@ -97,27 +106,25 @@ class Store:
         shape: tuple[int, ...],
         chunk: tuple[int, ...],
     ) -> None:
-        zarr, folder = zarr_module(), Path(self.path)
+        zarr, folder = _zarr(), Path(self.path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MAKING).touch()
         for entry in folder.iterdir():  # of a call that was killed here
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != _MAKING:
+            elif entry.name != "zarr.json":
                 entry.unlink()
-        group = zarr.create_group(self.path)
+        group = zarr.create_group(self.path, overwrite=True, attributes={_MAKING: True})
         for name, (dimensions, values, said) in coordinates.items():
             chunks = tuple(min(extent, _COORDINATES) for extent in values.shape)
             self._array(group, name, dimensions, values.shape, chunks, values.dtype, 0, said)[...] = values
         for name, (dimensions, empty, said) in arrays.items():
             extents, chunks = (*shape, *empty.shape), (*chunk, *empty.shape)
             self._array(group, name, dimensions, extents, chunks, empty.dtype, empty.max().item(), said)
-        group.attrs.update(attributes)
         with warnings.catch_warnings():
             # not yet part of Zarr 3's specification, and what xarray looks for first
             warnings.filterwarnings("ignore", message="Consolidated metadata")
-            zarr.consolidate_metadata(self.path)
-        (folder / _MAKING).unlink()
+            whole = zarr.consolidate_metadata(self.path)
+        whole.attrs.put(attributes)
 
     @staticmethod
     def _array(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import _arguments, _labels
 from ._chunks import Arrays, Job, Status, chunks, cuda, lost
 from ._grid import Box, Grid, grid_of
-from ._store import Store, zarr_module
+from ._store import VERSION, Store, opened
 from .network import Network, from_toml
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Scan:
             except ImportError:
                 raise ImportError("netCDF files need xarray: pip install 'fisherfield[scan]'") from None
             source = xarray.load_dataset(path)
-        if not hasattr(source, "data_vars") or "fisherfield_version" not in source.attrs:
+        if not hasattr(source, "data_vars") or VERSION not in source.attrs:
             raise ValueError(f"source must be what a scan has written, got {path or source!r}")
         variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
         return _from_parts(variables, source.attrs, 0.0, None)
@@ -514,7 +514,7 @@ def _attributes(
         network = repr(net)
     return {
         "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: mean-field theory of wide networks",
-        "fisherfield_version": __version__,
+        VERSION: __version__,
         "network": network,
         **said,
         "quantities": " ".join(quantities),
@@ -584,11 +584,8 @@ def _prepared(path: str, job: Job, values: dict[str, NDArray[np.float64]]) -> St
 
 
 def _from_store(path: str, seconds: float) -> Scan:
-    try:
-        group = zarr_module().open_group(path, mode="r")
-    except (OSError, ValueError, KeyError):
-        group = None
-    if group is None or "fisherfield_version" not in group.attrs:
+    group = opened(path)
+    if group is None or VERSION not in group.attrs:
         raise ValueError(f"source must be what a scan has written, got {path!r}")
     return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path)
 
