@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def plot(scan: Scan, quantity: str | None, ax: Any) -> Figure:
             _lines(ax, name, coordinates[0], values, paired)
         else:
             _map(ax, name, coordinates[0], coordinates[1], values, paired)
-        ax.set_title(_title(scan), fontsize=11)
+        ax.set_title(_title(scan, name), fontsize=11)
     figure: Figure = ax.figure
     return figure
 
@@ -85,7 +86,7 @@ def _lines(ax: Any, name: str, along: Values, values: Values, paired: bool) -> N
     if name == "regime" or name == "status":
         words = _labels.REGIMES if name == "regime" else _labels.STATUSES
         found = [int(value) for value in np.unique(values)]
-        ax.set_yticks(found, [words[value] for value in found])
+        ax.set_yticks(found, [fill(words[value], 24) for value in found])
     elif _spread(values):
         ax.set_yscale("log")
     ax.grid(True, color="0.9", linewidth=0.8)
@@ -105,18 +106,20 @@ def _map(ax: Any, name: str, first: Values, second: Values, values: Values, pair
         shown = np.ma.array(np.searchsorted(found, values).astype(np.float64))
     elif _spread(values):
         norm = LogNorm()
-    ax.set_facecolor(_FAILED)
+    failed = np.ma.getmaskarray(shown)
     if paired:
+        ax.scatter(first[failed], second[failed], marker="x", color="0.6", s=14)
         drawn = ax.scatter(first, second, c=shown, norm=norm, s=14, cmap="viridis")
     else:
+        ax.set_facecolor(_FAILED)
         x, y = (np.argsort(along, kind="stable") for along in (first, second))
         drawn = ax.pcolormesh(
             first[x], second[y], shown[np.ix_(x, y)].T, norm=norm, cmap="viridis", shading="nearest", rasterized=True
         )
     bar = ax.figure.colorbar(drawn, ax=ax, label=_label(name))
     if words:
-        bar.set_ticks(range(len(found)), labels=[words[value] for value in found])
-    elif np.ma.is_masked(shown):
+        bar.set_ticks(range(len(found)), labels=[fill(words[value], 24) for value in found])
+    elif failed.any():
         ax.set_xlabel(f"{ax.get_xlabel()}\ngrey: no value, see status", linespacing=1.5)
 
 
@@ -127,17 +130,20 @@ def _label(name: str, along: Values | None = None) -> str:
     return words + (", infinitely many not drawn" if along is not None and np.isinf(along).any() else "")
 
 
-def _title(scan: Scan) -> str:
+def _title(scan: Scan, name: str) -> str:
     given = scan.settings
     said = [f"theory {given['theory']}"]
     if "samples" not in scan.axes:
         said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
+    if name == "max_learning_rate":
+        said.append(f"loss {given['loss']}")
+        said += [] if "momentum" in scan.axes else [f"momentum {given['momentum']:g}"]
     return ", ".join(said)
 
 
 def _logarithmic(along: Values) -> bool:
     """Whether the values of an axis are spaced more evenly in their logarithm."""
-    kept = np.unique(along[np.isfinite(along)])
+    kept = np.sort(along[np.isfinite(along)])
     if kept.size < 3 or kept[0] <= 0 or kept[-1] < 4 * kept[0]:
         return False
     middle = float(np.median(kept))
