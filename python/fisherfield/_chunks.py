@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +135,8 @@ def _work(
     box = job.box(number)
     store = None if path is None else Store(path)
     if store is not None:
+        if not os.path.isdir(store.path):
+            raise FileNotFoundError(f"store must be a folder that workers see by the same path, got {store.path!r}")
         slots = job.grid.slots(box, store.values)
     # A function to call even though nobody listens: Ctrl-C is seen there.
     arrays, status = job.evaluate(slots or (), _shape(box), lambda _: None)
@@ -150,7 +154,7 @@ def chunks(
     client: Any,
     pause: Pause,
 ) -> Iterator[tuple[int, Arrays | None, Status | None]]:
-    """Computes the chunks `numbers`; gives each one's when it is done, with its arrays where there is no store.
+    """Computes the chunks `numbers`, and gives each back when it is done, with its arrays where there is no store.
 
     `pause` hears within a chunk how many of its points are done, where that can be known.
     """
@@ -177,7 +181,7 @@ def _elsewhere(
     job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, client: Any
 ) -> Iterator[tuple[int, Arrays | None, Status | None]]:
     """By a dask Client or an Executor, with a bounded window of tasks in flight; dask repeats what lost workers had."""
-    path = None if store is None else store.path
+    path = None if store is None else os.path.abspath(store.path)
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
     running: dict[Any, int] = {}
     is_dask = hasattr(client, "nthreads")
@@ -196,12 +200,18 @@ def _elsewhere(
                     break
             if not running:
                 return
-            future = finished.get()
+            future = _first(finished)
             number = running.pop(future)
             yield (number, *future.result())
     finally:
         for future in running:
             future.cancel()
+
+
+def _first(finished: queue.SimpleQueue[Any]) -> Any:
+    while True:
+        with suppress(queue.Empty):
+            return finished.get(timeout=0.5)  # Windows lets no Ctrl-C into a wait without end
 
 
 def _window(client: Any, is_dask: bool, stored: bool) -> int:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arguments, _labels
+from . import _arguments, _core, _labels
 from ._chunks import Arrays, Job, Status, chunks, cuda, lost
 from ._grid import Box, Grid, grid_of
 from ._store import VERSION, Store, opened
-from .network import Network, from_toml
+from .network import Activation, Conv2d, Network, from_toml
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scan", "random_points", "scan"]
 
-# A chunk: at most so many points, and at most so many bytes of them.
-_POINTS, _BYTES = 2**20, 2**26
+# A chunk: at most so many points (some tenths of a second to some seconds each), and at most so many bytes of them.
+_POINTS, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**16, 2**10, 2**26
 _SMALL = 2**22  # points whose range is looked for when a scan on disk is printed
 
 
@@ -375,7 +375,8 @@ def scan(
         Of each process; by default `num_threads()` there. The result does not depend on it.
     backend : {"cpu", "cuda"}
     chunk : int, optional
-        The most points computed, written or sent at a time; by default 2^20 (1048576), or what takes 64 MB.
+        The most points computed, written or sent at a time; by default what takes 64 MB, and at most 2^20 (1048576),
+        2^16 where integrals go by quadrature, 2^10 for images.
     store : path, optional
         A Zarr folder, written chunk by chunk: a scan that was stopped goes on there when it is called again with the
         same arguments. Memory is bounded by the chunk. Named activations only.
@@ -457,9 +458,17 @@ def _job(
     layers = int(values["depth"].max()) if "depth" in values else net.depth
     names = _labels.core_names(quantities)
     numbers = sum(layers if name in _labels.LAYERED else 1 for name in names)
-    points = most or min(_POINTS, max(1, _BYTES // (8 * numbers + 1)))
+    points = most or min(_most(net, settings["theory"]), max(1, _BYTES // (8 * numbers + 1)))
     count = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
     return Job(net, grid, grid.chunk(points), settings, quantities, layers, count, __version__)
+
+
+def _most(net: Network, theory: str) -> int:
+    """Points of a chunk by what one costs; the same on any machine, for a store to go on elsewhere."""
+    if theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers):
+        return _IMAGES
+    phis = [layer for layer in net.layers if isinstance(layer, Activation)]
+    return _POINTS if all(_core.has_kernel(phi._compiled) for phi in phis) else _QUADRATURE
 
 
 def _points(job: Job, number: int) -> int:
