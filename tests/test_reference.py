@@ -127,6 +127,14 @@ def test_every_public_function_has_a_twin_of_the_same_signature(name):
     assert [(p.name, p.kind, p.default) for p in fast.values()] == [(p.name, p.kind, p.default) for p in slow.values()]
 
 
+def test_the_scan_has_a_twin_that_differs_in_how_it_is_computed_alone():
+    fast, slow = (inspect.signature(module.scan).parameters for module in (ff, reference))
+    how = ("threads", "backend", "chunk", "store", "client", "progress")
+    assert [(p.name, p.kind, p.default) for p in fast.values() if p.name not in how] == [
+        (p.name, p.kind, p.default) for p in slow.values()
+    ]
+
+
 @pytest.mark.parametrize("name", [name for name in ff.gaussian.__all__ if name != "Table"])
 def test_every_gaussian_integral_has_a_twin_of_the_same_signature(name):
     same_signature(ff.gaussian, reference.gaussian, name)
@@ -153,9 +161,9 @@ def same_signature(fast_one, slow_one, name):
 
 
 def test_no_public_function_is_without_a_twin():
-    descriptions = {"activation_names", "convnet", "load", "mlp", "num_threads", "set_num_threads"}
+    descriptions = {"activation_names", "convnet", "load", "mlp", "num_threads", "random_points", "set_num_threads"}
     functions = {name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))}
-    assert functions - descriptions == set(PUBLIC)
+    assert functions - descriptions == {*PUBLIC, "scan"}
 
 
 @given(dense_networks(depth=4), st.sampled_from(("frozen", "wei2019")), data(), st.booleans())

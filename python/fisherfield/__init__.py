@@ -27,6 +27,7 @@ from .network import (
     mlp,
 )
 from .order_parameters import OrderParameters, order_parameters
+from .scan import Scan, random_points, scan
 from .threads import num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "LearningRate",
     "Network",
     "OrderParameters",
+    "Scan",
     "activation_names",
     "convnet",
     "figures",
@@ -54,7 +56,9 @@ __all__ = [
     "mlp",
     "num_threads",
     "order_parameters",
+    "random_points",
     "reference",
+    "scan",
     "set_num_threads",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,14 +13,18 @@ import numpy as np
 from . import _core
 
 __all__ = [
+    "BACKENDS",
     "LARGEST",
     "LOSSES",
     "SMALLEST",
     "THEORIES",
     "array",
+    "axis_values",
+    "axis_words",
     "biases_of",
     "boolean",
     "choice",
+    "client_of",
     "coefficients",
     "correlation_of",
     "degree",
@@ -39,10 +43,14 @@ __all__ = [
     "overlap_of",
     "pair",
     "positive",
+    "progress_of",
+    "quantities_of",
+    "range_of",
     "real",
     "refuse_operand",
     "refuse_tabulated",
     "samples_of",
+    "scan_settings_of",
     "settings_of",
     "theory_of",
     "variances",
@@ -50,6 +58,7 @@ __all__ = [
 
 THEORIES = ("exact", "frozen", "wei2019")
 LOSSES = ("sum", "mean", "mse", "cross_entropy")
+BACKENDS = ("cpu", "cuda")
 
 # Single parameters stay within 1e-100 .. 1e100 so that a product of any three of them is a float64; what many layers
 # make of them is carried with an exponent of its own (scaled.hpp).
@@ -215,10 +224,10 @@ def biases_of(value: Any, theory: str) -> bool:
     return theory != "wei2019" if value is None else boolean("biases", value)
 
 
-def momentum_of(value: Any) -> float:
-    number = _number("momentum", value, "in [0, 1)")
+def momentum_of(value: Any, name: str = "momentum") -> float:
+    number = _number(name, value, "in [0, 1)")
     if not 0.0 <= number < 1.0:
-        raise ValueError(f"momentum must be in [0, 1), got {value!r}")
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
     return number
 
 
@@ -227,6 +236,139 @@ def loss_of(value: Any, outputs: int) -> str:
     if value == "cross_entropy" and outputs < 2:
         raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {value!r}")
     return str(value)
+
+
+def scan_settings_of(
+    net: Any,
+    axes: Iterable[str],
+    theory: Any,
+    samples: Any,
+    overlap: Any,
+    length: Any,
+    biases: Any,
+    loss: Any,
+    momentum: Any,
+) -> dict[str, Any]:
+    """A scan's settings, converted; one that an axis gives is left at its default, and refused otherwise."""
+    given = {
+        "samples": (samples, None),
+        "overlap": (overlap, 0.0),
+        "length": (length, 1.0),
+        "momentum": (momentum, 0.0),
+    }
+    taken = [name for name in given if name in axes]
+    for name in taken:
+        value, default = given[name]
+        if value is not default and not (default is not None and _number(name, value, "a number") == default):
+            raise ValueError(f"{name} must be either an axis or an argument, got both, the argument {value!r}")
+    theory = theory_of(network_of(net), theory)
+    length = magnitude("length", length, positive=True)
+    samples = samples_of(samples)
+    if {"samples", "overlap", "length"}.isdisjoint(taken):
+        settings_of(net, theory, samples, overlap, length, biases)
+    elif samples == 1 and net.batch_norms:
+        raise ValueError("samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1")
+    return {
+        "theory": theory,
+        "samples": samples,
+        "overlap": real("overlap", overlap),
+        "length": length,
+        "biases": biases_of(biases, theory),
+        "loss": loss_of(loss, net.outputs),
+        "momentum": momentum_of(momentum),
+    }
+
+
+def _magnitudes(numbers: np.ndarray) -> np.ndarray:
+    size = np.abs(numbers)
+    return np.asarray((numbers == 0) | ((size >= SMALLEST) & (size <= LARGEST)))
+
+
+def _wholes(numbers: np.ndarray, low: int, high: int) -> np.ndarray:
+    return np.asarray((numbers >= low) & (numbers <= high) & (numbers == np.floor(numbers)))
+
+
+# What a scan can vary: which of many values are in range, and who refuses one that is not.
+_AXES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[str, float], object]]] = {
+    "gamma": (_magnitudes, lambda name, value: magnitude(name, value, signed=True)),
+    "beta": (lambda numbers: np.abs(numbers) <= LARGEST, real),
+    "eps": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
+    "sigma_w2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
+    "sigma_b2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
+    "width": (lambda numbers: _wholes(numbers, 1, _MANY), lambda name, value: integer(name, value, 1)),
+    "depth": (lambda numbers: _wholes(numbers, 2, _MANY), lambda name, value: integer(name, value, 2)),
+    "momentum": (lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
+    "samples": (
+        lambda numbers: _wholes(numbers, 1, 2**53) | (numbers == math.inf),
+        lambda name, value: integer(name, value, 1, 2**53),
+    ),
+    "length": (lambda numbers: _magnitudes(numbers) & (numbers > 0), positive),
+    "overlap": (lambda numbers: np.abs(numbers) <= LARGEST, real),
+}
+
+
+def axis_words() -> tuple[str, ...]:
+    """What a scan can vary."""
+    return tuple(_AXES)
+
+
+def axis_values(name: str, word: str, value: Any) -> np.ndarray:
+    """One axis: a float64 array with one dimension, at least one entry, every entry within the range of `word`."""
+    if word == "samples" and is_sequence(value) and getattr(value, "dtype", np.dtype(object)).kind == "O":
+        value = [math.inf if item is None else item for item in value]
+    elif word == "samples" and value is None:
+        value = math.inf
+    if is_sequence(value) and not hasattr(value, "dtype"):
+        value = list(value)
+    numbers = _array(f"axis {name}", value)
+    if numbers.ndim != 1 or numbers.size == 0:
+        raise ValueError(f"axis {name} must be one value or more in one dimension, got shape {numbers.shape}")
+    fits, refuse = _AXES[word]
+    wrong = ~fits(numbers)
+    if wrong.any():
+        refuse(f"axis {name}", float(numbers[wrong][0]))
+    return numbers
+
+
+def range_of(name: str, value: Any) -> tuple[float, float, bool]:
+    """low, high and whether their logarithm is meant: (low, high) or (low, high, "log")."""
+    allowed = 'a pair (low, high) or (low, high, "log") with low < high'
+    if not is_sequence(value) or len(tuple(value)) not in (2, 3):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    low, high, *rest = value
+    low, high = (_number(name, number, allowed) for number in (low, high))
+    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (rest and rest != ["log"]):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    if rest and low <= 0:
+        raise ValueError(f"{name} must be > 0 where its logarithm is drawn, got {value!r}")
+    return low, high, bool(rest)
+
+
+def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of what a scan gives, each once; one name may stand alone."""
+    names = (value,) if isinstance(value, str) else tuple(value) if is_sequence(value) else ()
+    if not names:
+        raise ValueError(f"quantities must be one name or more of {', '.join(allowed)}, got {value!r}")
+    for name in names:
+        if name not in allowed:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(name), allowed, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"quantities must be among {', '.join(allowed)}, got {name!r}{hint}")
+    return tuple(dict.fromkeys(names))
+
+
+def client_of(client: Any) -> Any:
+    """Anything that takes tasks: a dask.distributed Client, a concurrent.futures.Executor, or None."""
+    if client is not None and not callable(getattr(client, "submit", None)):
+        raise TypeError(f"client must be a dask.distributed Client or a concurrent.futures.Executor, got {client!r}")
+    return client
+
+
+def progress_of(progress: Any) -> Any:
+    """True, False or a function of (points done, points in all)."""
+    return progress if callable(progress) else boolean("progress", progress)
 
 
 def _array(name: str, value: Any) -> np.ndarray:

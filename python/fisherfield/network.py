@@ -270,13 +270,16 @@ class Network:
 
         Raises ValueError for an activation that is a Python callable: it has no name to write.
         """
+        text = self._to_toml()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def _to_toml(self) -> str:
         import tomli_w
 
         entries = [_to_entry(place, layer) for place, layer in enumerate(self.layers)]
         shape = self.input_shape[0] if len(self.input_shape) == 1 else list(self.input_shape)
-        text = tomli_w.dumps({"input_shape": shape, "layers": entries})
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        return tomli_w.dumps({"input_shape": shape, "layers": entries})
 
     def __repr__(self) -> str:
         shape = self.input_shape[0] if len(self.input_shape) == 1 else self.input_shape
@@ -539,11 +542,17 @@ def load(path: str | PathLike[str]) -> Network:
     ValueError
         For anything in it that does not fit, with file, place, range and value.
     """
+    with open(path, "rb") as file:
+        content = file.read()
+    return from_toml(path, content)
+
+
+def from_toml(path: object, text: bytes) -> Network:
+    """The network that a file's text describes; `path` heads what is said against it."""
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        content = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # TOML, UTF-8, a number of thousands of digits, brackets as many
         raise ValueError(f"{path}: not TOML: {error}") from None
     try:

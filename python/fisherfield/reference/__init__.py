@@ -6,5 +6,6 @@ from .fisher import backward_sums, fisher
 from .learning_rate import max_learning_rate
 from .literal import wei2019_literal
 from .order_parameters import order_parameters
+from .scan import scan
 
-__all__ = ["backward_sums", "fisher", "gaussian", "max_learning_rate", "order_parameters", "wei2019_literal"]
+__all__ = ["backward_sums", "fisher", "gaussian", "max_learning_rate", "order_parameters", "scan", "wei2019_literal"]

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The work of a scan, chunk by chunk: here, in the processes of an executor, or on the workers of a cluster."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, _labels
+from ._arguments import LOSSES, THEORIES
+from ._grid import Box, Grid, Slot, by_depth, with_depth
+from ._store import Store
+from .network import Network
+
+__all__ = ["Arrays", "Job", "Status", "chunks", "cuda", "lost"]
+
+Arrays = dict[str, NDArray[Any]]
+Status = NDArray[np.int8]
+Pause = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all chunks: with a box's slots it says all that is to be computed."""
+
+    network: Network
+    grid: Grid
+    chunk: tuple[int, ...]
+    settings: dict[str, Any]
+    quantities: tuple[str, ...]
+    layers: int  # L, the greatest where the depth varies
+    threads: int
+    version: str
+
+    def box(self, number: int) -> Box:
+        return self.grid.box(self.chunk, number)
+
+    def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
+        """All quantities at all points of one box."""
+        names = list(_labels.core_names(self.quantities))
+        found: Arrays
+        if any(slot.axis.field == "depth" for slot in slots):
+            found, status = self._depths(names, slots, shape, pause)
+        else:
+            found, status = self._core(self.network, names, slots, shape, pause)
+        if "outlier" not in found:
+            return found, status
+        regime = np.where(np.isnan(found["outlier"]), -1.0, found["outlier"]).astype(np.int8)
+        return {
+            {"outlier": "regime"}.get(name, name): regime if name == "outlier" else array
+            for name, array in found.items()
+        }, status
+
+    def _core(
+        self, network: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
+    ) -> tuple[Arrays, Status]:
+        given = self.settings
+        arguments = (
+            network._compiled,
+            THEORIES.index(given["theory"]),
+            given["biases"],
+            LOSSES.index(given["loss"]),
+            (float(given["samples"] or 0), given["overlap"], given["length"], given["momentum"]),
+            list(shape),
+            [(slot.axis.field, slot.axis.layer, slot.broadcast(len(shape))) for slot in slots],
+            names,
+        )
+        if given["backend"] == "cuda":
+            arrays, status = cuda().scan(*arguments, pause)
+        else:
+            arrays, status = _core.scan(*arguments, self.threads, pause)
+        return dict(arrays), status
+
+    def _depths(
+        self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
+    ) -> tuple[Arrays, Status]:
+        """A network for each depth in the box; rows behind the last layer are NaN."""
+        layered = [name in _labels.LAYERED for name in names]
+        arrays = {
+            name: np.full((*shape, self.layers) if rows else shape, np.nan)
+            for name, rows in zip(names, layered, strict=True)
+        }
+        status = np.empty(shape, np.int8)
+        done = 0
+
+        def within(now: int) -> None:
+            pause(done + now)
+
+        for depth, dimension, places, rest in by_depth(slots):
+            part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
+            found, state = self._core(with_depth(self.network, depth), names, rest, part, within)
+            at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
+            for name, rows in zip(names, layered, strict=True):
+                if rows:
+                    arrays[name][..., :depth][at] = found[name]
+                else:
+                    arrays[name][at] = found[name]
+            status[at] = state
+            done += state.size
+        return arrays, status
+
+
+def cuda() -> Any:
+    """The module of the CUDA build; refused in a sentence where there is none."""
+    from importlib import import_module
+
+    try:
+        return import_module("._cuda", __package__)
+    except ImportError:
+        raise RuntimeError(
+            "backend='cuda' needs a build with CUDA: pip install fisherfield -C cmake.define.FISHERFIELD_CUDA=ON"
+        ) from None
+
+
+def _shape(box: Box) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in box)
+
+
+def _work(
+    job: Job, number: int, slots: tuple[Slot, ...] | None, path: str | None
+) -> tuple[Arrays | None, Status | None]:
+    """One chunk on a worker; its arrays come back where there is no store for them."""
+    from . import __version__
+
+    if __version__ != job.version:
+        raise RuntimeError(f"workers must have fisherfield {job.version} like the client, got {__version__}")
+    box = job.box(number)
+    store = None if path is None else Store(path)
+    if store is not None:
+        if not os.path.isdir(store.path):
+            raise FileNotFoundError(f"store must be a folder that workers see by the same path, got {store.path!r}")
+        slots = job.grid.slots(box, store.values)
+    # A function to call even though nobody listens: Ctrl-C is seen there.
+    arrays, status = job.evaluate(slots or (), _shape(box), lambda _: None)
+    if store is None:
+        return arrays, status
+    store.write(box, arrays, status)
+    return None, None
+
+
+def chunks(
+    job: Job,
+    numbers: list[int],
+    values: dict[str, NDArray[np.float64]],
+    store: Store | None,
+    client: Any,
+    pause: Pause,
+) -> Iterator[tuple[int, Arrays | None, Status | None]]:
+    """Computes the chunks `numbers`, and gives each back when it is done, with its arrays where there is no store.
+
+    `pause` hears within a chunk how many of its points are done, where that can be known.
+    """
+    if client is None:
+        return _here(job, numbers, values, store, pause)
+    return _elsewhere(job, numbers, values, store, client)
+
+
+def _here(
+    job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, pause: Pause
+) -> Iterator[tuple[int, Arrays | None, Status | None]]:
+    for number in numbers:
+        box = job.box(number)
+        slots = job.grid.slots(box, lambda name, part: values[name][part])
+        arrays, status = job.evaluate(slots, _shape(box), pause)
+        if store is None:
+            yield number, arrays, status
+        else:
+            store.write(box, arrays, status)
+            yield number, None, None
+
+
+def _elsewhere(
+    job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, client: Any
+) -> Iterator[tuple[int, Arrays | None, Status | None]]:
+    """By a dask Client or an Executor, with a bounded window of tasks in flight; dask repeats what lost workers had."""
+    path = None if store is None else os.path.abspath(store.path)
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    running: dict[Any, int] = {}
+    is_dask = hasattr(client, "nthreads")
+    keywords = {"pure": False} if is_dask else {}  # not hashed; each task has a key of its own
+    todo = iter(numbers)
+    try:
+        while True:
+            for number in todo:
+                slots = None
+                if store is None:
+                    slots = job.grid.slots(job.box(number), lambda name, part: values[name][part])
+                future = client.submit(_work, job, number, slots, path, **keywords)
+                running[future] = number
+                future.add_done_callback(finished.put)
+                if len(running) >= _window(client, is_dask, store is not None):
+                    break
+            if not running:
+                return
+            future = _first(finished)
+            number = running.pop(future)
+            yield (number, *future.result())
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _first(finished: queue.SimpleQueue[Any]) -> Any:
+    while True:
+        with suppress(queue.Empty):
+            return finished.get(timeout=0.5)  # Windows lets no Ctrl-C into a wait without end
+
+
+def _window(client: Any, is_dask: bool, stored: bool) -> int:
+    """Tasks in flight: enough that no worker waits, and on a cluster that adapts, that there is a reason to grow."""
+    if is_dask:
+        workers = int(sum(client.nthreads().values()))
+    else:
+        workers = int(getattr(client, "_max_workers", None) or 1)
+    return max(2 * workers, 64 if is_dask and stored else 2)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error says that worker processes are gone for good."""
+    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"

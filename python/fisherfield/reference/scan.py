@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A scan as it is defined: a network for every point of the grid, and the reference's functions of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+from .fisher import Fisher, fisher
+from .learning_rate import max_learning_rate
+from .order_parameters import OrderParameters, order_parameters
+
+__all__ = ["scan"]
+
+_SETTINGS = ("samples", "overlap", "length", "momentum")
+_ROWS = tuple(field.name for field in dataclasses.fields(OrderParameters))
+_NUMBERS = tuple(field.name for field in dataclasses.fields(Fisher))
+
+
+def scan(
+    net: Network,
+    axes: Mapping[Any, Any],
+    quantities: Any = ("lambda_max", "max_learning_rate"),
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    loss: str = "sum",
+    momentum: float = 0.0,
+) -> dict[str, np.ndarray]:
+    """Every quantity and the status at every point, the product of all axes; NaN where a point is refused.
+
+    Per-layer quantities are filled with NaN up to the deepest network's L.
+    """
+    parts = {"contributions": ("part_a", "part_b")}
+    asked = (quantities,) if isinstance(quantities, str) else tuple(quantities)
+    names = [name for quantity in asked for name in parts.get(quantity, (quantity,))]
+    sides = [_side(key, values) for key, values in axes.items()]
+    points = [{name: value for part in chosen for name, value in part.items()} for chosen in itertools.product(*sides)]
+    given = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
+    found = [_point(net, point, names, theory, given, biases, loss) for point in points]
+    layers = max(int(point.get("depth", net.depth)) for point in points)
+    shape = tuple(len(side) for side in sides)
+    out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in found], np.int8).reshape(shape)}
+    for name in names:
+        if name in _ROWS or name in ("c", "part_a", "part_b"):
+            table = np.full((len(points), layers), math.nan)
+            for row, (_, values) in zip(table, found, strict=True):
+                row[: np.size(values.get(name, ()))] = values.get(name, ())
+            out[name] = table.reshape((*shape, layers))
+        else:
+            failed = -1 if name == "regime" else math.nan
+            out[name] = np.array([values.get(name, failed) for _, values in found]).reshape(shape)
+    return out
+
+
+def _side(key: Any, values: Any) -> list[dict[str, Any]]:
+    """The points along one dimension: names and values."""
+    if isinstance(key, tuple):
+        return [dict(zip(key, row, strict=True)) for row in values]
+    return [{key: value} for value in values]
+
+
+def _point(
+    net: Network,
+    point: dict[str, Any],
+    names: list[str],
+    theory: str,
+    given: dict[str, Any],
+    biases: bool | None,
+    loss: str,
+) -> tuple[int, dict[str, Any]]:
+    """Status and values of one point."""
+    data = {**given, **{name: value for name, value in point.items() if name in _SETTINGS}}
+    momentum = data.pop("momentum")
+    if data["samples"] == math.inf:
+        data["samples"] = None
+    network = _changed(net, {name: value for name, value in point.items() if name not in _SETTINGS})
+    try:
+        with np.errstate(over="ignore"):
+            spectrum = fisher(network, theory, biases=biases, **data)
+            rows = order_parameters(network, theory, biases=biases, **data)
+            rate = max_learning_rate(network, momentum, theory, biases=biases, loss=loss, **data)
+    except ValueError as refusal:
+        return _status(str(refusal)), {}
+    values: dict[str, Any] = {name: getattr(spectrum, name) for name in _NUMBERS}
+    values |= {name: getattr(rows, name) for name in _ROWS}
+    values |= {"max_learning_rate": rate, "regime": int(spectrum.regime == "outlier"), "c": rows.q_xy / rows.q}
+    values |= {"part_a": spectrum.layers.a, "part_b": spectrum.layers.b}
+    # a learning rate of inf is what lambda_max = 0 means
+    wanted = [name for name in names if not (name == "max_learning_rate" and spectrum.lambda_max == 0)]
+    beyond = any(np.isinf(values[name]).any() for name in wanted)
+    return 5 if beyond else 0, values
+
+
+def _status(refusal: str) -> int:
+    """What a scan says by a number; a refusal that is none of a point's is one of the whole scan's."""
+    for word, status in {"eps must": 1, "overlap must": 6, "samples must": 6}.items():
+        if word in refusal:
+            return status
+    raise ValueError(refusal)
+
+
+def _changed(net: Network, point: dict[str, Any]) -> Network:
+    """The network with an axis's value in place of its own; a single layer's counts after all layers'."""
+    layers: list[Any] = list(net.layers)
+    if "depth" in point:
+        layers = _deep(layers, int(point["depth"]))
+    for name, value in sorted(point.items(), key=lambda item: "." in item[0]):
+        if name == "width":
+            affine = [place for place, layer in enumerate(layers) if isinstance(layer, (Dense, Conv2d))]
+            for place in affine[:-1]:
+                word = "units" if isinstance(layers[place], Dense) else "channels"
+                layers[place] = dataclasses.replace(layers[place], **{word: int(value)})
+        elif name != "depth":
+            where, _, field = name.rpartition(".")
+            places = [int(where[len("layers[") : -1])] if where else range(len(layers))
+            for place in places:
+                if where or hasattr(layers[place], field):
+                    layers[place] = dataclasses.replace(layers[place], **{field: value})
+    return Network(net.input_shape, tuple(layers))
+
+
+def _deep(layers: list[Any], depth: int) -> list[Any]:
+    """depth - 1 hidden layers like the first one: affine layer, BatchNorm, activation."""
+    affine = [place for place, layer in enumerate(layers) if isinstance(layer, (Dense, Conv2d))]
+    first = end = affine[0]
+    while isinstance(layers[end + 1], (BatchNorm, Activation)):
+        end += 1
+    behind = affine[-2] + end - first + 1
+    return [*layers[:first], *layers[first : end + 1] * (depth - 1), *layers[behind:]]

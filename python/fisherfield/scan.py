@@ -1,0 +1,709 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The theory over a grid of parameters: labelled arrays, from one point to more than fit into memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arguments, _core, _labels
+from ._chunks import Arrays, Job, Status, chunks, cuda, lost
+from ._grid import Box, Grid, grid_of
+from ._store import VERSION, Store, opened
+from .network import Activation, Conv2d, Network, from_toml
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.figure import Figure
+
+__all__ = ["Scan", "random_points", "scan"]
+
+# A chunk: at most so many points (some tenths of a second to some seconds each), and at most so many bytes of them.
+_POINTS, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**16, 2**10, 2**26
+_SMALL = 2**22  # points whose range is looked for when a scan on disk is printed
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan:
+    """What a scan gives: axes, one array a quantity, and a status for each point.
+
+    `scan["lambda_max"]` and `scan.lambda_max` are arrays over the dimensions, `scan["gamma"]` is an axis. Arrays of a
+    scan with a store stay there: they are Zarr's, which load what is sliced.
+
+    Attributes
+    ----------
+    network : Network
+    settings : dict
+        theory, samples, overlap, length, biases, loss, momentum and backend; an axis's setting is its default.
+    dimensions : dict
+        Of each dimension the names of the axes along it: its own, or those of paired points.
+    axes : dict
+        The axes' values; samples are inf where there are infinitely many.
+    arrays : dict
+        The quantities, NaN where the status is neither ok nor 5; "regime" is 1 for outlier, 0 for bulk, -1 for none.
+        Order parameters and contributions have a last dimension "layer", 1 .. L, filled with NaN where the depth
+        varies.
+    status : ndarray of int8
+        0 is ok; `Scan.STATUSES` has the words for the others.
+    seconds : float
+        How long it took, without what was found in a store.
+    store : str or None
+    """
+
+    STATUSES = _labels.STATUSES
+
+    network: Network
+    settings: dict[str, Any]
+    dimensions: dict[str, tuple[str, ...]]
+    axes: dict[str, NDArray[np.float64]]
+    arrays: dict[str, Any]
+    status: Any
+    seconds: float = 0.0
+    store: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many values along each dimension."""
+        return tuple(int(extent) for extent in self.status.shape)
+
+    @property
+    def points(self) -> int:
+        """How many points."""
+        return math.prod(self.shape)
+
+    def __getitem__(self, name: str) -> Any:
+        for names in (self.arrays, self.axes, {"status": self.status}):
+            if name in names:
+                return names[name]
+        raise KeyError(f"{name!r} is none of {', '.join((*self.arrays, *self.axes, 'status'))}")
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name not in Scan.__dataclass_fields__ and name in (*self.arrays, *self.axes):
+            return self[name]
+        raise AttributeError(f"Scan has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.arrays, *self.axes})
+
+    # ------------------------------------------------------------------------------------------------ in words
+
+    def __repr__(self) -> str:
+        given = self.settings
+        size = f"{self.points} point{'s' * (self.points != 1)}"
+        if len(self.shape) > 1:
+            size = f"{' x '.join(map(str, self.shape))} = {size}"
+        said = [f"theory {given['theory']}"]
+        if "samples" not in self.axes:
+            said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
+        said += [f"{name} {given[name]:g}" for name in ("overlap", "length") if name not in self.axes]
+        said.append("with biases" if given["biases"] else "without biases")
+        if "max_learning_rate" in self.arrays:
+            said.append(f"loss {given['loss']}")
+            said += [] if "momentum" in self.axes else [f"momentum {given['momentum']:g}"]
+        lines = [f"Scan of {size}: {', '.join(said)}"]
+        wide = max(map(len, (*self.axes, *self.arrays)), default=0)
+        for dimension, names in self.dimensions.items():
+            for name in names:
+                values = self.axes[name]
+                paired = f"  along {dimension}" if names != (dimension,) else ""
+                lines.append(f"  {name:<{wide}}  {_range(values)}, {values.size} values{paired}")
+        for name, array in self.arrays.items():
+            lines.append(f"  {name:<{wide}}  {self._told(name, array)}")
+        lines += [f"  {words}" for words in self._failures()]
+        if self.store is not None:
+            lines.append(f"  in {self.store}")
+        if self.seconds > 0:
+            lines.append(f"  {_time(self.seconds)}, {_time(self.seconds / self.points)} a point")
+        return "\n".join(lines)
+
+    def _told(self, name: str, array: Any) -> str:
+        if self.store is not None and self.points > _SMALL:
+            return "on disk"
+        if name == "regime":
+            counts = {word: int(np.count_nonzero(np.asarray(array) == at)) for at, word in _labels.REGIMES.items()}
+            return ", ".join(f"{word} {count} times" for word, count in counts.items() if count)
+        layers = f", {array.shape[-1]} layers" if array.ndim > self.status.ndim else ""
+        return _range(np.asarray(array)) + layers
+
+    def _failures(self) -> list[str]:
+        counts = np.zeros(len(_labels.STATUSES), dtype=np.int64)
+        step = max(1, _SMALL // max(1, math.prod(self.shape[1:])))
+        for first in range(0, self.shape[0], step) if self.shape else (...,):
+            part = self.status[first : first + step] if isinstance(first, int) else self.status[...]
+            counts += np.bincount(np.asarray(part).ravel() + 1, minlength=counts.size)
+        points = {1: "1 point: "}
+        return [
+            points.get(int(count), f"{count} points: ") + _labels.STATUSES[status]
+            for status, count in enumerate(counts, start=-1)
+            if count and status != 0
+        ]
+
+    # -------------------------------------------------------------------------------------------- to other things
+
+    def to_xarray(self) -> Any:
+        """An xarray.Dataset: dimensions, coordinates, and attributes that say all there is to know.
+
+        It goes to netCDF and Zarr and comes back by `Scan.open`. With a store it is `xarray.open_zarr` of that, lazy.
+
+        Raises ImportError without xarray.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise ImportError("to_xarray needs xarray: pip install 'fisherfield[scan]'") from None
+        if self.store is not None:
+            return xarray.open_zarr(self.store)
+        layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
+        return xarray.Dataset(
+            {name: (tuple(dimensions), self[name], said) for name, (dimensions, said) in self._variables().items()},
+            _coordinates(self.dimensions, self.axes, layers),
+            self._attributes(),
+        )
+
+    def _variables(self) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+        return _variables(tuple(self.dimensions), tuple(self.arrays))
+
+    def _attributes(self) -> dict[str, Any]:
+        return _attributes(self.network, self.settings, self.dimensions, tuple(self.arrays))
+
+    @classmethod
+    def open(cls, source: Any) -> Scan:
+        """A scan from its store, its netCDF file, or the xarray.Dataset of either.
+
+        Raises
+        ------
+        ValueError
+            For one that no scan has written.
+        FileNotFoundError
+            Where there is nothing of that name.
+        ImportError
+            Without zarr or xarray.
+        """
+        path = None
+        if isinstance(source, (str, os.PathLike)):
+            path = os.fspath(source)
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{path} is not there")
+            if os.path.isdir(path):
+                return _from_store(path, 0.0)
+            try:
+                import xarray
+            except ImportError:
+                raise ImportError("netCDF files need xarray: pip install 'fisherfield[scan]'") from None
+            source = xarray.load_dataset(path)
+        if not hasattr(source, "data_vars") or VERSION not in source.attrs:
+            raise ValueError(f"source must be what a scan has written, got {path or source!r}")
+        variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
+        return _from_parts(variables, source.attrs, 0.0, None)
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame, one row a point, indexed by the dimensions; per-layer quantities have a column a layer.
+
+        Raises ImportError without pandas.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from None
+        columns: dict[str, Any] = {}
+        for place, (dimension, names) in enumerate(self.dimensions.items()):
+            if names != (dimension,):
+                along = [-1 if place == at else 1 for at in range(len(self.shape))]
+                for name in names:
+                    columns[name] = np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
+        for name, array in self.arrays.items():
+            values = np.asarray(array)
+            if name == "regime":
+                words = pandas.Categorical.from_codes(values.ravel(), categories=["bulk", "outlier"])
+                columns[name] = words
+            elif values.ndim > len(self.shape):
+                rows = values.reshape(self.points, values.shape[-1])
+                columns |= {f"{name}[{layer}]": row for layer, row in enumerate(rows.T, start=1)}
+            else:
+                columns[name] = values.ravel()
+        columns["status"] = np.asarray(self.status).ravel()
+        index = None
+        if self.dimensions:
+            sides = [
+                self.axes[name] if names == (name,) else np.arange(extent)
+                for (name, names), extent in zip(self.dimensions.items(), self.shape, strict=True)
+            ]
+            index = pandas.MultiIndex.from_product(sides, names=list(self.dimensions))
+            if len(sides) == 1:
+                index = pandas.Index(sides[0], name=next(iter(self.dimensions)))
+        return pandas.DataFrame(columns, index=index)
+
+    def plot(self, quantity: str | None = None, ax: Any = None) -> Figure:
+        """One axis as lines, two as a map, paired points as dots; logarithmic where the values ask for it.
+
+        Parameters
+        ----------
+        quantity : str, optional
+            By default the first one.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own, independent of `matplotlib.pyplot`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            For a quantity that is not there, and for more dimensions than can be drawn.
+        ImportError
+            Without matplotlib.
+        """
+        from ._plot import plot
+
+        return plot(self, quantity, ax)
+
+
+def _range(values: NDArray[Any]) -> str:
+    """The least and the greatest value."""
+    with np.errstate(invalid="ignore"):
+        kept = values[~np.isnan(values)]
+    if not kept.size:
+        return "NaN"
+    low, high = kept.min(), kept.max()
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return next(
+        f"{seconds * scale:.3g} {unit}"
+        for unit, scale in (("ms", 1e3), ("us", 1e6), ("ns", 1e9))
+        if seconds * scale >= 1 or unit == "ns"
+    )
+
+
+def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[tuple[str, ...], NDArray[np.float64]]:
+    """Independent random points, as an entry of a scan's axes.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    seed : int
+        Of NumPy's PCG64.
+    **ranges
+        For each axis (low, high), drawn uniformly, or (low, high, "log"), whose logarithm is. Samples, width and depth
+        are whole numbers from low to high.
+
+    Returns
+    -------
+    dict
+        The names, and an array with a row for each point.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a range that is none.
+
+    Examples
+    --------
+    >>> net = ff.mlp([784, 1000, 1000, 10])
+    >>> ff.scan(net, ff.random_points(100, gamma=(0.1, 5), sigma_w2=(0.5, 4, "log"))).shape
+    (100,)
+    """
+    count = _arguments.integer("count", count, 1, 2**53)
+    seed = _arguments.integer("seed", seed, 0, 2**63)
+    if not ranges:
+        raise ValueError("ranges must be given for at least one axis, as gamma=(0.1, 5)")
+    random = np.random.Generator(np.random.PCG64(seed))
+    columns = []
+    for name, given in ranges.items():
+        low, high, logarithmic = _arguments.range_of(name, given)
+        whole = name in ("samples", "width", "depth")
+        if whole:
+            low, high = math.ceil(low), math.floor(high) + 1
+        share = random.random(count)
+        column = low * (high / low) ** share if logarithmic else low + (high - low) * share
+        columns.append(np.minimum(np.floor(column), high - 1) if whole else np.clip(column, low, high))
+    return {tuple(ranges): np.column_stack(columns)}
+
+
+def scan(
+    net: Network,
+    axes: Mapping[Any, Any],
+    quantities: Any = ("lambda_max", "max_learning_rate"),
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    loss: str = "sum",
+    momentum: float = 0.0,
+    threads: int | None = None,
+    backend: str = "cpu",
+    chunk: int | None = None,
+    store: str | PathLike[str] | None = None,
+    client: Any = None,
+    progress: bool | Callable[[int, int], object] = False,
+) -> Scan:
+    """`fisher`, `max_learning_rate` and `order_parameters` at every point of a grid.
+
+    Parameters
+    ----------
+    net : Network
+        What is not varied is taken from it.
+    axes : mapping
+        A name and its values are one dimension of a product. A tuple of names with `zip(...)`, an array (points, names)
+        or `random_points(...)` are paired points along one dimension "point". Names: gamma, beta, eps, sigma_w2,
+        sigma_b2 (in every layer that has them), momentum, samples (inf or None: infinitely many), length, overlap,
+        width (of every hidden layer) and depth (affine layers, at least 2), these two where all hidden layers are
+        alike, and ``"layers[2].gamma"`` for one entry of `net.layers`.
+    quantities : sequence of str
+        lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
+        `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
+    theory, samples, overlap, length, biases, loss, momentum
+        As in `max_learning_rate`; what is an axis is not given here.
+    threads : int, optional
+        Of each process; by default `num_threads()` there. The result does not depend on it.
+    backend : {"cpu", "cuda"}
+    chunk : int, optional
+        The most points computed, written or sent at a time; by default what takes 64 MB, and at most 2^20 (1048576),
+        2^16 where integrals go by quadrature, 2^10 for images.
+    store : path, optional
+        A Zarr folder, written chunk by chunk: a scan that was stopped goes on there when it is called again with the
+        same arguments. Memory is bounded by the chunk. Named activations only.
+    client : dask.distributed.Client or concurrent.futures.Executor, optional
+        Who computes the chunks. With a store the workers write to it themselves and must see the same path.
+    progress : bool or callable
+        True shows a bar; a callable hears (points done, points in all).
+
+    Returns
+    -------
+    Scan
+        NaN and a status where a point has no value; what `Fisher.reason` says of a network is not repeated for each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an argument or an axis out of range, in one sentence; for a store of another scan.
+    OSError
+        For a store that cannot be written, or a full disk; what was finished stays and the same call goes on.
+    RuntimeError
+        For `backend="cuda"` without it; for worker processes that ended abruptly (`BrokenExecutor`).
+    ImportError
+        For zarr or rich that are not there.
+
+    Notes
+    -----
+    The same numbers as those of the single functions, to rounding; bit for bit the same for any number of threads,
+    chunks and workers.
+
+    Examples
+    --------
+    >>> net = ff.mlp([784, 1000, 1000, 1000, 10])
+    >>> ff.scan(net, {"gamma": np.linspace(0.1, 5, 200), "sigma_b2": np.linspace(0, 1, 150)}).lambda_max.shape
+    (200, 150)
+    """
+    _arguments.network_of(net)
+    grid, values = grid_of(net, axes)
+    settings = _arguments.scan_settings_of(net, values, theory, samples, overlap, length, biases, loss, momentum)
+    settings["backend"] = _arguments.choice("backend", backend, _arguments.BACKENDS)
+    wanted = _arguments.quantities_of(quantities, _labels.QUANTITIES)
+    most = None if chunk is None else _arguments.integer("chunk", chunk, 1, 2**53)
+    client = _arguments.client_of(client)
+    progress = _arguments.progress_of(progress)
+    if backend == "cuda" and client is None:
+        cuda()
+    job = _job(net, grid, values, settings, wanted, most, threads)
+    count = grid.boxes(job.chunk)
+    kept = None if store is None else _prepared(os.fspath(store), job, values)
+    result, left = _Result(job), dict.fromkeys(range(count))
+    begin = time.perf_counter()
+    with _speaking(kept, lambda: (count - len(left), count)), _telling(progress, grid.points) as told:
+        if kept is not None:
+            left = dict.fromkeys(number for number in left if not kept.done(job.box(number)))
+        told.begin(grid.points - sum(_points(job, number) for number in left))
+        for number, arrays, status in chunks(job, list(left), values, kept, client, told.within):
+            if arrays is not None and status is not None:
+                result.take(job.box(number), arrays, status)
+            del left[number]
+            told.add(_points(job, number))
+        if kept is not None:
+            kept.sweep()
+    seconds = time.perf_counter() - begin if told.done > told.before else 0.0
+    if kept is not None:
+        return _from_store(kept.path, seconds)
+    return Scan(net, settings, _dimensions(grid), values, result.arrays, result.status, seconds)
+
+
+def _job(
+    net: Network,
+    grid: Grid,
+    values: dict[str, NDArray[np.float64]],
+    settings: dict[str, Any],
+    quantities: tuple[str, ...],
+    most: int | None,
+    threads: int | None,
+) -> Job:
+    from . import __version__
+
+    layers = int(values["depth"].max()) if "depth" in values else net.depth
+    names = _labels.core_names(quantities)
+    numbers = sum(layers if name in _labels.LAYERED else 1 for name in names)
+    points = most or min(_most(net, settings["theory"]), max(1, _BYTES // (8 * numbers + 1)))
+    count = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
+    return Job(net, grid, grid.chunk(points), settings, quantities, layers, count, __version__)
+
+
+def _most(net: Network, theory: str) -> int:
+    """Points of a chunk by what one costs; the same on any machine, for a store to go on elsewhere."""
+    if theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers):
+        return _IMAGES
+    phis = [layer for layer in net.layers if isinstance(layer, Activation)]
+    return _POINTS if all(_core.has_kernel(phi._compiled) for phi in phis) else _QUADRATURE
+
+
+def _points(job: Job, number: int) -> int:
+    return math.prod(side.stop - side.start for side in job.box(number))
+
+
+class _Result:
+    """Arrays in memory: those of the only chunk, or places for all of them."""
+
+    def __init__(self, job: Job) -> None:
+        self.shape = job.grid.shape
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.status: Any = None
+
+    def take(self, box: Box, arrays: Arrays, status: Status) -> None:
+        if status.shape == self.shape:
+            self.arrays, self.status = arrays, status
+            return
+        if self.status is None:
+            self.status = np.empty(self.shape, status.dtype)
+            for name, array in arrays.items():
+                self.arrays[name] = np.empty((*self.shape, *array.shape[len(self.shape) :]), array.dtype)
+        for name, array in arrays.items():
+            self.arrays[name][box] = array
+        self.status[box] = status
+
+
+# -------------------------------------------------------------------------------------------- attributes and stores
+
+
+def _dimensions(grid: Grid) -> dict[str, tuple[str, ...]]:
+    return {
+        dimension: tuple(axis.name for axis in grid.axes if axis.dimension == place)
+        for place, dimension in enumerate(grid.dimensions)
+    }
+
+
+def _attributes(
+    net: Network, settings: dict[str, Any], dimensions: dict[str, tuple[str, ...]], quantities: tuple[str, ...]
+) -> dict[str, Any]:
+    """What was computed, in words and numbers that any file format holds."""
+    from . import __version__
+
+    axes = [name for names in dimensions.values() for name in names]
+    said = {name: "axis" if name in axes else value for name, value in settings.items()}
+    if said["samples"] is None:
+        said["samples"] = "infinitely many"
+    said["biases"] = str(said["biases"])
+    try:
+        network = net._to_toml()
+    except ValueError:  # a callable has no name
+        network = repr(net)
+    return {
+        "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: mean-field theory of wide networks",
+        VERSION: __version__,
+        "network": network,
+        **said,
+        "quantities": " ".join(quantities),
+        "dimensions": json.dumps(dimensions),
+    }
+
+
+def _variables(
+    dimensions: tuple[str, ...], arrays: tuple[str, ...]
+) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+    """Dimensions and attributes of every array, the status too."""
+    told: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
+    for name in arrays:
+        layer = ("layer",) if name in _labels.LAYERED else ()
+        told[name] = ((*dimensions, *layer), {"long_name": _labels.meaning(name), "units": "1"})
+    if "regime" in told:
+        told["regime"] = (dimensions, {"long_name": _labels.meaning("regime"), **_flags(_labels.REGIMES)})
+    told["status"] = (dimensions, {"long_name": "whether the numbers are there", **_flags(_labels.STATUSES)})
+    return told
+
+
+def _flags(words: dict[int, str]) -> dict[str, Any]:
+    meanings = [text.replace(" ", "_").replace(",", "") for text in words.values()]
+    return {"flag_values": list(words), "flag_meanings": " ".join(meanings)}
+
+
+def _coordinates(
+    dimensions: dict[str, tuple[str, ...]], axes: dict[str, NDArray[np.float64]], layers: int
+) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]:
+    """(dimensions, values, attributes) of every axis, and the layers' numbers where there are any."""
+    told: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]] = {
+        name: ((dimension,), axes[name], {"long_name": _labels.meaning(name), "units": "1"})
+        for dimension, names in dimensions.items()
+        for name in names
+    }
+    if layers:
+        told["layer"] = (("layer",), np.arange(1, layers + 1), {"long_name": "affine layer", "units": "1"})
+    return told
+
+
+def _prepared(path: str, job: Job, values: dict[str, NDArray[np.float64]]) -> Store:
+    """The store, made or found to be this scan's."""
+    job.network._to_toml()  # refuses callables: a store must know whose it is
+    arrays = tuple(name if name != "outlier" else "regime" for name in _labels.core_names(job.quantities))
+    dimensions = _dimensions(job.grid)
+    variables = _variables(tuple(dimensions), arrays)
+    layered = any(name in _labels.LAYERED for name in arrays)
+    coordinates = _coordinates(dimensions, values, job.layers if layered else 0)
+    attributes = _attributes(job.network, job.settings, dimensions, arrays)
+    attributes["chunk"] = list(job.chunk)
+    if paired := [name for name, (along, _, _) in coordinates.items() if along != (name,)]:
+        attributes["coordinates"] = " ".join(paired)
+    empty: dict[str, NDArray[Any]] = {
+        name: np.full(job.layers, np.nan) if name in _labels.LAYERED else np.array(np.nan) for name in arrays
+    }
+    empty |= {name: np.array(-1, np.int8) for name in ("regime", "status") if name in variables}
+    store = Store(path)
+    with _speaking(store, None):
+        store.prepare(
+            attributes,
+            coordinates,
+            {name: (along, empty[name], said) for name, (along, said) in variables.items()},
+            job.grid.shape,
+            job.chunk,
+        )
+    return store
+
+
+def _from_store(path: str, seconds: float) -> Scan:
+    group = opened(path)
+    if group is None or VERSION not in group.attrs:
+        raise ValueError(f"source must be what a scan has written, got {path!r}")
+    return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path)
+
+
+def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
+    """A scan from its variables and attributes, wherever they stand."""
+    dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
+    default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
+    settings: dict[str, Any] = {}
+    for name in ("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "backend"):
+        value = said[name].item() if hasattr(said[name], "item") else said[name]
+        settings[name] = {"axis": default.get(name), "infinitely many": None}.get(value, value)
+    settings["biases"] = settings["biases"] == "True"
+    text = str(said["network"])
+    if text.startswith("Network("):
+        raise ValueError("network must be one of named activations to be read back, got a Python callable")
+    return Scan(
+        from_toml("the network of the scan", text.encode()),
+        settings,
+        dimensions,
+        {name: np.asarray(variables[name][...]) for names in dimensions.values() for name in names},
+        {name: variables[name] for name in str(said["quantities"]).split()},
+        variables["status"],
+        seconds,
+        store,
+    )
+
+
+# -------------------------------------------------------------------------------------------- what is said meanwhile
+
+
+@contextmanager
+def _speaking(store: Store | None, state: Callable[[], tuple[int, int]] | None) -> Iterator[None]:
+    """Turns what goes wrong on disks and with workers into one sentence that says what is left of the scan."""
+
+    def rest() -> str:
+        if state is None:
+            return "and no scan was begun"
+        finished = "{} of {} chunks finished".format(*state())
+        if store is None:
+            return f"with {finished}: a scan that is to go on later needs a store"
+        return f"with {finished}, which stay: the same call goes on from there"
+
+    try:
+        yield
+    except OSError as error:
+        if store is None or error.errno is None:
+            raise
+        said = f"store {store.path!r} cannot be written ({error.strerror}), {rest()}"
+        raise OSError(error.errno, said) from error
+    except Exception as error:
+        if not lost(error):
+            raise
+        said = f"a worker process ended abruptly, killed or out of memory, {rest()}"
+        raise BrokenExecutor(said) from error
+
+
+class _Told:
+    """Counts points for whoever wants to hear: `progress(done, in all)`."""
+
+    def __init__(self, total: int, say: Callable[[int, int], object]) -> None:
+        self.total, self.say, self.before, self.done = total, say, 0, 0
+
+    def begin(self, done: int) -> None:
+        """So many were found finished."""
+        self.before = self.done = done
+        self.say(done, self.total)
+
+    def within(self, points: int) -> None:
+        """So many are done of the chunk at work."""
+        self.say(self.done + points, self.total)
+
+    def add(self, points: int) -> None:
+        """A chunk is done."""
+        self.done += points
+        self.say(self.done, self.total)
+
+
+@contextmanager
+def _telling(progress: Any, total: int) -> Iterator[_Told]:
+    if progress is False:
+        yield _Told(total, lambda done, total: None)
+    elif progress is not True:
+        yield _Told(total, progress)
+    else:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
+        with Progress(*columns) as bar:
+            yield _Told(total, _Bar(bar))
+
+
+class _Bar:
+    """Points, points per second and the time that is left."""
+
+    def __init__(self, progress: Any) -> None:
+        self.progress, self.task, self.start, self.before = progress, None, 0.0, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.start, self.before = time.perf_counter(), done
+            self.task = self.progress.add_task("", total=total, completed=done)
+        rate = (done - self.before) / max(time.perf_counter() - self.start, 1e-9)
+        words = f"{_short(done)} of {_short(total)} points, {_short(rate)} points/s,"
+        self.progress.update(self.task, completed=done, description=words)
+
+
+def _short(count: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"

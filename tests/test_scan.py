@@ -1,0 +1,856 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Scans: the numbers of the single functions, labelled, whoever computes them, whatever is killed meanwhile."""
+
+import hashlib
+import math
+import os
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import THEORIES, data, dense_networks, floats
+
+import fisherfield as ff
+from fisherfield import _chunks, _labels
+
+NET = ff.mlp([30, 100, 100, 3], trained=True)
+VANILLA = ff.mlp([30, 100, 100, 3], batch_norm=False)
+CONV = ff.convnet((2, 3, 2), [8, 8], 3, stride=1, padding=1)
+# Every axis with values of all its kinds; where one is not in the domain of its point, the status says so.
+AXES = {
+    "gamma": [-0.5, 0.0, 2.0],
+    "beta": [-0.3, 0.0, 0.3],
+    "eps": [0.0, 0.1],
+    "sigma_w2": [0.5, 3.0],
+    "sigma_b2": [0.1, 1.0],
+    "width": [1, 50, 200],
+    "depth": [2, 5, 3],
+    "momentum": [0.0, 0.9],
+    "samples": [1, 2, 100, None],
+    "length": [0.5, 2.0],
+    "overlap": [-0.1, 0.0, 0.3, 0.5, 1.5],
+}
+GRID = {"gamma": np.linspace(0.1, 5.0, 30), "sigma_b2": np.linspace(0.0, 1.0, 20)}
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and limits of Linux")
+
+
+def same_as_reference(net, axes, **arguments):
+    """All numbers, to 1e-11 of the array's largest: a dozen layers' roundings, and the reference's subtractions."""
+    fast, slow = (module.scan(net, axes, **arguments) for module in (ff, ff.reference))
+    for name, expected in slow.items():
+        assert fast[name].shape == expected.shape
+        if name in ("status", "regime"):
+            continue
+        size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+        np.testing.assert_allclose(fast[name], expected, rtol=1e-11, atol=1e-11 * size, err_msg=name)
+    np.testing.assert_array_equal(fast.status, slow["status"])
+    return fast, slow
+
+
+def digests(path):
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(Path(path).rglob("*"))
+        if file.is_file()
+    }
+
+
+def equal(one, two):
+    assert one.arrays.keys() == two.arrays.keys()
+    for name in (*one.arrays, *one.axes, "status"):
+        np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(two[name]), err_msg=name)
+
+
+# numbers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen", "wei2019"])
+@pytest.mark.parametrize("name", AXES)
+def test_along_every_axis_all_quantities_are_those_of_the_reference(name, theory):
+    fast, slow = same_as_reference(NET, {name: AXES[name]}, quantities=_labels.QUANTITIES, theory=theory)
+    np.testing.assert_array_equal(fast.regime, slow["regime"])
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_along_every_axis_convolutions_are_those_of_the_reference(name):
+    same_as_reference(CONV, {name: AXES[name]}, quantities=_labels.QUANTITIES)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"samples": [1, 2, 30, None], "overlap": [-0.1, 0.2, 1.0, 1.5], "length": [0.5, 1.0]},
+        {"depth": [2, 4], "width": [10, 20, 30]},
+        {"layers[1].gamma": [0.1, 0.2], "gamma": [1.0, 2.0], "layers[6].sigma_b2": [0.0, 1.0]},
+        {("depth", "gamma", "samples"): [(2, 1.0, None), (4, 2.0, 10), (2, 3.0, 1)], "eps": [0.1, 0.2]},
+        {("gamma", "layers[0].sigma_w2"): np.array([[1.0, 2.0], [3.0, 4.0]]), ("eps",): [(0.0,), (0.1,), (0.2,)]},
+        {},
+    ],
+    ids=["data", "depth x width", "one layer", "paired depths", "two pairings", "one point"],
+)
+def test_products_and_pairs_are_those_of_the_reference(axes):
+    same_as_reference(NET, axes, quantities=("lambda_max", "q", "parameters", "contributions"))
+
+
+@st.composite
+def scanned(draw):
+    """A network, settings, and values for some axes that it has."""
+    net = draw(dense_networks(depth=4))
+    names = ["sigma_w2", "sigma_b2", "length", "momentum", *(["gamma", "beta", "eps"] if net.batch_norms else [])]
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=3))
+    values = {
+        "gamma": floats(-3.0, 3.0).filter(lambda x: abs(x) > 1e-3 or x == 0),
+        "beta": floats(-1.0, 1.0),
+        "eps": st.sampled_from((0.0, 1e-5, 0.1)),
+        "momentum": floats(0.0, 0.99),
+    }
+    positive = floats(0.3, 3.0)
+    axes = {name: draw(st.lists(values.get(name, positive), min_size=1, max_size=4)) for name in chosen}
+    given_data = draw(data())
+    if "length" in axes:
+        given_data.pop("length")
+    momentum = {} if "momentum" in axes else {"momentum": draw(floats(0.0, 0.99))}
+    return net, axes, {**given_data, **momentum, "theory": draw(THEORIES), "biases": draw(st.booleans())}
+
+
+@settings(max_examples=60)
+@given(scanned(), st.integers(1, 30))
+def test_every_point_is_what_the_single_functions_give(case, chunk):
+    net, axes, given_settings = case
+    out = ff.scan(net, axes, ("lambda_max", "max_learning_rate", "theta", "bulk"), chunk=chunk, **given_settings)
+    for place in np.ndindex(out.shape):
+        point = {name: axes[name][at] for name, at in zip(axes, place, strict=True)}
+        arguments = {**given_settings, **{name: point.pop(name) for name in ("length", "momentum") if name in point}}
+        momentum = arguments.pop("momentum")
+        network = net.replace(**point)
+        try:
+            spectrum = ff.fisher(network, **arguments)
+        except ValueError as refusal:
+            assert out.status[place] == (1 if "eps" in str(refusal) else 6)
+            assert np.isnan(out.lambda_max[place])
+            continue
+        assert out.status[place] == 0
+        # the scan's own order of operations: a few ulp a layer, of what the bulk is a difference of
+        assert out.lambda_max[place] == pytest.approx(spectrum.lambda_max, rel=1e-12)
+        assert out.bulk[place] == pytest.approx(spectrum.bulk, rel=1e-12, abs=1e-13 * spectrum.a)
+        rate = ff.max_learning_rate(network, momentum, **arguments)
+        assert out.max_learning_rate[place] == pytest.approx(float(rate), rel=1e-12)
+        theta = ff.order_parameters(network, **arguments).theta
+        np.testing.assert_allclose(out.theta[place], theta, rtol=1e-12)
+
+
+def test_loss_and_momentum_count_for_learning_rates_alone():
+    one = ff.scan(NET, GRID)
+    two = ff.scan(NET, GRID, loss="mse", momentum=0.5)
+    np.testing.assert_array_equal(one.lambda_max, two.lambda_max)
+    np.testing.assert_allclose(two.max_learning_rate, one.max_learning_rate * 1.5 * 3 / 2, rtol=1e-14)
+
+
+def test_random_points_are_drawn_within_their_ranges_and_again_the_same():
+    drawn = ff.random_points(
+        1000, seed=3, gamma=(-1, 5), sigma_w2=(0.5, 4, "log"), samples=(2, 50, "log"), depth=(2, 3)
+    )
+    [(names, points)] = drawn.items()
+    assert names == ("gamma", "sigma_w2", "samples", "depth")
+    for column, (low, high) in zip(points.T, [(-1, 5), (0.5, 4), (2, 50), (2, 3)], strict=True):
+        assert low <= column.min() < low + 0.05 * (high - low)
+        assert high - 0.1 * (high - low) < column.max() <= high
+    assert abs(np.mean(points[:, 1] < math.sqrt(0.5 * 4)) - 0.5) < 0.05  # half of them below the geometric middle
+    assert np.all(points[:, 2:] == np.floor(points[:, 2:]))
+    again = ff.random_points(1000, 3, gamma=(-1, 5), sigma_w2=(0.5, 4, "log"), samples=(2, 50, "log"), depth=(2, 3))
+    np.testing.assert_array_equal(again[names], points)
+    assert not np.array_equal(ff.random_points(1000, 4, gamma=(-1, 5))["gamma",][:, 0], points[:, 0])
+    assert ff.scan(NET, drawn).shape == (1000,)
+
+
+# whoever computes -----------------------------------------------------------------------------------------------------
+
+BOXED = {"depth": [2, 5, 3], ("gamma", "eps"): [(0.0, 0.0), (1.0, 0.1), (2.0, 0.0)], "samples": [2, 100, None, 7]}
+ALL = ("lambda_max", "q", "regime", "contributions")
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 12, 30, 1000])
+def test_chunks_do_not_matter_to_the_last_bit(chunk):
+    equal(ff.scan(NET, BOXED, ALL), ff.scan(NET, BOXED, ALL, chunk=chunk))
+
+
+@pytest.mark.parametrize("net", [NET, CONV], ids=["dense", "conv"])
+def test_1_4_and_7_threads_do_not_matter_to_the_last_bit(net):
+    one, four, seven = (ff.scan(net, GRID, ALL, threads=threads) for threads in (1, 4, 7))
+    equal(one, four)
+    equal(one, seven)
+
+
+def test_an_executor_s_threads_and_processes_give_the_same_bits(tmp_path):
+    here = ff.scan(NET, BOXED, ALL, chunk=5, store=tmp_path / "here")
+    with ThreadPoolExecutor(2) as pool:
+        equal(here, ff.scan(NET, BOXED, ALL, chunk=5, client=pool))
+        ff.scan(NET, BOXED, ALL, chunk=5, client=pool, store=tmp_path / "threads")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        equal(here, ff.scan(NET, BOXED, ALL, chunk=5, client=pool, threads=1))
+        ff.scan(NET, BOXED, ALL, chunk=5, client=pool, store=tmp_path / "processes")
+    assert digests(tmp_path / "here") == digests(tmp_path / "threads") == digests(tmp_path / "processes")
+
+
+@linux
+def test_a_broken_pool_is_told_in_a_sentence_and_what_is_finished_stays(tmp_path):
+    def kill(done, total):
+        if done > 60:
+            for process in list(pool._processes.values()):
+                process.kill()
+
+    deep = ff.mlp([30, *[100] * 40, 3])
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool, pytest.raises(BrokenExecutor) as refusal:
+        ff.scan(deep, GRID, chunk=10, client=pool, store=tmp_path / "s", progress=kill)
+    said = re.fullmatch(
+        r"a worker process ended abruptly, killed or out of memory, with (\d+) of 60 chunks finished, which stay: the "
+        r"same call goes on from there",
+        str(refusal.value),
+    )
+    assert 7 <= int(said[1]) < 60
+    heard = []
+    ff.scan(deep, GRID, chunk=10, store=tmp_path / "s", progress=lambda done, total: heard.append(done))
+    assert heard[0] >= 70
+
+
+def test_a_killed_worker_of_a_cluster_costs_nothing_but_time(tmp_path):
+    """Two worker processes; one is killed in mid-scan. All points are there, none counts twice."""
+    distributed = pytest.importorskip("distributed")
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "here")
+    heard, killed = [], []
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs="CRITICAL"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        first, _ = client.run(os.getpid).values()
+
+        def kill(done, total):
+            heard.append(done)
+            if done > 200 and not killed:
+                killed.append(first)
+                os.kill(first, 9)
+
+        ff.scan(NET, GRID, chunk=10, client=client, threads=1, store=tmp_path / "there", progress=kill)
+        in_memory = ff.scan(NET, GRID, chunk=30, client=client, threads=1)
+    assert killed == [first]
+    assert heard == list(range(0, 601, 10))
+    assert digests(tmp_path / "here") == digests(tmp_path / "there")
+    equal(in_memory, ff.scan(NET, GRID))
+
+
+def test_workers_of_another_version_are_refused(monkeypatch):
+    monkeypatch.setattr(ff, "__version__", "0.0.1")
+    with pytest.raises(RuntimeError, match=r"^workers must have fisherfield 0\.1\.0 like the client, got 0\.0\.1$"):
+        _chunks._work(_chunks.Job(NET, None, (), {}, (), 3, 1, "0.1.0"), 0, None, None)
+
+
+def test_without_cuda_its_backend_is_refused_and_nothing_else_computes():
+    if (Path(ff.__file__).parent / "_cuda").exists() or list(Path(ff.__file__).parent.glob("_cuda.*")):
+        pytest.skip("this build has CUDA")
+    sentence = "backend='cuda' needs a build with CUDA: pip install fisherfield -C cmake.define.FISHERFIELD_CUDA=ON"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(sentence)}$"):
+        ff.scan(NET, GRID, backend="cuda")
+
+
+# stores ---------------------------------------------------------------------------------------------------------------
+
+zarr = pytest.importorskip("zarr")
+xarray = pytest.importorskip("xarray")
+
+
+@pytest.mark.parametrize("axes", [GRID, BOXED, {}, ff.random_points(50, gamma=(0.1, 5))], ids=["2", "3", "0", "random"])
+def test_a_store_is_the_scan_as_xarray_reads_it_and_opens_again(tmp_path, axes):
+    held = ff.scan(NET, axes, ALL)
+    kept = ff.scan(NET, axes, ALL, store=tmp_path / "s.zarr", chunk=7)
+    equal(held, kept)
+    equal(held, ff.Scan.open(tmp_path / "s.zarr"))
+    dataset, inside = kept.to_xarray(), held.to_xarray()
+    xarray.testing.assert_equal(dataset, xarray.open_zarr(tmp_path / "s.zarr"))
+    xarray.testing.assert_equal(dataset.compute(), inside)
+    assert {**inside.attrs, "chunk": dataset.attrs["chunk"]} == dataset.attrs
+    assert {name: inside[name].attrs for name in inside.variables} == {
+        name: dataset[name].attrs for name in dataset.variables
+    }
+
+
+def test_netcdf_and_zarr_by_xarray_keep_everything(tmp_path):
+    pytest.importorskip("h5netcdf")
+    held = ff.scan(NET, BOXED, ALL, samples=None, momentum=0.5, theory="frozen", biases=False)
+    held.to_xarray().to_netcdf(tmp_path / "s.nc", engine="h5netcdf")
+    again = ff.Scan.open(tmp_path / "s.nc")
+    equal(held, again)
+    assert (again.network, again.settings, again.dimensions) == (held.network, held.settings, held.dimensions)
+    assert repr(again) == repr(held).rsplit("\n", 1)[0]  # but for the time that it took
+    equal(held, ff.Scan.open(held.to_xarray()))
+    xarray.testing.assert_identical(xarray.load_dataset(tmp_path / "s.nc"), held.to_xarray())
+
+
+def test_a_file_found_a_year_later_explains_itself():
+    said = ff.scan(NET, {"gamma": [1.0, 2.0]}, samples=100, momentum=0.9).to_xarray()
+    assert said.attrs["fisherfield_version"] == ff.__version__
+    assert (said.attrs["theory"], said.attrs["samples"], said.attrs["momentum"]) == ("exact", 100, 0.9)
+    assert 'type = "BatchNorm", gamma = 1.0' in said.attrs["network"]
+    assert said.lambda_max.attrs == {"long_name": "largest eigenvalue of the Fisher information", "units": "1"}
+    assert said.gamma.attrs["long_name"] == "BatchNorm's scale"
+    flags = said.status.attrs
+    assert len(flags["flag_values"]) == len(flags["flag_meanings"].split()) == len(ff.Scan.STATUSES)
+
+
+SCRIPT = """
+import os, sys, pathlib
+import numpy as np
+import fisherfield as ff
+
+left = int(sys.argv[2])
+if left:  # killed in the middle of writing file number `left`, before it has its name
+    rename = pathlib.Path.replace
+    def replace(self, target):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        return rename(self, target)
+    pathlib.Path.replace = replace
+net = ff.mlp([30, 100, 100, 3], trained=True)
+grid = {"gamma": np.linspace(0.1, 5.0, 30), "sigma_b2": np.linspace(0.0, 1.0, 20)}
+def tell(done, total):
+    print(done, flush=True)
+ff.scan(net, grid, chunk=10, store=sys.argv[1], progress=tell)
+"""
+
+
+@linux
+def test_a_scan_killed_at_any_file_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    whole = ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
+    for file in (1, 2, 6, 13, 14, 40):
+        store = tmp_path / f"killed {file}"
+        killed = subprocess.run([sys.executable, "-c", SCRIPT, str(store), str(file)], capture_output=True, check=False)
+        assert killed.returncode == -9
+        heard = []
+        again = ff.scan(NET, GRID, chunk=10, store=store, progress=lambda done, total, heard=heard: heard.append(done))
+        assert heard[0] == (len(killed.stdout.split()) - 1) * 10 * (file > 12)  # nothing is computed twice
+        equal(whole, again)
+        assert digests(store) == digests(tmp_path / "whole")
+
+
+@linux
+def test_a_scan_killed_at_any_time_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
+    for points in (100, 200, 300):
+        with subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            while int(process.stdout.readline()) < points:
+                pass
+            time.sleep(points * 1e-5)
+            process.kill()
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "killed")
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+
+
+def test_ctrl_c_leaves_what_is_finished_and_the_same_call_goes_on(tmp_path):
+    def interrupt(done, total):
+        if done >= 200:
+            raise KeyboardInterrupt
+
+    heard = []
+    with pytest.raises(KeyboardInterrupt):
+        ff.scan(NET, GRID, chunk=10, store=tmp_path / "s", progress=interrupt)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(KeyboardInterrupt):
+        ff.scan(NET, GRID, chunk=10, client=pool, progress=interrupt)
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "s", progress=lambda done, total: heard.append((done, total)))
+    assert heard[0] == (200, 600)
+    assert heard[-1] == (600, 600)
+    # a finished one is opened
+    mark = digests(tmp_path / "s")
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "s", progress=lambda done, total: heard.append((done, total)))
+    assert heard[-1] == heard[-2] == (600, 600)
+    assert digests(tmp_path / "s") == mark
+
+
+def test_a_chunk_whose_file_was_cut_short_is_computed_again(tmp_path):
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "s")
+    mark = digests(tmp_path / "s")
+    (tmp_path / "s" / "status" / "c" / "3" / "1").write_bytes(b"")
+    (tmp_path / "s" / "status" / "c" / "4" / "0").unlink()
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "s")
+    assert digests(tmp_path / "s") == mark
+
+
+@pytest.mark.parametrize(
+    ("net", "axes", "changed", "told"),
+    [
+        (NET.replace(eps=0.1), GRID, {}, "network"),
+        (NET, GRID, {"theory": "frozen"}, "theory ('exact' there, 'frozen' here)"),
+        (
+            NET,
+            GRID,
+            {"samples": 10, "momentum": 0.5},
+            "samples ('infinitely many' there, 10 here), momentum (0.0 there",
+        ),
+        (NET, GRID, {"chunk": 7}, "chunk ([1, 10] there, [1, 7] here)"),
+        (NET, GRID, {"quantities": ("bulk",)}, "quantities ('lambda_max max_learning_rate' there, 'bulk' here)"),
+        (NET, {**GRID, "eps": [0.0]}, {}, "dimensions"),
+        (NET, {**GRID, "gamma": GRID["gamma"] * 2}, {}, "the values of gamma; it was"),
+        (NET, {**GRID, "gamma": GRID["gamma"][1:]}, {}, "the values of gamma; it was"),
+    ],
+)
+def test_a_store_of_other_arguments_is_refused_and_left_alone(tmp_path, net, axes, changed, told):
+    path = tmp_path / "s"
+    ff.scan(NET, GRID, chunk=10, store=path)
+    mark = digests(path)
+    with pytest.raises(ValueError, match=r"^store must belong to the same scan, got .*give another one$") as refusal:
+        ff.scan(net, axes, **{"chunk": 10, **changed}, store=path)
+    assert told in str(refusal.value)
+    assert digests(path) == mark
+
+
+def test_a_store_of_another_version_is_refused(tmp_path, monkeypatch):
+    ff.scan(NET, GRID, store=tmp_path / "s")
+    monkeypatch.setattr(ff, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"differs in fisherfield_version \('0.1.0' there, '9.9' here\)"):
+        ff.scan(NET, GRID, store=tmp_path / "s")
+
+
+def test_what_is_no_scan_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").write_text("x")
+    zarr.create_group(tmp_path / "zarr", attributes={"mine": 1})
+    before = digests(tmp_path)
+    for name in ("folder", "file", "zarr"):
+        sentence = (
+            f"store must be a new folder or that of a scan, got {str(tmp_path / name)!r}, which was left as it is"
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            ff.scan(NET, GRID, store=tmp_path / name)
+        with pytest.raises((ValueError, OSError)):
+            ff.Scan.open(tmp_path / name)
+    assert digests(tmp_path) == before
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not there$"):
+        ff.Scan.open(tmp_path / "nowhere")
+
+
+@linux
+def test_a_full_disk_is_told_in_a_sentence_and_what_is_finished_stays(tmp_path):
+    """A limit on the size of files stands for the disk's end."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(done, total):
+        if done >= 200:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+
+    sentence = (
+        f"store {str(tmp_path / 's')!r} cannot be written (File too large), with 20 of 60 chunks finished, which stay: "
+        "the same call goes on from there"
+    )
+    try:
+        with pytest.raises(OSError, match=f"{re.escape(sentence)}$"):
+            ff.scan(NET, GRID, chunk=10, store=tmp_path / "s", progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    half = xarray.load_dataset(tmp_path / "s", engine="zarr")
+    assert np.count_nonzero(half.status == 0) == 200
+    np.testing.assert_array_equal(half.lambda_max.values[:10], ff.scan(NET, GRID).lambda_max[:10])
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "s")
+    ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
+    assert digests(tmp_path / "s") == digests(tmp_path / "whole")
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that this process may read and not write, be it root's."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+        os.chmod(path, 0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of POSIX")
+def test_a_read_only_folder_is_told_in_a_sentence_and_a_finished_scan_opens_there(public_folder):
+    path = public_folder / "finished"
+    ff.scan(NET, GRID, chunk=100, store=path)
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ff.scan(NET, GRID, chunk=100, store=public_folder / "half", progress=stop)
+    for folder in (public_folder, *public_folder.rglob("*")):
+        os.chmod(folder, 0o555 if folder.is_dir() else 0o444)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        equal(ff.scan(NET, GRID), ff.scan(NET, GRID, chunk=100, store=path))
+        for name, rest in (
+            ("half", "with 1 of 6 chunks finished, which stay: the same call goes on from there"),
+            ("new", "and no scan was begun"),
+        ):
+            store = str(public_folder / name)
+            sentence = f"store {store!r} cannot be written (Permission denied), {rest}"
+            with pytest.raises(PermissionError, match=f"{re.escape(sentence)}$"):
+                ff.scan(NET, GRID, chunk=100, store=store)
+    finally:
+        if root:
+            os.seteuid(0)
+        for folder in (public_folder, *public_folder.rglob("*")):
+            os.chmod(folder, 0o755)
+
+
+@linux
+def test_memory_is_bounded_by_the_chunk(tmp_path):
+    """4e6 points of two quantities are 64 MB; chunks of 16384 take 0.3 MB, the rest is Zarr's and the allocator's."""
+    code = """
+import resource, sys, numpy as np, fisherfield as ff
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+net = ff.mlp([30, 100, 3], batch_norm=False)
+ff.scan(net, {"momentum": np.linspace(0, 0.9, 40000)}, store=sys.argv[1] + "/small", chunk=16384)
+before = peak()
+axes = {"sigma_w2": np.linspace(0.5, 4, 40), "momentum": np.linspace(0, 0.9, 100000)}
+out = ff.scan(net, axes, store=sys.argv[1] + "/large", chunk=16384)
+assert out.points == 4_000_000
+print(peak() - before)
+"""
+    out = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 16
+
+
+# results --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_scan_is_pickled_and_listed_and_says_what_it_does_not_have(tmp_path):
+    held = ff.scan(NET, BOXED, ALL)
+    equal(held, pickle.loads(pickle.dumps(held)))
+    equal(held, pickle.loads(pickle.dumps(ff.scan(NET, BOXED, ALL, store=tmp_path / "s"))))
+    assert {"lambda_max", "gamma", "shape"} <= set(dir(held))
+    assert held.q.shape == (3, 3, 4, 5)
+    with pytest.raises(KeyError, match="'theta' is none of lambda_max, q, regime, part_a, part_b, depth"):
+        held["theta"]
+    with pytest.raises(AttributeError, match="Scan has no attribute 'theta'"):
+        held.theta  # noqa: B018
+
+
+def test_it_prints_as_a_table():
+    axes = {"gamma": [0.0, 1.0], "samples": [1, 100, None], "overlap": [0.0, 2.0]}
+    lines = repr(ff.scan(NET, axes, ("lambda_max", "regime", "q"), theory="frozen")).splitlines()
+    assert lines[:-1] == [
+        "Scan of 2 x 3 x 2 = 12 points: theory frozen, length 1, with biases",
+        "  gamma       0 to 1, 2 values",
+        "  samples     1 to inf, 3 values",
+        "  overlap     0 to 2, 2 values",
+        f"  lambda_max  {ff.fisher(NET, 'frozen').lambda_max:.6g} to {ff.fisher(NET, 'frozen', 100).lambda_max:.6g}",
+        "  regime      none 10 times, outlier 2 times",
+        "  q           1.5 to 2.5, 3 layers",
+        "  2 points: zero variance before a BatchNorm with eps = 0",
+        "  8 points: samples, overlap and length do not go together",
+    ]
+    assert re.fullmatch(r"  [\d.e+]+ \ws, [\d.e+]+ [mun]s a point", lines[-1])
+
+
+def test_pandas_has_a_row_for_each_point():
+    pandas = pytest.importorskip("pandas")
+    held = ff.scan(NET, BOXED, ALL)
+    frame = held.to_pandas()
+    assert frame.index.names == ["depth", "point", "samples"]
+    assert list(frame.columns[:5]) == ["gamma", "eps", "lambda_max", "q[1]", "q[2]"]
+    row = frame.loc[(5.0, 1, 100.0)]
+    assert (row["gamma"], row["eps"], row["lambda_max"]) == (1.0, 0.1, held.lambda_max[1, 1, 1])
+    assert row["part_b[5]"] == held.part_b[1, 1, 1, 4]
+    assert set(frame["regime"].dropna()) <= {"bulk", "outlier"}
+    assert ff.scan(NET, GRID).to_pandas()["lambda_max"].to_xarray().shape == (30, 20)
+    assert ff.scan(NET, {"gamma": [1.0, 2.0]}).to_pandas().index.name == "gamma"
+    assert len(ff.scan(NET, {}).to_pandas()) == 1
+    assert isinstance(frame["regime"].dtype, pandas.CategoricalDtype)
+
+
+@pytest.mark.parametrize(
+    ("axes", "quantity", "scales", "labels"),
+    [
+        ({"gamma": np.linspace(0.1, 5, 50)}, None, ("linear", "log"), (r"$\gamma$", r"\lambda_{\max}")),
+        ({"sigma_w2": np.geomspace(0.1, 10, 50)}, "q", ("log", "linear"), (r"$\sigma_w^2$", "$q$")),
+        ({"samples": [10, 100, 1000, None]}, "regime", ("log", "linear"), ("not drawn", "rules")),
+        (
+            {"gamma": np.linspace(0, 5, 9), "eps": [0.0, 0.1]},
+            "max_learning_rate",
+            ("linear", "linear"),
+            ("grey", "eps"),
+        ),
+        (
+            {"samples": [10, 30, 100, 300, 1000], "gamma": [0.0, 1.0]},
+            "status",
+            ("log", "linear"),
+            ("samples", "BatchNorm"),
+        ),
+        (ff.random_points(50, gamma=(0.1, 5), samples=(2, 1000, "log")), None, ("linear", "log"), ("scale", "$n$")),
+    ],
+)
+def test_it_is_drawn_with_names_and_units_and_scales(axes, quantity, scales, labels):
+    figures = pytest.importorskip("matplotlib.figure")
+    held = ff.scan(NET, axes, ("lambda_max", "max_learning_rate", "q", "regime"))
+    figure = held.plot(quantity)
+    assert isinstance(figure, figures.Figure)
+    figure.canvas.draw()
+    drawn = figure.axes[0]
+    assert (drawn.get_xscale(), drawn.get_yscale()) == scales
+    assert all(label in text for label, text in zip(labels, (drawn.get_xlabel(), drawn.get_ylabel()), strict=True))
+    assert "theory exact" in drawn.get_title()
+    own = figures.Figure().subplots()
+    assert held.plot(quantity, ax=own) is own.figure
+
+
+def test_the_bar_tells_points_their_rate_and_the_time_that_is_left(capsys):
+    ff.scan(NET, GRID, chunk=100, progress=True)
+    said = capsys.readouterr().out
+    assert "600 of 600 points" in said
+    assert "points/s" in said
+
+
+# refusals -------------------------------------------------------------------------------------------------------------
+
+NAMES = "gamma, beta, eps, sigma_w2, sigma_b2, width, depth, momentum, samples, length, overlap"
+UNEQUAL = ff.mlp([30, 100, 200, 3])
+STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"axes": ["gamma"]}, TypeError, "axes must be a mapping from names to values, got ['gamma']"),
+        (
+            {"axes": {"gama": [1]}},
+            ValueError,
+            f"axes must be named {NAMES} or as \"layers[0].sigma_w2\", got 'gama' (did you mean 'gamma'?)",
+        ),
+        ({"axes": {3: [1]}}, ValueError, f'axes must be named {NAMES} or as "layers[0].sigma_w2", got 3'),
+        ({"axes": {(): []}}, ValueError, "axes must have names, got an empty tuple"),
+        ({"axes": {"gamma": []}}, ValueError, "axis gamma must be one value or more in one dimension, got shape (0,)"),
+        ({"axes": {"gamma": 1.0}}, ValueError, "axis gamma must be one value or more in one dimension, got shape ()"),
+        (
+            {"axes": {"gamma": np.ones((2, 2))}},
+            ValueError,
+            "axis gamma must be one value or more in one dimension, got shape (2, 2)",
+        ),
+        ({"axes": {"gamma": "abc"}}, TypeError, "axis gamma must be a number or an array of numbers, got 'abc'"),
+        (
+            {"axes": {"gamma": [1, None]}},
+            TypeError,
+            "axis gamma must be a number or an array of numbers, got [1, None]",
+        ),
+        ({"axes": {"gamma": [1, math.nan]}}, ValueError, "axis gamma must be finite, got nan"),
+        (
+            {"axes": {"gamma": [1, 1e-101]}},
+            ValueError,
+            "axis gamma must be 0 or between 1e-100 and 1e+100 in size, got 1e-101",
+        ),
+        ({"axes": {"beta": [1e101]}}, ValueError, "axis beta must be finite and at most 1e+100 in size, got 1e+101"),
+        ({"axes": {"eps": [-1.0]}}, ValueError, "axis eps must be finite and >= 0, got -1.0"),
+        ({"axes": {"sigma_w2": [-1.0]}}, ValueError, "axis sigma_w2 must be finite and >= 0, got -1.0"),
+        ({"axes": {"sigma_b2": [math.inf]}}, ValueError, "axis sigma_b2 must be finite and >= 0, got inf"),
+        (
+            {"axes": {"layers[0].sigma_b2": [-1]}},
+            ValueError,
+            "axis layers[0].sigma_b2 must be finite and >= 0, got -1.0",
+        ),
+        ({"axes": {"length": [0.0]}}, ValueError, "axis length must be finite and > 0, got 0.0"),
+        (
+            {"axes": {"overlap": [-math.inf]}},
+            ValueError,
+            "axis overlap must be finite and at most 1e+100 in size, got -inf",
+        ),
+        ({"axes": {"momentum": [0.5, 1.0]}}, ValueError, "axis momentum must be in [0, 1), got 1.0"),
+        ({"axes": {"samples": [0]}}, ValueError, "axis samples must be a whole number >= 1, got 0.0"),
+        ({"axes": {"samples": [1.5]}}, TypeError, "axis samples must be a whole number >= 1, got 1.5"),
+        ({"axes": {"samples": [-math.inf]}}, TypeError, "axis samples must be a whole number >= 1, got -inf"),
+        ({"axes": {"width": [0]}}, ValueError, "axis width must be a whole number >= 1, got 0.0"),
+        ({"axes": {"depth": [1]}}, ValueError, "axis depth must be a whole number >= 2, got 1.0"),
+        ({"axes": {"depth": [2.5]}}, TypeError, "axis depth must be a whole number >= 2, got 2.5"),
+        (
+            {"axes": {"gamma": [1], ("eps", "gamma"): [(1, 1)]}},
+            ValueError,
+            "axis gamma must be given once, got it twice",
+        ),
+        ({"axes": {("eps", "gamma"): []}}, ValueError, "axes (eps, gamma) must be points of 2 values each, got none"),
+        ({"axes": {("eps", "gamma"): 1}}, TypeError, "axes (eps, gamma) must be points of 2 values each, got 1"),
+        ({"axes": {("eps", "gamma"): [1]}}, ValueError, "axes (eps, gamma) must be points of 2 values each, got 1"),
+        (
+            {"axes": {("eps", "gamma"): np.ones((2, 3))}},
+            ValueError,
+            "axes (eps, gamma) must be points of 2 values each, got shape (2, 3)",
+        ),
+        (
+            {"axes": {"gamma": [1]}, "net": VANILLA},
+            ValueError,
+            "axis gamma needs a BatchNorm, and the network has none",
+        ),
+        (
+            {"axes": {"layers[0].gamma": [1]}},
+            ValueError,
+            "axis layers[0].gamma must name a layer that has gamma, got Dense(units=100, sigma_w2=2.0, sigma_b2=0.5)",
+        ),
+        (
+            {"axes": {"layers[0].units": [1]}},
+            ValueError,
+            "axis layers[0].units must name one of gamma, beta, eps, sigma_w2, sigma_b2, got 'units'",
+        ),
+        ({"axes": {"layers[7].eps": [1]}}, ValueError, "axis layers[7].eps must name a layer from 0 to 6, got 7"),
+        (
+            {"axes": {"layers[1].eps": [1], "depth": [2]}},
+            ValueError,
+            "axis depth must stand without axes of single layers, got layers[1].eps",
+        ),
+        (
+            {"axes": {"width": [1]}, "net": UNEQUAL},
+            ValueError,
+            "axis width needs hidden layers that are alike, got layers[0] = Dense(units=100, sigma_w2=2.0, "
+            "sigma_b2=0.5) and layers[3] = Dense(units=200, sigma_w2=2.0, sigma_b2=0.5)",
+        ),
+        (
+            {"axes": {"depth": [2]}, "net": NET.replace(gamma=[1.0, 2.0])},
+            ValueError,
+            "axis depth needs hidden layers that are alike, got layers[1] = BatchNorm(gamma=1.0, beta=0.0, eps=0.0, "
+            "trained=True) and layers[4] = BatchNorm(gamma=2.0, beta=0.0, eps=0.0, trained=True)",
+        ),
+        (
+            {"axes": {"depth": [2]}, "net": STRIDED},
+            ValueError,
+            "axis depth needs convolutions that keep the image's size, got layers[0] = Conv2d(channels=4, kernel=3, "
+            "stride=2, padding=1, sigma_w2=2.0, sigma_b2=0.5) from (1, 8, 8) to (4, 4, 4)",
+        ),
+        (
+            {
+                "axes": {"depth": [2]},
+                "net": ff.Network(3, [ff.Dense(5), ff.Dense(5), ff.Activation("relu"), ff.Dense(2)]),
+            },
+            ValueError,
+            "axis depth needs hidden layers that are alike, got layers[2] = Activation('relu') behind the last of them "
+            "alone",
+        ),
+        (
+            {"axes": {"width": [2]}, "net": ff.Network(3, [ff.Dense(5)])},
+            ValueError,
+            "axis width needs a hidden layer, and the network has none",
+        ),
+        (
+            {"axes": {"samples": [10]}, "samples": 5},
+            ValueError,
+            "samples must be either an axis or an argument, got both, the argument 5",
+        ),
+        (
+            {"axes": {"overlap": [0.1]}, "overlap": 0.2},
+            ValueError,
+            "overlap must be either an axis or an argument, got both, the argument 0.2",
+        ),
+        ({"overlap": 2.0}, ValueError, "overlap must be from 0 (infinite data) to length = 1, got 2.0"),
+        (
+            {"axes": {"overlap": [0.1]}, "samples": 1},
+            ValueError,
+            "samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1",
+        ),
+        ({"theory": "exakt"}, ValueError, "theory must be one of exact, frozen, wei2019, got 'exakt'"),
+        ({"loss": "l2"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'l2'"),
+        ({"momentum": 1.0}, ValueError, "momentum must be in [0, 1), got 1.0"),
+        ({"biases": 1}, TypeError, "biases must be True or False, got 1"),
+        ({"net": 3}, TypeError, "net must be a fisherfield Network, got 3"),
+        ({"backend": "gpu"}, ValueError, "backend must be one of cpu, cuda, got 'gpu'"),
+        ({"threads": 0}, ValueError, "threads must be a whole number >= 1, got 0"),
+        ({"chunk": 0}, ValueError, "chunk must be a whole number >= 1, got 0"),
+        ({"progress": 1}, TypeError, "progress must be True or False, got 1"),
+        (
+            {"client": "localhost"},
+            TypeError,
+            "client must be a dask.distributed Client or a concurrent.futures.Executor, got 'localhost'",
+        ),
+        (
+            {"quantities": ("lambda_mx",)},
+            ValueError,
+            f"quantities must be among {', '.join(_labels.QUANTITIES)}, got 'lambda_mx' (did you mean 'lambda_max'?)",
+        ),
+        (
+            {"quantities": ()},
+            ValueError,
+            f"quantities must be one name or more of {', '.join(_labels.QUANTITIES)}, got ()",
+        ),
+    ],
+)
+def test_an_argument_out_of_range_is_refused_in_a_sentence(arguments, error, sentence):
+    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+        ff.scan(**{"net": NET, "axes": {"eps": [0.1]}, **arguments})
+
+
+def test_an_activation_without_a_name_is_scanned_and_explained_but_not_stored(tmp_path):
+    net = ff.mlp([30, 100, 3], lambda x: x**2, batch_norm=False)
+    held = ff.scan(net, {"sigma_w2": [1.0, 2.0]})
+    assert held.lambda_max[1] == pytest.approx(ff.fisher(net).lambda_max, rel=1e-12)  # one integral, twice
+    assert held.to_xarray().attrs["network"].startswith("Network(")
+    with pytest.raises(ValueError, match="only named activations can"):
+        ff.scan(net, {"sigma_w2": [1.0, 2.0]}, store=tmp_path / "s")
+    with pytest.raises(ValueError, match="network must be one of named activations to be read back"):
+        ff.Scan.open(held.to_xarray())
+
+
+@pytest.mark.parametrize(
+    ("ranges", "error", "sentence"),
+    [
+        ({}, ValueError, "ranges must be given for at least one axis, as gamma=(0.1, 5)"),
+        ({"gamma": 3}, TypeError, 'gamma must be a pair (low, high) or (low, high, "log") with low < high, got 3'),
+        (
+            {"gamma": (2, 1)},
+            ValueError,
+            'gamma must be a pair (low, high) or (low, high, "log") with low < high, got (2, 1)',
+        ),
+        (
+            {"gamma": (0, 1, "log")},
+            ValueError,
+            "gamma must be > 0 where its logarithm is drawn, got (0, 1, 'log')",
+        ),
+    ],
+)
+def test_a_range_that_is_none_is_refused_in_a_sentence(ranges, error, sentence):
+    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+        ff.random_points(3, **ranges)
+
+
+def test_more_than_can_be_drawn_is_refused_with_what_to_select():
+    pytest.importorskip("matplotlib")
+    held = ff.scan(NET, {"gamma": [1, 2], "eps": [0, 1], "beta": [0, 1]}, ("lambda_max", "q"))
+    sentence = (
+        "plot draws one axis or two, got gamma, eps, beta: select from to_xarray(), as "
+        "to_xarray().lambda_max.isel(gamma=0).plot()"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        held.plot()
+    with pytest.raises(ValueError, match=r"^plot draws q of all layers over one axis, got gamma, eps: select from"):
+        ff.scan(NET, {"gamma": [1, 2], "eps": [0, 1]}, "q").plot()
+    with pytest.raises(ValueError, match=r"^quantity must be one of lambda_max, q, status, got 'theta'$"):
+        held.plot("theta")
+
+
+@pytest.mark.parametrize(
+    ("module", "call", "sentence"),
+    [
+        ("xarray", lambda held: held.to_xarray(), "to_xarray needs xarray: pip install 'fisherfield[scan]'"),
+        ("pandas", lambda held: held.to_pandas(), "to_pandas needs pandas: pip install pandas"),
+        ("matplotlib", lambda held: held.plot(), "plot needs matplotlib: pip install 'fisherfield[plot]'"),
+        ("zarr", lambda held: ff.scan(NET, GRID, store="s"), "a store needs zarr: pip install 'fisherfield[scan]'"),
+    ],
+)
+def test_a_missing_part_gives_the_pip_command(monkeypatch, module, call, sentence):
+    held = ff.scan(NET, GRID)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"^{re.escape(sentence)}$"):
+        call(held)
