@@ -40,8 +40,8 @@ FISHERFIELD_HD inline double gauss_legendre_weight(int i) {
 }
 
 struct Breakpoint {
-    double at = 0.0;
-    int kink = -1; // which kink of the activation, where it is one
+    double at;
+    int kink; // which kink of the activation, -1 where it is none
 };
 
 // Of panels away from a centre: so many equal ones, then each `factor` times as far as the last.
@@ -94,21 +94,11 @@ public:
     // More breakpoints were asked for than fit: the caller must not trust the sum.
     FISHERFIELD_HD bool full() const { return full_; }
 
-    // Sum of f over all panels: f(x, w, n) receives at most kBatch abscissas and weights (of the normal density too).
-    // Two breakpoints of the same kink bound a strip whose width is `strip` exactly: their difference has lost its
-    // digits when the strip is narrow.
+    // f(x, weight) for each abscissa, its weight that of the normal density too. Two breakpoints of the same kink bound
+    // a strip whose width is `strip` exactly: their difference has lost its digits when the strip is narrow.
     template <class F>
-    FISHERFIELD_HD void integrate(double strip, F&& f) const {
-        double x[kBatch], weight[kBatch];
-        int filled = 0;
-        const auto take = [&](double at, double share) {
-            x[filled] = at;
-            weight[filled] = share * formulas::normal_pdf(at);
-            if (++filled == kBatch) {
-                f(x, weight, filled);
-                filled = 0;
-            }
-        };
+    FISHERFIELD_HD void each(double strip, F&& f) const {
+        const auto take = [&](double at, double share) { f(at, share * formulas::normal_pdf(at)); };
         const int steps = step_ > 0.0 ? static_cast<int>(high_ / step_) : -1;
         for (int i = low_ < 0.0 ? -steps : 0; i <= steps; ++i) {
             take(i * step_, low_ == 0.0 && i == 0 ? 0.5 * step_ : step_);
@@ -130,6 +120,21 @@ public:
                 }
             }
         }
+    }
+
+    // The same in batches: f(x, weight, n), n at most kBatch.
+    template <class F>
+    FISHERFIELD_HD void integrate(double strip, F&& f) const {
+        double x[kBatch], weight[kBatch];
+        int filled = 0;
+        each(strip, [&](double at, double share) {
+            x[filled] = at;
+            weight[filled] = share;
+            if (++filled == kBatch) {
+                f(x, weight, filled);
+                filled = 0;
+            }
+        });
         if (filled > 0) {
             f(x, weight, filled);
         }
@@ -246,19 +251,28 @@ FISHERFIELD_HD inline double range_of(const Activation& activation, double t, do
 }
 
 // Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
-// its largest value. Infinity: there is no such place.
+// its largest value. Infinity: there is no such place. integrand(z, n, size): n sizes at a time, each call is dear.
 template <class Integrand>
 FISHERFIELD_HD double reach(Integrand&& integrand) {
-    constexpr double ranges[] = {kRange, 14.0, 19.0, 25.0, 31.0, kFarthest};
-    double largest = 0.0, z = 0.0;
+    constexpr double ranges[] = {kRange, 14.0, 19.0, 25.0, 31.0, kFarthest}, step = 0.25;
+    constexpr int most = 2 * static_cast<int>(kRange / step + 1);
+    double largest = 0.0, from = 0.0;
     for (double range : ranges) {
-        for (; z < range; z += 0.25) {
-            largest = std::fmax(largest, std::fmax(integrand(z), integrand(-z)) * formulas::normal_pdf(z));
+        double z[most], size[most];
+        int n = 0;
+        for (double x = from; x <= range; x += step) { // the last one is the range itself
+            z[n++] = x;
+            z[n++] = -x;
         }
-        const double end = std::fmax(integrand(range), integrand(-range)) * formulas::normal_pdf(range);
+        integrand(z, n, size);
+        for (int i = 0; i + 2 < n; ++i) {
+            largest = std::fmax(largest, size[i] * formulas::normal_pdf(z[i]));
+        }
+        const double end = std::fmax(size[n - 1], size[n - 2]) * formulas::normal_pdf(range);
         if (largest < HUGE_VAL && end <= 1e-17 * largest) {
             return range;
         }
+        from = range;
     }
     return HUGE_VAL;
 }
@@ -293,13 +307,22 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     const Turns turns(activation);
     double range = kRange, range2 = kRange; // of phi, of its square
     if (activation.kind == Kind::callable) {
-        const auto size = [&](double z) {
-            const double x = g * z + beta;
-            double value, slope;
-            evaluate(activation, &x, &value, &slope, 1);
-            return std::fmax(std::fabs(value), std::fabs(slope));
+        const auto size = [&](const double* z, int n, double* out) {
+            double x[kBatch] = {}, value[kBatch], slope[kBatch];
+            for (int i = 0; i < n; ++i) {
+                x[i] = g * z[i] + beta;
+            }
+            evaluate(activation, x, value, slope, n);
+            for (int i = 0; i < n; ++i) {
+                out[i] = std::fmax(std::fabs(value[i]), std::fabs(slope[i]));
+            }
         };
-        range2 = reach([&](double z) { return size(z) * size(z); });
+        range2 = reach([&](const double* z, int n, double* out) {
+            size(z, n, out);
+            for (int i = 0; i < n; ++i) {
+                out[i] *= out[i];
+            }
+        });
         range = range2 < HUGE_VAL ? range2 : reach(size);
     }
     for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
@@ -379,14 +402,22 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     const double turn = turns.scale * finer;
     double range = kRange, range_s = kRange, range_d = kRange;
     if (activation.kind == Kind::callable) {
-        const auto product = [&](double u, double w) {
-            const double x[2] = {r1 * u + shift, r2 * w + shift};
-            double value[2], slope[2];
-            evaluate(activation, x, value, slope, 2);
-            return std::fmax(std::fabs(value[0] * value[1]), std::fabs(slope[0] * slope[1]));
+        // along the lines u = r1 (along z), w = r2 (+-along z)
+        const auto product = [&](double along, double sign) {
+            return reach([=, &activation](const double* z, int n, double* out) {
+                double x[kBatch] = {}, value[kBatch], slope[kBatch];
+                for (int i = 0; i < n; ++i) {
+                    x[i] = r1 * (along * z[i]) + shift;
+                    x[n + i] = r2 * (sign * along * z[i]) + shift;
+                }
+                evaluate(activation, x, value, slope, 2 * n);
+                for (int i = 0; i < n; ++i) {
+                    out[i] = std::fmax(std::fabs(value[i] * value[n + i]), std::fabs(slope[i] * slope[n + i]));
+                }
+            });
         };
-        range_s = reach([&](double s) { return product(a * s, a * s); });
-        range_d = reach([&](double d) { return product(b * d, -b * d); });
+        range_s = product(a, 1.0);
+        range_d = product(b, -1.0);
         if (!(range_s < HUGE_VAL && range_d < HUGE_VAL)) {
             Covariance out;
             out.status = Status::not_converged;
@@ -424,57 +455,70 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     }
 
     coarsest(activation, std::fmax(r1, r2) * b, finer, &outer);
+    // The points of all lines in batches: a caller's function is asked seldom.
     bool full = outer.full();
-    double sum[7] = {};
-    outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
-        for (int line = 0; line < lines; ++line) {
-            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line]; // gap = u - w for equal variances
-            Mesh inner(range_s, kPanel * finer, turns.growth);
-            double strip = 0.0;
-            if (a > 0.0) {
-                strip = 2.0 * shift_d / a;
-                for (int i = 0; i < turns.count; ++i) {
-                    const double u = ((turns.at[i] - shift) / r1 - shift_d) / a,
-                                 w = ((turns.at[i] - shift) / r2 + shift_d) / a;
-                    if (kinked) {
-                        inner.kink(u, turn / (r1 * a), equal ? i : -1);
-                        inner.kink(w, turn / (r2 * a), equal ? i : -1);
-                    } else {
-                        inner.turn(u, turn / (r1 * a));
-                        inner.turn(w, turn / (r2 * a));
-                    }
+    double sum[7] = {}, s[kBatch], d[kBatch], weight[kBatch], x[2 * kBatch], phi[2 * kBatch], slopes[2 * kBatch];
+    int filled = 0;
+    const auto flush = [&] {
+        for (int i = 0; i < filled; ++i) {
+            x[i] = r1 * (a * s[i] + b * d[i]) + shift;
+            x[filled + i] = r2 * (a * s[i] - b * d[i]) + shift;
+        }
+        evaluate(activation, x, phi, slopes, 2 * filled);
+        const double *w = x + filled, *phi_w = phi + filled, *slope_w = slopes + filled;
+        double part[7] = {};
+        for (int i = 0; i < filled; ++i) {
+            const double shift_d = b * d[i], gap = 2.0 * r1 * b * d[i]; // gap = u - w for equal variances
+            const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
+            const double rise = by_slope ? small_difference(activation, w[i], gap) : phi[i] - phi_w[i];
+            const double bend = slopes[i] - slope_w[i];
+            const double value = weight[i] * phi[i] * phi_w[i], slope = weight[i] * slopes[i] * slope_w[i];
+            const double heavy = lost_twice(s[i] * s[i]) * lost_twice(d[i] * d[i]);
+            part[0] += value;
+            part[1] += weight[i] * rise * rise;
+            part[2] += slope;
+            part[3] += weight[i] * bend * bend;
+            part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
+            part[5] += heavy * std::fabs(value);
+            part[6] += heavy * std::fabs(slope);
+        }
+        for (int i = 0; i < 7; ++i) {
+            sum[i] += part[i];
+        }
+        filled = 0;
+    };
+    outer.each(0.0, [&](double line, double line_weight) {
+        const double shift_d = b * line;
+        Mesh inner(range_s, kPanel * finer, turns.growth);
+        double strip = 0.0;
+        if (a > 0.0) {
+            strip = 2.0 * shift_d / a;
+            for (int i = 0; i < turns.count; ++i) {
+                const double u = ((turns.at[i] - shift) / r1 - shift_d) / a,
+                             w = ((turns.at[i] - shift) / r2 + shift_d) / a;
+                if (kinked) {
+                    inner.kink(u, turn / (r1 * a), equal ? i : -1);
+                    inner.kink(w, turn / (r2 * a), equal ? i : -1);
+                } else {
+                    inner.turn(u, turn / (r1 * a));
+                    inner.turn(w, turn / (r2 * a));
                 }
-            }
-            coarsest(activation, std::fmax(r1, r2) * a, finer, &inner);
-            full = full || inner.full();
-            double part[7] = {};
-            inner.integrate(strip, [&](const double* s, const double* weight, int n) {
-                double u[kBatch] = {}, w[kBatch] = {}, phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
-                for (int i = 0; i < n; ++i) {
-                    u[i] = r1 * (a * s[i] + shift_d) + shift;
-                    w[i] = r2 * (a * s[i] - shift_d) + shift;
-                }
-                evaluate(activation, u, phi_u, slope_u, n);
-                evaluate(activation, w, phi_w, slope_w, n);
-                const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
-                for (int i = 0; i < n; ++i) {
-                    const double rise = by_slope ? small_difference(activation, w[i], gap) : phi_u[i] - phi_w[i];
-                    const double bend = slope_u[i] - slope_w[i];
-                    const double value = weight[i] * phi_u[i] * phi_w[i], slope = weight[i] * slope_u[i] * slope_w[i];
-                    part[0] += value;
-                    part[1] += weight[i] * rise * rise;
-                    part[2] += slope;
-                    part[3] += weight[i] * bend * bend;
-                    part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
-                    part[5] += lost_twice(s[i] * s[i]) * std::fabs(value);
-                    part[6] += lost_twice(s[i] * s[i]) * std::fabs(slope);
-                }
-            });
-            for (int i = 0; i < 7; ++i) {
-                sum[i] += outer_weight[line] * (i < 5 ? 1.0 : lost_twice(d[line] * d[line])) * part[i];
             }
         }
+        coarsest(activation, std::fmax(r1, r2) * a, finer, &inner);
+        full = full || inner.full();
+        inner.each(strip, [&](double along, double share) {
+            s[filled] = along;
+            d[filled] = line;
+            weight[filled] = line_weight * share;
+            if (++filled == kBatch) {
+                flush();
+            }
+        });
     });
+    if (filled > 0) {
+        flush();
+    }
     const double sides = equal ? 2.0 : 1.0;
     Covariance out;
     out.value = sides * sum[0];
