@@ -48,6 +48,11 @@ struct Breakpoint {
 struct Growth {
     int equal;
     double factor;
+
+    // The end of the panel after the k-th one, that ends at `end`; the first one ends at `first`.
+    FISHERFIELD_HD double next(int k, double first, double end) const {
+        return k < equal ? (k + 1) * first : factor * end;
+    }
 };
 
 // Breakpoints in order.
@@ -58,6 +63,12 @@ public:
         : low_(even ? 0.0 : -range), high_(range), panel_(panel), growth_(growth) {
         add(low_, -1);
         add(high_, -1);
+    }
+
+    // To [-range, range], before anything is added.
+    FISHERFIELD_HD void extend(double range) {
+        low_ = points_[0].at = -range;
+        high_ = points_[1].at = range;
     }
 
     // The trapezoidal rule with this step in place of panels: e^(-2 pi y/step) is left where the integrand is analytic
@@ -144,10 +155,10 @@ private:
     FISHERFIELD_HD void shells(double centre, double base) {
         const double first = base > 0.0 ? std::fmax(base, kFinest) : 0.0;
         double width = first;
-        for (int k = 1; width > 0.0 && width < panel_; ++k) {
+        for (int k = 1; width > 0.0 && (k < growth_.equal ? first : width) < panel_ && width < high_ - low_; ++k) {
             add(centre - width, -1);
             add(centre + width, -1);
-            width = k < growth_.equal ? (k + 1) * first : growth_.factor * width;
+            width = growth_.next(k, first, width);
         }
     }
 
@@ -171,18 +182,22 @@ FISHERFIELD_HD inline double lost(double z2) { return 1.0 + z2 / 32.0; }
 FISHERFIELD_HD inline double lost_twice(double z2) { return 1.0 + z2 / 32.0 + z2 * z2 / 2000.0; }
 FISHERFIELD_HD inline double nested_error(double r) { return 2.0 * kErrorUlps * (1.0 + 0.02 * r); }
 
-// Analytic in the strip |Im x| < 1.5, where it grows no faster than |x|.
-FISHERFIELD_HD inline bool in_strip(const Activation& activation) {
+// Half the width of a strip about the real axis in which phi is analytic and grows no faster than |x|; 0 where it has
+// none. Poles lie at i pi/2 (tanh), i pi, 0.35 + 2.36 i (mish). gelu_tanh has its first at 0.63 + 2.75 i, but i y off
+// the axis it is e^(0.2 |x| y^2) larger.
+FISHERFIELD_HD inline double strip(const Activation& activation) {
     switch (activation.kind) {
     case Kind::tanh:
+    case Kind::gelu_tanh:
+        return 1.5;
     case Kind::sigmoid:
     case Kind::silu:
     case Kind::softplus:
+        return 3.0;
     case Kind::mish:
-    case Kind::gelu_tanh:
-        return true;
+        return 2.25;
     default:
-        return false;
+        return 0.0;
     }
 }
 
@@ -197,16 +212,23 @@ FISHERFIELD_HD inline double scale_of(const Activation& activation) {
     case Kind::erf: // no poles, but e^(y^2) and e^(y^2/2) off the axis
     case Kind::gelu:
         return 1.2;
+    case Kind::sigmoid:
+    case Kind::silu:
+    case Kind::softplus:
+        return 2.0 * kTurn;
+    case Kind::mish:
+        return 1.5 * kTurn;
     default:
         return kTurn;
     }
 }
 
-// Threefold, but gelu_tanh's poles follow the rays of 30 degrees, and e^(-x^2/2) is nothing only beyond 9.
+// Threefold, but e^(-x^2/2) is nothing only beyond 9; gelu_tanh's poles follow the rays of 30 degrees, and on the left
+// it falls like e^(-0.07 |x|^3), seen up to 20.
 FISHERFIELD_HD inline Growth growth_of(const Activation& activation) {
     switch (activation.kind) {
     case Kind::gelu_tanh:
-        return {1, 1.8};
+        return {10, 1.8};
     case Kind::erf:
     case Kind::gelu:
         return {8, kGrowth};
@@ -231,23 +253,30 @@ struct Turns {
     Turns& operator=(const Turns&) = delete;
 };
 
-// Smooth activations that move by `sigma` a deviation: their poles lie y = 1.5/sigma deviations away or more, where the
-// weight is e^(y^2/2), and allow the trapezoidal rule: e^-48 is 1e-16 even of a fourth-order pole's residue. It has
-// fewer points than panels have up to sigma 1.4.
+// The step of the trapezoidal rule, in deviations, where poles lie y deviations away or more and the weight is
+// e^(y^2/2): e^-48 is 1e-16 even of a fourth-order pole's residue.
+FISHERFIELD_HD inline double trapezoidal_step(double poles) {
+    const double y = std::fmin(poles, 9.8);
+    return 2.0 * kPi * y / (48.0 + 0.5 * y * y);
+}
+
+// An activation that moves by `sigma` a deviation: the trapezoidal rule, where it has fewer points than panels have.
 FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, double finer, Mesh* mesh) {
-    const double y = std::fmin(1.5 / sigma, 9.8);
-    const double step = 2.0 * kPi * y / (48.0 + 0.5 * y * y);
-    if (step > 0.14 && in_strip(activation)) {
+    const double step = trapezoidal_step(strip(activation) / sigma);
+    if (step > 0.14) {
         mesh->trapezoidal(step * finer);
     }
 }
 
-// How far to integrate. An activation that turns t deviations out may be there, and only there; where it decays like
-// e^x on the way, e^x p(x) is largest g deviations out. x^n p(x) is largest at sqrt n.
-FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
-    const double out = activation.kink_count > 0 || t < g ? t : g;
-    const double power = std::sqrt(2.0 * activation.degree);
-    return out < kFarthest ? std::fmin(kRange + out + power, kFarthest) : kRange + power;
+// How far to integrate. An activation that turns t deviations g out, at a distance x, may be there, and only there. The
+// product of two that decay like e^y is largest 4 g deviations out at most; of two like e^(-y^2/2) or, gelu_tanh,
+// e^(-0.07 y^3), at g times their rate here. y^n p(y) is largest at sqrt n.
+FISHERFIELD_HD inline double range_of(const Activation& activation, double x, double t, double g) {
+    const bool exponential = strip(activation) > 0.0 && activation.kind != Kind::gelu_tanh;
+    const double rate = exponential ? 4.0 : 4.0 + 0.5 * x * x, power = std::sqrt(2.0 * activation.degree);
+    const bool smooth = activation.kink_count == 0;
+    const double out = smooth ? std::fmin(t, rate * g) : t < kFarthest ? t : 0.0;
+    return std::fmin(kRange + out, kFarthest - power) + power;
 }
 
 // Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
@@ -326,7 +355,8 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
         range = range2 < HUGE_VAL ? range2 : reach(size);
     }
     for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
-        range = std::fmax(range, range_of(activation, std::fabs((turns.at[i] - beta) / g), g));
+        const double distance = std::fabs(turns.at[i] - beta);
+        range = std::fmax(range, range_of(activation, distance, distance / g, g));
     }
     Moments out;
     if (!(range < HUGE_VAL)) {
@@ -425,14 +455,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         }
     }
     for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
-        const double u = (turns.at[i] - shift) / r1;
-        range = std::fmax(range,
-                          range_of(activation, std::fabs(turns.at[i] - shift) / std::fmin(r1, r2), std::fmax(r1, r2)));
+        const double u = (turns.at[i] - shift) / r1, distance = std::fabs(turns.at[i] - shift);
+        range = std::fmax(range, range_of(activation, distance, distance / std::fmin(r1, r2), std::fmax(r1, r2)));
         // What lies beyond two kinks at once may be all there is.
         for (int j = 0; j < turns.count && kinked; ++j) {
             const double w = (turns.at[j] - shift) / r2;
-            range_s = std::fmax(range_s, range_of(activation, std::fabs(0.5 * (u + w)) / a, 0.0));
-            range_d = std::fmax(range_d, range_of(activation, std::fabs(0.5 * (u - w)) / b, 0.0));
+            range_s = std::fmax(range_s, range_of(activation, 0.0, std::fabs(0.5 * (u + w)) / a, 0.0));
+            range_d = std::fmax(range_d, range_of(activation, 0.0, std::fabs(0.5 * (u - w)) / b, 0.0));
         }
     }
     range_s = std::fmax(range, range_s);
