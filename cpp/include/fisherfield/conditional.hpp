@@ -1,286 +1,137 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Two Gaussians by one integral: E phi(u) phi(w) = E phi(u) E[phi(w) | u] where the conditional mean has a closed form.
+// Two Gaussians by one integral: E phi(u) phi(w) = E phi(u) E[phi(w) | u].
 //
 //     w given u is normal with mean m = beta + c sqrt(q2/q1) (u - beta) and deviation s = sqrt(q2 (1 - c^2))
 //
-// and E phi(x), x ~ N(m, s^2), is elementary for straight pieces (relu, abs, step, hardtanh, ...), hardswish, elu and
-// its kin, erf and gelu: tails of the normal law, read off docs/theory.md, section 3. Each form is chosen so that like
-// signs add, or differences are integrated where they would cancel.
+// and E phi(x), x ~ N(m, s^2), has a closed form (conditional_mean.hpp) or is a short sum over samples of phi that are
+// the same for every u (sampled_mean.hpp). docs/theory.md, section 3.
 #pragma once
 
 #include <cmath>
 
-#include "fisherfield/closed_form.hpp"
-#include "fisherfield/quadrature.hpp"
+#include "fisherfield/conditional_mean.hpp"
+#include "fisherfield/sampled_mean.hpp"
 
 namespace fisherfield {
 
 namespace conditional {
-
-// x ~ N(m, s^2)
-struct Mean {
-    double value;      // E phi(x)
-    double slope;      // E phi'(x)
-    double z_slope;    // E z phi'(x), z = (x - m)/s
-    double size;       // E|phi(x)|,
-    double slope_size; // E|phi'(x)|, or a little more
-};
-
-// The normal law above and below t = m/s:  P(x > 0), E max(x, 0)/s  and the same of -x.
-struct Sides {
-    double pdf, above, below, ramp_above, ramp_below;
-
-    FISHERFIELD_HD explicit Sides(double t) {
-        const closed_form::Tail far = closed_form::tail(std::fabs(t));
-        const bool right = t > 0.0;
-        pdf = far.pdf;
-        above = right ? 1.0 - far.i0 : far.i0;
-        below = right ? far.i0 : 1.0 - far.i0;
-        ramp_above = right ? t + far.i1 : far.i1;
-        ramp_below = right ? far.i1 : far.i1 - t;
-    }
-    FISHERFIELD_HD double tail() const { return std::fmin(ramp_above, ramp_below); }
-};
-
-// P(x > t)/pdf(t) = int_0^oo e^(-t y - y^2/2) dy, and minus its derivative, for t > -2.5.
-struct Mills {
-    double ratio, descent;
-
-    FISHERFIELD_HD explicit Mills(double t) {
-        if (t < 3.0) {
-            ratio = formulas::normal_cdf(-t) / formulas::normal_pdf(t);
-            descent = 1.0 - t * ratio;
-        } else {
-            const closed_form::TailRatios tail(t);
-            ratio = tail.r0;
-            descent = tail.r0 * tail.r1;
-        }
-    }
-};
-
-// int f over [low, low + width] by eight points, for what varies on a scale of four times the width.
-template <class F>
-FISHERFIELD_HD double eight_points(double low, double width, F&& f) {
-    constexpr double node[4] = {0.18343464249564980494, 0.52553240991632898582, 0.79666647741362673959,
-                                0.96028985649753623168};
-    constexpr double weight[4] = {0.36268378337836198297, 0.31370664587788728734, 0.22238103445337447054,
-                                  0.10122853629037625915};
-    const double half = 0.5 * width, centre = low + half;
-    double sum = 0.0;
-    for (int i = 0; i < 4; ++i) {
-        sum += weight[i] * (f(centre - half * node[i]) + f(centre + half * node[i]));
-    }
-    return half * sum;
-}
-
-// E of 1, x, z, z x and x^2 where low < x < high, z = (x - m)/s; of a narrow one int P(x > y) dy over low < y < high.
-struct Window {
-    bool narrow;
-    double one, x, z, z_x, x2, ramp = 0.0;
-    Sides at_low, at_high; // of x - low, x - high
-
-    FISHERFIELD_HD Window(double low, double high, double m, double s)
-        : narrow(high - low < 0.25 * s), at_low((m - low) / s), at_high((m - high) / s) {
-        if (narrow) {
-            const auto density = [&](double y) { return formulas::normal_pdf((y - m) / s) / s; };
-            one = eight_points(low, high - low, density);
-            x = eight_points(low, high - low, [&](double y) { return y * density(y); });
-            z = eight_points(low, high - low, [&](double y) { return (y - m) / s * density(y); });
-            z_x = eight_points(low, high - low, [&](double y) { return (y - m) / s * y * density(y); });
-            x2 = eight_points(low, high - low, [&](double y) { return y * y * density(y); });
-            ramp = eight_points(low, high - low, [&](double y) { return formulas::normal_cdf((m - y) / s); });
-            return;
-        }
-        one = m > 0.5 * (low + high) ? at_high.below - at_low.below : at_low.above - at_high.above;
-        z = at_low.pdf - at_high.pdf;
-        x = m * one + s * z;
-        z_x = s * one + low * at_low.pdf - high * at_high.pdf;
-        x2 = m * x + s * z_x;
-    }
-};
-
-// phi = `low_value` below `low`, rising at the rate `gain` up to `high`: hardtanh, relu6, hardsigmoid. Away from phi(m)
-// each kink takes the tail beyond it.
-FISHERFIELD_HD inline Mean clipped(double low, double high, double low_value, double gain, double phi_m, double m,
-                                   double s) {
-    const Window window(low, high, m, s);
-    const double value = window.narrow ? low_value + gain * window.ramp
-                                       : phi_m + gain * s * (window.at_low.tail() - window.at_high.tail());
-    const double size = low_value < 0.0 ? std::fmin(1.0, std::fabs(phi_m) + s) : value;
-    return {value, gain * window.one, gain * window.z, size, gain * window.one};
-}
-
-// phi = plus x for x > 0 and a (e^(x rate) - 1) for x < 0.
-//     E e^y 1(y < 0) = pdf(t) M(t + s) = e^(m + s^2/2) P(z > t + s),   y ~ N(m, s^2), t = m/s, M(t) = P(z > t)/pdf(t)
-FISHERFIELD_HD inline Mean exponential(double plus, double a, double rate, double m, double s) {
-    const double y = m * rate, width = s * rate, t = m / s, end = t + width;
-    const Sides sides(t);
-    const double area = end > -1.0 ? sides.pdf * Mills(end).ratio
-                                   : std::exp(y + 0.5 * width * width) * formulas::normal_cdf(-end); // E e^y 1(y < 0)
-    double below = area - sides.below; // E (e^y - 1) 1(y < 0)
-    if (width < 0.5) {                 // M(t) - M(t + s), or the other side's share of E e^y - 1
-        const double from = t > -2.0 ? t : -end;
-        const double drop = sides.pdf * eight_points(from, width, [](double x) { return Mills(x).descent; });
-        below = t > -2.0 ? -drop : std::expm1(y + 0.5 * width * width) - drop;
-    }
-    const double ray = plus * s * sides.ramp_above, slope = plus * sides.above + a * rate * area;
-    return {ray + a * below, slope, plus * sides.pdf + a * rate * (width * area - sides.pdf),
-            ray + std::fabs(a * below), plus * sides.above + std::fabs(a * rate * area)};
-}
-
-FISHERFIELD_HD inline bool available(const Activation& activation) {
-    switch (activation.kind) {
-    case Kind::relu:
-    case Kind::leaky_relu:
-    case Kind::abs:
-    case Kind::step:
-    case Kind::sign:
-    case Kind::hardtanh:
-    case Kind::relu6:
-    case Kind::hardsigmoid:
-    case Kind::hardswish:
-    case Kind::elu:
-    case Kind::selu:
-    case Kind::erf:
-    case Kind::gelu:
-        return true;
-    case Kind::celu:
-        return activation.parameter > 0.0;
-    default:
-        return false;
-    }
-}
-
-inline constexpr double kPoint = 1e-140; // a deviation that nothing else is as small as
-
-FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s) {
-    if (s < kPoint) {
-        double value, slope;
-        evaluate(activation, &m, &value, &slope, 1);
-        return {value, slope, 0.0, std::fabs(value), std::fabs(slope)};
-    }
-    Rays rays{};
-    if (homogeneous(activation, &rays)) {
-        const Sides sides(m / s);
-        const double minus = std::fabs(rays.minus), plus = std::fabs(rays.plus);
-        return {s * (rays.plus * sides.ramp_above - rays.minus * sides.ramp_below),
-                rays.plus * sides.above + rays.minus * sides.below, (rays.plus - rays.minus) * sides.pdf,
-                s * (plus * sides.ramp_above + minus * sides.ramp_below), plus * sides.above + minus * sides.below};
-    }
-    switch (activation.kind) {
-    case Kind::step:
-        return {formulas::normal_cdf(m / s), 0.0, 0.0, formulas::normal_cdf(m / s), 0.0};
-    case Kind::sign:
-        return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0, 1.0, 0.0};
-    case Kind::hardtanh:
-        return clipped(-1.0, 1.0, -1.0, 1.0, value_of(activation, m), m, s);
-    case Kind::relu6:
-        return clipped(0.0, 6.0, 0.0, 1.0, value_of(activation, m), m, s);
-    case Kind::hardsigmoid:
-        return clipped(-3.0, 3.0, 0.0, 1.0 / 6.0, value_of(activation, m), m, s);
-    case Kind::hardswish: {
-        const Window window(-3.0, 3.0, m, s);
-        const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
-        return {(window.x2 + 3.0 * window.x) / 6.0 + beyond,
-                (2.0 * window.x + 3.0 * window.one) / 6.0 + window.at_high.above,
-                (2.0 * window.z_x + 3.0 * window.z) / 6.0 + window.at_high.pdf,
-                std::fmin(0.4, std::fabs(value_of(activation, m)) + 0.5 * s) * window.at_low.above + beyond,
-                window.at_low.above};
-    }
-    case Kind::elu:
-        return exponential(1.0, activation.parameter, 1.0, m, s);
-    case Kind::selu:
-        return exponential(formulas::kSeluScale, formulas::kSeluScale * formulas::kSeluAlpha, 1.0, m, s);
-    case Kind::celu:
-        return exponential(1.0, activation.parameter, 1.0 / activation.parameter, m, s);
-    case Kind::erf: {
-        const double scale = 1.0 + 2.0 * s * s, root = std::sqrt(scale);
-        const double slope = formulas::kTwoOverSqrtPi / root * std::exp(-m * m / scale);
-        return {std::erf(m / root), slope, -2.0 * s * m / scale * slope, std::fmin(1.0, 1.2 * (std::fabs(m) + s)),
-                slope};
-    }
-    case Kind::gelu: { // the density of x times pdf(x) is that of N(mu, s^2/(1 + s^2)), mu = m/(1 + s^2)
-        const double scale = 1.0 + s * s, root = std::sqrt(scale), mu = m / scale;
-        const Sides sides(m / root);
-        const double density = sides.pdf / root;
-        const double value = m < 0.0 && s > 1.0 ? root * sides.ramp_above - density : m * sides.above + s * s * density;
-        return {value, sides.above + mu * density, s * density * (1.0 + 1.0 / scale - mu * mu),
-                std::fabs(m) * sides.above + s * s * density, sides.above + std::fabs(mu) * density};
-    }
-    default:
-        return {NAN, NAN, NAN, NAN, NAN};
-    }
-}
 
 // A mean that is this part of what it could be lies in a tail, e^(-t^2/2) of it.
 FISHERFIELD_HD inline double tail_lost(double part) {
     return part > 1e-3 ? 1.0 : quadrature::lost(-2.0 * std::log(part + 1e-300));
 }
 
-// E phi(u + shift) phi(w + shift), of phi', and E u w phi' phi'; the larger variance outside.
-FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double q1, double q2, double c,
-                                            double one_minus_c, double shift) {
-    const double outside = std::sqrt(std::fmax(q1, q2)), inside = std::sqrt(std::fmin(q1, q2));
-    const double s = inside * std::sqrt(one_minus_c * (1.0 + c)), lead = c * inside; // of E[w | u] with u/outside
-    const quadrature::Turns turns(activation);
-    const bool kinked = activation.kink_count > 0;
-    const double blur = kinked ? quadrature::kTurn * s : std::hypot(turns.scale, quadrature::kTurn * s);
-    double range = kRange, steep = 0.0; // the density falls like e^(-steep z) away from where two kinks meet
-    for (int i = 0; i < turns.count; ++i) {
-        const double t = turns.at[i] - shift;
-        range = std::fmax(range, quadrature::range_of(activation, std::fabs(t) / outside, outside));
-        range = std::fmax(range, quadrature::range_of(activation, std::fabs(t) / inside, inside));
-        for (int j = 0; j < turns.count && kinked; ++j) {
-            steep = std::fmax(steep, std::fabs(t / outside - c * (turns.at[j] - shift) / inside));
+FISHERFIELD_HD inline bool available(const Activation& activation) {
+    return has_mean(activation) || quadrature::strip(activation) > 0.0;
+}
+
+// The nodes z of u = outside z, the larger deviation; w has the mean lead z and the deviation s, u - lead z = apart z.
+struct Outer {
+    double outside, inside, s, lead, apart, range = kRange;
+    Mesh mesh;
+
+    FISHERFIELD_HD Outer(const Activation& activation, double q1, double q2, double c, double one_minus_c, double shift)
+        : outside(std::sqrt(std::fmax(q1, q2))), inside(std::sqrt(std::fmin(q1, q2))),
+          s(inside * std::sqrt(one_minus_c * (1.0 + c))), lead(c * inside),
+          apart(q1 == q2 ? outside * one_minus_c : outside - lead),
+          mesh(kRange, kPanel, quadrature::growth_of(activation)) {
+        const quadrature::Turns turns(activation);
+        const bool kinked = activation.kink_count > 0;
+        const double blur = kinked ? quadrature::kTurn * s : std::hypot(turns.scale, quadrature::kTurn * s);
+        double steep = 0.0; // the density falls like e^(-steep z) away from where two kinks meet
+        for (int i = 0; i < turns.count; ++i) {
+            const double t = turns.at[i] - shift, away = std::fabs(t);
+            range = std::fmax(range, quadrature::range_of(activation, away, away / outside, outside));
+            range = std::fmax(range, quadrature::range_of(activation, away, away / inside, outside));
+            for (int j = 0; j < turns.count && kinked; ++j) {
+                steep = std::fmax(steep, std::fabs(t / outside - c * (turns.at[j] - shift) / inside));
+            }
         }
+        mesh.extend(range);
+        const double decay = steep > 0.0 ? kDecay * one_minus_c * (1.0 + c) / steep : 0.0;
+        for (int i = 0; i < turns.count; ++i) {
+            const double t = turns.at[i] - shift;
+            if (kinked) {
+                const double base = turns.scale / outside;
+                mesh.kink(t / outside, base > 0.0 && decay > 0.0 ? std::fmin(base, decay) : std::fmax(base, decay));
+            } else {
+                mesh.turn(t / outside, turns.scale / outside);
+            }
+            const double width = blur / std::fabs(lead);
+            if (kinked && width < kPanel) {
+                mesh.kink(t / lead, width);
+            } else {
+                mesh.turn(t / lead, width);
+            }
+        }
+        quadrature::coarsest(activation, outside, 1.0, &mesh);
     }
-    const double decay = steep > 0.0 ? kDecay * one_minus_c * (1.0 + c) / steep : 0.0;
-    Mesh mesh(range, kPanel, turns.growth);
-    for (int i = 0; i < turns.count; ++i) {
-        const double t = turns.at[i] - shift;
-        if (kinked) {
-            const double base = turns.scale / outside;
-            mesh.kink(t / outside, base > 0.0 && decay > 0.0 ? std::fmin(base, decay) : std::fmax(base, decay));
-        } else {
-            mesh.turn(t / outside, turns.scale / outside);
-        }
-        const double width = blur / std::fabs(lead);
-        if (kinked && width < kPanel) {
-            mesh.kink(t / lead, width);
-        } else {
-            mesh.turn(t / lead, width);
-        }
-    }
-    double value = 0, slope = 0, pair = 0, value_size = 0, slope_size = 0;
-    mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+};
+
+// E phi(u + shift) phi(w + shift), of phi', E u w phi' phi', and differences where the conditional mean at lead z,
+// mean_given(lead z, apart z, phi(u), phi'(u)), has them.
+template <class Given>
+FISHERFIELD_HD Covariance integral(const Activation& activation, const Outer& at, double shift, bool differences,
+                                   Given&& mean_given) {
+    double value = 0, slope = 0, pair = 0, difference = 0, slope_difference = 0, value_size = 0, slope_size = 0;
+    at.mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
         double x[kBatch] = {}, phi[kBatch], phi_slope[kBatch];
         for (int i = 0; i < n; ++i) {
-            x[i] = outside * z[i] + shift;
+            x[i] = at.outside * z[i] + shift;
         }
         evaluate(activation, x, phi, phi_slope, n);
         for (int i = 0; i < n; ++i) {
-            if (phi[i] == 0.0 && phi_slope[i] == 0.0) {
+            if (phi[i] == 0.0 && phi_slope[i] == 0.0 && !differences) {
                 continue;
             }
-            const Mean given = mean(activation, lead * z[i] + shift, s);
+            const double along = at.lead * z[i];
+            const Mean given = mean_given(along, at.apart * z[i], phi[i], phi_slope[i]);
             const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
             value += product;
             slope += slopes;
-            pair += weight[i] * outside * z[i] * phi_slope[i] * (lead * z[i] * given.slope + s * given.z_slope);
+            pair += weight[i] * at.outside * z[i] * phi_slope[i] * (along * given.slope + at.s * given.z_slope);
+            difference += weight[i] * given.rise2;
+            slope_difference += weight[i] * given.bend2;
             const double heavy = weight[i] * quadrature::lost(z[i] * z[i]);
-            value_size +=
-                heavy * std::fabs(phi[i]) * given.size * tail_lost(given.size / (s + std::fabs(lead * z[i] + shift)));
+            const double most = at.s + std::fabs(along + shift) + 1e-300;
+            value_size += heavy * std::fabs(phi[i]) * given.size * tail_lost(given.size / most);
             slope_size += heavy * std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size);
         }
     });
     Covariance out;
     out.value = value;
+    out.difference = 0.5 * difference;
     out.slope = slope;
+    out.slope_difference = 0.5 * slope_difference;
     out.slope_pair = pair;
     out.value_error = quadrature::kErrorUlps * value_size;
     out.slope_error = quadrature::kErrorUlps * slope_size;
-    out.status = mesh.full() ? Status::not_converged : Status::ok;
+    out.status = at.mesh.full() ? Status::not_converged : Status::ok;
     return out;
+}
+
+// Whether there is such an integral, and whether it gives the differences asked for (for equal variances).
+struct Found {
+    bool covariance = false, differences = false;
+};
+
+FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, double q2, double c, double one_minus_c,
+                                       double shift, bool differences, Covariance* out) {
+    if (!available(activation)) {
+        return {};
+    }
+    const Outer at(activation, q1, q2, c, one_minus_c, shift);
+    if (has_mean(activation) || at.s < kPoint) {
+        *out = integral(activation, at, shift, false,
+                        [&](double along, double, double, double) { return mean(activation, along + shift, at.s); });
+        return {true, false};
+    }
+    Sampled sampled(activation, shift, std::fabs(at.lead) * at.range, at.s, differences);
+    if (!sampled.usable()) {
+        return {};
+    }
+    *out = integral(activation, at, shift, sampled.differences(), sampled);
+    return {true, sampled.differences()};
 }
 
 } // namespace conditional

@@ -213,11 +213,13 @@ FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q
             return quadrature::covariance(activation, q1, q2, c, one_minus_c, shift, level);
         });
     };
-    if (!conditional::available(activation)) {
+    Covariance out;
+    const conditional::Found found =
+        conditional::covariance(activation, q1, q2, c, one_minus_c, shift, differences && q1 == q2, &out);
+    if (!found.covariance) {
         return nested();
     }
-    Covariance out = conditional::covariance(activation, q1, q2, c, one_minus_c, shift);
-    if (differences && q1 == q2) {
+    if (differences && q1 == q2 && !found.differences) {
         const Moments one = moments(activation, std::sqrt(q1), shift);
         out.difference = one.second - out.value;
         out.slope_difference = one.slope_second - out.slope;

@@ -40,14 +40,19 @@ FISHERFIELD_HD inline double gauss_legendre_weight(int i) {
 }
 
 struct Breakpoint {
-    double at = 0.0;
-    int kink = -1; // which kink of the activation, where it is one
+    double at;
+    int kink; // which kink of the activation, -1 where it is none
 };
 
 // Of panels away from a centre: so many equal ones, then each `factor` times as far as the last.
 struct Growth {
     int equal;
     double factor;
+
+    // The end of the panel after the k-th one, that ends at `end`; the first one ends at `first`.
+    FISHERFIELD_HD double next(int k, double first, double end) const {
+        return k < equal ? (k + 1) * first : factor * end;
+    }
 };
 
 // Breakpoints in order.
@@ -58,6 +63,12 @@ public:
         : low_(even ? 0.0 : -range), high_(range), panel_(panel), growth_(growth) {
         add(low_, -1);
         add(high_, -1);
+    }
+
+    // To [-range, range], before anything is added.
+    FISHERFIELD_HD void extend(double range) {
+        low_ = points_[0].at = -range;
+        high_ = points_[1].at = range;
     }
 
     // The trapezoidal rule with this step in place of panels: e^(-2 pi y/step) is left where the integrand is analytic
@@ -94,21 +105,11 @@ public:
     // More breakpoints were asked for than fit: the caller must not trust the sum.
     FISHERFIELD_HD bool full() const { return full_; }
 
-    // Sum of f over all panels: f(x, w, n) receives at most kBatch abscissas and weights (of the normal density too).
-    // Two breakpoints of the same kink bound a strip whose width is `strip` exactly: their difference has lost its
-    // digits when the strip is narrow.
+    // f(x, weight) for each abscissa, its weight that of the normal density too. Two breakpoints of the same kink bound
+    // a strip whose width is `strip` exactly: their difference has lost its digits when the strip is narrow.
     template <class F>
-    FISHERFIELD_HD void integrate(double strip, F&& f) const {
-        double x[kBatch], weight[kBatch];
-        int filled = 0;
-        const auto take = [&](double at, double share) {
-            x[filled] = at;
-            weight[filled] = share * formulas::normal_pdf(at);
-            if (++filled == kBatch) {
-                f(x, weight, filled);
-                filled = 0;
-            }
-        };
+    FISHERFIELD_HD void each(double strip, F&& f) const {
+        const auto take = [&](double at, double share) { f(at, share * formulas::normal_pdf(at)); };
         const int steps = step_ > 0.0 ? static_cast<int>(high_ / step_) : -1;
         for (int i = low_ < 0.0 ? -steps : 0; i <= steps; ++i) {
             take(i * step_, low_ == 0.0 && i == 0 ? 0.5 * step_ : step_);
@@ -130,6 +131,21 @@ public:
                 }
             }
         }
+    }
+
+    // The same in batches: f(x, weight, n), n at most kBatch.
+    template <class F>
+    FISHERFIELD_HD void integrate(double strip, F&& f) const {
+        double x[kBatch], weight[kBatch];
+        int filled = 0;
+        each(strip, [&](double at, double share) {
+            x[filled] = at;
+            weight[filled] = share;
+            if (++filled == kBatch) {
+                f(x, weight, filled);
+                filled = 0;
+            }
+        });
         if (filled > 0) {
             f(x, weight, filled);
         }
@@ -139,10 +155,10 @@ private:
     FISHERFIELD_HD void shells(double centre, double base) {
         const double first = base > 0.0 ? std::fmax(base, kFinest) : 0.0;
         double width = first;
-        for (int k = 1; width > 0.0 && width < panel_; ++k) {
+        for (int k = 1; width > 0.0 && (k < growth_.equal ? first : width) < panel_ && width < high_ - low_; ++k) {
             add(centre - width, -1);
             add(centre + width, -1);
-            width = k < growth_.equal ? (k + 1) * first : growth_.factor * width;
+            width = growth_.next(k, first, width);
         }
     }
 
@@ -166,18 +182,22 @@ FISHERFIELD_HD inline double lost(double z2) { return 1.0 + z2 / 32.0; }
 FISHERFIELD_HD inline double lost_twice(double z2) { return 1.0 + z2 / 32.0 + z2 * z2 / 2000.0; }
 FISHERFIELD_HD inline double nested_error(double r) { return 2.0 * kErrorUlps * (1.0 + 0.02 * r); }
 
-// Analytic in the strip |Im x| < 1.5, where it grows no faster than |x|.
-FISHERFIELD_HD inline bool in_strip(const Activation& activation) {
+// Half the width of a strip about the real axis in which phi is analytic and grows no faster than |x|; 0 where it has
+// none. Poles lie at i pi/2 (tanh), i pi, 0.35 + 2.36 i (mish). gelu_tanh has its first at 0.63 + 2.75 i, but i y off
+// the axis it is e^(0.2 |x| y^2) larger.
+FISHERFIELD_HD inline double strip(const Activation& activation) {
     switch (activation.kind) {
     case Kind::tanh:
+    case Kind::gelu_tanh:
+        return 1.5;
     case Kind::sigmoid:
     case Kind::silu:
     case Kind::softplus:
+        return 3.0;
     case Kind::mish:
-    case Kind::gelu_tanh:
-        return true;
+        return 2.25;
     default:
-        return false;
+        return 0.0;
     }
 }
 
@@ -192,16 +212,23 @@ FISHERFIELD_HD inline double scale_of(const Activation& activation) {
     case Kind::erf: // no poles, but e^(y^2) and e^(y^2/2) off the axis
     case Kind::gelu:
         return 1.2;
+    case Kind::sigmoid:
+    case Kind::silu:
+    case Kind::softplus:
+        return 2.0 * kTurn;
+    case Kind::mish:
+        return 1.5 * kTurn;
     default:
         return kTurn;
     }
 }
 
-// Threefold, but gelu_tanh's poles follow the rays of 30 degrees, and e^(-x^2/2) is nothing only beyond 9.
+// Threefold, but e^(-x^2/2) is nothing only beyond 9; gelu_tanh's poles follow the rays of 30 degrees, and on the left
+// it falls like e^(-0.07 |x|^3), seen up to 20.
 FISHERFIELD_HD inline Growth growth_of(const Activation& activation) {
     switch (activation.kind) {
     case Kind::gelu_tanh:
-        return {1, 1.8};
+        return {10, 1.8};
     case Kind::erf:
     case Kind::gelu:
         return {8, kGrowth};
@@ -226,39 +253,55 @@ struct Turns {
     Turns& operator=(const Turns&) = delete;
 };
 
-// Smooth activations that move by `sigma` a deviation: their poles lie y = 1.5/sigma deviations away or more, where the
-// weight is e^(y^2/2), and allow the trapezoidal rule: e^-48 is 1e-16 even of a fourth-order pole's residue. It has
-// fewer points than panels have up to sigma 1.4.
+// The step of the trapezoidal rule, in deviations, where poles lie y deviations away or more and the weight is
+// e^(y^2/2): e^-48 is 1e-16 even of a fourth-order pole's residue.
+FISHERFIELD_HD inline double trapezoidal_step(double poles) {
+    const double y = std::fmin(poles, 9.8);
+    return 2.0 * kPi * y / (48.0 + 0.5 * y * y);
+}
+
+// An activation that moves by `sigma` a deviation: the trapezoidal rule, where it has fewer points than panels have.
 FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, double finer, Mesh* mesh) {
-    const double y = std::fmin(1.5 / sigma, 9.8);
-    const double step = 2.0 * kPi * y / (48.0 + 0.5 * y * y);
-    if (step > 0.14 && in_strip(activation)) {
+    const double step = trapezoidal_step(strip(activation) / sigma);
+    if (step > 0.14) {
         mesh->trapezoidal(step * finer);
     }
 }
 
-// How far to integrate. An activation that turns t deviations out may be there, and only there; where it decays like
-// e^x on the way, e^x p(x) is largest g deviations out. x^n p(x) is largest at sqrt n.
-FISHERFIELD_HD inline double range_of(const Activation& activation, double t, double g) {
-    const double out = activation.kink_count > 0 || t < g ? t : g;
-    const double power = std::sqrt(2.0 * activation.degree);
-    return out < kFarthest ? std::fmin(kRange + out + power, kFarthest) : kRange + power;
+// How far to integrate. An activation that turns t deviations g out, at a distance x, may be there, and only there. The
+// product of two that decay like e^y is largest 4 g deviations out at most; of two like e^(-y^2/2) or, gelu_tanh,
+// e^(-0.07 y^3), at g times their rate here. y^n p(y) is largest at sqrt n.
+FISHERFIELD_HD inline double range_of(const Activation& activation, double x, double t, double g) {
+    const bool exponential = strip(activation) > 0.0 && activation.kind != Kind::gelu_tanh;
+    const double rate = exponential ? 4.0 : 4.0 + 0.5 * x * x, power = std::sqrt(2.0 * activation.degree);
+    const bool smooth = activation.kink_count == 0;
+    const double out = smooth ? std::fmin(t, rate * g) : t < kFarthest ? t : 0.0;
+    return std::fmin(kRange + out, kFarthest - power) + power;
 }
 
 // Of a caller's function nothing is known: how far |integrand(z)| pdf(z) must be followed until it is nothing beside
-// its largest value. Infinity: there is no such place.
+// its largest value. Infinity: there is no such place. integrand(z, n, size): n sizes at a time, each call is dear.
 template <class Integrand>
 FISHERFIELD_HD double reach(Integrand&& integrand) {
-    constexpr double ranges[] = {kRange, 14.0, 19.0, 25.0, 31.0, kFarthest};
-    double largest = 0.0, z = 0.0;
+    constexpr double ranges[] = {kRange, 14.0, 19.0, 25.0, 31.0, kFarthest}, step = 0.25;
+    constexpr int most = 2 * static_cast<int>(kRange / step + 1);
+    double largest = 0.0, from = 0.0;
     for (double range : ranges) {
-        for (; z < range; z += 0.25) {
-            largest = std::fmax(largest, std::fmax(integrand(z), integrand(-z)) * formulas::normal_pdf(z));
+        double z[most], size[most];
+        int n = 0;
+        for (double x = from; x <= range; x += step) { // the last one is the range itself
+            z[n++] = x;
+            z[n++] = -x;
         }
-        const double end = std::fmax(integrand(range), integrand(-range)) * formulas::normal_pdf(range);
+        integrand(z, n, size);
+        for (int i = 0; i + 2 < n; ++i) {
+            largest = std::fmax(largest, size[i] * formulas::normal_pdf(z[i]));
+        }
+        const double end = std::fmax(size[n - 1], size[n - 2]) * formulas::normal_pdf(range);
         if (largest < HUGE_VAL && end <= 1e-17 * largest) {
             return range;
         }
+        from = range;
     }
     return HUGE_VAL;
 }
@@ -293,17 +336,27 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     const Turns turns(activation);
     double range = kRange, range2 = kRange; // of phi, of its square
     if (activation.kind == Kind::callable) {
-        const auto size = [&](double z) {
-            const double x = g * z + beta;
-            double value, slope;
-            evaluate(activation, &x, &value, &slope, 1);
-            return std::fmax(std::fabs(value), std::fabs(slope));
+        const auto size = [&](const double* z, int n, double* out) {
+            double x[kBatch] = {}, value[kBatch], slope[kBatch];
+            for (int i = 0; i < n; ++i) {
+                x[i] = g * z[i] + beta;
+            }
+            evaluate(activation, x, value, slope, n);
+            for (int i = 0; i < n; ++i) {
+                out[i] = std::fmax(std::fabs(value[i]), std::fabs(slope[i]));
+            }
         };
-        range2 = reach([&](double z) { return size(z) * size(z); });
+        range2 = reach([&](const double* z, int n, double* out) {
+            size(z, n, out);
+            for (int i = 0; i < n; ++i) {
+                out[i] *= out[i];
+            }
+        });
         range = range2 < HUGE_VAL ? range2 : reach(size);
     }
     for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
-        range = std::fmax(range, range_of(activation, std::fabs((turns.at[i] - beta) / g), g));
+        const double distance = std::fabs(turns.at[i] - beta);
+        range = std::fmax(range, range_of(activation, distance, distance / g, g));
     }
     Moments out;
     if (!(range < HUGE_VAL)) {
@@ -379,14 +432,22 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     const double turn = turns.scale * finer;
     double range = kRange, range_s = kRange, range_d = kRange;
     if (activation.kind == Kind::callable) {
-        const auto product = [&](double u, double w) {
-            const double x[2] = {r1 * u + shift, r2 * w + shift};
-            double value[2], slope[2];
-            evaluate(activation, x, value, slope, 2);
-            return std::fmax(std::fabs(value[0] * value[1]), std::fabs(slope[0] * slope[1]));
+        // along the lines u = r1 (along z), w = r2 (+-along z)
+        const auto product = [&](double along, double sign) {
+            return reach([=, &activation](const double* z, int n, double* out) {
+                double x[kBatch] = {}, value[kBatch], slope[kBatch];
+                for (int i = 0; i < n; ++i) {
+                    x[i] = r1 * (along * z[i]) + shift;
+                    x[n + i] = r2 * (sign * along * z[i]) + shift;
+                }
+                evaluate(activation, x, value, slope, 2 * n);
+                for (int i = 0; i < n; ++i) {
+                    out[i] = std::fmax(std::fabs(value[i] * value[n + i]), std::fabs(slope[i] * slope[n + i]));
+                }
+            });
         };
-        range_s = reach([&](double s) { return product(a * s, a * s); });
-        range_d = reach([&](double d) { return product(b * d, -b * d); });
+        range_s = product(a, 1.0);
+        range_d = product(b, -1.0);
         if (!(range_s < HUGE_VAL && range_d < HUGE_VAL)) {
             Covariance out;
             out.status = Status::not_converged;
@@ -394,14 +455,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
         }
     }
     for (int i = 0; i < turns.count && activation.kind != Kind::callable; ++i) {
-        const double u = (turns.at[i] - shift) / r1;
-        range = std::fmax(range,
-                          range_of(activation, std::fabs(turns.at[i] - shift) / std::fmin(r1, r2), std::fmax(r1, r2)));
+        const double u = (turns.at[i] - shift) / r1, distance = std::fabs(turns.at[i] - shift);
+        range = std::fmax(range, range_of(activation, distance, distance / std::fmin(r1, r2), std::fmax(r1, r2)));
         // What lies beyond two kinks at once may be all there is.
         for (int j = 0; j < turns.count && kinked; ++j) {
             const double w = (turns.at[j] - shift) / r2;
-            range_s = std::fmax(range_s, range_of(activation, std::fabs(0.5 * (u + w)) / a, 0.0));
-            range_d = std::fmax(range_d, range_of(activation, std::fabs(0.5 * (u - w)) / b, 0.0));
+            range_s = std::fmax(range_s, range_of(activation, 0.0, std::fabs(0.5 * (u + w)) / a, 0.0));
+            range_d = std::fmax(range_d, range_of(activation, 0.0, std::fabs(0.5 * (u - w)) / b, 0.0));
         }
     }
     range_s = std::fmax(range, range_s);
@@ -424,57 +484,70 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     }
 
     coarsest(activation, std::fmax(r1, r2) * b, finer, &outer);
+    // The points of all lines in batches: a caller's function is asked seldom.
     bool full = outer.full();
-    double sum[7] = {};
-    outer.integrate(0.0, [&](const double* d, const double* outer_weight, int lines) {
-        for (int line = 0; line < lines; ++line) {
-            const double shift_d = b * d[line], gap = 2.0 * r1 * b * d[line]; // gap = u - w for equal variances
-            Mesh inner(range_s, kPanel * finer, turns.growth);
-            double strip = 0.0;
-            if (a > 0.0) {
-                strip = 2.0 * shift_d / a;
-                for (int i = 0; i < turns.count; ++i) {
-                    const double u = ((turns.at[i] - shift) / r1 - shift_d) / a,
-                                 w = ((turns.at[i] - shift) / r2 + shift_d) / a;
-                    if (kinked) {
-                        inner.kink(u, turn / (r1 * a), equal ? i : -1);
-                        inner.kink(w, turn / (r2 * a), equal ? i : -1);
-                    } else {
-                        inner.turn(u, turn / (r1 * a));
-                        inner.turn(w, turn / (r2 * a));
-                    }
+    double sum[7] = {}, s[kBatch], d[kBatch], weight[kBatch], x[2 * kBatch], phi[2 * kBatch], slopes[2 * kBatch];
+    int filled = 0;
+    const auto flush = [&] {
+        for (int i = 0; i < filled; ++i) {
+            x[i] = r1 * (a * s[i] + b * d[i]) + shift;
+            x[filled + i] = r2 * (a * s[i] - b * d[i]) + shift;
+        }
+        evaluate(activation, x, phi, slopes, 2 * filled);
+        const double *w = x + filled, *phi_w = phi + filled, *slope_w = slopes + filled;
+        double part[7] = {};
+        for (int i = 0; i < filled; ++i) {
+            const double shift_d = b * d[i], gap = 2.0 * r1 * b * d[i]; // gap = u - w for equal variances
+            const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
+            const double rise = by_slope ? small_difference(activation, w[i], gap) : phi[i] - phi_w[i];
+            const double bend = slopes[i] - slope_w[i];
+            const double value = weight[i] * phi[i] * phi_w[i], slope = weight[i] * slopes[i] * slope_w[i];
+            const double heavy = lost_twice(s[i] * s[i]) * lost_twice(d[i] * d[i]);
+            part[0] += value;
+            part[1] += weight[i] * rise * rise;
+            part[2] += slope;
+            part[3] += weight[i] * bend * bend;
+            part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
+            part[5] += heavy * std::fabs(value);
+            part[6] += heavy * std::fabs(slope);
+        }
+        for (int i = 0; i < 7; ++i) {
+            sum[i] += part[i];
+        }
+        filled = 0;
+    };
+    outer.each(0.0, [&](double line, double line_weight) {
+        const double shift_d = b * line;
+        Mesh inner(range_s, kPanel * finer, turns.growth);
+        double strip = 0.0;
+        if (a > 0.0) {
+            strip = 2.0 * shift_d / a;
+            for (int i = 0; i < turns.count; ++i) {
+                const double u = ((turns.at[i] - shift) / r1 - shift_d) / a,
+                             w = ((turns.at[i] - shift) / r2 + shift_d) / a;
+                if (kinked) {
+                    inner.kink(u, turn / (r1 * a), equal ? i : -1);
+                    inner.kink(w, turn / (r2 * a), equal ? i : -1);
+                } else {
+                    inner.turn(u, turn / (r1 * a));
+                    inner.turn(w, turn / (r2 * a));
                 }
-            }
-            coarsest(activation, std::fmax(r1, r2) * a, finer, &inner);
-            full = full || inner.full();
-            double part[7] = {};
-            inner.integrate(strip, [&](const double* s, const double* weight, int n) {
-                double u[kBatch] = {}, w[kBatch] = {}, phi_u[kBatch], phi_w[kBatch], slope_u[kBatch], slope_w[kBatch];
-                for (int i = 0; i < n; ++i) {
-                    u[i] = r1 * (a * s[i] + shift_d) + shift;
-                    w[i] = r2 * (a * s[i] - shift_d) + shift;
-                }
-                evaluate(activation, u, phi_u, slope_u, n);
-                evaluate(activation, w, phi_w, slope_w, n);
-                const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
-                for (int i = 0; i < n; ++i) {
-                    const double rise = by_slope ? small_difference(activation, w[i], gap) : phi_u[i] - phi_w[i];
-                    const double bend = slope_u[i] - slope_w[i];
-                    const double value = weight[i] * phi_u[i] * phi_w[i], slope = weight[i] * slope_u[i] * slope_w[i];
-                    part[0] += value;
-                    part[1] += weight[i] * rise * rise;
-                    part[2] += slope;
-                    part[3] += weight[i] * bend * bend;
-                    part[4] += r1 * (a * s[i] + shift_d) * r2 * (a * s[i] - shift_d) * slope;
-                    part[5] += lost_twice(s[i] * s[i]) * std::fabs(value);
-                    part[6] += lost_twice(s[i] * s[i]) * std::fabs(slope);
-                }
-            });
-            for (int i = 0; i < 7; ++i) {
-                sum[i] += outer_weight[line] * (i < 5 ? 1.0 : lost_twice(d[line] * d[line])) * part[i];
             }
         }
+        coarsest(activation, std::fmax(r1, r2) * a, finer, &inner);
+        full = full || inner.full();
+        inner.each(strip, [&](double along, double share) {
+            s[filled] = along;
+            d[filled] = line;
+            weight[filled] = line_weight * share;
+            if (++filled == kBatch) {
+                flush();
+            }
+        });
     });
+    if (filled > 0) {
+        flush();
+    }
     const double sides = equal ? 2.0 : 1.0;
     Covariance out;
     out.value = sides * sum[0];

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// E phi(x) and E phi'(x) of x ~ N(m, s^2) for many m and one s, phi analytic in a strip |Im x| < d: tanh and its kin,
+// mish, gelu_tanh. phi is evaluated once, on nodes that serve for every m; each mean then is a sum of their densities.
+//
+//     grid      equal steps h (trapezoidal rule): the densities e^(-(y + j h)^2/2 s^2), y the distance to the node next
+//               to m, are e^(-y^2/2 s^2) B^j G_j with B = e^(-y h/s^2), G_j = e^(-(j h)^2/2 s^2)
+//     panels    s too large for a grid: relu, step or sign in closed form, and what is left of phi without it, which
+//               falls exponentially, by panels that grow away from 0
+//     points    s too small: equal steps about each m
+#pragma once
+
+#include <cmath>
+
+#include "fisherfield/conditional_mean.hpp"
+#include "fisherfield/quadrature.hpp"
+
+namespace fisherfield {
+
+namespace conditional {
+
+class Sampled {
+public:
+    // m within `span` of `centre`; with the means of differences from u, or without
+    FISHERFIELD_HD Sampled(const Activation& activation, double centre, double span, double s, bool differences)
+        : activation_(activation), centre_(centre), s_(s),
+          step_(quadrature::trapezoidal_step(quadrature::strip(activation) / s) * s) {
+        const double out = deviations(std::fabs(centre) + span) * s;
+        if (2.0 * (span + out) < (kMost - 4) * step_) {
+            rule_ = Rule::grid;
+            origin_ = -span - out - step_;
+            count_ = static_cast<int>(2.0 * (span + out) / step_) + 4;
+            for (int j = 0; j < count_; ++j) {
+                node_[j] = centre + (origin_ + j * step_);
+            }
+        } else if (s >= 0.5 && panels(2.0 * std::fabs(centre) + tail())) {
+            rule_ = Rule::panels;
+        } else {
+            rule_ = Rule::points;
+            count_ = static_cast<int>(out / step_) + 1;
+            if (2 * count_ > kMost) {
+                rule_ = Rule::none;
+                return;
+            }
+        }
+        if (rule_ != Rule::panels) { // densities at the distances j h
+            for (int j = 0; j < kMost; ++j) {
+                const double z = j * step_ / s;
+                falls_[j] = step_ / s * formulas::normal_pdf(z);
+                if (z > kFarthest) {
+                    break;
+                }
+            }
+        }
+        differences_ = differences && rule_ != Rule::panels;
+        if (rule_ == Rule::points) {
+            return;
+        }
+        evaluate(activation, node_, value_, slope_, count_);
+        if (differences_ && 2.0 * (span + out) < quadrature::kSmallDifference) {
+            relative_ = true;
+            base_ = value_of(activation, centre);
+            for (int j = 0; j < count_; ++j) {
+                value_[j] = rise_from_centre(origin_ + j * step_);
+            }
+        }
+        if (rule_ == Rule::panels) {
+            for (int j = 0; j < count_; ++j) {
+                value_[j] -= ray_value(node_[j]);
+                slope_[j] -= ray_slope(node_[j]);
+            }
+        }
+    }
+
+    // Whether there is a rule at all; whether it gives differences.
+    FISHERFIELD_HD bool usable() const { return rule_ != Rule::none; }
+    FISHERFIELD_HD bool differences() const { return differences_; }
+
+    // m = centre + along, given u = m + apart, of which phi and phi' are known.
+    FISHERFIELD_HD Mean operator()(double along, double apart, double phi_u, double slope_u) {
+        if (relative_) {
+            Mean out = mean<true>(along, apart, rise_from_centre(along + apart), slope_u);
+            out.value += base_;
+            out.size += std::fabs(base_);
+            return out;
+        }
+        return differences_ ? mean<true>(along, apart, phi_u, slope_u) : mean<false>(along, apart, phi_u, slope_u);
+    }
+
+private:
+    enum class Rule { grid, panels, points, none };
+    static constexpr int kMost = 1024;
+    static constexpr double kReach = 9.0; // deviations: beyond, 2e-19 of the density
+
+    template <bool Differences>
+    struct Sums {
+        double phi_u, slope_u;
+        Mean mean{};
+
+        FISHERFIELD_HD void add(double weight, double z, double phi, double slope) {
+            if constexpr (Differences) {
+                const double rise = phi_u - phi;
+                mean.rise2 += weight * rise * rise;
+                add_bend(weight, slope);
+            }
+            add_product(weight, z, phi, slope);
+        }
+        // The same where phi(u) - phi is known better.
+        FISHERFIELD_HD void add(double weight, double z, double phi, double slope, double rise) {
+            mean.rise2 += weight * rise * rise;
+            add_bend(weight, slope);
+            add_product(weight, z, phi, slope);
+        }
+        FISHERFIELD_HD void add_bend(double weight, double slope) {
+            mean.bend2 += weight * (slope_u - slope) * (slope_u - slope);
+        }
+        FISHERFIELD_HD void add_product(double weight, double z, double phi, double slope) {
+            phi *= weight;
+            slope *= weight;
+            mean.value += phi;
+            mean.slope += slope;
+            mean.z_slope += z * slope;
+            mean.size += std::fabs(phi);
+            mean.slope_size += std::fabs(slope);
+        }
+        FISHERFIELD_HD void join(const Sums& other) {
+            mean.value += other.mean.value;
+            mean.slope += other.mean.slope;
+            mean.z_slope += other.mean.z_slope;
+            mean.size += other.mean.size;
+            mean.slope_size += other.mean.slope_size;
+            mean.rise2 += other.mean.rise2;
+            mean.bend2 += other.mean.bend2;
+        }
+    };
+
+    template <bool Differences>
+    FISHERFIELD_HD Mean mean(double along, double apart, double phi_u, double slope_u) {
+        Sums<Differences> sums{phi_u, slope_u}, other{phi_u, slope_u};
+        const double m = centre_ + along;
+        // Toward 0, where phi may be larger, farther than away from it.
+        const double toward = deviations(m) * s_, away = kReach * s_;
+        const double above = m < 0.0 ? toward : away, below = m < 0.0 ? away : toward;
+        switch (rule_) {
+        case Rule::grid: {
+            const int at = static_cast<int>(std::rint((along - origin_) / step_));
+            const double y = origin_ + at * step_ - along, rate = y / (s_ * s_), up = std::exp(-rate * step_),
+                         down = 1.0 / up;
+            const int last = static_cast<int>(std::fmin(above / step_, count_ - 1 - at));
+            const int first = static_cast<int>(std::fmin(below / step_, at)), both = last < first ? last : first;
+            double rise = std::exp(-0.5 * rate * y), fall = rise;
+            sums.add(falls_[0] * rise, 0.0, value_[at], slope_[at]);
+            int j = 1;
+            for (; j <= both; ++j) {
+                rise *= up;
+                fall *= down;
+                sums.add(falls_[j] * rise, j, value_[at + j], slope_[at + j]);
+                other.add(falls_[j] * fall, -j, value_[at - j], slope_[at - j]);
+            }
+            for (int k = j; k <= last; ++k) {
+                rise *= up;
+                sums.add(falls_[k] * rise, k, value_[at + k], slope_[at + k]);
+            }
+            for (int k = j; k <= first; ++k) {
+                fall *= down;
+                other.add(falls_[k] * fall, -k, value_[at - k], slope_[at - k]);
+            }
+            sums.join(other);
+            sums.mean.z_slope = (y * sums.mean.slope + step_ * sums.mean.z_slope) / s_;
+            break;
+        }
+        case Rule::panels: {
+            for (int j = 0; j < count_ && std::fabs(m) - toward < end_; ++j) {
+                const double y = node_[j] - m;
+                if (y < above && -y < below) {
+                    sums.add_product(weight_[j] * std::exp(-0.5 * (y / s_) * (y / s_)), y / s_, value_[j], slope_[j]);
+                }
+            }
+            add_ray(m, &sums.mean);
+            break;
+        }
+        default: {
+            const int last = static_cast<int>(std::fmin(above / step_, count_ - 1));
+            const int first = static_cast<int>(std::fmin(below / step_, count_ - 1));
+            for (int j = -first; j <= last; ++j) {
+                node_[first + j] = m + j * step_;
+            }
+            evaluate(activation_, node_, value_, slope_, first + last + 1);
+            for (int j = -first; j <= last; ++j) {
+                const double w = node_[first + j], z = j * step_ / s_, phi = value_[first + j];
+                const double weight = falls_[j < 0 ? -j : j], gap = apart - j * step_;
+                if (Differences && std::fabs(gap) < quadrature::kSmallDifference) {
+                    const double rise = quadrature::small_difference(activation_, w, gap);
+                    sums.add(weight, z, phi, slope_[first + j], rise);
+                } else {
+                    sums.add(weight, z, phi, slope_[first + j]);
+                }
+            }
+            break;
+        }
+        }
+        return sums.mean;
+    }
+
+    // How far from m the density counts: where phi or phi' decays like e^x, e^2x (tanh'), e^(-0.07 x^3), up to that
+    // many deviations times s farther out.
+    FISHERFIELD_HD double deviations(double m) const {
+        const double rate = activation_.kind == Kind::gelu_tanh ? 2.0 + 0.25 * m * m : 2.0;
+        return std::fmin(kReach + std::fmin(std::fabs(m) / s_, rate * s_), kFarthest);
+    }
+
+    // phi less phi(centre), where all nodes are so close that their differences would lose digits
+    FISHERFIELD_HD double rise_from_centre(double along) const {
+        return quadrature::small_difference(activation_, centre_, along);
+    }
+
+    FISHERFIELD_HD double ray_value(double x) const {
+        switch (activation_.kind) {
+        case Kind::tanh:
+            return x > 0.0 ? 1.0 : -1.0;
+        case Kind::sigmoid:
+            return x > 0.0 ? 1.0 : 0.0;
+        default:
+            return x > 0.0 ? x : 0.0;
+        }
+    }
+    FISHERFIELD_HD bool ramp() const { return activation_.kind != Kind::tanh && activation_.kind != Kind::sigmoid; }
+    FISHERFIELD_HD double ray_slope(double x) const { return ramp() && x > 0.0 ? 1.0 : 0.0; }
+
+    FISHERFIELD_HD void add_ray(double m, Mean* mean) const {
+        const Sides sides(m / s_);
+        if (ramp()) {
+            mean->value += s_ * sides.ramp_above;
+            mean->size += s_ * sides.ramp_above;
+            mean->slope += sides.above;
+            mean->slope_size += sides.above;
+            mean->z_slope += sides.pdf;
+        } else {
+            mean->value += activation_.kind == Kind::tanh ? std::erf(m / s_ / formulas::kSqrt2) : sides.above;
+            mean->size += activation_.kind == Kind::tanh ? 1.0 : sides.above;
+        }
+    }
+
+    // From where on phi without its ray is e^-40. A Gaussian `centre` away has it smaller there by another e^-|centre|
+    // at most, and what is left of a mean by the same.
+    FISHERFIELD_HD double tail() const {
+        return activation_.kind == Kind::tanh ? 20.0 : activation_.kind == Kind::gelu_tanh ? 9.0 : 40.0;
+    }
+
+    // Panels on both sides of 0, up to `end`; whether there is room for them.
+    FISHERFIELD_HD bool panels(double end) {
+        const Growth growth = quadrature::growth_of(activation_);
+        const double first = quadrature::scale_of(activation_);
+        double low = 0.0, high = first;
+        count_ = 0;
+        end_ = end;
+        for (int k = 1; low < end; ++k) {
+            const int pieces = static_cast<int>(std::ceil((high - low) / (kPanel * s_)));
+            const double half = 0.5 * (high - low) / pieces;
+            for (int piece = 0; piece < pieces; ++piece) {
+                if (count_ + 2 * kNodes > kMost) {
+                    return false;
+                }
+                for (int i = 0; i < kNodes; ++i) {
+                    const double y = low + half * (2 * piece + 1 + gauss_legendre_node(i));
+                    for (int side = -1; side <= 1; side += 2) {
+                        node_[count_] = side * y;
+                        weight_[count_++] = half * gauss_legendre_weight(i) * formulas::kInvSqrt2Pi / s_;
+                    }
+                }
+            }
+            low = high;
+            high = growth.next(k, first, high);
+        }
+        return true;
+    }
+
+    const Activation& activation_;
+    double centre_, s_, step_, origin_ = 0.0, end_ = 0.0, base_ = 0.0; // origin: of the grid, from the centre
+    Rule rule_ = Rule::none;
+    bool differences_ = false, relative_ = false;
+    int count_ = 0;
+    double node_[kMost], value_[kMost], slope_[kMost], weight_[kMost];
+    double* const falls_ = weight_; // grid and points have densities where panels have weights
+};
+
+} // namespace conditional
+
+} // namespace fisherfield
