@@ -98,10 +98,10 @@ Column ScanColumns::column(const Slot* slot, double otherwise) {
         return {slot->data[0], -1};
     }
     const auto same = [&](const Plane& plane) { return plane.data == slot->data && plane.strides == slot->strides; };
-    const auto at = std::find_if(planes_.begin(), planes_.end(), same);
-    const int place = static_cast<int>(at - planes_.begin());
-    if (at == planes_.end()) {
-        planes_.push_back({slot->data, slot->strides});
+    const auto at = std::find_if(whole_.planes.begin(), whole_.planes.end(), same);
+    const int place = static_cast<int>(at - whole_.planes.begin());
+    if (at == whole_.planes.end()) {
+        whole_.planes.push_back({slot->data, slot->strides});
     }
     return {0.0, place};
 }
@@ -216,10 +216,11 @@ bool ScanColumns::build() {
     points_.layers = layers_.data();
 
     const bool batch_norms = std::any_of(layers_.begin(), layers_.end(), [](const auto& x) { return x.batch_norm; });
-    const bool diagonal = !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a);
+    diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a);
     kernel_ =
-        batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)] : scan_kernels().vanilla[diagonal];
-    coalesce();
+        batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)] : scan_kernels().vanilla[diagonal_];
+    run_ahead();
+    whole_.coalesce();
     return true;
 }
 
@@ -310,42 +311,125 @@ bool ScanColumns::build(int l, bool samples_finite, bool samples_infinite) {
     return !layer.has_eps;
 }
 
+// Whether the output's kernel depends on a slot. Under BatchNorm biases shift what the mean takes away, but for the
+// lengths of wei2019; the last layer's own reach nothing.
+bool ScanColumns::acts_on_kernel(const Slot& slot) const {
+    const std::vector<Block>& blocks = request_.network.blocks;
+    const Theory theory = request_.settings.theory;
+    const int count = static_cast<int>(blocks.size());
+    const auto normed = [](const Block& block) { return block.batch_norm; };
+    switch (slot.field) {
+    case Field::momentum:
+        return false;
+    case Field::samples:
+        return theory == Theory::exact && std::any_of(blocks.begin(), blocks.end(), normed);
+    case Field::sigma_b2:
+        for (int l = std::max(slot.layer, 0); l < (slot.layer < 0 ? count : slot.layer + 1); ++l) {
+            if (blocks[l].batch_norm ? theory == Theory::wei2019 : l + 1 < count) {
+                return true;
+            }
+        }
+        return false;
+    default:
+        return true;
+    }
+}
+
+// Where some axes act on what follows from the output's kernel alone, or on nothing, the recursion is run once for all
+// of their values.
+void ScanColumns::run_ahead() {
+    Box box = whole_;
+    std::vector<long> recursive(box.shape.size(), 0);
+    for (const Slot& each : request_.slots) {
+        for (std::size_t axis = 0; axis < recursive.size(); ++axis) {
+            recursive[axis] |= each.strides[axis] != 0 && acts_on_kernel(each);
+        }
+    }
+    box.shape = extents(box.shape, recursive);
+    const long points = box.points();
+    if (2 * points > whole_.points()) {
+        return;
+    }
+    std::vector<double*> kernel;
+    for (int k = 0; k < 2; ++k) {
+        owned_.push_back(std::make_unique<std::vector<double>>(points + kScanBlock)); // vectors are whole
+        kernel.push_back(owned_.back()->data());
+    }
+    std::vector<long> strides(box.shape.size());
+    for (std::size_t axis = strides.size(), total = 1; axis-- > 0; total *= box.shape[axis]) {
+        strides[axis] = recursive[axis] != 0 ? static_cast<long>(total) : 0;
+    }
+    box.coalesce();
+    parallel_for((points + kScanBlock - 1) / kScanBlock,
+                 [&](long block) {
+                     const long first = block * kScanBlock;
+                     const int count = static_cast<int>(std::min<long>(kScanBlock, points - first));
+                     std::vector<double> memory(box.planes.size() * kScanBlock), left(kScanBlock),
+                         result(2 * kScanBlock);
+                     double* out[kQuantities] = {};
+                     out[static_cast<int>(Quantity::b)] = result.data();
+                     out[static_cast<int>(Quantity::d)] = result.data() + kScanBlock;
+                     box.fill(first, count, memory.data());
+                     kernel_(points_, memory.data(), count, out, left.data());
+                     for (int i = 0; i < count; ++i) {
+                         kernel[0][first + i] = std::signbit(left[i]) ? kNaN : result[i];
+                         kernel[1][first + i] = result[kScanBlock + i];
+                     }
+                 },
+                 request_.threads);
+    const Slot o{Field::momentum, -1, kernel[0], strides}, d{Field::momentum, -1, kernel[1], strides};
+    points_.o = column(&o, 0.0);
+    points_.d = diagonal_ ? column(&d, 0.0) : Column{};
+    kernel_ = scan_kernels().ending[diagonal_];
+}
+
+long ScanColumns::Box::points() const {
+    long out = 1;
+    for (const long extent : shape) {
+        out *= extent;
+    }
+    return out;
+}
+
 // Joins axes along which every plane runs on.
-void ScanColumns::coalesce() {
-    for (std::size_t axis = shape_.size(); axis-- > 1;) {
-        const bool joined = std::all_of(planes_.begin(), planes_.end(), [&](const Plane& plane) {
-            return shape_[axis - 1] == 1 || shape_[axis] == 1 ||
-                   plane.strides[axis - 1] == plane.strides[axis] * shape_[axis];
+void ScanColumns::Box::coalesce() {
+    for (std::size_t axis = shape.size(); axis-- > 1;) {
+        const bool joined = std::all_of(planes.begin(), planes.end(), [&](const Plane& plane) {
+            return shape[axis - 1] == 1 || shape[axis] == 1 ||
+                   plane.strides[axis - 1] == plane.strides[axis] * shape[axis];
         });
         if (!joined) {
             continue;
         }
-        for (Plane& plane : planes_) {
-            const std::size_t gone = shape_[axis] == 1 ? axis : axis - 1;
+        for (Plane& plane : planes) {
+            const std::size_t gone = shape[axis] == 1 ? axis : axis - 1;
             plane.strides.erase(plane.strides.begin() + static_cast<std::ptrdiff_t>(gone));
         }
-        shape_[axis - 1] *= shape_[axis];
-        shape_.erase(shape_.begin() + static_cast<std::ptrdiff_t>(axis));
+        shape[axis - 1] *= shape[axis];
+        shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
     }
 }
 
-bool ScanColumns::block(long first, int count, double* memory, double* const* out, double* left) const {
-    const std::size_t axes = shape_.size();
+// The columns of `count` points from `first` on.
+void ScanColumns::Box::fill(long first, int count, double* memory) const {
+    const std::size_t axes = shape.size();
     std::vector<long> index(axes);
-    for (std::size_t axis = axes, rest = static_cast<std::size_t>(first); axis-- > 0; rest /= shape_[axis]) {
-        index[axis] = static_cast<long>(rest % shape_[axis]);
+    for (std::size_t axis = axes, rest = static_cast<std::size_t>(first); axis-- > 0; rest /= shape[axis]) {
+        index[axis] = static_cast<long>(rest % shape[axis]);
     }
     for (int done = 0; done < count;) {
-        const long run = axes == 0 ? 1 : std::min<long>(count - done, shape_[axes - 1] - index[axes - 1]);
-        for (std::size_t place = 0; place < planes_.size(); ++place) {
-            const Plane& plane = planes_[place];
+        const long run = axes == 0 ? 1 : std::min<long>(count - done, shape[axes - 1] - index[axes - 1]);
+        for (std::size_t place = 0; place < planes.size(); ++place) {
+            const Plane& plane = planes[place];
             const double* from = plane.data;
             for (std::size_t axis = 0; axis < axes; ++axis) {
                 from += plane.strides[axis] * index[axis];
             }
             double* to = memory + place * kScanBlock + done;
             const long stride = axes == 0 ? 0 : plane.strides[axes - 1];
-            if (stride == 1) {
+            if (stride == 0) {
+                std::fill_n(to, run, *from);
+            } else if (stride == 1) {
                 std::memcpy(to, from, run * sizeof(double));
             } else {
                 for (long i = 0; i < run; ++i) {
@@ -357,15 +441,19 @@ bool ScanColumns::block(long first, int count, double* memory, double* const* ou
         if (axes > 0) {
             index[axes - 1] += run;
         }
-        for (std::size_t axis = axes; axis-- > 1 && index[axis] == shape_[axis];) {
+        for (std::size_t axis = axes; axis-- > 1 && index[axis] == shape[axis];) {
             index[axis] = 0;
             ++index[axis - 1];
         }
     }
-    for (std::size_t place = 0; count < kScanBlock && place < planes_.size(); ++place) {
+    for (std::size_t place = 0; count < kScanBlock && place < planes.size(); ++place) {
         double* to = memory + place * kScanBlock;
         std::fill(to + count, to + kScanBlock, to[count - 1]); // a vector's rest has some value to work on
     }
+}
+
+bool ScanColumns::block(long first, int count, double* memory, double* const* out, double* left) const {
+    whole_.fill(first, count, memory);
     return kernel_(points_, memory, count, out, left);
 }
 

@@ -17,7 +17,7 @@ public:
     // are neither those of rays nor free of what the recursion makes, numbers beyond 1e-30 .. 1e30.
     static std::unique_ptr<ScanColumns> of(const ScanRequest& request);
 
-    std::size_t memory() const { return planes_.size() * kScanBlock; }
+    std::size_t memory() const { return whole_.planes.size() * kScanBlock; }
 
     // Results of `count` <= kScanBlock points from `first` on; see ScanKernel.
     bool block(long first, int count, double* memory, double* const* out, double* left) const;
@@ -29,11 +29,22 @@ private:
         std::vector<long> strides;
     };
 
-    explicit ScanColumns(const ScanRequest& request) : request_(request), shape_(request.shape) {}
+    // Points in C order, and the planes that they have.
+    struct Box {
+        std::vector<long> shape;
+        std::vector<Plane> planes;
+
+        long points() const;
+        void coalesce();
+        void fill(long first, int count, double* memory) const;
+    };
+
+    explicit ScanColumns(const ScanRequest& request) : request_(request), whole_{request.shape, {}} {}
 
     bool build();
     bool build(int l, bool samples_finite, bool samples_infinite);
-    void coalesce();
+    bool acts_on_kernel(const Slot& slot) const;
+    void run_ahead();
 
     const Slot* slot(Field field, int layer) const;
     Column column(const Slot* slot, double otherwise);
@@ -42,11 +53,11 @@ private:
     bool all(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const;
 
     const ScanRequest& request_;
-    std::vector<long> shape_; // of the box, axes that run together as one
-    std::vector<Plane> planes_;
+    Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
     std::vector<LayerColumns> layers_;
     PointColumns points_;
+    bool diagonal_ = true;
     ScanKernel kernel_ = nullptr;
 };
 

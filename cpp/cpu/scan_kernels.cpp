@@ -204,6 +204,34 @@ void pass_layers(const PointColumns& points, const double* columns, int count, S
     }
 }
 
+// What follows from the output's kernel; whether it and its square are in range, and v was on the way.
+template <bool diagonal>
+FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns, int i, const Source<Lanes>& kernel,
+                               Lanes least, double* const* out) {
+    const auto to = [&](Quantity which, Lanes x) {
+        if (double* at = out[static_cast<int>(which)]; at != nullptr) {
+            x.store(at + i);
+        }
+    };
+    const LaneSettings<Theory::exact> settings(points, columns + i);
+    const Lanes total = Entry{points.parameters, columns + i}, momentum = Entry{points.momentum, columns + i};
+    const Spectrum<Lanes> s = spectrum(kernel, settings, points.outputs / total);
+    to(Quantity::lambda_max, s.lambda_max);
+    to(Quantity::max_learning_rate, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
+    to(Quantity::b, kernel.o);
+    to(Quantity::parameters, total);
+    to(Quantity::outlier, pick(kernel.o < 0.0, 0.0, 1.0));
+    if constexpr (diagonal) {
+        to(Quantity::a, kernel.o + kernel.d);
+        to(Quantity::bulk, s.bulk);
+        to(Quantity::mean, s.mean);
+        to(Quantity::second_moment, s.second_moment);
+        to(Quantity::d, kernel.d);
+    }
+    const Lanes sum = size(kernel.o) + (diagonal ? size(kernel.d) : 0.0);
+    return ~((least > 1e-250) & (sum > 1e-140) & (sum < 1e140));
+}
+
 template <Theory theory, bool batch_norms, bool diagonal>
 bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
     States<batch_norms, diagonal> states;
@@ -213,34 +241,24 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
         Lanes(1.0).store(left + i);
     }
     pass_layers<theory>(points, columns, count, &states, left);
-    const auto to = [&](Quantity which, int i, Lanes x) {
-        if (double* at = out[static_cast<int>(which)]; at != nullptr) {
-            x.store(at + i);
-        }
-    };
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
-        const LaneSettings<theory> settings(points, columns + i);
         const ActivationState<Lanes> h = states.load(i);
-        const Source<Lanes> kernel{h.o, h.d};
-        const Lanes total = Entry{points.parameters, columns + i}, momentum = Entry{points.momentum, columns + i};
-        const Spectrum<Lanes> s = spectrum(kernel, settings, points.outputs / total);
-        to(Quantity::lambda_max, i, s.lambda_max);
-        to(Quantity::max_learning_rate, i, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
-        to(Quantity::b, i, kernel.o);
-        to(Quantity::parameters, i, total);
-        to(Quantity::outlier, i, pick(kernel.o < 0.0, 0.0, 1.0));
-        if constexpr (diagonal) {
-            to(Quantity::a, i, kernel.o + kernel.d);
-            to(Quantity::bulk, i, s.bulk);
-            to(Quantity::mean, i, s.mean);
-            to(Quantity::second_moment, i, s.second_moment);
-        }
-        // The least v says whether digits were lost on the way, the sum whether it and its square are in range.
-        const Lanes sum = size(kernel.o) + (diagonal ? size(kernel.d) : 0.0);
-        const Mask right = (Lanes(left + i) > 1e-250) & (sum > 1e-140) & (sum < 1e140);
-        lanes(~right).store(left + i);
-        all = all | ~right;
+        const Mask wrong = ending<diagonal>(points, columns, i, {h.o, h.d}, Lanes(left + i), out);
+        lanes(wrong).store(left + i);
+        all = all | wrong;
+    }
+    return any_negative(all);
+}
+
+template <bool diagonal>
+bool end_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
+    Mask all = every_lane(0);
+    for (int i = 0; i < count; i += kLanes) {
+        const Lanes o = Entry{points.o, columns + i}, d = Entry{points.d, columns + i};
+        const Mask wrong = ending<diagonal>(points, columns, i, {o, d}, 1.0, out);
+        lanes(wrong).store(left + i);
+        all = all | wrong;
     }
     return any_negative(all);
 }
@@ -250,7 +268,8 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
 ScanKernels kernels::FISHERFIELD_PATH::scan_kernels() {
     using enum Theory;
     return {{&scan_block<exact, false, false>, &scan_block<exact, false, true>},
-            {&scan_block<exact, true, true>, &scan_block<frozen, true, true>, &scan_block<wei2019, true, true>}};
+            {&scan_block<exact, true, true>, &scan_block<frozen, true, true>, &scan_block<wei2019, true, true>},
+            {&end_block<false>, &end_block<true>}};
 }
 
 } // namespace fisherfield

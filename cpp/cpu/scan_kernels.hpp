@@ -28,6 +28,7 @@ struct PointColumns {
     bool biases = true;
     double outputs = 1.0, curvature_factor = 1.0;
     Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
+    Column o, d;   // of the output, where the recursion has been run before
     int count = 0; // layers
     const LayerColumns* layers = nullptr;
 };
@@ -44,6 +45,7 @@ using ScanKernel = bool (*)(const PointColumns& points, const double* columns, i
 struct ScanKernels {
     ScanKernel vanilla[2];    // where b alone is asked for, and where a is as well
     ScanKernel batch_norm[3]; // by theory
+    ScanKernel ending[2];     // from o, or from o and d, alone
 };
 
 // Of the path in use (kernels.hpp).
