@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -348,14 +349,20 @@ def test_a_scan_killed_at_any_file_goes_on_and_ends_with_the_same_bytes(tmp_path
 @linux
 def test_a_scan_killed_at_any_time_goes_on_and_ends_with_the_same_bytes(tmp_path):
     ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
-    for points in (100, 200, 300):
+    for points, by in ((100, signal.SIGKILL), (200, signal.SIGINT), (300, signal.SIGTERM)):
         with subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             while int(process.stdout.readline()) < points:
                 pass
             time.sleep(points * 1e-5)
-            process.kill()
+            process.send_signal(by)
+            _, said = process.communicate()
+            assert said.rstrip().endswith("KeyboardInterrupt") == (by == signal.SIGINT)
+            assert process.returncode == -by
     ff.scan(NET, GRID, chunk=10, store=tmp_path / "killed")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
 
@@ -429,8 +436,10 @@ def test_what_is_no_scan_is_refused_and_left_alone(tmp_path):
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("x")
     zarr.create_group(tmp_path / "zarr", attributes={"mine": 1})
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "thesis.partial").write_text("years of work")
     before = digests(tmp_path)
-    for name in ("folder", "file", "zarr"):
+    for name in ("folder", "file", "zarr", "half"):
         sentence = (
             f"store must be a new folder or that of a scan, got {str(tmp_path / name)!r}, which was left as it is"
         )
