@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
+from fisherfield import _core
 
 mp = mpmath.mp.clone()
 mp.dps = 160  # v falls to 1e-125 of q in a thousand layers
@@ -64,6 +65,36 @@ def test_vanilla_networks_keep_their_digits(depth, w2, b2):
     assert out.a == pytest.approx(float(D), rel=rel)
     assert out.b == pytest.approx(float(o), rel=rel)
     assert out.bulk == pytest.approx(float((D - o) / 30), rel=rel)
+
+
+@pytest.mark.parametrize("name", _core.simd_paths())
+@pytest.mark.parametrize("depth", [32, 1000])
+def test_scans_of_vanilla_networks_keep_their_digits(depth, name, path):
+    path(name)
+    w2, b2 = [1.0, 1.5, 2.0], [0.0, 0.1, 0.5]
+    net = ff.mlp([50, *[100] * (depth - 1), 1], batch_norm=False)
+    out = ff.scan(net, {"sigma_w2": w2, "sigma_b2": b2, "samples": [30, None]}, ("a", "b", "bulk", "lambda_max"))
+    rel = 1e-13 if depth == 32 else 1e-12  # as above
+    for i, j in np.ndindex(3, 3):
+        D, o = vanilla(depth, 100, mp.mpf(w2[i]), mp.mpf(b2[j]))
+        assert out.a[i, j, 0] == pytest.approx(float(D), rel=rel)
+        assert out.b[i, j, 1] == pytest.approx(float(o), rel=rel)
+        assert out.bulk[i, j, 0] == pytest.approx(float((D - o) / 30), rel=rel)
+        assert out.lambda_max[i, j, 0] == pytest.approx(float(o + (D - o) / 30), rel=rel)
+
+
+@pytest.mark.parametrize("name", _core.simd_paths())
+@pytest.mark.parametrize("depth", [32, 1000])
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+def test_scans_of_batch_norm_networks_keep_their_digits(depth, theory, name, path):
+    path(name)
+    net = ff.mlp([50, *[100] * (depth - 1), 1])
+    # 1e-28 takes the general rule for finite batches; smaller ones are not the kernels'
+    out = ff.scan(net, {"samples": [500, None], "eps": [1e-28]}, ("a", "b"), theory)
+    for i, samples in enumerate([500, None]):
+        D, o = normalised(depth, 100, theory, samples)
+        rel = 1e-13 if depth == 32 else 1e-12
+        assert (out.a[i, 0], out.b[i, 0]) == pytest.approx((float(D), float(o)), rel=rel)
 
 
 @pytest.mark.parametrize("depth", [32, 1000])

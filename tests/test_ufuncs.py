@@ -26,14 +26,6 @@ mp = mpmath.mp.clone()
 mp.dps = 60
 
 
-@pytest.fixture
-def path():
-    """Choose the instruction set for one test; put the old one back after it."""
-    before = _core.simd_path()
-    yield ufuncs._set_path
-    ufuncs._set_path(before)
-
-
 def kernel(name, which, one_minus_c=False):
     return getattr(ufuncs, f"{name}_{which}" + "_one_minus_c" * one_minus_c)
 

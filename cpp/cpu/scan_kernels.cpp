@@ -236,8 +236,9 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
             to(Quantity::mean, i, s.mean);
             to(Quantity::second_moment, i, s.second_moment);
         }
-        // The least v says whether digits were lost on the way, the sum whether something grew beyond bounds or is NaN.
-        const Mask right = (Lanes(left + i) > 1e-250) & (size(kernel.o) + (diagonal ? size(kernel.d) : 0.0) < 1e250);
+        // The least v says whether digits were lost on the way, the sum whether it and its square are in range.
+        const Lanes sum = size(kernel.o) + (diagonal ? size(kernel.d) : 0.0);
+        const Mask right = (Lanes(left + i) > 1e-250) & (sum > 1e-140) & (sum < 1e140);
         lanes(~right).store(left + i);
         all = all | ~right;
     }

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Scans in vectors: every instruction set gives what one point after another gives, wherever kernels may not go."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+from fisherfield import _core
+
+QUANTITIES = ("lambda_max", "bulk", "mean", "second_moment", "max_learning_rate", "parameters", "outlier", "a", "b")
+# Two recursions of a few roundings a layer; b = o may be what two larger numbers leave, so it is held beside a.
+ROUNDING = 1e-14
+
+
+def scan(net, axes, theory=0, biases=True, settings=(0.0, 0.0, 1.0, 0.0), quantities=QUANTITIES, threads=1):
+    """The core's scan: `axes` are (field, layer, values)."""
+    shape = [len(values) for _, _, values in axes]
+    slots = []
+    for place, (field, layer, values) in enumerate(axes):
+        along = [-1 if place == at else 1 for at in range(len(axes))]
+        slots.append((field, layer, np.asarray(values, dtype=float).reshape(along)))
+    return _core.scan(net._compiled, theory, biases, 0, settings, shape, slots, list(quantities), threads, None)
+
+
+def compare(net, axes, **keywords):
+    """Kernels beside the walker, which alone knows multiplicities."""
+    many, statuses = scan(net, axes, **keywords)
+    one, expected = scan(net, axes, quantities=(*QUANTITIES, "multiplicity"), **keywords)
+    np.testing.assert_array_equal(statuses, expected)
+    scale = np.abs(one["a"])
+    for name in QUANTITIES:
+        bound = ROUNDING * (scale if name == "b" else np.abs(one[name]))
+        with np.errstate(invalid="ignore"):
+            close = (np.abs(many[name] - one[name]) <= bound) | (many[name] == one[name])
+        assert (close | (np.isnan(many[name]) & np.isnan(one[name]))).all(), name
+    return statuses
+
+
+GAMMA, W2, B2 = np.linspace(-1.0, 5.0, 7), np.linspace(0.3, 4.0, 9), np.linspace(0.0, 1.0, 5)
+SAMPLES, WIDTH, MOMENTUM = [4, 16, 10_000], [64, 1000], [0.0, 0.9]
+
+
+@pytest.mark.parametrize("name", _core.simd_paths())
+@pytest.mark.parametrize("depth", [2, 5])
+@pytest.mark.parametrize("phi", ["relu", "leaky_relu(0.1)", "leaky_relu(-0.5)", "linear", "abs", "tanh"])
+def test_kernels_agree_with_one_point_after_another(phi, depth, name, path):
+    path(name)
+    wide = [784, *[1000] * (depth - 1), 10]
+    vanilla = [("sigma_w2", -1, W2), ("sigma_b2", -1, B2), ("samples", -1, SAMPLES), ("width", -1, WIDTH)]
+    if phi != "tanh":
+        compare(ff.mlp(wide, phi, batch_norm=False), [*vanilla, ("momentum", -1, MOMENTUM)])
+    normed = ff.mlp(wide, phi, trained=True)
+    for theory in range(3):
+        compare(normed, [*vanilla, ("gamma", -1, GAMMA)], theory=theory)
+        compare(normed, [*vanilla[:2], ("gamma", -1, GAMMA), ("beta", -1, [0.0, 0.4, -2.0])], theory=theory)
+        if phi != "tanh":
+            compare(normed, [("eps", -1, [1e-8, 0.1, 10.0]), *vanilla], theory=theory)
+
+
+@pytest.mark.parametrize("name", _core.simd_paths())
+def test_what_kernels_cannot_carry_is_done_otherwise(name, path):
+    path(name)
+    deep = ff.mlp([50, *[100] * 600, 1], batch_norm=False, sigma_b2=0.0)
+    statuses = compare(deep, [("sigma_w2", -1, [1e-3, 0.5, 2.0, 4.0, 30.0])], biases=False)
+    assert {0, 5} == set(statuses.ravel())  # some numbers leave the range of float64
+    normed = ff.mlp([784, 1000, 1000, 10])
+    assert set(compare(normed, [("sigma_w2", -1, [0.0, 1.0])]).ravel()) == {0, 1}  # zero variance
+    compare(normed, [("samples", -1, [0, 1, 2, 3, 4, 100]), ("gamma", -1, [0.0, 1.0])])
+    compare(normed, [("overlap", -1, [0.0, 0.5, 1.0, 1.5]), ("length", -1, [1.0, 2.0])])
+    compare(normed, [("sigma_w2", -1, [1e-90, 1.0, 1e90])])
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_layers_have_parameters_of_their_own(layer):
+    net = ff.mlp([784, 100, 200, 10], gamma=[1.0, 2.0])
+    axes = [("sigma_w2", -1, W2), ("sigma_w2", layer, [0.7, 1.9]), ("gamma", min(layer, 1), GAMMA)]
+    for theory in range(3):
+        compare(net, axes, theory=theory)
+
+
+def test_any_length_of_the_innermost_axis_any_number_of_threads():
+    net = ff.mlp([784, 1000, 1000, 10], batch_norm=False)
+    whole, _ = scan(net, [("sigma_w2", -1, np.linspace(0.5, 3.0, 2000))])
+    for length, threads in itertools.product((1, 7, 511, 513), (1, 3)):
+        w2 = np.linspace(0.5, 3.0, 2000)[:length]
+        got, _ = scan(net, [("sigma_b2", -1, [0.5] * 3), ("sigma_w2", -1, w2)], threads=threads)
+        for row in got["lambda_max"]:
+            np.testing.assert_array_equal(row, whole["lambda_max"][:length])
+
+
+def test_paths_agree(path):
+    """To 4 ulp a layer: the order of roundings is the same, fused multiply-add spares some."""
+    net = ff.mlp([784, 1000, 1000, 1000, 10], batch_norm=False)
+    axes = [("sigma_w2", -1, np.linspace(0.3, 4.0, 101)), ("sigma_b2", -1, np.linspace(0.0, 1.0, 11))]
+    seen = []
+    for name in _core.simd_paths():
+        path(name)
+        seen.append(scan(net, axes)[0]["lambda_max"])
+    for each in seen[1:]:
+        np.testing.assert_allclose(each, seen[0], rtol=16 * 2.0**-52)
