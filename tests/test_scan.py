@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from fisherfield import _chunks, _labels
 
 NET = ff.mlp([30, 100, 100, 3], trained=True)
 VANILLA = ff.mlp([30, 100, 100, 3], batch_norm=False)
-CONV = ff.convnet((2, 3, 2), [8, 8], 3, stride=1, padding=1)
+CONV = ff.convnet((2, 2, 2), [8, 8], 3, stride=1, padding=1)
 # Every axis with values of all its kinds; where one is not in the domain of its point, the status says so.
 AXES = {
     "gamma": [-0.5, 0.0, 2.0],
@@ -147,6 +148,25 @@ def test_every_point_is_what_the_single_functions_give(case, chunk):
         assert out.max_learning_rate[place] == pytest.approx(float(rate), rel=1e-12)
         theta = ff.order_parameters(network, **arguments).theta
         np.testing.assert_allclose(out.theta[place], theta, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("net", "axes", "status"),
+    [
+        (NET, {"overlap": [0.5, 1.0]}, [0, 1]),
+        (ff.mlp([30, 100, 3], "softsign", batch_norm=False), {"sigma_w2": [1.0, 1e40]}, [0, 2]),
+        (ff.mlp([30, 100, 100, 100, 100, 3], batch_norm=False), {"sigma_w2": [1e70, 1e90]}, [0, 5]),
+        (NET, {"overlap": [-0.1, 0.0, 1.5]}, [6, 0, 6]),
+    ],
+)
+def test_a_point_without_a_value_has_a_status_that_says_why_and_costs_the_others_nothing(net, axes, status):
+    out = ff.scan(net, axes)
+    assert out.status.tolist() == status
+    np.testing.assert_array_equal(np.isnan(out.lambda_max), ~np.isin(status, (0, 5)))
+    if 5 in status:
+        assert (out.lambda_max[1], out.max_learning_rate[1]) == (math.inf, 0.0)
+    for word in {ff.Scan.STATUSES[number] for number in status} - {"ok"}:
+        assert word in repr(out)
 
 
 def test_loss_and_momentum_count_for_learning_rates_alone():
@@ -334,7 +354,7 @@ ff.scan(net, grid, chunk=10, store=sys.argv[1], progress=tell)
 @linux
 def test_a_scan_killed_at_any_file_goes_on_and_ends_with_the_same_bytes(tmp_path):
     whole = ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
-    for file in (1, 2, 6, 13, 14, 40):
+    for file in (1, 2, 6, 14, 40):
         store = tmp_path / f"killed {file}"
         killed = subprocess.run([sys.executable, "-c", SCRIPT, str(store), str(file)], capture_output=True, check=False)
         assert killed.returncode == -9
@@ -348,14 +368,20 @@ def test_a_scan_killed_at_any_file_goes_on_and_ends_with_the_same_bytes(tmp_path
 @linux
 def test_a_scan_killed_at_any_time_goes_on_and_ends_with_the_same_bytes(tmp_path):
     ff.scan(NET, GRID, chunk=10, store=tmp_path / "whole")
-    for points in (100, 200, 300):
+    for points, by in ((100, signal.SIGKILL), (200, signal.SIGINT), (300, signal.SIGTERM)):
         with subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             while int(process.stdout.readline()) < points:
                 pass
             time.sleep(points * 1e-5)
-            process.kill()
+            process.send_signal(by)
+            _, said = process.communicate()
+            assert said.rstrip().endswith("KeyboardInterrupt") == (by == signal.SIGINT)
+            assert process.returncode == -by
     ff.scan(NET, GRID, chunk=10, store=tmp_path / "killed")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
 
@@ -429,8 +455,10 @@ def test_what_is_no_scan_is_refused_and_left_alone(tmp_path):
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("x")
     zarr.create_group(tmp_path / "zarr", attributes={"mine": 1})
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "thesis.partial").write_text("years of work")
     before = digests(tmp_path)
-    for name in ("folder", "file", "zarr"):
+    for name in ("folder", "file", "zarr", "half"):
         sentence = (
             f"store must be a new folder or that of a scan, got {str(tmp_path / name)!r}, which was left as it is"
         )

@@ -8,6 +8,7 @@ LocalStore): where it stands, all of the chunk stands. A writer that was killed 
 
 from __future__ import annotations
 
+import re
 import shutil
 import warnings
 from contextlib import suppress
@@ -18,12 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VERSION", "Store", "opened"]
+__all__ = ["VERSION", "Described", "Store", "opened"]
 
 # An attribute of the folder until its metadata are complete; then those of the scan replace it.
 _MAKING = "fisherfield_scan_in_the_making"
 VERSION = "fisherfield_version"  # the attribute that every scan has
 _COORDINATES = 2**20  # values in a chunk of coordinates
+_LEFT = re.compile(r".+\.[0-9a-f]{32}\.partial")  # what Zarr calls a file that is being written
+
+Described = tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]  # dimensions, values, attributes
 
 
 def _zarr() -> Any:
@@ -57,20 +61,20 @@ class Store:
     def prepare(
         self,
         attributes: dict[str, Any],
-        coordinates: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]],
-        arrays: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]],
+        coordinates: dict[str, Described],
+        arrays: dict[str, Described],
         shape: tuple[int, ...],
         chunk: tuple[int, ...],
     ) -> None:
         """Makes the folder, or finds that it is this very scan's; refuses any other in one sentence.
 
-        `coordinates` are (dimensions, values, attributes); of `arrays` the value is what an empty entry holds: its
-        dtype is the array's, and extents of its own come behind the grid's.
+        The values of `arrays` are what one empty entry holds: its dtype is the array's, and extents of its own come
+        behind the grid's.
         """
         folder = Path(self.path)
         there = opened(self.path)
         nothing = not folder.exists() or (
-            folder.is_dir() and all(entry.suffix == ".partial" for entry in folder.iterdir())
+            folder.is_dir() and all(_LEFT.fullmatch(entry.name) for entry in folder.iterdir())
         )
         if nothing or (there is not None and _MAKING in there.attrs):
             self._make(attributes, coordinates, arrays, shape, chunk)
@@ -101,8 +105,8 @@ class Store:
     def _make(
         self,
         attributes: dict[str, Any],
-        coordinates: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]],
-        arrays: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]],
+        coordinates: dict[str, Described],
+        arrays: dict[str, Described],
         shape: tuple[int, ...],
         chunk: tuple[int, ...],
     ) -> None:
@@ -172,5 +176,6 @@ class Store:
     def sweep(self) -> None:
         """Takes away what killed writers have left."""
         for left in Path(self.path).rglob("*.partial"):
-            with suppress(OSError):
-                left.unlink()
+            if _LEFT.fullmatch(left.name):
+                with suppress(OSError):
+                    left.unlink()

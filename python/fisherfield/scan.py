@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import _arguments, _core, _labels
 from ._chunks import Arrays, Job, Status, chunks, cuda, lost
 from ._grid import Box, Grid, grid_of
-from ._store import VERSION, Store, opened
+from ._store import VERSION, Described, Store, opened
 from .network import Activation, Conv2d, Network, from_toml
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Scan", "random_points", "scan"]
 
-# A chunk: at most so many points (some tenths of a second to some seconds each), and at most so many bytes of them.
-_POINTS, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**16, 2**10, 2**26
+# A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
+# they are sent forth and back, no more than dask takes for small.
+_POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26
 _SMALL = 2**22  # points whose range is looked for when a scan on disk is printed
 
 
@@ -376,7 +377,7 @@ def scan(
     backend : {"cpu", "cuda"}
     chunk : int, optional
         The most points computed, written or sent at a time; by default what takes 64 MB, and at most 2^20 (1048576),
-        2^16 where integrals go by quadrature, 2^10 for images.
+        2^17 where a client sends them back, 2^16 where integrals go by quadrature, 2^10 for images.
     store : path, optional
         A Zarr folder, written chunk by chunk: a scan that was stopped goes on there when it is called again with the
         same arguments. Memory is bounded by the chunk. Named activations only.
@@ -412,17 +413,30 @@ def scan(
     >>> ff.scan(net, {"gamma": np.linspace(0.1, 5, 200), "sigma_b2": np.linspace(0, 1, 150)}).lambda_max.shape
     (200, 150)
     """
+    from . import __version__
+
     _arguments.network_of(net)
     grid, values = grid_of(net, axes)
     settings = _arguments.scan_settings_of(net, values, theory, samples, overlap, length, biases, loss, momentum)
     settings["backend"] = _arguments.choice("backend", backend, _arguments.BACKENDS)
     wanted = _arguments.quantities_of(quantities, _labels.QUANTITIES)
-    most = None if chunk is None else _arguments.integer("chunk", chunk, 1, 2**53)
     client = _arguments.client_of(client)
     progress = _arguments.progress_of(progress)
     if backend == "cuda" and client is None:
         cuda()
-    job = _job(net, grid, values, settings, wanted, most, threads)
+    deepest = int(values["depth"].max()) if "depth" in values else net.depth
+    sent = client is not None and store is None
+    points = _chunk(net, settings["theory"], wanted, deepest, sent) if chunk is None else chunk
+    job = Job(
+        network=net,
+        grid=grid,
+        chunk=grid.chunk(_arguments.integer("chunk", points, 1, 2**53)),
+        settings=settings,
+        quantities=wanted,
+        layers=deepest,
+        threads=0 if threads is None else _arguments.integer("threads", threads, 1, 4096),
+        version=__version__,
+    )
     count = grid.boxes(job.chunk)
     kept = None if store is None else _prepared(os.fspath(store), job, values)
     result, left = _Result(job), dict.fromkeys(range(count))
@@ -444,31 +458,15 @@ def scan(
     return Scan(net, settings, _dimensions(grid), values, result.arrays, result.status, seconds)
 
 
-def _job(
-    net: Network,
-    grid: Grid,
-    values: dict[str, NDArray[np.float64]],
-    settings: dict[str, Any],
-    quantities: tuple[str, ...],
-    most: int | None,
-    threads: int | None,
-) -> Job:
-    from . import __version__
-
-    layers = int(values["depth"].max()) if "depth" in values else net.depth
-    names = _labels.core_names(quantities)
-    numbers = sum(layers if name in _labels.LAYERED else 1 for name in names)
-    points = most or min(_most(net, settings["theory"]), max(1, _BYTES // (8 * numbers + 1)))
-    count = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
-    return Job(net, grid, grid.chunk(points), settings, quantities, layers, count, __version__)
-
-
-def _most(net: Network, theory: str) -> int:
-    """Points of a chunk by what one costs; the same on any machine, for a store to go on elsewhere."""
+def _chunk(net: Network, theory: str, quantities: tuple[str, ...], layers: int, sent: bool) -> int:
+    """Points of a chunk, by what one costs and takes; the same on any machine, for a store to go on elsewhere."""
+    numbers = sum(layers if name in _labels.LAYERED else 1 for name in _labels.core_names(quantities))
+    most = _SENT if sent else _POINTS
+    if not all(_core.has_kernel(phi._compiled) for phi in net.layers if isinstance(phi, Activation)):
+        most = _QUADRATURE
     if theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers):
-        return _IMAGES
-    phis = [layer for layer in net.layers if isinstance(layer, Activation)]
-    return _POINTS if all(_core.has_kernel(phi._compiled) for phi in phis) else _QUADRATURE
+        most = _IMAGES
+    return min(most, max(1, _BYTES // (8 * numbers + 1)))
 
 
 def _points(job: Job, number: int) -> int:
@@ -552,9 +550,9 @@ def _flags(words: dict[int, str]) -> dict[str, Any]:
 
 def _coordinates(
     dimensions: dict[str, tuple[str, ...]], axes: dict[str, NDArray[np.float64]], layers: int
-) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]:
-    """(dimensions, values, attributes) of every axis, and the layers' numbers where there are any."""
-    told: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]] = {
+) -> dict[str, Described]:
+    """Every axis, and the layers' numbers where there are any."""
+    told: dict[str, Described] = {
         name: ((dimension,), axes[name], {"long_name": _labels.meaning(name), "units": "1"})
         for dimension, names in dimensions.items()
         for name in names
