@@ -60,7 +60,7 @@ struct Outer {
             } else {
                 mesh.turn(t / outside, turns.scale / outside);
             }
-            const double width = blur / std::fabs(lead);
+            const double width = (blur > 0.0 ? blur : turns.scale) / std::fabs(lead); // s = 0: phi itself turns there
             if (kinked && width < kPanel) {
                 mesh.kink(t / lead, width);
             } else {
