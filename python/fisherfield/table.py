@@ -149,8 +149,8 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
     Interpolation is by polynomials on patches of log q and of a variable that resolves 1 - |c| ~ 1/q; their number
     follows from how fast the polynomials' Chebyshev series fall. A wide range costs size: from 1e-4 to 1e4, 0.5 to 1 MB
     for tanh, gelu and silu. Functions with kinks take more. Some 50000 integrals are formed: seconds where they
-    are closed or single (docs/gaussian.md), minutes where they are double, more for a Python callable, whose range
-    should be narrow.
+    are closed or single (docs/gaussian.md), up to a minute where the single one is a sum over samples, more for a
+    Python callable, whose range should be narrow.
 
     Examples
     --------

@@ -22,8 +22,10 @@ FISHERFIELD_HD inline double tail_lost(double part) {
 }
 
 FISHERFIELD_HD inline bool available(const Activation& activation) {
-    return has_mean(activation) || quadrature::strip(activation) > 0.0;
+    return has_mean(activation) || Sampled::serves(activation) || activation.kind == Kind::rectified_monomial;
 }
+
+inline constexpr double kPowerDecay = 8.0; // x^n e^(-x) is far less than 1; between two kinks, x^n (1 - x)^n
 
 // The nodes z of u = outside z, the larger deviation; w has the mean lead z and the deviation s, u - lead z = apart z.
 struct Outer {
@@ -34,7 +36,7 @@ struct Outer {
         : outside(std::sqrt(std::fmax(q1, q2))), inside(std::sqrt(std::fmin(q1, q2))),
           s(inside * std::sqrt(one_minus_c * (1.0 + c))), lead(c * inside),
           apart(q1 == q2 ? outside * one_minus_c : outside - lead),
-          mesh(kRange, kPanel, quadrature::growth_of(activation)) {
+          mesh(kRange, kPanel / (1.0 + activation.degree / 16.0), quadrature::growth_of(activation)) {
         const quadrature::Turns turns(activation);
         const bool kinked = activation.kink_count > 0;
         const double blur = kinked ? quadrature::kTurn * s : std::hypot(turns.scale, quadrature::kTurn * s);
@@ -48,7 +50,8 @@ struct Outer {
             }
         }
         mesh.extend(range);
-        const double decay = steep > 0.0 ? kDecay * one_minus_c * (1.0 + c) / steep : 0.0;
+        const double fall = activation.degree > 0 ? kPowerDecay : kDecay;
+        const double decay = steep > 0.0 ? fall * one_minus_c * (1.0 + c) / steep : 0.0;
         for (int i = 0; i < turns.count; ++i) {
             const double t = turns.at[i] - shift;
             if (kinked) {
@@ -57,7 +60,7 @@ struct Outer {
             } else {
                 mesh.turn(t / outside, turns.scale / outside);
             }
-            const double width = blur / std::fabs(lead);
+            const double width = (blur > 0.0 ? blur : turns.scale) / std::fabs(lead); // s = 0: phi itself turns there
             if (kinked && width < kPanel) {
                 mesh.kink(t / lead, width);
             } else {
@@ -121,17 +124,28 @@ FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, 
         return {};
     }
     const Outer at(activation, q1, q2, c, one_minus_c, shift);
-    if (has_mean(activation) || at.s < kPoint) {
+    if (Sampled::serves(activation) && at.s >= kPoint) {
+        Sampled sampled(activation, shift, std::fabs(at.lead) * at.range, at.s, differences);
+        if (sampled.usable()) {
+            *out = integral(activation, at, shift, sampled.differences(), sampled);
+            return {true, sampled.differences()};
+        }
+        if (activation.kind != Kind::softsign) {
+            return {};
+        }
+    }
+    const auto by = [&](auto&& mean_at) {
         *out = integral(activation, at, shift, false,
-                        [&](double along, double, double, double) { return mean(activation, along + shift, at.s); });
-        return {true, false};
+                        [&](double along, double, double, double) { return mean_at(along + shift); });
+    };
+    if (has_mean(activation) || at.s < kPoint) {
+        by([&](double m) { return mean(activation, m, at.s); });
+    } else if (activation.kind == Kind::rectified_monomial) {
+        by(RectifiedMonomial(activation.degree, at.s));
+    } else {
+        by(Integrated(activation, at.s));
     }
-    Sampled sampled(activation, shift, std::fabs(at.lead) * at.range, at.s, differences);
-    if (!sampled.usable()) {
-        return {};
-    }
-    *out = integral(activation, at, shift, sampled.differences(), sampled);
-    return {true, sampled.differences()};
+    return {true, false};
 }
 
 } // namespace conditional

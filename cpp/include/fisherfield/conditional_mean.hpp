@@ -209,6 +209,99 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     }
 }
 
+// phi = max(x, 0)^n, n >= 2. X_k = E max(x, 0)^k obeys X_k = m X_{k-1} + (k - 1) s^2 X_{k-2}, which adds like signs for
+// m > 0. For m < 0 it cancels, and
+//
+//     X_k = s^k pdf(t) int_0^oo y^k e^(-t y - y^2/2) dy,   t = -m/s,
+//
+// is summed by panels that serve for every t.
+class RectifiedMonomial {
+public:
+    FISHERFIELD_HD RectifiedMonomial(int degree, double s) : n_(degree), s_(s), low_(std::pow(s, degree - 2)) {
+        const double end = 9.0 + std::sqrt(static_cast<double>(degree));
+        double from = 0.0, to = 0.3; // e^(-t y) falls by e^-38 over 1 at most
+        while (from < end) {
+            const double half = 0.5 * (to - from);
+            for (int i = 0; i < kNodes; ++i, ++count_) {
+                const double y = from + half * (1.0 + gauss_legendre_node(i));
+                y_[count_] = y;
+                weight_[count_] = half * gauss_legendre_weight(i) * std::pow(y, degree - 2) * std::exp(-0.5 * y * y);
+            }
+            from = to;
+            to = std::fmin(kGrowth * to, to + kPanel);
+        }
+    }
+
+    FISHERFIELD_HD Mean operator()(double m) const {
+        const double t = -m / s_;
+        double low, middle, high; // X_{n-2}, X_{n-1}, X_n
+        if (t < 0.0) {
+            low = formulas::normal_cdf(-t);
+            middle = m * low + s_ * formulas::normal_pdf(t);
+            high = m * middle + s_ * s_ * low;
+            for (int k = 3; k <= n_; ++k) {
+                low = middle;
+                middle = high;
+                high = m * middle + (k - 1) * s_ * s_ * low;
+            }
+        } else {
+            double sum[3] = {};
+            for (int i = 0; i < count_; ++i) {
+                const double term = weight_[i] * std::exp(-t * y_[i]);
+                sum[0] += term;
+                sum[1] += y_[i] * term;
+                sum[2] += y_[i] * y_[i] * term;
+            }
+            const double scale = low_ * formulas::normal_pdf(t);
+            low = scale * sum[0];
+            middle = scale * s_ * sum[1];
+            high = scale * s_ * s_ * sum[2];
+        }
+        return {high, n_ * middle, n_ * (n_ - 1) * s_ * low, high, n_ * middle}; // E z f(x) = s E f'(x)
+    }
+
+private:
+    static constexpr int kMost = 10 * kNodes; // up to 0.3, 0.9, 2.7, 5.1, ..., 16.2
+    int n_, count_ = 0;
+    double s_, low_; // low: s^(n - 2)
+    double y_[kMost], weight_[kMost];
+};
+
+// By panels about the kinks, for each m anew: softsign.
+class Integrated {
+public:
+    FISHERFIELD_HD Integrated(const Activation& activation, double s) : activation_(activation), s_(s) {}
+
+    FISHERFIELD_HD Mean operator()(double m) const {
+        const quadrature::Turns turns(activation_);
+        Mesh mesh(kRange, kPanel, turns.growth);
+        for (int i = 0; i < turns.count; ++i) {
+            mesh.kink((turns.at[i] - m) / s_, turns.scale / s_);
+        }
+        Mean out{};
+        mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+            double x[kBatch] = {}, phi[kBatch], slope[kBatch];
+            for (int i = 0; i < n; ++i) {
+                x[i] = m + s_ * z[i];
+            }
+            evaluate(activation_, x, phi, slope, n);
+            for (int i = 0; i < n; ++i) {
+                const double value = weight[i] * phi[i], rise = weight[i] * slope[i];
+                out.value += value;
+                out.slope += rise;
+                out.z_slope += z[i] * rise;
+                out.size += std::fabs(value);
+                out.slope_size += std::fabs(rise);
+            }
+        });
+        return out;
+    }
+
+private:
+    const Activation& activation_;
+    double s_;
+};
+
 } // namespace conditional
 
 } // namespace fisherfield

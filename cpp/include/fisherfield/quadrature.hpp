@@ -224,7 +224,7 @@ FISHERFIELD_HD inline double scale_of(const Activation& activation) {
 }
 
 // Threefold, but e^(-x^2/2) is nothing only beyond 9; gelu_tanh's poles follow the rays of 30 degrees, and on the left
-// it falls like e^(-0.07 |x|^3), seen up to 20.
+// it falls like e^(-0.07 |x|^3), seen up to 20; x^n e^(-x) has its peak at n.
 FISHERFIELD_HD inline Growth growth_of(const Activation& activation) {
     switch (activation.kind) {
     case Kind::gelu_tanh:
@@ -232,6 +232,8 @@ FISHERFIELD_HD inline Growth growth_of(const Activation& activation) {
     case Kind::erf:
     case Kind::gelu:
         return {8, kGrowth};
+    case Kind::rectified_monomial:
+        return {6, kGrowth};
     default:
         return {1, kGrowth};
     }
@@ -270,12 +272,15 @@ FISHERFIELD_HD inline void coarsest(const Activation& activation, double sigma, 
 
 // How far to integrate. An activation that turns t deviations g out, at a distance x, may be there, and only there. The
 // product of two that decay like e^y is largest 4 g deviations out at most; of two like e^(-y^2/2) or, gelu_tanh,
-// e^(-0.07 y^3), at g times their rate here. y^n p(y) is largest at sqrt n.
+// e^(-0.07 y^3), at g times their rate here. y^n p(y) is largest at sqrt n. softsign does not vanish anywhere.
 FISHERFIELD_HD inline double range_of(const Activation& activation, double x, double t, double g) {
     const bool exponential = strip(activation) > 0.0 && activation.kind != Kind::gelu_tanh;
     const double rate = exponential ? 4.0 : 4.0 + 0.5 * x * x, power = std::sqrt(2.0 * activation.degree);
     const bool smooth = activation.kink_count == 0;
-    const double out = smooth ? std::fmin(t, rate * g) : t < kFarthest ? t : 0.0;
+    const double out = activation.kind == Kind::softsign ? 0.0
+                       : smooth                          ? std::fmin(t, rate * g)
+                       : t < kFarthest                   ? t
+                                                         : 0.0;
     return std::fmin(kRange + out, kFarthest - power) + power;
 }
 

@@ -5,7 +5,7 @@
 //     grid      equal steps h (trapezoidal rule): the densities e^(-(y + j h)^2/2 s^2), y the distance to the node next
 //               to m, are e^(-y^2/2 s^2) B^j G_j with B = e^(-y h/s^2), G_j = e^(-(j h)^2/2 s^2)
 //     panels    s too large for a grid: relu, step or sign in closed form, and what is left of phi without it, which
-//               falls exponentially, by panels that grow away from 0
+//               falls exponentially, by panels that grow away from 0; softsign as it is
 //     points    s too small: equal steps about each m
 #pragma once
 
@@ -20,6 +20,10 @@ namespace conditional {
 
 class Sampled {
 public:
+    FISHERFIELD_HD static bool serves(const Activation& activation) {
+        return quadrature::strip(activation) > 0.0 || activation.kind == Kind::softsign;
+    }
+
     // m within `span` of `centre`; with the means of differences from u, or without
     FISHERFIELD_HD Sampled(const Activation& activation, double centre, double span, double s, bool differences)
         : activation_(activation), centre_(centre), s_(s),
@@ -32,15 +36,16 @@ public:
             for (int j = 0; j < count_; ++j) {
                 node_[j] = centre + (origin_ + j * step_);
             }
+        } else if (activation.kind == Kind::softsign) {
+            rule_ = panels(std::fabs(centre) + span + out) ? Rule::panels : Rule::none;
         } else if (s >= 0.5 && panels(2.0 * std::fabs(centre) + tail())) {
             rule_ = Rule::panels;
         } else {
-            rule_ = Rule::points;
             count_ = static_cast<int>(out / step_) + 1;
-            if (2 * count_ > kMost) {
-                rule_ = Rule::none;
-                return;
-            }
+            rule_ = 2 * count_ > kMost ? Rule::none : Rule::points;
+        }
+        if (rule_ == Rule::none) {
+            return;
         }
         if (rule_ != Rule::panels) { // densities at the distances j h
             for (int j = 0; j < kMost; ++j) {
@@ -90,6 +95,8 @@ private:
     enum class Rule { grid, panels, points, none };
     static constexpr int kMost = 1024;
     static constexpr double kReach = 9.0; // deviations: beyond, 2e-19 of the density
+
+    FISHERFIELD_HD static int least(double x, int n) { return x < n ? static_cast<int>(x) : n; }
 
     template <bool Differences>
     struct Sums {
@@ -145,8 +152,8 @@ private:
             const int at = static_cast<int>(std::rint((along - origin_) / step_));
             const double y = origin_ + at * step_ - along, rate = y / (s_ * s_), up = std::exp(-rate * step_),
                          down = 1.0 / up;
-            const int last = static_cast<int>(std::fmin(above / step_, count_ - 1 - at));
-            const int first = static_cast<int>(std::fmin(below / step_, at)), both = last < first ? last : first;
+            const int last = least(above / step_, count_ - 1 - at);
+            const int first = least(below / step_, at), both = last < first ? last : first;
             double rise = std::exp(-0.5 * rate * y), fall = rise;
             sums.add(falls_[0] * rise, 0.0, value_[at], slope_[at]);
             int j = 1;
@@ -179,8 +186,8 @@ private:
             break;
         }
         default: {
-            const int last = static_cast<int>(std::fmin(above / step_, count_ - 1));
-            const int first = static_cast<int>(std::fmin(below / step_, count_ - 1));
+            const int last = least(above / step_, count_ - 1);
+            const int first = least(below / step_, count_ - 1);
             for (int j = -first; j <= last; ++j) {
                 node_[first + j] = m + j * step_;
             }
@@ -219,11 +226,13 @@ private:
             return x > 0.0 ? 1.0 : -1.0;
         case Kind::sigmoid:
             return x > 0.0 ? 1.0 : 0.0;
+        case Kind::softsign:
+            return 0.0;
         default:
             return x > 0.0 ? x : 0.0;
         }
     }
-    FISHERFIELD_HD bool ramp() const { return activation_.kind != Kind::tanh && activation_.kind != Kind::sigmoid; }
+    FISHERFIELD_HD bool ramp() const { return unbounded(activation_); }
     FISHERFIELD_HD double ray_slope(double x) const { return ramp() && x > 0.0 ? 1.0 : 0.0; }
 
     FISHERFIELD_HD void add_ray(double m, Mean* mean) const {
@@ -234,9 +243,12 @@ private:
             mean->slope += sides.above;
             mean->slope_size += sides.above;
             mean->z_slope += sides.pdf;
-        } else {
-            mean->value += activation_.kind == Kind::tanh ? std::erf(m / s_ / formulas::kSqrt2) : sides.above;
-            mean->size += activation_.kind == Kind::tanh ? 1.0 : sides.above;
+        } else if (activation_.kind == Kind::tanh) {
+            mean->value += std::erf(m / s_ / formulas::kSqrt2);
+            mean->size += 1.0;
+        } else if (activation_.kind == Kind::sigmoid) {
+            mean->value += sides.above;
+            mean->size += sides.above;
         }
     }
 
@@ -254,12 +266,12 @@ private:
         count_ = 0;
         end_ = end;
         for (int k = 1; low < end; ++k) {
-            const int pieces = static_cast<int>(std::ceil((high - low) / (kPanel * s_)));
-            const double half = 0.5 * (high - low) / pieces;
+            const double width = std::fmin(high, end) - low, pieces = std::ceil(width / (kPanel * s_));
+            if (count_ + 2 * kNodes * pieces > kMost) {
+                return false;
+            }
+            const double half = 0.5 * width / pieces;
             for (int piece = 0; piece < pieces; ++piece) {
-                if (count_ + 2 * kNodes > kMost) {
-                    return false;
-                }
                 for (int i = 0; i < kNodes; ++i) {
                     const double y = low + half * (2 * piece + 1 + gauss_legendre_node(i));
                     for (int side = -1; side <= 1; side += 2) {
