@@ -385,6 +385,40 @@ def test_tails_are_integrated_to_where_the_function_turns(name, shift, second):
     assert gaussian.second_moment(name, 1.0, shift) == pytest.approx(exact, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "q", "shift"),
+    [
+        ("gelu", 1.0, -20.0),
+        ("gelu_tanh", 1.0, -10.0),
+        ("tanh", 4.0, 16.0),
+        ("sigmoid", 16.0, -30.0),
+        ("mish", 4.0, -20.0),
+    ],
+)
+def test_moments_are_right_where_all_of_phi_is_a_tail(name, q, shift):
+    for which in MOMENTS:
+        exact = float(getattr(reference.gaussian, which)(name, q, shift))
+        assert getattr(gaussian, which)(name, q, shift) == pytest.approx(exact, rel=1e-12), which
+
+
+@pytest.mark.parametrize(("q1", "q2"), [(1e-6, 1e-6), (0.5, 0.5), (2.0, 0.1), (4.0, 4.0)])
+@pytest.mark.parametrize("rest", [1e-15, 1e-3, 0.4, 1.0, 1.9, 2.0 - 2**-40])
+def test_covariances_are_right_where_all_of_phi_is_a_tail(q1, q2, rest):
+    """Sixty below zero sigmoid and softplus are e^x to e^-50, and tanh' is 4 e^2x thirty below."""
+    exact = gaussian.covariance("exp", q1, q2, one_minus_c=rest, shift=-60.0)
+    for integral, name in (
+        (gaussian.covariance, "sigmoid"),
+        (gaussian.slope_covariance, "sigmoid"),
+        (gaussian.covariance, "softplus"),
+    ):
+        value, bound = integral(name, q1, q2, one_minus_c=rest, shift=-60.0, error=True)
+        assert value == pytest.approx(exact, rel=1e-12)
+        assert bound >= abs(value - exact) - 1e-13 * exact  # of exp: 60 eps and more
+    slope = gaussian.slope_covariance("tanh", q1, q2, one_minus_c=rest, shift=-30.0)
+    exact = 16 * gaussian.covariance("exp", 4 * q1, 4 * q2, one_minus_c=rest, shift=-60.0)
+    assert slope == pytest.approx(exact, rel=1e-12)
+
+
 def test_an_integral_that_overflows_is_infinite_with_numpy_s_warning():
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert gaussian.second_moment(ff.Activation(np.exp, slope=np.exp), 1.0, 400.0) == np.inf

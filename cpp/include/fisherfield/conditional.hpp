@@ -95,7 +95,9 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Outer& at
             pair += weight[i] * at.outside * z[i] * phi_slope[i] * (along * given.slope + at.s * given.z_slope);
             difference += weight[i] * given.rise2;
             slope_difference += weight[i] * given.bend2;
-            const double heavy = weight[i] * quadrature::lost(z[i] * z[i]);
+            // gelu_tanh on the left: an ulp of x is x phi'/phi ulps of phi
+            const double steep = std::fabs(x[i] * phi_slope[i]) / (std::fabs(phi[i]) + 1e-300);
+            const double heavy = weight[i] * quadrature::lost(z[i] * z[i]) * std::fmax(1.0, steep / 64.0);
             const double most = at.s + std::fabs(along + shift) + 1e-300;
             value_size += heavy * std::fabs(phi[i]) * given.size * tail_lost(given.size / most);
             slope_size += heavy * std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size);
