@@ -5,10 +5,10 @@
     python bench/scan.py --large DIR a scan of 10^8 points to a Zarr store in DIR: time, memory, size on disk; killed at
                                      half and resumed, byte for byte the same
 
-Vanilla relu networks over 1000 x 1000 values of sigma_w2 and sigma_b2, by the same recursion in NumPy, torch.compile and
-jax.jit where these are installed: forward c = q_xy/q, sqrt(1 - c^2), acos c, in float64, all threads. Every answer is
-held against 50 digits at some of the points before it is timed. Then BatchNorm over (gamma, sigma_w2, sigma_b2) against
-a copy of the memory that its answers fill, and networks that go one point after another.
+Vanilla relu networks over 1000 x 1000 values of sigma_w2 and sigma_b2, by the same recursion in NumPy, torch.compile
+and jax.jit where these are installed: forward c = q_xy/q, sqrt(1 - c^2), acos c, in float64, all threads. Every answer
+is held against 50 digits at some of the points before it is timed. Then BatchNorm over (gamma, sigma_w2, sigma_b2)
+against a copy of memory, tables, and networks that go one point after another.
 """
 
 from __future__ import annotations
@@ -126,6 +126,22 @@ def batch_norm() -> None:
     print(f"{'a copy, read and written, of 256 MB':<52}{'':>12}{copy * 1e-9:>14.2f}")
 
 
+def tabulated() -> None:
+    """Vanilla networks of activations without a formula: by tables, and as they are."""
+    axes = {"sigma_w2": np.linspace(0.5, 4.0, 1000), "sigma_b2": np.linspace(0.05, 1.0, 1000)}
+    few = {name: values[::100] for name, values in axes.items()}
+    print(f"\n{'vanilla, L = 4, 10^6 points':<28}{'M points/s':>12}{'without':>12}{'worst deviation':>18}")
+    for name in ("tanh", "gelu", "silu"):
+        net = vanilla(4).replace(activation=name)
+        whole = ff.scan(net, axes, "lambda_max", tables=True)  # makes the table
+        slow = ff.scan(net, few, "lambda_max")
+        apart = np.max(np.abs(whole.lambda_max[::100, ::100] / slow.lambda_max - 1.0))
+        assert apart < 1e-10, (name, apart)
+        taken = seconds(lambda: ff.scan(net, axes, "lambda_max", tables=True), 3)  # noqa: B023
+        exact = seconds(lambda: ff.scan(net, few, "lambda_max"), 3)  # noqa: B023
+        print(f"{name:<28}{1.0 / taken:>12.1f}{1e-4 / exact:>12.4f}{apart:>18.1e}")
+
+
 def others() -> None:
     print(f"\n{'one point after another':<52}{'points':>10}{'points/s':>12}")
     dense = ff.mlp([INPUTS, *[WIDTH] * 3, 10])
@@ -183,7 +199,9 @@ def large(folder: Path) -> None:
     lines = subprocess.run([*command, str(halved)], check=True, capture_output=True, text=True).stdout.split()
     resumed = time.perf_counter() - start
     assert digests(whole) == digests(halved)
-    print(f"killed at half, {1e-6 * int(lines[0]):.1f} million points were there, the rest took {resumed:.1f} s: ", end="")
+    print(
+        f"killed at half, {1e-6 * int(lines[0]):.1f} million points were there, the rest took {resumed:.1f} s: ", end=""
+    )
     print(f"the same {len(digests(whole))} files, byte for byte")
 
 
@@ -202,5 +220,6 @@ if __name__ == "__main__":
         sys.exit()
     peers()
     batch_norm()
+    tabulated()
     others()
     print(f"\n{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at the most")

@@ -129,7 +129,7 @@ def test_every_public_function_has_a_twin_of_the_same_signature(name):
 
 def test_the_scan_has_a_twin_that_differs_in_how_it_is_computed_alone():
     fast, slow = (inspect.signature(module.scan).parameters for module in (ff, reference))
-    how = ("threads", "backend", "chunk", "store", "client", "progress")
+    how = ("threads", "backend", "chunk", "store", "client", "progress", "tables")
     assert [(p.name, p.kind, p.default) for p in fast.values() if p.name not in how] == [
         (p.name, p.kind, p.default) for p in slow.values()
     ]

@@ -40,7 +40,8 @@ Slot slot_of(const std::tuple<std::string, int, Numbers>& given, std::size_t dim
 py::tuple scanned(const NetworkHandle& handle, int theory, bool biases, int loss,
                   const std::tuple<double, double, double, double>& settings, const std::vector<long>& shape,
                   const std::vector<std::tuple<std::string, int, Numbers>>& slots,
-                  const std::vector<std::string>& quantities, int threads, const py::object& pause) {
+                  const std::vector<std::string>& quantities, int threads, const py::object& pause,
+                  const std::vector<std::shared_ptr<Table>>& tables) {
     const auto [samples, overlap, length, momentum] = settings;
     ScanRequest request{handle.network,
                         {static_cast<Theory>(theory), samples, overlap, length, biases},
@@ -49,7 +50,8 @@ py::tuple scanned(const NetworkHandle& handle, int theory, bool biases, int loss
                         shape,
                         {},
                         {},
-                        threads};
+                        threads,
+                        {tables.begin(), tables.end()}};
     for (const auto& slot : slots) {
         request.slots.push_back(slot_of(slot, shape.size()));
     }
@@ -87,7 +89,8 @@ py::tuple scanned(const NetworkHandle& handle, int theory, bool biases, int loss
 void bind_scan(py::module_& module) {
     module.def("scan", &scanned, py::arg("network"), py::arg("theory"), py::arg("biases"), py::arg("loss"),
                py::arg("settings"), py::arg("shape"), py::arg("slots"), py::arg("quantities"), py::arg("threads"),
-               py::arg("pause"), "({quantity: array}, status) for every point of a box of parameters");
+               py::arg("pause"), py::arg("tables") = std::vector<std::shared_ptr<Table>>(),
+               "({quantity: array}, status) for every point of a box of parameters");
 }
 
 } // namespace fisherfield

@@ -159,7 +159,7 @@ private:
         case Quantity::d:
             return z.d;
         default:
-            return z.xy / (z.xy + z.v);
+            return is_zero(z.xy + z.v) ? Scaled(1.0) : z.xy / (z.xy + z.v);
         }
     }
 

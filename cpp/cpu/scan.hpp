@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "described_network.hpp"
 #include "fisherfield/scan.hpp"
+#include "table.hpp"
 
 namespace fisherfield {
 
@@ -36,6 +38,7 @@ struct ScanRequest {
     std::vector<Slot> slots; // of several for one parameter the last one holds
     std::vector<Quantity> quantities;
     int threads;
+    std::vector<std::shared_ptr<const Table>> tables; // of each affine layer's activation, or none
 };
 
 // `out`: an array for each quantity, of a point or of a point's layers; `status`: one of each point. `pause(done)` is

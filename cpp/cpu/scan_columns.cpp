@@ -26,6 +26,38 @@ bool needs_a(Quantity which) {
            which == Quantity::second_moment;
 }
 
+class Lookup : public Tabulated {
+public:
+    explicit Lookup(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
+
+    void block(const double* q, const double* one_minus_c, int count, double* out) const override {
+        constexpr Integral order[] = {Integral::second_moment, Integral::covariance, Integral::slope_second_moment,
+                                      Integral::slope_covariance};
+        alignas(kLine) double inside[2][kBlock];
+        for (int first = 0; first < count; first += kBlock) {
+            const int some = std::min(kBlock, count - first);
+            bool outside[kBlock];
+            for (int i = 0; i < kBlock; ++i) {
+                const double variance = q[first + i], distance = one_minus_c[first + i];
+                outside[i] = !(variance >= table_->low() && variance <= table_->high() && distance <= 2.0);
+                inside[0][i] = outside[i] ? table_->high() : variance;
+                inside[1][i] = outside[i] ? 1.0 : distance;
+            }
+            const double* const operands[] = {inside[0], inside[1]};
+            for (int k = 0; k < 4; ++k) {
+                double* to = out + k * kScanBlock + first;
+                table_->block(order[k], of_two(order[k]), operands, some, to);
+                for (int i = 0; i < some; ++i) {
+                    to[i] = outside[i] ? kNaN : to[i];
+                }
+            }
+        }
+    }
+
+private:
+    std::shared_ptr<const Table> table_;
+};
+
 // Visits the numbers of a box at `strides` in C order.
 template <class Visit>
 void walk(const std::vector<long>& shape, const std::vector<long>& strides, Visit&& visit) {
@@ -247,7 +279,15 @@ bool ScanColumns::build(int l, bool samples_finite, bool samples_infinite) {
     layer.a = 0.5 * (rays.plus + rays.minus);
     layer.b = 0.5 * (rays.plus - rays.minus);
     if (!block.batch_norm) {
-        return last || (homogeneous_phi && rays.minus * rays.plus >= 0.0);
+        if (last || (homogeneous_phi && rays.minus * rays.plus >= 0.0)) {
+            return true;
+        }
+        if (request_.tables.empty() || request_.tables[l] == nullptr) {
+            return false;
+        }
+        lookups_.push_back(std::make_unique<Lookup>(request_.tables[l]));
+        layer.table = lookups_.back().get();
+        return true;
     }
     layer.batch_norm = true;
     layer.trained = block.trained;

@@ -55,6 +55,7 @@ private:
     const ScanRequest& request_;
     Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
+    std::vector<std::unique_ptr<Tabulated>> lookups_;
     std::vector<LayerColumns> layers_;
     PointColumns points_;
     bool diagonal_ = true;

@@ -41,12 +41,12 @@ struct LaneSettings {
 };
 
 // What follows an affine layer: nothing or phi; or a BatchNorm and phi, whose integrals are those of rays (without eps
-// or with), are given, or are those of a finite batch.
-enum class Form { no_batch_norm, rays, rays_and_eps, integrated, finite_batch };
+// or with), are given, or are those of a finite batch. Or phi alone, by a table.
+enum class Form { no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
 
 template <Form form>
 struct LaneBlock {
-    static constexpr bool batch_norm = form != Form::no_batch_norm;
+    static constexpr bool batch_norm = form != Form::no_batch_norm && form != Form::tabulated;
     const LayerColumns& layer;
     const double* at;
     Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
@@ -177,6 +177,48 @@ void pass_layer(const PointColumns& points, const LayerColumns& layer, bool last
     }
 }
 
+// phi, where E phi^2, E phi phi, E phi'^2 and E phi' phi' are known to 1e-11 of the squares: at small 1 - c the
+// differences are what is lost, and there E phi^2 - E phi phi = v (S(c) + S(1))/2 to (1 - c)^2, with Price's theorem
+// for S = E phi' phi'.
+struct Tabled {
+    const double* found; // at the vector's first point
+};
+
+FISHERFIELD_INLINE LaneCovariance covariance(const Tabled& block, const Preactivation<Lanes>& z) {
+    const Lanes second(block.found), value(block.found + kScanBlock);
+    const Lanes slope_second(block.found + 2 * kScanBlock), slope(block.found + 3 * kScanBlock);
+    const Lanes q = z.xy + z.v;
+    const Mask close = z.v * (1.0 + q) < 3e-4 * q;
+    LaneCovariance out;
+    out.difference = pick(close, z.v * (0.5 * (slope + slope_second)), second - value);
+    out.value = second - out.difference;
+    out.slope = slope;
+    out.slope_difference = larger(slope_second - slope, 0.0);
+    return out;
+}
+
+template <class States>
+void pass_table(const PointColumns& points, const LayerColumns& layer, const double* columns, int count, States* states,
+                double* least) {
+    alignas(64) double q[kScanBlock] = {}, one_minus_c[kScanBlock] = {}, found[4 * kScanBlock];
+    for (int i = 0; i < count; i += kLanes) {
+        const LaneBlock<Form::tabulated> block(layer, columns + i);
+        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        const Lanes all = z.xy + z.v;
+        all.store(q + i);
+        (z.v / all).store(one_minus_c + i);
+        smaller(z.v, Lanes(least + i)).store(least + i);
+    }
+    layer.table->block(q, one_minus_c, count, found);
+    for (int i = 0; i < count; i += kLanes) {
+        const LaneBlock<Form::tabulated> block(layer, columns + i);
+        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        Step<Lanes> step;
+        phi(Tabled{found + i}, z, &step);
+        states->store(i, step.state);
+    }
+}
+
 template <Theory theory, bool batch_norms, bool diagonal>
 void pass_layers(const PointColumns& points, const double* columns, int count, States<batch_norms, diagonal>* states,
                  double* least) {
@@ -186,7 +228,9 @@ void pass_layers(const PointColumns& points, const double* columns, int count, S
         const auto pass = [&](auto form) {
             pass_layer<decltype(form)::value, theory>(points, layer, last, columns, count, states, least);
         };
-        if constexpr (batch_norms) {
+        if (layer.table != nullptr) {
+            pass_table(points, layer, columns, count, states, least);
+        } else if constexpr (batch_norms) {
             if (layer.finite_batch) {
                 pass(std::integral_constant<Form, Form::finite_batch>());
             } else if (layer.integrated) {

@@ -12,8 +12,15 @@ struct Column {
     int place = -1;
 };
 
+// Integrals by interpolation: E phi^2, E phi(u) phi(w), and the same of phi', `count` <= kScanBlock of each one after
+// the other, kScanBlock apart; NaN where q and 1 - c lie outside of the table.
+struct Tabulated {
+    virtual ~Tabulated() = default;
+    virtual void block(const double* q, const double* one_minus_c, int count, double* out) const = 0;
+};
+
 // One affine layer and what follows it. phi is rays, minus x for x < 0 and plus x for x > 0, with a = (plus + minus)/2
-// and b = (plus - minus)/2, or its integrals are given.
+// and b = (plus - minus)/2, or its integrals are given, or found in a table.
 struct LayerColumns {
     Column fan_in, sigma_w2, sigma_b2, gamma, eps;
     bool batch_norm = false, has_eps = false, trained = false;
@@ -22,6 +29,7 @@ struct LayerColumns {
     Column mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2; // moments() at gamma and beta
     bool finite_batch = false;
     Column value, difference, slope, slope_difference; // of finite_batch() (order_parameters.hpp)
+    const Tabulated* table = nullptr;
 };
 
 struct PointColumns {

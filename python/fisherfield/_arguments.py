@@ -52,6 +52,7 @@ __all__ = [
     "samples_of",
     "scan_settings_of",
     "settings_of",
+    "tables_of",
     "theory_of",
     "variances",
 ]
@@ -357,6 +358,18 @@ def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(f"quantities must be among {', '.join(allowed)}, got {name!r}{hint}")
     return tuple(dict.fromkeys(names))
+
+
+def tables_of(value: Any, backend: str) -> bool | tuple[Any, ...]:
+    """Whether to tabulate, or tables that are there."""
+    given = tuple(value) if is_sequence(value) else value
+    if given not in (True, False) and not (
+        isinstance(given, tuple) and all(type(table).__name__ == "Table" for table in given)
+    ):
+        raise TypeError(f"tables must be True, False or tables made by gaussian.tabulate, got {value!r}")
+    if given and backend == "cuda":
+        raise ValueError("tables must be False with backend='cuda', which has none")
+    return given if isinstance(given, tuple) else bool(given)
 
 
 def client_of(client: Any) -> Any:

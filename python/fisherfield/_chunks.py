@@ -18,7 +18,8 @@ from . import _core, _labels
 from ._arguments import LOSSES, THEORIES
 from ._grid import Box, Grid, Slot, by_depth, with_depth
 from ._store import Store
-from .network import Network
+from .network import Activation, Conv2d, Dense, Network
+from .table import Table
 
 __all__ = ["Arrays", "Job", "Status", "chunks", "cuda", "lost"]
 
@@ -39,6 +40,7 @@ class Job:
     layers: int  # L, the greatest where the depth varies
     threads: int
     version: str
+    tables: tuple[Table, ...] = ()
 
     def box(self, number: int) -> Box:
         return self.grid.box(self.chunk, number)
@@ -76,8 +78,19 @@ class Job:
         if given["backend"] == "cuda":
             arrays, status = cuda().scan(*arguments, pause)
         else:
-            arrays, status = _core.scan(*arguments, self.threads, pause)
+            arrays, status = _core.scan(*arguments, self.threads, pause, self._tables(network))
         return dict(arrays), status
+
+    def _tables(self, network: Network) -> list[Any]:
+        """Of each affine layer the table of its activation, where no BatchNorm stands between."""
+        found: list[Any] = []
+        for layer in network.layers if self.tables else ():
+            if isinstance(layer, (Dense, Conv2d)):
+                found.append(None)
+            elif isinstance(layer, Activation):
+                made = [table._core for table in self.tables if table.activation == layer]
+                found[-1] = made[0] if made else None
+        return found
 
     def _depths(
         self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause

@@ -61,8 +61,8 @@ class OrderParameters:
 
     @property
     def c(self) -> Column:
-        """Correlation q_xy/q of the pre-activations."""
-        return self.q_xy / self.q
+        """Correlation q_xy/q of the pre-activations; 1 where q = 0."""
+        return np.divide(self.q_xy, self.q, out=np.ones_like(self.q), where=self.q != 0)
 
     def _columns(self) -> dict[str, Column]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
