@@ -40,13 +40,13 @@ struct LaneSettings {
     FISHERFIELD_INLINE bool one_sample() const { return false; } // scan_columns.cpp keeps it away
 };
 
-// What follows an affine layer: nothing or phi; or a BatchNorm and phi, whose integrals are those of rays (without eps
-// or with), are given, or are those of a finite batch. Or phi alone, by a table.
-enum class Form { no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
+// What follows an affine layer: relu; nothing or phi of other rays; or a BatchNorm and phi, whose integrals are those
+// of rays (without eps or with), are given, or are those of a finite batch. Or phi alone, by a table.
+enum class Form { relu, no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
 
 template <Form form>
 struct LaneBlock {
-    static constexpr bool batch_norm = form != Form::no_batch_norm && form != Form::tabulated;
+    static constexpr bool batch_norm = form != Form::relu && form != Form::no_batch_norm && form != Form::tabulated;
     const LayerColumns& layer;
     const double* at;
     Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
@@ -97,6 +97,13 @@ FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<form>& block, const
     const Lanes bent = gap * (u * polynomial(kBent, y)), turn = u * polynomial(kAngle, y); // q B, t/(2 pi)
     const Mask obtuse = z.xy < 0.0;
     LaneCovariance out;
+    if constexpr (form == Form::relu) { // an eighth of all operations less
+        out.value = bent + 0.5 * larger(z.xy, 0.0);
+        out.difference = 0.25 * (z.v + gap) - bent;
+        out.slope = pick(obtuse, turn, 0.5 - turn);
+        out.slope_difference = pick(obtuse, 0.5 - turn, turn);
+        return out;
+    }
     out.value = minus_plus * z.xy + jump2 * (bent + 0.5 * larger(z.xy, 0.0));
     out.difference = (a * a) * z.v + (b * b) * (gap - 4.0 * bent);
     out.slope = minus_plus + jump2 * pick(obtuse, turn, 0.5 - turn);
@@ -242,6 +249,8 @@ void pass_layers(const PointColumns& points, const double* columns, int count, S
             } else {
                 pass(std::integral_constant<Form, Form::no_batch_norm>());
             }
+        } else if (!last && layer.a == 0.5 && layer.b == 0.5) {
+            pass(std::integral_constant<Form, Form::relu>());
         } else {
             pass(std::integral_constant<Form, Form::no_batch_norm>());
         }
