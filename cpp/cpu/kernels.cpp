@@ -121,24 +121,23 @@ struct Abs {
     static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return sign_kernel(p); }
 };
 
-struct Step {
+struct Flat { // almost everywhere
     static constexpr bool squares_c = false;
-    static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.5; }
-    static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 0.5; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 0.0; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return step_kernel(p); }
     static FISHERFIELD_INLINE Lanes slope_covariance(const Point&) { return 0.0; }
 };
 
-struct Sign {
-    static constexpr bool squares_c = false;
+struct Step : Flat {
+    static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.5; }
+    static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 0.5; }
+    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return step_kernel(p); }
+};
+
+struct Sign : Flat {
     static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 1.0; }
-    static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.0; }
-    static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return sign_kernel(p); }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point&) { return 0.0; }
 };
 
 // D = (1 + 2 q1)(1 + 2 q2) - 4 p^2, p = c sqrt(q1 q2):  E phi phi = (2/pi) atan(2 p/sqrt D), E phi' phi' = (4/pi)/sqrt
