@@ -9,13 +9,6 @@
 
 namespace fisherfield {
 
-// One affine layer: what feeds it (q_hat^{l-1}) and what leaves it; means over positions for a convolution.
-struct Row {
-    double fan_in;
-    Scaled h_xy, h_v;
-    Preactivation<Scaled> z;
-};
-
 // What a pass leaves for the next one, where only layers from `first` on have other parameters: the states that feed
 // each layer, and the output's.
 struct Pass {

@@ -64,15 +64,16 @@ public:
         move_to(index);
         int said = run();
         const bool known = said == 0;
+        const Point at = at_hand();
         for (std::size_t i = 0; i < out.size(); ++i) {
             const Quantity which = request_.quantities[i];
-            const int many = of_layers(which) ? count_ : 1;
-            for (int l = 0; l < many; ++l) {
-                const Scaled value = !known ? Scaled(kNaN) : of_layers(which) ? of_layer(which, l) : of_point(which);
-                out[i][place * many + l] = value.value();
-                // eta_star = inf is what lambda_max = 0 means.
-                const bool infinite = which == Quantity::max_learning_rate && is_zero(of_point(Quantity::lambda_max));
-                said = known && !value.fits() && !infinite ? kBeyondRange : said;
+            const bool layered = of_layers(which);
+            for (int l = 0; l < (layered ? count_ : 1); ++l) {
+                const Scaled value = !known    ? Scaled(kNaN)
+                                     : layered ? of_layer(which, l)
+                                               : quantity(which, outcome_.kernel, at);
+                out[i][layered ? place * count_ + l : place] = value.value();
+                said = known && beyond_range(which, value, outcome_.kernel, at) ? kBeyondRange : said;
             }
         }
         status[place] = static_cast<std::int8_t>(said);
@@ -123,44 +124,15 @@ private:
         return static_cast<int>(outcome_.status);
     }
 
-    Scaled of_point(Quantity which) const {
-        return quantity(which, outcome_.kernel, settings_, momentum_, request_.loss, network_.outputs,
-                        parameters(network_.blocks.data(), count_, settings_.biases));
+    Point at_hand() const {
+        const auto layer = [&](int l) -> const Block& { return network_.blocks[l]; };
+        return {settings_, momentum_, request_.loss, network_.outputs, parameters(layer, count_, settings_.biases)};
     }
 
     Scaled of_layer(Quantity which, int l) const {
-        if (which == Quantity::part_a) {
-            return parts_[l].o + parts_[l].d;
-        }
-        if (which == Quantity::part_b) {
-            return parts_[l].o;
-        }
-        const Row& row = rows_[l];
-        const Preactivation<Scaled>& z = row.z;
-        switch (which) {
-        case Quantity::fan_in:
-            return row.fan_in;
-        case Quantity::q_hat:
-            return row.h_xy + row.h_v;
-        case Quantity::q_hat_xy:
-            return row.h_xy;
-        case Quantity::v_hat:
-            return row.h_v;
-        case Quantity::q:
-            return z.xy + z.v;
-        case Quantity::q_xy:
-            return z.xy;
-        case Quantity::v:
-            return z.v;
-        case Quantity::theta:
-            return z.o + z.d;
-        case Quantity::theta_xy:
-            return z.o;
-        case Quantity::d:
-            return z.d;
-        default:
-            return is_zero(z.xy + z.v) ? Scaled(1.0) : z.xy / (z.xy + z.v);
-        }
+        return which == Quantity::part_a   ? parts_[l].o + parts_[l].d
+               : which == Quantity::part_b ? parts_[l].o
+                                           : quantity(which, rows_[l]);
     }
 
     const ScanRequest& request_;

@@ -242,7 +242,7 @@ bool ScanColumns::build() {
         if (width.first != nullptr) {
             widen(in[0], blocks.data(), count);
         }
-        out[0] = parameters(blocks.data(), count, settings.biases);
+        out[0] = parameters([&](int l) -> const Block& { return blocks[l]; }, count, settings.biases);
     })[0];
     points_.count = count;
     points_.layers = layers_.data();

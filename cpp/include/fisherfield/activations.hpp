@@ -397,8 +397,8 @@ FISHERFIELD_HD inline double slope_of(const Activation& activation, double x) {
 }
 
 // phi and phi' of n points; slope may be null.
-FISHERFIELD_HD inline void evaluate(const Activation& activation, const double* x, double* value, double* slope,
-                                    int n) {
+FISHERFIELD_HD_APART inline void evaluate(const Activation& activation, const double* x, double* value, double* slope,
+                                          int n) {
 #if !defined(__CUDA_ARCH__)
     if (activation.kind == Kind::callable) {
         activation.callable->evaluate(x, value, slope, n);

@@ -201,8 +201,8 @@ FISHERFIELD_HD inline Wave wave(Kind kind, double shift) {
 
 // e^-m - cos2 e^-s with cos2 = 1 - 2 sin^2, m - s = -2p: as it stands, or where the difference cancels and cos2 is
 // close to 1 as (e^-m - e^-s) + 2 sin^2 e^-s.
-FISHERFIELD_HD inline Scaled interference(double m, double s, double p, double cos2, double sine, double phase,
-                                          Scaled* error) {
+FISHERFIELD_HD_APART inline Scaled interference(double m, double s, double p, double cos2, double sine, double phase,
+                                                Scaled* error) {
     const Scaled em = scaled_exp(-m), es = scaled_exp(-s);
     const bool direct = cos2 <= 0.5;
     const Scaled first = direct ? em : p < 0.0 ? es * std::expm1(2.0 * p) : -(em * std::expm1(-2.0 * p));
@@ -214,8 +214,8 @@ FISHERFIELD_HD inline Scaled interference(double m, double s, double p, double c
 
 // E sin(u + a) sin(w + a) = [e^-m - cos 2a e^-s]/2 with m = (q1 + q2)/2 - p, s = (q1 + q2)/2 + p. Slopes are cosines:
 // cos 2a changes sign.
-FISHERFIELD_HD inline Covariance waves(const Wave& of, double variance1, double variance2, double c,
-                                       double one_minus_c) {
+FISHERFIELD_HD_APART inline Covariance waves(const Wave& of, double variance1, double variance2, double c,
+                                             double one_minus_c) {
     const Pair pair(of.frequency2 * variance1, of.frequency2 * variance2, c, one_minus_c);
     const double m = pair.half_minus(), s = pair.half_plus(), p = pair.p;
     Covariance out;
@@ -235,7 +235,7 @@ FISHERFIELD_HD inline Covariance waves(const Wave& of, double variance1, double 
 }
 
 // E e^(u + b) e^(w + b) = e^(2b + (q1 + q2)/2 + p), far beyond float64 for large variances; phi' = phi.
-FISHERFIELD_HD inline Covariance exp(double q1, double q2, double c, double one_minus_c, double shift) {
+FISHERFIELD_HD_APART inline Covariance exp(double q1, double q2, double c, double one_minus_c, double shift) {
     const Pair pair(q1, q2, c, one_minus_c);
     const double s = pair.half_plus(), v = pair.root * one_minus_c;
     Covariance out;
@@ -283,7 +283,7 @@ struct Bells {
 };
 
 // phi = e^(-x^2/2), phi' = -x e^(-x^2/2).
-FISHERFIELD_HD inline Covariance gaussian(double q1, double q2, double c, double one_minus_c, double shift) {
+FISHERFIELD_HD_APART inline Covariance gaussian(double q1, double q2, double c, double one_minus_c, double shift) {
     const Pair pair(q1, q2, c, one_minus_c);
     const Bells bells(pair, shift);
     Covariance out;
@@ -354,7 +354,7 @@ struct TailRatios {
     }
 };
 
-FISHERFIELD_HD inline Tail tail(double t) {
+FISHERFIELD_HD_APART inline Tail tail(double t) {
     const double pdf = formulas::normal_pdf(t);
     if (t < 3.0) {
         const double i0 = formulas::normal_cdf(-t);
@@ -450,7 +450,7 @@ FISHERFIELD_HD inline void erf_shifted(double g, double shift, Moments* out) {
 }
 
 // E A sin(f g z + a) = A sin a e^(-q/2), q = f^2 g^2.
-FISHERFIELD_HD inline Moments waves(const Wave& of, double g) {
+FISHERFIELD_HD_APART inline Moments waves(const Wave& of, double g) {
     const double q = of.frequency2 * g * g, rest = -std::expm1(-q);
     const double a = std::sqrt(of.amplitude2), slope = std::sqrt(of.of_slope()), f = std::sqrt(of.frequency2);
     const Scaled decay = scaled_exp(-0.5 * q), decay2 = decay * decay;
@@ -476,7 +476,7 @@ FISHERFIELD_HD inline Moments waves(const Wave& of, double g) {
     return out;
 }
 
-FISHERFIELD_HD inline Moments exp(double g, double shift) {
+FISHERFIELD_HD_APART inline Moments exp(double g, double shift) {
     const double q = g * g;
     Moments out;
     out.mean = scaled_exp(shift + 0.5 * q);
@@ -497,7 +497,7 @@ FISHERFIELD_HD inline Moments exp(double g, double shift) {
 
 // E bell = e^(-b^2/(2 (1 + q)))/sqrt(1 + q), under which u has variance q/(1 + q) and x = u + b has mean b/(1 + q);
 // E bell^2 = e^(-b^2/(1 + 2q))/sqrt(1 + 2q), the same with 2q.
-FISHERFIELD_HD inline Moments gaussian(double g, double shift) {
+FISHERFIELD_HD_APART inline Moments gaussian(double g, double shift) {
     const double q = g * g, d1 = 1.0 + q, d2 = 1.0 + 2.0 * q, b2 = shift * shift;
     const double x1 = shift / d1, x2 = shift / d2, z2 = -2.0 * g * shift / d2; // means of x, and of z under the square
     Moments out;
@@ -554,7 +554,7 @@ FISHERFIELD_HD inline double half_weight(int i) {
 //     E u_+^n w_+^n = n!/(2 pi) int_0^t (cos x - cos t)^n dx,    cos x - cos t = 2 sin((t + x)/2) sin((t - x)/2).
 //
 // Nothing is subtracted, so what is left near c = -1 keeps all its digits. This is that integral over (1 + c)^n.
-FISHERFIELD_HD inline double rectified_integral(const Angle& angle, int n) {
+FISHERFIELD_HD_APART inline double rectified_integral(const Angle& angle, int n) {
     const double t = angle.supplement(), top = std::pow(std::sin(0.5 * t), 2); // (1 + c)/2
     double sum = 0.0;
     for (int i = 0; i < kHalfNodes && t > 0.0; ++i) {
@@ -566,7 +566,7 @@ FISHERFIELD_HD inline double rectified_integral(const Angle& angle, int n) {
 
 // The same integral at c = 1 less that at c, n >= 1, over 2^n: [0, t] gives (1 + cos x)^n - (cos x + c)^n, of which
 // a^n - b^n = a^n [1 - (1 - (a - b)/a)^n], and [t, pi] gives (1 + cos x)^n.
-FISHERFIELD_HD inline Scaled rectified_difference(const Angle& angle, Scaled one_minus_c, int n) {
+FISHERFIELD_HD_APART inline Scaled rectified_difference(const Angle& angle, Scaled one_minus_c, int n) {
     const double t = angle.supplement(), rest = one_minus_c.value();
     Scaled near(0.0), far(0.0);
     for (int i = 0; i < kHalfNodes; ++i) {
@@ -585,7 +585,7 @@ FISHERFIELD_HD inline Scaled rectified_difference(const Angle& angle, Scaled one
 
 FISHERFIELD_HD inline double factorial(int n) { return std::round(std::tgamma(n + 1.0)); }
 
-FISHERFIELD_HD inline Covariance rectified_monomial(int n, Scaled r, const Correlation& correlation) {
+FISHERFIELD_HD_APART inline Covariance rectified_monomial(int n, Scaled r, const Correlation& correlation) {
     const Angle angle(correlation);
     const Scaled above(1.0 + correlation.c);
     const double f = factorial(n) / (2.0 * kPi), slope_f = static_cast<double>(n) * n * factorial(n - 1) / (2.0 * kPi);
@@ -610,7 +610,7 @@ FISHERFIELD_HD inline Scaled half_moment(int n) {
     return product;
 }
 
-FISHERFIELD_HD inline Moments rectified_monomial(int n, Scaled g) {
+FISHERFIELD_HD_APART inline Moments rectified_monomial(int n, Scaled g) {
     const Scaled gn = power(g, n), slope_gn = power(g, n - 1) * n;
     Moments out;
     out.mean = gn * half_moment(n);

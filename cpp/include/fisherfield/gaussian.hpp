@@ -33,7 +33,7 @@ struct Germ {
     Rays rays;
 };
 
-FISHERFIELD_HD inline Germ germ(const Activation& activation, double at) {
+FISHERFIELD_HD_APART inline Germ germ(const Activation& activation, double at) {
     const double step = std::fmax(1e-30, 1e-15 * std::fabs(at));
     const double x[3] = {at - step, at, at + step};
     double value[3], slope[3];
@@ -46,7 +46,7 @@ struct Jumps {
     bool value = false, slope = false;
 };
 
-FISHERFIELD_HD inline Jumps jumps(const Activation& activation) {
+FISHERFIELD_HD_APART inline Jumps jumps(const Activation& activation) {
     Jumps out;
     for (int kink = 0; kink < activation.kink_count; ++kink) {
         const double at = activation.kinks[kink], step = 1e-9 * std::fmax(1.0, std::fabs(at));
@@ -108,7 +108,7 @@ FISHERFIELD_HD auto refined(const Activation& activation, int levels, Integral&&
     return out;
 }
 
-FISHERFIELD_HD inline Moments at_point(const Activation& activation, double x) {
+FISHERFIELD_HD_APART inline Moments at_point(const Activation& activation, double x) {
     double value, slope;
     evaluate(activation, &x, &value, &slope, 1);
     Moments out;
@@ -132,9 +132,32 @@ FISHERFIELD_HD inline bool closed_covariance(Kind kind, double shift) {
     return wave_or_exponential(kind) || (smoothed_step::family(kind, &smoothed) && shift == 0.0);
 }
 
+// Integrals by what they need: a few operations, sums, arrays of a few kilobytes, meshes of panels. Code for a machine
+// with little memory a thread holds the first ones alone, and whoever calls it has asked what is `needed`.
+enum class Integrals { rays, sums, polynomials, all };
+
+inline constexpr Status kNotHeld = Status::not_converged;
+
+// Of moments at this shift, and of covariances with none.
+FISHERFIELD_HD inline Integrals needed(const Activation& activation, bool shifted) {
+    Rays phi{};
+    smoothed_step::Family smoothed{};
+    if (homogeneous(activation, &phi) || activation.kind == Kind::step || activation.kind == Kind::sign) {
+        return Integrals::rays;
+    }
+    if (polynomials::is_polynomial(activation)) {
+        return Integrals::polynomials;
+    }
+    const bool unshifted =
+        smoothed_step::family(activation.kind, &smoothed) || activation.kind == Kind::rectified_monomial;
+    return wave_or_exponential(activation.kind) || (unshifted && !shifted) ? Integrals::sums : Integrals::all;
+}
+
 // E f(g u + beta) for g >= 0.
-FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double beta) {
-    const Scaled low(0x1p-50), high(0x1p50); // the range of g for which an integral is formed as it stands
+template <Integrals held = Integrals::all>
+FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
+    // the range of g for which an integral is formed as it stands
+    [[maybe_unused]] const Scaled low(0x1p-50), high(0x1p50);
     Rays phi{};
     smoothed_step::Family smoothed{};
     Moments out;
@@ -148,8 +171,14 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
     } else if (activation.kind == Kind::sign) {
         const double t = (Scaled(beta) / g).value();
         out = closed_form::sign(std::fabs(t) < 1e3 ? t : std::copysign(1e3, beta));
+    } else if constexpr (held == Integrals::rays) {
+        out.status = kNotHeld;
     } else if (polynomials::is_polynomial(activation)) {
-        out = polynomials::moments(activation, g, beta);
+        if constexpr (held >= Integrals::polynomials) {
+            out = polynomials::moments(activation, g, beta);
+        } else {
+            out.status = kNotHeld;
+        }
     } else if (activation.kind == Kind::rectified_monomial && beta == 0.0) {
         out = closed_form::rectified_monomial(activation.degree, g);
     } else if (g > high && unbounded(activation)) {
@@ -177,6 +206,8 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
         out = closed_form::gaussian(g.value(), beta);
     } else if (wave_or_exponential(activation.kind)) {
         out = closed_form::waves(closed_form::wave(activation.kind, beta), g.value());
+    } else if constexpr (held != Integrals::all) {
+        out.status = kNotHeld;
     } else {
         out =
             refined(activation, 5, [&](int level) { return quadrature::moments(activation, g.value(), beta, level); });
@@ -192,22 +223,9 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, do
 
 FISHERFIELD_HD inline bool equal(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
 
-// Integrals in float64: closed form, one integral or two.
-FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q1, double q2, double c,
-                                          double one_minus_c, double shift, bool differences) {
-    smoothed_step::Family smoothed{};
-    if (smoothed_step::family(activation.kind, &smoothed) && shift == 0.0) {
-        return smoothed_step::covariance(smoothed, q1, q2, c, one_minus_c);
-    }
-    if (activation.kind == Kind::exp) {
-        return closed_form::exp(q1, q2, c, one_minus_c, shift);
-    }
-    if (activation.kind == Kind::gaussian) {
-        return closed_form::gaussian(q1, q2, c, one_minus_c, shift);
-    }
-    if (wave_or_exponential(activation.kind)) {
-        return closed_form::waves(closed_form::wave(activation.kind, shift), q1, q2, c, one_minus_c);
-    }
+// Those without a closed form: one integral where the conditional mean is elementary, else two.
+FISHERFIELD_HD inline Covariance integrated(const Activation& activation, double q1, double q2, double c,
+                                            double one_minus_c, double shift, bool differences) {
     const auto nested = [&] {
         return refined(activation, 3, [&](int level) {
             return quadrature::covariance(activation, q1, q2, c, one_minus_c, shift, level);
@@ -233,8 +251,35 @@ FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q
     return out;
 }
 
+// Integrals in float64.
+template <Integrals held>
+FISHERFIELD_HD inline Covariance ordinary(const Activation& activation, double q1, double q2, double c,
+                                          double one_minus_c, double shift, [[maybe_unused]] bool differences) {
+    smoothed_step::Family smoothed{};
+    if (smoothed_step::family(activation.kind, &smoothed) && shift == 0.0) {
+        return smoothed_step::covariance(smoothed, q1, q2, c, one_minus_c);
+    }
+    if (activation.kind == Kind::exp) {
+        return closed_form::exp(q1, q2, c, one_minus_c, shift);
+    }
+    if (activation.kind == Kind::gaussian) {
+        return closed_form::gaussian(q1, q2, c, one_minus_c, shift);
+    }
+    if (wave_or_exponential(activation.kind)) {
+        return closed_form::waves(closed_form::wave(activation.kind, shift), q1, q2, c, one_minus_c);
+    }
+    if constexpr (held == Integrals::all) {
+        return integrated(activation, q1, q2, c, one_minus_c, shift, differences);
+    } else {
+        Covariance out;
+        out.status = kNotHeld;
+        return out;
+    }
+}
+
 // Equal variances: below a least 1 - c, what an integral can resolve, differences go on by their power: sqrt(1 - c)
 // where there is a jump, else 1 - c. Values follow from the differences.
+template <Integrals held>
 FISHERFIELD_HD inline Covariance continued(const Activation& activation, double q1, double q2,
                                            const Correlation& correlation, double shift, bool differences) {
     const Jumps jump = jumps(activation);
@@ -248,9 +293,9 @@ FISHERFIELD_HD inline Covariance continued(const Activation& activation, double 
     const double least = closed || jump.value || jump.slope ? power : std::fmin(1.0, power / std::sqrt(q1 * q2));
     const bool alone = !differences && conditional::available(activation); // no differences to go wrong
     if (q1 != q2 || alone || is_zero(correlation.one_minus_c) || correlation.one_minus_c >= Scaled(least)) {
-        return ordinary(activation, q1, q2, correlation.c, correlation.one_minus_c.value(), shift, differences);
+        return ordinary<held>(activation, q1, q2, correlation.c, correlation.one_minus_c.value(), shift, differences);
     }
-    Covariance out = ordinary(activation, q1, q2, 1.0 - least, least, shift, true);
+    Covariance out = ordinary<held>(activation, q1, q2, 1.0 - least, least, shift, true);
     const Scaled ratio = correlation.one_minus_c / Scaled(least);
     const Scaled difference = out.difference, slope_difference = out.slope_difference;
     out.difference = difference * (jump.value ? sqrt(ratio) : ratio);
@@ -265,6 +310,7 @@ FISHERFIELD_HD inline Scaled product_error(Scaled x, Scaled x_error, Scaled y, S
 }
 
 // E phi(u + shift) phi(w + shift) and its companions; without `differences` these may be left out.
+template <Integrals held = Integrals::all>
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift = 0.0,
                                             bool differences = true) {
@@ -273,24 +319,21 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     Covariance out;
     const bool is_homogeneous = homogeneous(activation, &phi);
     if (is_zero(smaller)) {
-        const Moments one = moments(activation, sqrt(q1), shift), two = moments(activation, sqrt(q2), shift);
+        const Moments one = moments<held>(activation, sqrt(q1), shift),
+                      two = moments<held>(activation, sqrt(q2), shift);
         out.value = one.mean * two.mean;
         out.slope = one.slope_mean * two.slope_mean;
         out.value_error = product_error(one.mean, one.mean_error, two.mean, two.mean_error);
         out.slope_error = product_error(one.slope_mean, one.slope_mean_error, two.slope_mean, two.slope_mean_error);
         out.status = one.status != Status::ok ? one.status : two.status;
     } else if (equal(q1, q2) && is_zero(correlation.one_minus_c)) {
-        const Moments one = moments(activation, sqrt(q1), shift);
+        const Moments one = moments<held>(activation, sqrt(q1), shift);
         out.value = one.second;
         out.slope = one.slope_second;
         out.slope_pair = q1 * one.u2_slope2;
         out.value_error = one.second_error;
         out.slope_error = one.slope_second_error;
         out.status = one.status;
-    } else if (polynomials::is_polynomial(activation)) {
-        out = polynomials::covariance(activation, q1, q2, correlation, shift);
-    } else if (activation.kind == Kind::rectified_monomial && shift == 0.0) {
-        out = closed_form::rectified_monomial(activation.degree, r, correlation);
     } else if (is_homogeneous && (shift == 0.0 || activation.kind == Kind::linear)) {
         out = closed_form::rays(phi, r, correlation);
         out.value = out.value + Scaled(shift) * shift; // linear alone has both
@@ -299,6 +342,16 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         out = closed_form::step(correlation);
     } else if (activation.kind == Kind::sign && shift == 0.0) {
         out = closed_form::sign(correlation);
+    } else if constexpr (held == Integrals::rays) {
+        out.status = kNotHeld;
+    } else if (polynomials::is_polynomial(activation)) {
+        if constexpr (held >= Integrals::polynomials) {
+            out = polynomials::covariance(activation, q1, q2, correlation, shift);
+        } else {
+            out.status = kNotHeld;
+        }
+    } else if (activation.kind == Kind::rectified_monomial && shift == 0.0) {
+        out = closed_form::rectified_monomial(activation.degree, r, correlation);
     } else if (is_homogeneous) {
         // In units of the larger deviation; a shift of 1e3 of them leaves one ray.
         const double t = (Scaled(shift) / sqrt(larger)).value();
@@ -310,7 +363,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
             out.value_error = out.value_error + closed_form::rounding(4, mean * mean);
         } else {
             const double q = (smaller / larger).value();
-            out = continued(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t, differences);
+            out = continued<held>(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t, differences);
             out.value = out.value * larger;
             out.value_error = out.value_error * larger;
             out.difference = out.difference * larger;
@@ -331,7 +384,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         // A variance far below the other one is nothing to it.
         const double floor = 0x1p-200;
         const double v1 = q1 < Scaled(floor) ? floor : q1.value(), v2 = q2 < Scaled(floor) ? floor : q2.value();
-        out = continued(activation, v1, v2, correlation, shift, differences);
+        out = continued<held>(activation, v1, v2, correlation, shift, differences);
         if (activation.kind == Kind::erf && shift != 0.0) {
             closed_form::erf_slopes(v1, v2, correlation.c, correlation.one_minus_c.value(), shift, &out);
         }

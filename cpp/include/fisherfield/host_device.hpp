@@ -7,3 +7,11 @@
 #else
 #define FISHERFIELD_HD
 #endif
+
+// For what is long or rarely reached: a function of its own on a device, where a compiler left alone inlines everything
+// and takes a quarter of an hour and gigabytes for one kernel.
+#if defined(__CUDA_ARCH__)
+#define FISHERFIELD_HD_APART __host__ __device__ __noinline__
+#else
+#define FISHERFIELD_HD_APART FISHERFIELD_HD
+#endif

@@ -2,7 +2,7 @@
 // What the recursions need to know of a network: its affine layers in order, each with what follows it.
 #pragma once
 
-#include "fisherfield/activations.hpp"
+#include "fisherfield/gaussian.hpp"
 #include "fisherfield/host_device.hpp"
 
 namespace fisherfield {
@@ -11,6 +11,8 @@ enum class Theory { exact, frozen, wei2019 };
 
 // One affine layer, its BatchNorm (if any) and the activation behind it (linear if none).
 struct Block {
+    static constexpr Integrals held = Integrals::all;
+
     double fan_in = 1.0; // N_{l-1}; channels times taps for a convolution
     double units = 1.0;  // N_l; channels of a convolution
     double sigma_w2 = 0.0, sigma_b2 = 0.0;

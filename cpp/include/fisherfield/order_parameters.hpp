@@ -191,18 +191,30 @@ FISHERFIELD_HD FISHERFIELD_INLINE Outcome<T> forward(const Layers& layer, int fi
     return {Status::ok, 0, {h.o, h.d}};
 }
 
-// One network: the integrals of gaussian.hpp.
+// One affine layer: what feeds it (q_hat^{l-1}) and what leaves it; means over positions for a convolution.
+struct Row {
+    double fan_in;
+    Scaled h_xy, h_v;
+    Preactivation<Scaled> z;
+};
 
-FISHERFIELD_HD inline Covariance covariance(const Block& block, const Preactivation<Scaled>& z) {
+// One network: the integrals of gaussian.hpp, of which B::held says how many.
+
+template <class B>
+FISHERFIELD_HD inline Covariance covariance(const B& block, const Preactivation<Scaled>& z) {
     const Scaled q = z.xy + z.v;
     const Correlation correlation = is_zero(q) ? Correlation{1.0, 0.0} : Correlation{(z.xy / q).value(), z.v / q};
-    return covariance(block.activation, q, q, correlation);
+    return covariance<B::held>(block.activation, q, q, correlation);
 }
 
-FISHERFIELD_HD inline Moments moments(const Block& block, Scaled g) { return moments(block.activation, g, block.beta); }
+template <class B>
+FISHERFIELD_HD inline Moments moments(const B& block, Scaled g) {
+    return moments<B::held>(block.activation, g, block.beta);
+}
 
 // Of two of n samples behind a BatchNorm: variances 1 - 1/n, correlation -1/(n - 1).
-FISHERFIELD_HD inline bool finite_batch(const Block& block, const Settings& settings, bool last, Covariance* pair) {
+template <class B>
+FISHERFIELD_HD inline bool finite_batch(const B& block, const Settings& settings, bool last, Covariance* pair) {
     Rays rays{};
     const double n = settings.samples, rest = settings.one_over_n_minus_1();
     if (settings.theory != Theory::exact || last || n < 4.0 || block.gamma == 0.0 || block.beta != 0.0 ||

@@ -98,7 +98,7 @@ FISHERFIELD_HD inline double in_units(Scaled x, int exponent) { return (x * powe
 // The moments M_j = E (b + sqrt(q) z)^j obey M_{j+1} = b M_j + j q M_{j-1}, all of one sign, and
 //     B_k = sum_j c_j j!/(j - k)! M_{j-k}.
 // In units that are powers of two, b, q and c_j stay exact.
-FISHERFIELD_HD inline Expansion of_powers(const double* coefficients, int degree, Scaled q, double shift) {
+FISHERFIELD_HD_APART inline Expansion of_powers(const double* coefficients, int degree, Scaled q, double shift) {
     Expansion out;
     out.degree = degree;
     out.unit = unit_of(q, shift);
@@ -140,7 +140,7 @@ FISHERFIELD_HD inline Expansion of_powers(const double* coefficients, int degree
 // of variance 1 - q:
 //     H_{m+1} = b H_m - m (1 - q) H_{m-1}.
 // Nothing cancels at q = 1, where H_m = b^m.
-FISHERFIELD_HD inline Expansion of_hermite(int n, Scaled q, double shift) {
+FISHERFIELD_HD_APART inline Expansion of_hermite(int n, Scaled q, double shift) {
     Expansion out;
     out.degree = n;
     out.unit = unit_of(q > Scaled(1.0) ? q : Scaled(1.0), shift);
@@ -191,7 +191,7 @@ FISHERFIELD_HD inline Scaled tilted(const Expansion& of, int k) {
     return of.a[k] * static_cast<double>(k) + above;
 }
 
-FISHERFIELD_HD inline Moments moments(const Activation& activation, Scaled g, double shift) {
+FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double shift) {
     const Scaled q = g * g;
     const Expansion of = expansion(activation, q, shift);
     Moments out;
@@ -241,8 +241,8 @@ FISHERFIELD_HD inline void differences(const Expansion& one, const Expansion& tw
     }
 }
 
-FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
-                                            const Correlation& correlation, double shift) {
+FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
+                                                  const Correlation& correlation, double shift) {
     const Expansion one = expansion(activation, q1, shift), two = expansion(activation, q2, shift);
     // Close to 1, c is what 1 - c says.
     const Double2 c =

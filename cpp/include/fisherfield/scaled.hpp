@@ -30,7 +30,7 @@ struct Scaled {
     }
 
     // Rare, and kept out of the constructor so that the check alone is inlined everywhere.
-    FISHERFIELD_HD void normalise() {
+    FISHERFIELD_HD_APART void normalise() {
         if (!finite()) {
             e = 0;
             return;
@@ -109,7 +109,7 @@ FISHERFIELD_HD inline Scaled abs(Scaled x) {
 }
 
 // x^n, n >= 0, to n half ulp.
-FISHERFIELD_HD inline Scaled power(Scaled x, int n) {
+FISHERFIELD_HD_APART inline Scaled power(Scaled x, int n) {
     Scaled out(1.0);
     for (; n > 0; n /= 2) {
         out = n % 2 == 1 ? out * x : out;
@@ -124,7 +124,7 @@ FISHERFIELD_HD inline Scaled power_of_two(int n) {
 }
 
 // e^x far beyond float64's range; its error is |x| eps/2, that of x itself. Infinite for x > 1e11.
-FISHERFIELD_HD inline Scaled scaled_exp(double x) {
+FISHERFIELD_HD_APART inline Scaled scaled_exp(double x) {
     if (std::fabs(x) < 700.0) {
         return std::exp(x);
     }

@@ -78,11 +78,12 @@ FISHERFIELD_HD inline bool admissible(const Settings& settings, bool batch_norm)
     return settings.overlap >= least && settings.overlap <= settings.length && !(batch_norm && settings.one_sample());
 }
 
-// P: weights, biases, and gamma and beta of trained BatchNorms.
-FISHERFIELD_HD inline double parameters(const Block* blocks, int count, bool biases) {
+// P: weights, biases, and gamma and beta of trained BatchNorms. Layers are given by layer(l).
+template <class Layers>
+FISHERFIELD_HD inline double parameters(const Layers& layer, int count, bool biases) {
     double sum = 0.0;
     for (int l = 0; l < count; ++l) {
-        const Block& block = blocks[l];
+        const auto& block = layer(l);
         const bool trained = block.batch_norm && block.trained;
         sum += block.units * (block.fan_in + (biases ? 1.0 : 0.0) + (trained ? 2.0 : 0.0));
     }
@@ -139,10 +140,18 @@ FISHERFIELD_HD inline void assign(Field field, double value, Settings* settings,
     }
 }
 
+// What a point has besides its layers.
+struct Point {
+    Settings settings;
+    double momentum = 0.0;
+    Loss loss = Loss::sum;
+    double outputs = 1.0, parameters = 0.0; // C and P
+};
+
 // A quantity of a point from the output's kernel.
-FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kernel, const Settings& settings,
-                                      double momentum, Loss loss, double outputs, double parameters) {
-    const Spectrum<Scaled> s = spectrum(kernel, settings, Scaled(outputs / parameters));
+FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kernel, const Point& point) {
+    const Settings& settings = point.settings;
+    const Spectrum<Scaled> s = spectrum(kernel, settings, Scaled(point.outputs / point.parameters));
     switch (which) {
     case Quantity::lambda_max:
         return s.lambda_max;
@@ -153,11 +162,11 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kern
     case Quantity::second_moment:
         return s.second_moment;
     case Quantity::max_learning_rate:
-        return max_learning_rate(s.lambda_max, momentum, loss, outputs);
+        return max_learning_rate(s.lambda_max, point.momentum, point.loss, point.outputs);
     case Quantity::multiplicity:
-        return multiplicity(outlier(kernel, settings), settings, outputs, parameters);
+        return multiplicity(outlier(kernel, settings), settings, point.outputs, point.parameters);
     case Quantity::parameters:
-        return parameters;
+        return point.parameters;
     case Quantity::outlier:
         return outlier(kernel, settings) ? 1.0 : 0.0;
     case Quantity::a:
@@ -167,6 +176,79 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kern
     default:
         return 0.0;
     }
+}
+
+// A quantity of one of its layers; parts need the pass back (cpp/cpu/fisher.hpp).
+FISHERFIELD_HD inline Scaled quantity(Quantity which, const Row& row) {
+    const Preactivation<Scaled>& z = row.z;
+    switch (which) {
+    case Quantity::fan_in:
+        return row.fan_in;
+    case Quantity::q_hat:
+        return row.h_xy + row.h_v;
+    case Quantity::q_hat_xy:
+        return row.h_xy;
+    case Quantity::v_hat:
+        return row.h_v;
+    case Quantity::q:
+        return z.xy + z.v;
+    case Quantity::q_xy:
+        return z.xy;
+    case Quantity::v:
+        return z.v;
+    case Quantity::theta:
+        return z.o + z.d;
+    case Quantity::theta_xy:
+        return z.o;
+    case Quantity::d:
+        return z.d;
+    default:
+        return is_zero(z.xy + z.v) ? Scaled(1.0) : z.xy / (z.xy + z.v);
+    }
+}
+
+// Whether a number that was asked for has left float64's range. eta_star = inf is what lambda_max = 0 means.
+FISHERFIELD_HD inline bool beyond_range(Quantity which, Scaled value, const Source<Scaled>& kernel,
+                                        const Point& point) {
+    return !value.fits() &&
+           !(which == Quantity::max_learning_rate && is_zero(quantity(Quantity::lambda_max, kernel, point)));
+}
+
+// The whole chain for one point, nothing of it taken from another: write(i, l, number) sees the i-th quantity asked
+// for, of layer l, or of the point itself with l = 0; NaN where the point has none. What is returned is its status.
+template <class Layers, class Write>
+FISHERFIELD_HD inline int evaluate(const Layers& layer, int count, bool batch_norm, const Point& point,
+                                   const Quantity* asked, int many, Write&& write) {
+    const Settings& settings = point.settings;
+    int said = kInadmissible;
+    if (admissible(settings, batch_norm)) {
+        bool fits = true;
+        const auto outcome =
+            forward(layer, 0, count, input_state<Scaled>(settings.overlap, settings.length), settings,
+                    [&](int l, const ActivationState<Scaled>& h, const Preactivation<Scaled>& z, const Step<Scaled>&) {
+                        for (int i = 0; i < many; ++i) {
+                            if (of_layers(asked[i])) {
+                                const Scaled value = quantity(asked[i], Row{layer(l).fan_in, h.xy, h.v, z});
+                                fits = fits && value.fits();
+                                write(i, l, value.value());
+                            }
+                        }
+                    });
+        for (int i = 0; i < many && outcome.status == Status::ok; ++i) {
+            if (!of_layers(asked[i])) {
+                const Scaled value = quantity(asked[i], outcome.kernel, point);
+                fits = fits && !beyond_range(asked[i], value, outcome.kernel, point);
+                write(i, 0, value.value());
+            }
+        }
+        said = outcome.status == Status::ok && !fits ? kBeyondRange : static_cast<int>(outcome.status);
+    }
+    for (int i = 0; i < many && said != 0 && said != kBeyondRange; ++i) {
+        for (int l = 0; l < (of_layers(asked[i]) ? count : 1); ++l) {
+            write(i, l, NAN);
+        }
+    }
+    return said;
 }
 
 } // namespace fisherfield

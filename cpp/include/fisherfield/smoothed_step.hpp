@@ -155,7 +155,7 @@ struct Terms {
     double value, size, slope, slope_size, pair, difference = 0.0, slope_difference = 0.0; // sizes: of the terms
 };
 
-FISHERFIELD_HD inline Terms terms(Form form, const Pair& at, bool equal) {
+FISHERFIELD_HD_APART inline Terms terms(Form form, const Pair& at, bool equal) {
     const double tau = 1.0 / (2.0 * kPi);
     const double flat = at.a * at.b / at.D;
     Terms out{};
@@ -233,7 +233,8 @@ FISHERFIELD_HD inline Terms terms(Form form, const Pair& at, bool equal) {
 
 inline constexpr double kErrorUlps = 24.0 * 0x1p-52; // seen: 6 eps of the terms' sizes
 
-FISHERFIELD_HD inline Covariance covariance(const Family& phi, double q1, double q2, double c, double one_minus_c) {
+FISHERFIELD_HD_APART inline Covariance covariance(const Family& phi, double q1, double q2, double c,
+                                                  double one_minus_c) {
     const bool equal = q1 == q2;
     const double r = equal ? q1 : std::sqrt(q1 * q2);
     double value = 0, size = 0, slope = 0, pair = 0, difference = 0, slope_difference = 0, slope_size = 0;
@@ -263,7 +264,7 @@ FISHERFIELD_HD inline Covariance covariance(const Family& phi, double q1, double
     return out;
 }
 
-FISHERFIELD_HD inline Moments moments(const Family& phi, double g) {
+FISHERFIELD_HD_APART inline Moments moments(const Family& phi, double g) {
     const double q = g * g, tau = 1.0 / (2.0 * kPi), root_tau = formulas::kInvSqrt2Pi;
     double mean = 0, variance = 0, slope_mean = 0, slope_variance = 0, u_slope = 0, u2_slope2 = 0;
     for (int i = 0; i < phi.count; ++i) {
