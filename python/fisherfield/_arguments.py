@@ -51,6 +51,7 @@ __all__ = [
     "refuse_tabulated",
     "samples_of",
     "scan_settings_of",
+    "selection_of",
     "settings_of",
     "theory_of",
     "variances",
@@ -357,6 +358,14 @@ def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(f"quantities must be among {', '.join(allowed)}, got {name!r}{hint}")
     return tuple(dict.fromkeys(names))
+
+
+def selection_of(name: str, value: Any) -> float:
+    """Where a figure of a scan cuts an axis: any number; infinitely many samples are inf or None."""
+    number = math.inf if value is None else _number(f"select {name}", value, "a number")
+    if math.isnan(number) or number == -math.inf:
+        raise ValueError(f"select {name} must be a number, got {value!r}")
+    return number
 
 
 def client_of(client: Any) -> Any:
