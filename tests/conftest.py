@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import os
+from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import pytest
 
 import fisherfield as ff
+from fisherfield import command_line
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -17,3 +20,16 @@ def threads():
     before = ff.num_threads()
     yield ff.set_num_threads
     ff.set_num_threads(before)
+
+
+@pytest.fixture
+def fisherfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line here: exit code, standard output, standard error."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ending:
+            command_line.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ending.value.code or 0), captured.out, captured.err
+
+    return run

@@ -128,7 +128,8 @@ class Scan:
                 lines.append(f"  {name:<{wide}}  {_range(values)}, {values.size} values{paired}")
         for name, array in self.arrays.items():
             lines.append(f"  {name:<{wide}}  {self._told(name, array)}")
-        lines += [f"  {words}" for words in self._failures()]
+        for status, count in self.failures().items():
+            lines.append(f"  {count} point{'s' * (count != 1)}: {_labels.STATUSES[status]}")
         if self.store is not None:
             lines.append(f"  in {self.store}")
         if self.seconds > 0:
@@ -144,19 +145,15 @@ class Scan:
         layers = f", {array.shape[-1]} layers" if array.ndim > self.status.ndim else ""
         return _range(np.asarray(array)) + layers
 
-    def _failures(self) -> list[str]:
+    def failures(self) -> dict[int, int]:
+        """How many points have each status that is not ok."""
         counts = np.zeros(len(_labels.STATUSES), dtype=np.int64)
-        for box in self._boxes():
+        for box in self.boxes():
             counts += np.bincount(np.asarray(self.status[box]).ravel() + 1, minlength=counts.size)
-        points = {1: "1 point: "}
-        return [
-            points.get(int(count), f"{count} points: ") + _labels.STATUSES[status]
-            for status, count in enumerate(counts, start=-1)
-            if count and status != 0
-        ]
+        return {status: int(count) for status, count in enumerate(counts, start=-1) if count and status != 0}
 
-    def _boxes(self) -> Iterator[Any]:
-        """Parts to look at one after the other, for arrays that memory does not hold."""
+    def boxes(self) -> Iterator[Any]:
+        """Slices of the dimensions that cover the points, of some millions each, for arrays that memory cannot hold."""
         grid = Grid(tuple(self.dimensions), self.shape, ())
         chunk = grid.chunk(_SMALL)
         for number in range(grid.boxes(chunk)):
