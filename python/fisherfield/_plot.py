@@ -184,6 +184,8 @@ def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _S
         style = {"marker": "o", "markersize": 3, "linestyle": "none"} if dots else {"linewidth": 1.8}
         if not dots and along.size <= 12:
             style |= {"marker": "o", "markersize": 4}
+        if each is not None:
+            style["linewidth"] = 4.2 - 2.8 * place / (rows.shape[1] - 1)  # lines that coincide are all seen
         ax.plot(along[order], row[order], label=label, color=colours[place], **style)
     _scale(ax, "x", side)
     if many and rows.shape[1] <= 12:
