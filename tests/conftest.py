@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import os
+from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import pytest
 
 import fisherfield as ff
-from fisherfield import _core, ufuncs
+from fisherfield import _core, command_line, ufuncs
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -26,3 +28,16 @@ def path():
     before = _core.simd_path()
     yield ufuncs._set_path
     ufuncs._set_path(before)
+
+
+@pytest.fixture
+def fisherfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line here: exit code, standard output, standard error."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ending:
+            command_line.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ending.value.code or 0), captured.out, captured.err
+
+    return run

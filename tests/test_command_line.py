@@ -8,30 +8,16 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fisherfield as ff
-from fisherfield import _selftest, command_line, figures
+from fisherfield import _selftest, figures
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ("dense", "vanilla", "convnet", "convnet_cifar")
-
-
-@pytest.fixture
-def fisherfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command line here: exit code, standard output, standard error."""
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ending:
-            command_line.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(ending.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def row(output: str, theory: str, vanilla: bool = False) -> str:
@@ -231,6 +217,8 @@ def test_a_figure_without_matplotlib_is_refused_with_the_command_that_installs_i
     [
         ([], "fisherfield lr examples/dense.toml"),
         (["--help"], "fisherfield lr examples/dense.toml"),
+        (["scan", "--help"], "fisherfield scan net.toml --axis gamma=0.1:5:200"),
+        (["plot", "--help"], "fisherfield plot dense.zarr"),
         (["lr", "--help"], "fisherfield lr examples/dense.toml"),
         (["figure", "--help"], "fisherfield figure wei2019-1 --out figure1.png"),
         (["selftest", "--help"], "fisherfield selftest --networks"),

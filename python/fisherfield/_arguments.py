@@ -51,6 +51,7 @@ __all__ = [
     "refuse_tabulated",
     "samples_of",
     "scan_settings_of",
+    "selection_of",
     "settings_of",
     "tables_of",
     "theory_of",
@@ -370,6 +371,14 @@ def tables_of(value: Any, backend: str) -> bool | tuple[Any, ...]:
     if given and backend == "cuda":
         raise ValueError("tables must be False with backend='cuda', which has none")
     return given if isinstance(given, tuple) else bool(given)
+
+
+def selection_of(name: str, value: Any) -> float:
+    """Where a figure of a scan cuts an axis: any number; infinitely many samples are inf or None."""
+    number = math.inf if value is None else _number(f"select {name}", value, "a number")
+    if math.isnan(number) or number == -math.inf:
+        raise ValueError(f"select {name} must be a number, got {value!r}")
+    return number
 
 
 def client_of(client: Any) -> Any:

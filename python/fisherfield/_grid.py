@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import _arguments
 from .network import Activation, BatchNorm, Conv2d, Dense, Network
 
-__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "grid_of", "with_depth"]
+__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "with_depth"]
 
 Box = tuple[slice, ...]
 Column = NDArray[np.float64]
@@ -113,7 +113,7 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
     for key, given in axes.items():
         paired = isinstance(key, tuple)
         names = key if paired else (key,)
-        fields = [_field(net, name) for name in names]
+        fields = [field_of(net, name) for name in names]
         columns = _columns(names, given) if paired else (given,)
         for name, (field, layer), column in zip(names, fields, columns, strict=True):
             if name in values:
@@ -148,7 +148,7 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
     return tuple(zip(*rows, strict=True))
 
 
-def _field(net: Network, name: Any) -> tuple[str, int]:
+def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field and layer of a name, where the network has it."""
     words = _arguments.axis_words()
     single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: `fisherfield lr`, `fisherfield figure`, `fisherfield selftest`."""
+"""The command line: `fisherfield lr`, `scan`, `plot`, `figure` and `selftest`."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +22,11 @@ from rich.text import Text
 
 import fisherfield as ff
 
-from ._arguments import LOSSES, THEORIES, biases_of, choice, integer
+from ._arguments import BACKENDS, LOSSES, THEORIES, biases_of, choice, integer
+from ._command_scan import FORMATS, run_plot, run_scan
+from ._labels import QUANTITIES
+from ._scan_files import ENDINGS
+from ._terminal import Refusal, Stopped, console, refusing
 
 __all__ = ["app", "main"]
 
@@ -38,7 +41,6 @@ app = typer.Typer(
 )
 
 _FIGURES = {"wei2019-1": "wei2019_figure_1"}
-_FORMATS = (".png", ".pdf", ".svg")
 
 _LOSS_WORDS = {
     "sum": "half the squared error, summed over outputs, mean over samples",
@@ -49,27 +51,12 @@ _LOSS_WORDS = {
 _BATCH_NORM, _VANILLA = "with BatchNorm", "vanilla (BatchNorm taken out)"
 
 
-class _Refusal(Exception):
-    """One sentence for the user; the program ends with exit code 2."""
-
-
 # With it the parent of Typer's usage errors (unknown option, missing argument, wrong type), reached by a public name.
-_REFUSALS: tuple[type[BaseException], ...] = (_Refusal, typer.BadParameter.__mro__[2])
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turns what the library refuses into a refusal of the command line."""
-    try:
-        yield
-    except OSError as error:
-        raise _Refusal(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        raise _Refusal(str(error)) from error
+_REFUSALS: tuple[type[BaseException], ...] = (Refusal, typer.BadParameter.__mro__[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the selftest failed, 2 refused, with one line on stderr."""
+    """Run the command line and exit: 0 done, 1 the selftest failed, 2 refused, 130 stopped, with one line on stderr."""
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, prog_name="fisherfield", standalone_mode=False)
@@ -77,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         said = error.format_message() if hasattr(error, "format_message") else str(error)
         sys.stderr.write(f"fisherfield: {' '.join(said.split())}\n")
         sys.exit(2)
+    except Stopped as ending:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Zarr's tasks that were cut short are of no interest
+        sys.stderr.write(f"fisherfield: {ending}\n")
+        sys.exit(130)
     except typer.Abort:
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
@@ -91,6 +82,8 @@ def _version(wanted: bool) -> None:
 @app.callback(
     invoke_without_command=True,
     epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
+    "  fisherfield scan examples/dense.toml --axis gamma=0.1:5:200 --out scan.zarr\n"
+    "  fisherfield plot scan.zarr\n"
     "  fisherfield figure wei2019-1 --out figure1.png\n  fisherfield selftest",
 )
 def _root(
@@ -106,32 +99,42 @@ def _root(
 # ---------------------------------------------------------------------------------------------------------------- lr
 
 
+# Options that more than one command has.
+_File = Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")]
+_Momentum = Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")]
+_Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="Samples in the data, 1 or more.  [default: infinitely many]")
+]
+_Overlap = Annotated[
+    float, typer.Option(metavar="X", help="Mean product of two inputs, per coordinate, at most the length.")
+]
+_Length = Annotated[float, typer.Option(metavar="X", help="Mean square of an input, per coordinate, > 0.")]
+_Loss = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")]
+_Biases = Annotated[
+    bool | None,
+    typer.Option(
+        "--biases/--no-biases",
+        help="Whether the gradients of the biases count.  [default: in exact and frozen, not in wei2019]",
+    ),
+]
+
+
 @app.command(
     epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
     "  fisherfield lr examples/convnet.toml --theory exact --samples 50000 --loss mse --json"
 )
 def lr(
-    file: Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")],
-    momentum: Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")] = 0.0,
+    file: _File,
+    momentum: _Momentum = 0.0,
     theory: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help=f"{', '.join(THEORIES)}; may be repeated.  [default: all three]"),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Samples in the data.  [default: infinitely many]")
-    ] = None,
-    overlap: Annotated[
-        float, typer.Option(metavar="X", help="Mean product of two inputs, per coordinate, at most the length.")
-    ] = 0.0,
-    length: Annotated[float, typer.Option(metavar="X", help="Mean square of an input, per coordinate.")] = 1.0,
-    loss: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")] = "sum",
-    biases: Annotated[
-        bool | None,
-        typer.Option(
-            "--biases/--no-biases",
-            help="Whether the gradients of the biases count.  [default: in exact and frozen, not in wei2019]",
-        ),
-    ] = None,
+    samples: _Samples = None,
+    overlap: _Overlap = 0.0,
+    length: _Length = 1.0,
+    loss: _Loss = "sum",
+    biases: _Biases = None,
     as_json: Annotated[
         bool, typer.Option("--json", help='Print JSON in full precision; infinity is the string "inf".')
     ] = False,
@@ -142,7 +145,7 @@ def lr(
     statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
     Schwab. A number printed with >= or <= is a bound, one with ~ may err on either side, and the reason stands below.
     """
-    with _refusing():
+    with refusing():
         choice("loss", loss, LOSSES)
         theories = tuple(dict.fromkeys(choice("theory", name, THEORIES) for name in theory or THEORIES))
         net = ff.load(file)
@@ -158,7 +161,7 @@ def lr(
     if as_json:
         typer.echo(json.dumps(_as_json(file, net, rows, arguments), indent=2, allow_nan=False))
     else:
-        _print_rates(_console(), file, net, rows, arguments)
+        _print_rates(console(), file, net, rows, arguments)
 
 
 @dataclass(frozen=True)
@@ -189,15 +192,15 @@ def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -
     return rows
 
 
-def _print_rates(console: Console, file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> None:
+def _print_rates(said: Console, file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> None:
     heading = Table.grid(padding=(0, 2))
     for name, words in _description(file, net, arguments).items():
         heading.add_row(Text(name, style="bold"), Text(words))
-    console.print(heading)
+    said.print(heading)
     for index, (batch_norm, group) in enumerate(itertools.groupby(rows, key=lambda row: row.batch_norm)):
-        console.print()
+        said.print()
         if net.batch_norms:
-            console.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
+            said.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=index == 0, show_edge=False)
         table.add_column("theory", width=9)
         table.add_column("biases", width=8)
@@ -207,16 +210,16 @@ def _print_rates(console: Console, file: str, net: ff.Network, rows: Sequence[_R
         table.add_column("regime", width=8)
         for row in group:
             table.add_row(*_cells(row))
-        console.print(table)
+        said.print(table)
     comparison = _comparison(rows)
     if comparison:
-        console.print()
-        console.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
+        said.print()
+        said.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
     for owners, sentences in _notes(rows).items():
-        console.print()
-        console.print(Text(f"{owners}:", style="bold"))
+        said.print()
+        said.print(Text(f"{owners}:", style="bold"))
         for sentence in sentences:
-            console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+            said.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
@@ -368,6 +371,151 @@ def _json_number(value: float) -> float | str | None:
     return value if math.isfinite(value) else None if math.isnan(value) else "inf" if value > 0 else "-inf"
 
 
+# ---------------------------------------------------------------------------------------------------- scan and plot
+
+
+@app.command(
+    epilog="\b\nExamples:\n"
+    "  fisherfield scan net.toml --axis gamma=0.1:5:200 --axis sigma_w2=0.5:4:100:log\n"
+    "  fisherfield scan net.toml --axis gamma=0.1:5:200 --axis samples=16,64,inf\n"
+    "  fisherfield scan net.toml --random 1000 --axis gamma=0.1:5 --out scan.csv\n"
+    "  fisherfield scan net.toml --points points.csv --quantity q --out scan.nc\n"
+    "  fisherfield plot net.zarr"
+)
+def scan(
+    file: _File,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS",
+            help="What is varied, and by which values (both above); repeated, all combinations.",
+        ),
+    ] = None,
+    points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Paired points: a .csv or .parquet table whose columns have the names of axes, a row for each point.",
+        ),
+    ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", help="Random points, 1 or more, from the axes NAME=LOW:HIGH and NAME=LOW:HIGH:log."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same random points; 0 or more.")] = 0,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What is computed: {', '.join(QUANTITIES)}; may be repeated.  "
+            "[default: lambda_max and max_learning_rate]",
+        ),
+    ] = None,
+    theory: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(THEORIES)}.")] = "exact",
+    samples: _Samples = None,
+    overlap: _Overlap = 0.0,
+    length: _Length = 1.0,
+    loss: _Loss = "sum",
+    momentum: _Momentum = 0.0,
+    biases: _Biases = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help=f"Where to: {', '.join(ENDINGS)}. A .zarr store is written as the scan goes, takes any number of "
+            "points, and goes on where it was stopped; the others are written at the end.  [default: NET.zarr]",
+        ),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads, 1 or more.  [default: all processors]")
+    ] = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(BACKENDS)}.")] = "cpu",
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="The most points that are computed and written at a time, 1 or more.  [default: what takes about a "
+            "second]",
+        ),
+    ] = None,
+) -> None:
+    """Evaluate the theory over a grid of parameters.
+
+    \b
+    Names of axes:
+      gamma, beta, eps    of every BatchNorm
+      sigma_w2, sigma_b2  variances, of every layer
+      width, depth        units or channels of hidden layers, and number of
+                          layers, where all hidden layers are alike
+      samples             whole numbers, inf for infinitely many
+      length, overlap     of the data
+      momentum            of gradient descent
+      'layers[2].gamma'   one of the first five in one layer, counted from 0
+
+    \b
+    Values of axes:
+      gamma=0.1:5:200     200 values from 0.1 to 5, evenly spaced
+      gamma=0.1:5:50:log  50 values, evenly spaced in the logarithm
+      samples=16,64,inf   these values
+      gamma=0.1:5         between 0.1 and 5 for --random; with :log its
+                          logarithm is uniform
+
+    Points without a value are NaN, and a status says why. Ctrl-C stops; the same command goes on in a .zarr store.
+    """
+    run_scan(
+        file,
+        axes=axis or [],
+        points=points,
+        random=random,
+        seed=seed,
+        out=out,
+        force=force,
+        describe=lambda name, net: f"{name}: {_architecture(net)}",
+        quantities=tuple(quantity or ("lambda_max", "max_learning_rate")),
+        theory=theory,
+        samples=samples,
+        overlap=overlap,
+        length=length,
+        biases=biases,
+        loss=loss,
+        momentum=momentum,
+        threads=threads,
+        backend=backend,
+        chunk=chunk,
+    )
+
+
+@app.command(
+    epilog="\b\nExamples:\n  fisherfield plot dense.zarr\n"
+    "  fisherfield plot scan.nc --quantity max_learning_rate --select samples=64 --out rates.svg"
+)
+def plot(
+    file: Annotated[str, typer.Argument(metavar="SCAN", help="A .zarr store or an .nc file of fisherfield scan.")],
+    quantity: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the scan's, or status.  [default: its first]")
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Which value to draw of an axis, the nearest there is; may be repeated. "
+            "layer counts from 1, point (of paired points) from 0.",
+        ),
+    ] = None,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help=f"The file to write: {', '.join(FORMATS)}.  [default: SCAN.png]")
+    ] = "",
+) -> None:
+    """Draw a scan: one axis as lines, two as a map, paired points as dots.
+
+    An axis of at most six values beside a longer one gives a line for each. Of more axes, --select all but two.
+    """
+    run_plot(file, quantity, select or [], out)
+
+
 # ------------------------------------------------------------------------------------------------------------ figure
 
 
@@ -378,15 +526,15 @@ def _json_number(value: float) -> float | str | None:
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"Which figure: {', '.join(_FIGURES)}.")],
     out: Annotated[
-        str, typer.Option(metavar="FILE", help=f"The file to write: {', '.join(_FORMATS)}.  [default: NAME.png]")
+        str, typer.Option(metavar="FILE", help=f"The file to write: {', '.join(FORMATS)}.  [default: NAME.png]")
     ] = "",
 ) -> None:
     """Draw a figure and write it to a file."""
-    with _refusing():
+    with refusing():
         choice("figure", name, tuple(_FIGURES))
         path = Path(out or f"{name}.png")
-        if path.suffix.lower() not in _FORMATS:
-            raise ValueError(f"--out must end in {', '.join(_FORMATS)}, got {str(path)!r}")
+        if path.suffix.lower() not in FORMATS:
+            raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {str(path)!r}")
         if not path.parent.is_dir():
             raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
         from . import figures
@@ -413,11 +561,11 @@ def selftest(
 
     from . import _selftest
 
-    with _refusing():
+    with refusing():
         integer("networks", networks, 1)
         integer("seed", seed, 0)
-    console = _console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    said = console()
+    with Progress(console=said, transient=True, disable=not said.is_terminal) as progress:
         comparisons = [
             comparison
             for group in progress.track(
@@ -447,23 +595,15 @@ def selftest(
                 f"{tolerance:.0e}",
                 Text("ok", style="green") if passed else Text("FAILED", style="bold red"),
             )
-    console.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
-    console.print()
-    console.print(table)
-    console.print()
+    said.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
+    said.print()
+    said.print(table)
+    said.print()
     failed = [item for item in comparisons if not item.passed]
     if not failed:
-        console.print(Text(f"ok: {len(comparisons)} comparisons on {networks} random networks (seed {seed})"))
+        said.print(Text(f"ok: {len(comparisons)} comparisons on {networks} random networks (seed {seed})"))
         return
     worst = max(failed, key=lambda item: max(item.deviations) / item.case.tolerance)
-    console.print(Text(f"FAILED: {len(failed)} of {len(comparisons)} comparisons; the worst, theory {worst.theory!r}:"))
-    console.print(Text(worst.error or repr(worst.case)), soft_wrap=True)
+    said.print(Text(f"FAILED: {len(failed)} of {len(comparisons)} comparisons; the worst, theory {worst.theory!r}:"))
+    said.print(Text(worst.error or repr(worst.case)), soft_wrap=True)
     raise typer.Exit(1)
-
-
-def _console() -> Console:
-    """Standard output; piped, 100 columns unless COLUMNS says otherwise, and no colour."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
-    return console

@@ -30,13 +30,21 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Scan", "random_points", "scan"]
+__all__ = ["Interrupted", "Scan", "bar", "random_points", "scan", "short"]
 
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
 _POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26
 _TABULATED = (1e-6, 1e6)  # the range of q for tables that a scan makes
-_SMALL = 2**22  # points whose range is looked for when a scan on disk is printed
+_SMALL = 2**22  # points read at a time from a scan on disk, and the most whose range is looked for when it is printed
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a scan, with how many of its chunks are finished."""
+
+    def __init__(self, said: str, finished: int, chunks: int) -> None:
+        super().__init__(said)
+        self.finished, self.chunks = finished, chunks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +133,8 @@ class Scan:
                 lines.append(f"  {name:<{wide}}  {_range(values)}, {values.size} values{paired}")
         for name, array in self.arrays.items():
             lines.append(f"  {name:<{wide}}  {self._told(name, array)}")
-        lines += [f"  {words}" for words in self._failures()]
+        for status, count in self.failures().items():
+            lines.append(f"  {count} point{'s' * (count != 1)}: {_labels.STATUSES[status]}")
         if given["tables"]:
             lines.append(f"  with tables of {given['tables']}")
         if self.store is not None:
@@ -143,18 +152,19 @@ class Scan:
         layers = f", {array.shape[-1]} layers" if array.ndim > self.status.ndim else ""
         return _range(np.asarray(array)) + layers
 
-    def _failures(self) -> list[str]:
+    def failures(self) -> dict[int, int]:
+        """How many points have each status that is not ok."""
         counts = np.zeros(len(_labels.STATUSES), dtype=np.int64)
-        step = max(1, _SMALL // max(1, math.prod(self.shape[1:])))
-        for first in range(0, self.shape[0], step) if self.shape else (...,):
-            part = self.status[first : first + step] if isinstance(first, int) else self.status[...]
-            counts += np.bincount(np.asarray(part).ravel() + 1, minlength=counts.size)
-        points = {1: "1 point: "}
-        return [
-            points.get(int(count), f"{count} points: ") + _labels.STATUSES[status]
-            for status, count in enumerate(counts, start=-1)
-            if count and status != 0
-        ]
+        for box in self.boxes():
+            counts += np.bincount(np.asarray(self.status[box]).ravel() + 1, minlength=counts.size)
+        return {status: int(count) for status, count in enumerate(counts, start=-1) if count and status != 0}
+
+    def boxes(self) -> Iterator[Any]:
+        """Slices of the dimensions that cover the points, of some millions each, for arrays that memory cannot hold."""
+        grid = Grid(tuple(self.dimensions), self.shape, ())
+        chunk = grid.chunk(_SMALL)
+        for number in range(grid.boxes(chunk)):
+            yield grid.box(chunk, number) or ...
 
     # -------------------------------------------------------------------------------------------- to other things
 
@@ -208,7 +218,12 @@ class Scan:
                 import xarray
             except ImportError:
                 raise ImportError("netCDF files need xarray: pip install 'fisherfield[scan]'") from None
-            source = xarray.load_dataset(path)
+            try:
+                source = xarray.load_dataset(path)
+            except (ValueError, OSError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise
+                source = None  # none of the formats that xarray knows here
         if not hasattr(source, "data_vars") or VERSION not in source.attrs:
             raise ValueError(f"source must be what a scan has written, got {path or source!r}")
         variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
@@ -216,6 +231,8 @@ class Scan:
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame, one row a point, indexed by the dimensions; per-layer quantities have a column a layer.
+
+        Its `attrs` are those of `to_xarray()`, which Parquet keeps.
 
         Raises ImportError without pandas.
         """
@@ -249,10 +266,14 @@ class Scan:
             index = pandas.MultiIndex.from_product(sides, names=list(self.dimensions))
             if len(sides) == 1:
                 index = pandas.Index(sides[0], name=next(iter(self.dimensions)))
-        return pandas.DataFrame(columns, index=index)
+        frame = pandas.DataFrame(columns, index=index)
+        frame.attrs = self._attributes()
+        return frame
 
-    def plot(self, quantity: str | None = None, ax: Any = None) -> Figure:
+    def plot(self, quantity: str | None = None, ax: Any = None, select: Mapping[str, float] | None = None) -> Figure:
         """One axis as lines, two as a map, paired points as dots; logarithmic where the values ask for it.
+
+        An axis of at most 6 values beside a longer one gives a line for each of them, in place of a map.
 
         Parameters
         ----------
@@ -260,6 +281,9 @@ class Scan:
             By default the first one.
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a figure of its own, independent of `matplotlib.pyplot`.
+        select : mapping, optional
+            Names and the values to draw of them, where a scan has more axes than can be drawn: the nearest value is
+            taken, and the title says which. "layer" counts from 1, "point" (of paired points) from 0.
 
         Returns
         -------
@@ -268,13 +292,13 @@ class Scan:
         Raises
         ------
         ValueError
-            For a quantity that is not there, and for more dimensions than can be drawn.
+            For a quantity or a selection that is not there, and for more dimensions than can be drawn.
         ImportError
             Without matplotlib.
         """
         from ._plot import plot
 
-        return plot(self, quantity, ax)
+        return plot(self, quantity, ax, select or {})
 
 
 def _range(values: NDArray[Any]) -> str:
@@ -336,6 +360,8 @@ def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[
         low, high, logarithmic = _arguments.range_of(name, given)
         whole = name in ("samples", "width", "depth")
         if whole:
+            if math.ceil(low) > math.floor(high):
+                raise ValueError(f"{name} must have a whole number from low to high, got {given!r}")
             low, high = math.ceil(low), math.floor(high) + 1
         share = random.random(count)
         column = low * (high / low) ** share if logarithmic else low + (high - low) * share
@@ -672,6 +698,10 @@ def _speaking(store: Store | None, state: Callable[[], tuple[int, int]] | None) 
 
     try:
         yield
+    except KeyboardInterrupt:
+        if state is None:
+            raise
+        raise Interrupted(f"scan stopped {rest()}", *state()) from None
     except OSError as error:
         if store is None or error.errno is None:
             raise
@@ -712,11 +742,18 @@ def _telling(progress: Any, total: int) -> Iterator[_Told]:
     elif progress is not True:
         yield _Told(total, progress)
     else:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        with bar() as say:
+            yield _Told(total, say)
 
-        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
-        with Progress(*columns) as bar:
-            yield _Told(total, _Bar(bar))
+
+@contextmanager
+def bar(console: Any = None) -> Iterator[Callable[[int, int], object]]:
+    """The bar of `progress=True`, on standard output or a console of rich's."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=console) as progress:
+        yield _Bar(progress)
 
 
 class _Bar:
@@ -730,11 +767,12 @@ class _Bar:
             self.start, self.before = time.perf_counter(), done
             self.task = self.progress.add_task("", total=total, completed=done)
         rate = (done - self.before) / max(time.perf_counter() - self.start, 1e-9)
-        words = f"{_short(done)} of {_short(total)} points, {_short(rate)} points/s,"
+        words = f"{short(done)} of {short(total)} points, {short(rate)} points/s,"
         self.progress.update(self.task, completed=done, description=words)
 
 
-def _short(count: float) -> str:
+def short(count: float) -> str:
+    """E.g. 1.25M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g}{letter}"

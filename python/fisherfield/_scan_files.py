@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a scan goes: a Zarr store chunk by chunk, or a file that is written at the end, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+
+from .scan import Scan
+
+__all__ = ["ENDINGS", "available_memory", "bytes_in_words", "destination", "replacing", "write"]
+
+_NEEDS = {
+    ".zarr": ("zarr",),
+    ".nc": ("xarray", "h5netcdf"),
+    ".csv": ("pandas",),
+    ".parquet": ("pandas", "pyarrow"),
+}
+ENDINGS = tuple(_NEEDS)
+
+
+def destination(text: str, force: bool) -> Path:
+    """The path of --out, refused before anything is computed where it could not be written."""
+    path = Path(text)
+    ending = path.suffix.lower()
+    if ending not in _NEEDS:
+        raise ValueError(f"--out must end in {', '.join(_NEEDS)}, got {text!r}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out must lie in an existing folder, got {text!r}")
+    for part in _NEEDS[ending]:
+        try:
+            import_module(part)
+        except ImportError:
+            raise ImportError(f"--out {text} needs {part}: pip install 'fisherfield[scan]'") from None
+    if ending == ".zarr":
+        if force:
+            raise ValueError("--force is for files: a store of the same scan goes on, any other one must be removed")
+        return path
+    if path.is_dir():
+        raise ValueError(f"--out must be a file, got the folder {text!r}")
+    if path.exists() and not force:
+        raise ValueError(f"--out must be a new file where there is no --force, got {text!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--out must lie in a folder that can be written to, got {text!r}")
+    return path
+
+
+def write(scan: Scan, path: Path) -> None:
+    """A scan in memory as netCDF, CSV or Parquet."""
+    writers: dict[str, Callable[[Path], object]] = {
+        ".nc": lambda file: scan.to_xarray().to_netcdf(file, engine="h5netcdf"),
+        ".csv": lambda file: scan.to_pandas().to_csv(file, index=bool(scan.dimensions)),
+        ".parquet": lambda file: scan.to_pandas().to_parquet(file, engine="pyarrow"),
+    }
+    with replacing(path) as partial:
+        writers[path.suffix.lower()](partial)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place at the end, or is gone if anything goes wrong."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def available_memory() -> int | None:
+    """Bytes that may still be taken, by the machine and by the container's limit; None where nobody says."""
+    found = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+    with suppress(OSError, ValueError, StopIteration):
+        group = Path("/sys/fs/cgroup")
+        limit, current = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        cached = int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
+        found.append(limit - current + cached)
+    if not found:
+        with suppress(AttributeError, OSError, ValueError):
+            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=None)
+
+
+def bytes_in_words(count: float) -> str:
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} bytes"

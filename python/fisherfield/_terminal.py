@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all commands share: how they refuse, how they are stopped, and where they print."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+__all__ = ["Refusal", "Stopped", "console", "refusing", "terminating"]
+
+
+class Refusal(Exception):
+    """One sentence for the user; the program ends with exit code 2."""
+
+
+class Stopped(Exception):
+    """Ctrl-C, and one sentence on what is left; the program ends with exit code 130."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turns what the library refuses into a refusal of the command line."""
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error) from error
+    except MemoryError as error:
+        raise Refusal("this does not fit into memory") from error
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise Refusal(str(error)) from error
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM, which batch systems send, stops as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def console() -> Console:
+    """Standard output; piped, 100 columns unless COLUMNS says otherwise, and no colour."""
+    found = Console(highlight=False)
+    if not found.is_terminal:
+        found = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
+    return found
