@@ -24,7 +24,7 @@ from ._grid import grid_of
 from ._plot import selected
 from ._scan_files import available_memory, bytes_in_words, destination, replacing, write
 from ._terminal import Stopped, console, refusing, terminating
-from .scan import Interrupted, Scan, bar, short
+from .scan import Scan, bar, short
 
 __all__ = ["FORMATS", "run_plot", "run_scan"]
 
@@ -86,9 +86,10 @@ def _stopped(error: KeyboardInterrupt, watch: _Watch) -> str:
         return f"stopped; all of the scan is in {path}"
     if watch.total == 0:
         return "stopped before the scan began"
-    if not isinstance(error, Interrupted):
+    counted, found, _ = str(error).removeprefix("scan ").partition(" finished")
+    if not found:
         return f"stopped while {path} was written, which is not there"
-    finished = f"stopped with {error.finished} of {error.chunks} chunks finished"
+    finished = counted + found
     if path.suffix.lower() == ".zarr":
         return f"{finished}, which stay in {path}: the same command goes on from there"
     return f"{finished}, {path} was not written: --out {path.with_suffix('.zarr')} would keep them, and go on"

@@ -30,21 +30,13 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Interrupted", "Scan", "bar", "random_points", "scan", "short"]
+__all__ = ["Scan", "bar", "random_points", "scan", "short"]
 
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
 _POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26
 _TABULATED = (1e-6, 1e6)  # the range of q for tables that a scan makes
 _SMALL = 2**22  # points read at a time from a scan on disk, and the most whose range is looked for when it is printed
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in a scan, with how many of its chunks are finished."""
-
-    def __init__(self, said: str, finished: int, chunks: int) -> None:
-        super().__init__(said)
-        self.finished, self.chunks = finished, chunks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -701,7 +693,8 @@ def _speaking(store: Store | None, state: Callable[[], tuple[int, int]] | None) 
     except KeyboardInterrupt:
         if state is None:
             raise
-        raise Interrupted(f"scan stopped {rest()}", *state()) from None
+        # Not a class of its own: Python dies of SIGINT, as shells expect, by KeyboardInterrupt itself alone.
+        raise KeyboardInterrupt(f"scan stopped {rest()}") from None
     except OSError as error:
         if store is None or error.errno is None:
             raise
