@@ -85,6 +85,7 @@ def order_parameters(
 def contributions(
     network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
 ) -> tuple[Any, ...]: ...
+
 # samples (0: infinitely many), overlap, length and momentum; (field, layer, values) of what varies, an array with the
 # box's number of dimensions each; statuses are those of `_arguments`.
 def scan(
