@@ -222,7 +222,6 @@ bool ScanColumns::build() {
         }
     }
     points_.biases = settings.biases;
-    points_.outputs = network.outputs;
     points_.curvature_factor = curvature_factor(request_.loss, network.outputs);
     points_.overlap = column(overlap, settings.overlap);
     points_.length = column(length, settings.length);
@@ -237,13 +236,16 @@ bool ScanColumns::build() {
     points_.one_over_n = shares[0];
     points_.one_over_n_minus_1 = shares[1];
     const std::pair<const Slot*, double> width{slot(Field::width, -1), 0.0};
-    points_.parameters = derived({width}, 1, [&](const double* in, double* out) {
+    const std::vector<Column> sizes = derived({width}, 2, [&](const double* in, double* out) {
         std::vector<Block> blocks = network.blocks;
         if (width.first != nullptr) {
             widen(in[0], blocks.data(), count);
         }
         out[0] = parameters([&](int l) -> const Block& { return blocks[l]; }, count, settings.biases);
-    })[0];
+        out[1] = network.outputs / out[0];
+    });
+    points_.parameters = sizes[0];
+    points_.share = sizes[1];
     points_.count = count;
     points_.layers = layers_.data();
 

@@ -266,13 +266,15 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
             x.store(at + i);
         }
     };
-    const LaneSettings<Theory::exact> settings(points, columns + i);
-    const Lanes total = Entry{points.parameters, columns + i}, momentum = Entry{points.momentum, columns + i};
-    const Spectrum<Lanes> s = spectrum(kernel, settings, points.outputs / total);
+    const Spectrum<Lanes> s =
+        spectrum(kernel, LaneSettings<Theory::exact>(points, columns + i), Lanes(Entry{points.share, columns + i}));
     to(Quantity::lambda_max, s.lambda_max);
-    to(Quantity::max_learning_rate, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
+    if (out[static_cast<int>(Quantity::max_learning_rate)] != nullptr) { // a division that others need not wait for
+        const Lanes momentum = Entry{points.momentum, columns + i};
+        to(Quantity::max_learning_rate, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
+    }
     to(Quantity::b, kernel.o);
-    to(Quantity::parameters, total);
+    to(Quantity::parameters, Entry{points.parameters, columns + i});
     to(Quantity::outlier, pick(kernel.o < 0.0, 0.0, 1.0));
     if constexpr (diagonal) {
         to(Quantity::a, kernel.o + kernel.d);

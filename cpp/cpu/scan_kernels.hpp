@@ -34,8 +34,8 @@ struct LayerColumns {
 
 struct PointColumns {
     bool biases = true;
-    double outputs = 1.0, curvature_factor = 1.0;
-    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
+    double curvature_factor = 1.0;
+    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters, share; // share = C/P
     Column o, d;   // of the output, where the recursion has been run before
     int count = 0; // layers
     const LayerColumns* layers = nullptr;
