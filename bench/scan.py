@@ -169,8 +169,8 @@ def others() -> None:
 
 LARGE = """
 import sys, numpy as np, fisherfield as ff
-net = ff.mlp([784, 1000, 1000, 1000, 10])
-axes = {"gamma": np.linspace(0.1, 5, 100), "sigma_w2": np.linspace(0.5, 4, 1000), "sigma_b2": np.linspace(0, 1, 1000)}
+net = ff.mlp([784, 1000, 1000, 1000, 10], batch_norm=False)
+axes = {"length": np.linspace(0.5, 2, 100), "sigma_w2": np.linspace(0.5, 4, 1000), "sigma_b2": np.linspace(0, 1, 1000)}
 ff.scan(net, axes, samples=500, momentum=0.9, store=sys.argv[1], progress=lambda done, total: print(done, flush=True))
 """
 
@@ -186,7 +186,7 @@ def large(folder: Path) -> None:
     assert status == 0
     taken = time.perf_counter() - start
     size = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
-    print(f"\n10^8 points, two quantities and a status, to {whole.name}")
+    print(f"\n10^8 points of vanilla relu, L = 4, two quantities and a status, to {whole.name}")
     print(f"{taken:.1f} s, {1e-6 * 1e8 / taken:.1f} M points/s, {used.ru_maxrss / 1024:.0f} MB at the most, ", end="")
     print(f"{size * 1e-6:.0f} MB on disk of {(8 * 2 + 1) * 1e2:.0f}")
     with subprocess.Popen([*command, str(halved)], stdout=subprocess.PIPE, text=True) as process:

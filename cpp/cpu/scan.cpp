@@ -241,52 +241,52 @@ constexpr long kBlocks = 32; // of a kernel's points that a thread does in one g
 // Many points at a time, in the order of the box; what kernels leave is left to a walker.
 void scan_columns(const ScanRequest& request, const ScanColumns& columns, const std::vector<double*>& out,
                   std::int8_t* status, long points, Reporter* reporter) {
-    const long blocks = (points + kScanBlock - 1) / kScanBlock;
-    parallel_for((blocks + kBlocks - 1) / kBlocks,
-                 [&](long row) {
-                     std::vector<double> memory(columns.memory()), left(kScanBlock), rest(out.size() * kScanBlock);
-                     std::unique_ptr<Walker> walker;
-                     for (long block = row * kBlocks; block < std::min(blocks, (row + 1) * kBlocks); ++block) {
-                         const long first = block * kScanBlock;
-                         const int count = static_cast<int>(std::min<long>(kScanBlock, points - first));
-                         double* to[kQuantities] = {};
-                         for (std::size_t i = 0; i < out.size(); ++i) {
-                             to[static_cast<int>(request.quantities[i])] =
-                                 count == kScanBlock ? out[i] + first : rest.data() + i * kScanBlock;
-                         }
-                         const bool some_left = columns.block(first, count, memory.data(), to, left.data());
-                         for (std::size_t i = 0; count < kScanBlock && i < out.size(); ++i) {
-                             std::copy_n(rest.data() + i * kScanBlock, count, out[i] + first);
-                         }
-                         std::fill_n(status + first, count, std::int8_t{0});
-                         for (int i = 0; some_left && i < count; ++i) {
-                             if (std::signbit(left[i])) {
-                                 walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
-                                 walker->point(index_of(request.shape, first + i), first + i, out, status);
-                             }
-                         }
-                         reporter->add(count);
-                     }
-                 },
-                 request.threads);
+    const long many = kBlocks * kScanBlock;
+    const auto row = [&](long number) {
+        std::vector<double> memory(columns.memory()), left(kScanBlock), rest(out.size() * kScanBlock);
+        std::unique_ptr<Walker> walker;
+        long said = number * many;
+        const long end = std::min(points, said + many);
+        for (long first = said; first < end; first += kScanBlock) {
+            const int count = static_cast<int>(std::min<long>(kScanBlock, end - first));
+            double* to[kQuantities] = {};
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                to[static_cast<int>(request.quantities[i])] =
+                    count == kScanBlock ? out[i] + first : rest.data() + i * kScanBlock;
+            }
+            const bool some_left = columns.block(first, count, memory.data(), to, left.data());
+            for (std::size_t i = 0; count < kScanBlock && i < out.size(); ++i) {
+                std::copy_n(rest.data() + i * kScanBlock, count, out[i] + first);
+            }
+            std::fill_n(status + first, count, std::int8_t{0});
+            for (int i = 0; some_left && i < count; ++i) {
+                if (std::signbit(left[i])) {
+                    walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
+                    walker->point(index_of(request.shape, first + i), first + i, out, status);
+                    reporter->add(first + i - said);
+                    said = first + i;
+                }
+            }
+        }
+        reporter->add(end - said); // the clock is not asked more often than needed
+    };
+    parallel_for((points + many - 1) / many, row, request.threads);
 }
 
 // One point after another.
 void scan_points(const ScanRequest& request, const std::vector<double*>& out, std::int8_t* status, Reporter* reporter) {
     const Itinerary itinerary(request);
-    parallel_for((itinerary.points + itinerary.block - 1) / itinerary.block,
-                 [&](long block) {
-                     const long first = block * itinerary.block,
-                                last = std::min(first + itinerary.block, itinerary.points);
-                     std::vector<long> index = itinerary.index(request.shape, first);
-                     Walker walker(request);
-                     for (long point = first; point < last; ++point) {
-                         walker.point(index, place_of(request.shape, index), out, status);
-                         itinerary.advance(request.shape, &index);
-                         reporter->add(1);
-                     }
-                 },
-                 request.threads);
+    const auto run = [&](long number) {
+        const long first = number * itinerary.block, last = std::min(first + itinerary.block, itinerary.points);
+        std::vector<long> index = itinerary.index(request.shape, first);
+        Walker walker(request);
+        for (long point = first; point < last; ++point) {
+            walker.point(index, place_of(request.shape, index), out, status);
+            itinerary.advance(request.shape, &index);
+            reporter->add(1);
+        }
+    };
+    parallel_for((itinerary.points + itinerary.block - 1) / itinerary.block, run, request.threads);
 }
 
 } // namespace

@@ -86,6 +86,14 @@ bool varies(const std::vector<long>& strides) {
     return std::any_of(strides.begin(), strides.end(), [](long stride) { return stride != 0; });
 }
 
+// `count` times x, by copies of what is there: many at a time, which no loop is at -O2.
+void repeat(double x, long count, double* to) {
+    to[0] = x;
+    for (long there = 1; there < count; there *= 2) {
+        std::memcpy(to + there, to, std::min(there, count - there) * sizeof(double));
+    }
+}
+
 // The box of what `strides` tell apart.
 std::vector<long> extents(const std::vector<long>& shape, const std::vector<long>& strides) {
     std::vector<long> out(shape.size());
@@ -470,7 +478,7 @@ void ScanColumns::Box::fill(long first, int count, double* memory) const {
             double* to = memory + place * kScanBlock + done;
             const long stride = axes == 0 ? 0 : plane.strides[axes - 1];
             if (stride == 0) {
-                std::fill_n(to, run, *from);
+                repeat(*from, run, to);
             } else if (stride == 1) {
                 std::memcpy(to, from, run * sizeof(double));
             } else {
