@@ -74,7 +74,7 @@ struct LaneMoments {
 //     t = 2 pi sqrt(x) A(y)/D(y)        sin t - t cos t = 2 pi x^(3/2) B(y)/D(y)
 //
 // fitted together at 60 digits to 6e-17 relative. The zeros of all three lie beyond x = 2, so that in y nothing
-// cancels; two polynomials in x to the same error take 14 multiplications more, and the divider stands idle.
+// cancels; two polynomials in x to the same error take 14 multiplications more.
 constexpr double kAngle[] = {0x1.0000000000000p-2, 0x1.42cbac94baed7p-1, 0x1.2acfd223748cbp-1,  0x1.f27b79d6765c9p-3,
                              0x1.713f86a923e06p-5, 0x1.963928b672a5cp-9, 0x1.7078bbc0a0e9dp-15, -0x1.0178250e79e2fp-23};
 constexpr double kBent[] = {0x1.45f306dc9c883p-3, 0x1.a5b9430b6e4ffp-2, 0x1.92cdb54165619p-2,  0x1.5d31b490a150cp-3,
