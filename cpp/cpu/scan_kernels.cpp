@@ -141,7 +141,13 @@ struct States {
     alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[diagonal ? kScanBlock : 1];
     alignas(64) double off_xy[batch_norms ? kScanBlock : 1], off_v[batch_norms ? kScanBlock : 1];
 
-    FISHERFIELD_INLINE ActivationState<Lanes> load(int i) const {
+    // What feeds layer l: for the first, the input.
+    FISHERFIELD_INLINE ActivationState<Lanes> load(const PointColumns& points, int l, const double* columns,
+                                                   int i) const {
+        if (l == 0) {
+            const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
+            return input_state(overlap, length);
+        }
         ActivationState<Lanes> h;
         h.xy = h.off_xy = Lanes(xy + i);
         h.v = h.off_v = Lanes(v + i);
@@ -170,17 +176,26 @@ struct States {
     }
 };
 
-// One layer for all points; `least` gathers the least v.
+// z of layer l, whose v joins the least of the layers so far.
+template <Form form, class States>
+FISHERFIELD_INLINE Preactivation<Lanes> before(const PointColumns& points, const LayerColumns& layer, int l,
+                                               const double* columns, int i, const States& states, double* least) {
+    const LaneBlock<form> block(layer, columns + i);
+    const Preactivation<Lanes> z = affine(block, states.load(points, l, columns, i), points.biases);
+    (l == 0 ? z.v : smaller(z.v, Lanes(least + i))).store(least + i);
+    return z;
+}
+
+// One layer for all points.
 template <Form form, Theory theory, class States>
-void pass_layer(const PointColumns& points, const LayerColumns& layer, bool last, const double* columns, int count,
-                States* states, double* least) {
+void pass_layer(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
+    const LayerColumns layer = points.layers[l]; // a copy, which no store can change
     for (int i = 0; i < count; i += kLanes) {
-        const LaneBlock<form> block(layer, columns + i);
-        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        const Preactivation<Lanes> z = before<form>(points, layer, l, columns, i, *states, least);
         Step<Lanes> step;
-        behind(block, z, LaneSettings<theory>(points, columns + i), last, &step);
+        behind(LaneBlock<form>(layer, columns + i), z, LaneSettings<theory>(points, columns + i), l + 1 == points.count,
+               &step);
         states->store(i, step.state);
-        smaller(z.v, Lanes(least + i)).store(least + i);
     }
 }
 
@@ -205,21 +220,18 @@ FISHERFIELD_INLINE LaneCovariance covariance(const Tabled& block, const Preactiv
 }
 
 template <class States>
-void pass_table(const PointColumns& points, const LayerColumns& layer, const double* columns, int count, States* states,
-                double* least) {
+void pass_table(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
+    const LayerColumns layer = points.layers[l];
     alignas(64) double q[kScanBlock] = {}, one_minus_c[kScanBlock] = {}, found[4 * kScanBlock];
     for (int i = 0; i < count; i += kLanes) {
-        const LaneBlock<Form::tabulated> block(layer, columns + i);
-        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        const Preactivation<Lanes> z = before<Form::tabulated>(points, layer, l, columns, i, *states, least);
         const Lanes all = z.xy + z.v;
         all.store(q + i);
         (z.v / all).store(one_minus_c + i);
-        smaller(z.v, Lanes(least + i)).store(least + i);
     }
     layer.table->block(q, one_minus_c, count, found);
     for (int i = 0; i < count; i += kLanes) {
-        const LaneBlock<Form::tabulated> block(layer, columns + i);
-        const Preactivation<Lanes> z = affine(block, states->load(i), points.biases);
+        const Preactivation<Lanes> z = before<Form::tabulated>(points, layer, l, columns, i, *states, least);
         Step<Lanes> step;
         phi(Tabled{found + i}, z, &step);
         states->store(i, step.state);
@@ -227,16 +239,15 @@ void pass_table(const PointColumns& points, const LayerColumns& layer, const dou
 }
 
 template <Theory theory, bool batch_norms, bool diagonal>
-void pass_layers(const PointColumns& points, const double* columns, int count, States<batch_norms, diagonal>* states,
-                 double* least) {
-    for (int l = 0; l < points.count; ++l) {
-        const LayerColumns layer = points.layers[l];
-        const bool last = l + 1 == points.count;
+void pass_layers(const PointColumns& points, int layers, const double* columns, int count,
+                 States<batch_norms, diagonal>* states, double* least) {
+    for (int l = 0; l < layers; ++l) {
+        const LayerColumns& layer = points.layers[l];
         const auto pass = [&](auto form) {
-            pass_layer<decltype(form)::value, theory>(points, layer, last, columns, count, states, least);
+            pass_layer<decltype(form)::value, theory>(points, l, columns, count, states, least);
         };
         if (layer.table != nullptr) {
-            pass_table(points, layer, columns, count, states, least);
+            pass_table(points, l, columns, count, states, least);
         } else if constexpr (batch_norms) {
             if (layer.finite_batch) {
                 pass(std::integral_constant<Form, Form::finite_batch>());
@@ -249,7 +260,7 @@ void pass_layers(const PointColumns& points, const double* columns, int count, S
             } else {
                 pass(std::integral_constant<Form, Form::no_batch_norm>());
             }
-        } else if (!last && layer.a == 0.5 && layer.b == 0.5) {
+        } else if (layer.a == 0.5 && layer.b == 0.5) {
             pass(std::integral_constant<Form, Form::relu>());
         } else {
             pass(std::integral_constant<Form, Form::no_batch_norm>());
@@ -290,16 +301,21 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
 template <Theory theory, bool batch_norms, bool diagonal>
 bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
     States<batch_norms, diagonal> states;
-    for (int i = 0; i < count; i += kLanes) {
-        const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
-        states.store(i, input_state(overlap, length));
-        Lanes(1.0).store(left + i);
-    }
-    pass_layers<theory>(points, columns, count, &states, left);
+    const int last = points.count - 1;
+    const bool normed = batch_norms && points.layers[last].batch_norm; // else the last layer ends with its affine part
+    pass_layers<theory>(points, normed ? points.count : last, columns, count, &states, left);
+    const LayerColumns layer = points.layers[last];
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
-        const ActivationState<Lanes> h = states.load(i);
-        const Mask wrong = ending<diagonal>(points, columns, i, {h.o, h.d}, Lanes(left + i), out);
+        Source<Lanes> kernel;
+        if (normed) {
+            const ActivationState<Lanes> h = states.load(points, points.count, columns, i);
+            kernel = {h.o, h.d};
+        } else {
+            const Preactivation<Lanes> z = before<Form::no_batch_norm>(points, layer, last, columns, i, states, left);
+            kernel = {z.o, z.d};
+        }
+        const Mask wrong = ending<diagonal>(points, columns, i, kernel, Lanes(left + i), out);
         lanes(wrong).store(left + i);
         all = all | wrong;
     }
