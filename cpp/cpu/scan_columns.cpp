@@ -2,6 +2,7 @@
 #include "scan_columns.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -130,6 +131,27 @@ bool ScanColumns::all(const Slot* slot, double otherwise, const std::function<bo
     return all;
 }
 
+bool ScanColumns::any(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const {
+    return !all(slot, otherwise, [&](double x) { return !holds(x); });
+}
+
+// Points that some of their parameters make odd, if there are any.
+void ScanColumns::mark(const std::vector<std::pair<const Slot*, double>>& from,
+                       const std::function<bool(const double*)>& odd) {
+    const std::size_t planes = whole_.planes.size(), owned = owned_.size();
+    std::atomic<bool> some{false};
+    const Column found = derived(from, 1, [&](const double* in, double* out) {
+        out[0] = odd(in) ? 1.0 : 0.0;
+        some = some || out[0] > 0.0;
+    })[0];
+    if (some) {
+        odd_.push_back(found);
+    } else {
+        whole_.planes.resize(planes);
+        owned_.resize(owned);
+    }
+}
+
 Column ScanColumns::column(const Slot* slot, double otherwise) {
     if (slot == nullptr) {
         return {otherwise, -1};
@@ -203,29 +225,24 @@ bool ScanColumns::build() {
     if (convolutions(network, settings.theory) > 0 || !std::all_of(asked.begin(), asked.end(), covered)) {
         return false;
     }
-    for (const Slot& each : request_.slots) {
-        if (!all(&each, 0.0, moderate)) {
-            return false;
-        }
-    }
     const Slot *const overlap = slot(Field::overlap, -1), *const length = slot(Field::length, -1);
     const Slot *const samples = slot(Field::samples, -1), *const momentum = slot(Field::momentum, -1);
-    const auto finite = [](double n) { return n > 0.0; };
-    const bool samples_finite = all(samples, settings.samples, finite);
     const bool samples_infinite = all(samples, settings.samples, [](double n) { return n == 0.0; });
-    double longest_overlap = 0.0;
-    const bool overlaps = all(overlap, settings.overlap, [&](double x) {
-        longest_overlap = std::fmax(longest_overlap, x);
-        return x >= 0.0;
-    });
-    if (!overlaps || !all(length, settings.length, [&](double x) { return x >= longest_overlap && moderate(x); }) ||
-        !all(samples, settings.samples, [](double n) { return n != 1.0; })) {
-        return false;
+    // Single points that are odd do not make the others slow.
+    for (const Slot& each : request_.slots) {
+        mark({{&each, 0.0}}, [](const double* in) { return !moderate(in[0]); });
     }
+    mark({{samples, settings.samples}, {overlap, settings.overlap}, {length, settings.length}}, [](const double* in) {
+        Settings at;
+        at.samples = in[0];
+        at.overlap = in[1];
+        at.length = in[2];
+        return !admissible(at, false) || at.one_sample() || !moderate(in[2]);
+    });
     const int count = static_cast<int>(network.blocks.size());
     layers_.resize(count);
     for (int l = 0; l < count; ++l) {
-        if (!build(l, samples_finite, samples_infinite)) {
+        if (!build(l)) {
             return false;
         }
     }
@@ -254,6 +271,10 @@ bool ScanColumns::build() {
     });
     points_.parameters = sizes[0];
     points_.share = sizes[1];
+    points_.odd = odd_.data();
+    points_.odds = static_cast<int>(odd_.size());
+    const bool bulk = std::find(asked.begin(), asked.end(), Quantity::bulk) != asked.end();
+    points_.least_share = bulk && !lookups_.empty() ? 1e-2 : 0.0;
     points_.count = count;
     points_.layers = layers_.data();
 
@@ -266,7 +287,7 @@ bool ScanColumns::build() {
     return true;
 }
 
-bool ScanColumns::build(int l, bool samples_finite, bool samples_infinite) {
+bool ScanColumns::build(int l) {
     const std::vector<Block>& blocks = request_.network.blocks;
     const Block& block = blocks[l];
     const bool last = l + 1 == static_cast<int>(blocks.size());
@@ -308,13 +329,12 @@ bool ScanColumns::build(int l, bool samples_finite, bool samples_infinite) {
     layer.eps = column(eps, block.eps);
 
     const bool no_beta = all(beta, block.beta, zero);
-    if (request_.settings.theory == Theory::exact && !last && homogeneous_phi && !samples_infinite) {
-        const Slot* const samples = slot(Field::samples, -1);
-        const auto closed = [](double n) { return n >= 4.0; };
-        const auto open = [](double n) { return n < 4.0; };
-        const double n = request_.settings.samples;
-        if (samples_finite && no_beta && !layer.has_eps && all(samples, n, closed) &&
-            all(gamma, block.gamma, nonzero)) {
+    const Slot* const samples = slot(Field::samples, -1);
+    const double n = request_.settings.samples;
+    const auto closed = [](double x) { return x >= 4.0; };
+    if (request_.settings.theory == Theory::exact && !last && homogeneous_phi && any(samples, n, closed)) {
+        layer.finite_batch = no_beta && !layer.has_eps && any(gamma, block.gamma, nonzero);
+        if (layer.finite_batch) {
             const std::vector<Column> pair = derived({{samples, n}}, 4, [&](const double* in, double* out) {
                 Settings settings = request_.settings;
                 settings.samples = in[0];
@@ -328,14 +348,15 @@ bool ScanColumns::build(int l, bool samples_finite, bool samples_infinite) {
                 out[2] = found.slope.value();
                 out[3] = found.slope_difference.value();
             });
-            layer.finite_batch = true;
             layer.value = pair[0];
             layer.difference = pair[1];
             layer.slope = pair[2];
             layer.slope_difference = pair[3];
-        } else if (!all(samples, n, open) && !all(beta, block.beta, nonzero) && !all(eps, block.eps, nonzero) &&
-                   !all(gamma, block.gamma, zero)) {
-            return false; // some points may have the finite batch's form and some not
+            mark({{samples, n}}, [](const double* in) { return in[0] < 4.0; });
+            mark({{gamma, block.gamma}}, [](const double* in) { return in[0] == 0.0; });
+        } else {
+            mark({{samples, n}, {gamma, block.gamma}, {beta, block.beta}, {eps, block.eps}},
+                 [](const double* in) { return in[0] >= 4.0 && in[1] != 0.0 && in[2] == 0.0 && in[3] == 0.0; });
         }
     }
     if (homogeneous_phi && no_beta) {
@@ -410,6 +431,9 @@ void ScanColumns::run_ahead() {
         strides[axis] = recursive[axis] != 0 ? static_cast<long>(total) : 0;
     }
     box.coalesce();
+    PointColumns ahead = points_;
+    ahead.odds = 0; // these depend on what is left out here
+    ahead.least_share = 0.0;
     parallel_for((points + kScanBlock - 1) / kScanBlock,
                  [&](long block) {
                      const long first = block * kScanBlock;
@@ -420,7 +444,7 @@ void ScanColumns::run_ahead() {
                      out[static_cast<int>(Quantity::b)] = result.data();
                      out[static_cast<int>(Quantity::d)] = result.data() + kScanBlock;
                      box.fill(first, count, memory.data());
-                     kernel_(points_, memory.data(), count, out, left.data());
+                     kernel_(ahead, memory.data(), count, out, left.data());
                      for (int i = 0; i < count; ++i) {
                          kernel[0][first + i] = std::signbit(left[i]) ? kNaN : result[i];
                          kernel[1][first + i] = result[kScanBlock + i];

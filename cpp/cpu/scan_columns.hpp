@@ -14,7 +14,7 @@ namespace fisherfield {
 class ScanColumns {
 public:
     // Null where kernels do not cover the scan: convolutions position by position, quantities of layers, integrals that
-    // are neither those of rays nor free of what the recursion makes, numbers beyond 1e-30 .. 1e30.
+    // are neither those of rays nor free of what the recursion makes, the network's own numbers beyond 1e-30 .. 1e30.
     static std::unique_ptr<ScanColumns> of(const ScanRequest& request);
 
     std::size_t memory() const { return whole_.planes.size() * kScanBlock; }
@@ -42,7 +42,8 @@ private:
     explicit ScanColumns(const ScanRequest& request) : request_(request), whole_{request.shape, {}} {}
 
     bool build();
-    bool build(int l, bool samples_finite, bool samples_infinite);
+    bool build(int l);
+    void mark(const std::vector<std::pair<const Slot*, double>>& from, const std::function<bool(const double*)>& odd);
     bool acts_on_kernel(const Slot& slot) const;
     void run_ahead();
 
@@ -51,12 +52,14 @@ private:
     std::vector<Column> derived(const std::vector<std::pair<const Slot*, double>>& from, int count,
                                 const std::function<void(const double* in, double* out)>& formula);
     bool all(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const;
+    bool any(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const;
 
     const ScanRequest& request_;
     Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
     std::vector<std::unique_ptr<Tabulated>> lookups_;
     std::vector<LayerColumns> layers_;
+    std::vector<Column> odd_;
     PointColumns points_;
     bool diagonal_ = true;
     ScanKernel kernel_ = nullptr;

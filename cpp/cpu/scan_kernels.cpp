@@ -268,7 +268,8 @@ void pass_layers(const PointColumns& points, int layers, const double* columns, 
     }
 }
 
-// What follows from the output's kernel; whether it and its square are in range, and v was on the way.
+// What follows from the output's kernel; and where it is to be done otherwise: beyond the range in which it and its
+// square, and v on the way, keep their digits.
 template <bool diagonal>
 FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns, int i, const Source<Lanes>& kernel,
                                Lanes least, double* const* out) {
@@ -295,7 +296,14 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
         to(Quantity::d, kernel.d);
     }
     const Lanes sum = size(kernel.o) + (diagonal ? size(kernel.d) : 0.0);
-    return ~((least > 1e-250) & (sum > 1e-140) & (sum < 1e140));
+    Mask right = (least > 1e-250) & (sum > 1e-140) & (sum < 1e140);
+    for (int k = 0; k < points.odds; ++k) {
+        right = right & (Lanes(Entry{points.odd[k], columns + i}) < 0.5);
+    }
+    if (diagonal && points.least_share > 0.0) {
+        right = right & (size(kernel.d) > points.least_share * sum);
+    }
+    return ~right;
 }
 
 template <Theory theory, bool batch_norms, bool diagonal>

@@ -36,8 +36,11 @@ struct PointColumns {
     bool biases = true;
     double curvature_factor = 1.0;
     Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters, share; // share = C/P
-    Column o, d;   // of the output, where the recursion has been run before
-    int count = 0; // layers
+    Column o, d;                 // of the output, where the recursion has been run before
+    const Column* odd = nullptr; // not 0 where a point is to be done otherwise from the start
+    int odds = 0;
+    double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
+    int count = 0;            // layers
     const LayerColumns* layers = nullptr;
 };
 
