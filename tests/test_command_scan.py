@@ -19,7 +19,7 @@ from rich.console import Console
 from test_command_line import assert_refused
 
 import fisherfield as ff
-from fisherfield import _axis_words, _command_scan, _scan_files
+from fisherfield import _axis_words, _command_scan, _memory, _scan_files
 
 for part in ("xarray", "zarr", "pandas", "h5netcdf", "pyarrow"):
     pytest.importorskip(part)
@@ -242,7 +242,7 @@ def test_a_grid_that_memory_does_not_hold_is_sent_to_a_store(fisherfield, monkey
     )
     assert_refused(fisherfield("scan", "net.toml", *GRID, "--out", "scan.nc"), sentence)
     assert fisherfield("scan", "net.toml", *GRID, "--out", "scan.zarr")[0] == 0
-    assert _scan_files.available_memory() is None or _scan_files.available_memory() > 2**20
+    assert _memory.available_memory() is None or _memory.available_memory() > 2**20
 
 
 @pytest.mark.parametrize(

@@ -933,3 +933,36 @@ def test_a_missing_part_gives_the_pip_command(monkeypatch, module, call, sentenc
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"^{re.escape(sentence)}$"):
         call(held)
+
+
+@pytest.mark.parametrize("store", [3, b"s.zarr", "a\0b", "", "s3://bucket/s.zarr", "memory://s.zarr"])
+def test_a_store_that_is_no_path_is_refused(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^store must be a path on a file system, got "):
+        ff.scan(NET, GRID, store=store)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_may_lie_in_the_user_s_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scan = ff.scan(NET, {"gamma": [1.0, 2.0]}, store="~/s.zarr")
+    assert scan.store == str(tmp_path / "s.zarr")
+
+
+def test_grids_beyond_all_measure_are_refused_before_they_begin(tmp_path):
+    axes = {name: np.linspace(0.1, 1.0, 10_000) for name in ("gamma", "sigma_w2", "sigma_b2")}
+    with pytest.raises(
+        ValueError, match=r"^store must be given for 1,000,000,000,000 points, whose results take 17 TB, "
+    ):
+        ff.scan(NET, axes)
+    axes |= {name: np.linspace(0.1, 1.0, 10_000) for name in ("eps", "beta", "length")}
+    for store in (None, tmp_path / "s.zarr"):
+        with pytest.raises(ValueError, match=r"^axes must make at most 2\^53 points, got 1e\+24$"):
+            ff.scan(NET, axes, store=store)
+
+
+def test_flags_are_words_that_any_reader_of_cf_takes():
+    said = ff.scan(NET, {"gamma": [1.0]}).to_xarray().status.attrs
+    words = said["flag_meanings"].split()
+    assert len(words) == len(said["flag_values"])
+    assert all(re.fullmatch(r"\w+", word) for word in words)

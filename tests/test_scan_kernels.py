@@ -135,10 +135,31 @@ def test_points_outside_of_a_table_are_computed_as_without():
     np.testing.assert_allclose(fast.lambda_max, slow.lambda_max, rtol=1e-10)  # as above
 
 
-def test_tables_are_made_where_they_are_of_use():
+def test_tables_are_made_and_named_where_they_are_of_use():
     axes = {"sigma_w2": [1.0, 2.0]}
     for net in (ff.mlp([784, 500, 10], batch_norm=False), ff.mlp([784, 500, 10], "tanh")):
         assert ff.scan(net, axes, tables=True).settings["tables"] == ""
+        assert ff.scan(net, axes, tables=[ff.gaussian.tabulate("erf", (0.5, 1.5))]).settings["tables"] == ""
+    net = ff.mlp([784, 500, 500, 10], "tanh", batch_norm=False)
+    for quantities in ("q", "contributions", ("lambda_max", "multiplicity")):
+        assert ff.scan(net, axes, quantities, tables=True).settings["tables"] == ""
+
+
+def test_a_bulk_that_tables_have_no_digits_for_is_computed_without():
+    net = ff.mlp([784, *[500] * 10, 10], "sigmoid", batch_norm=False)
+    axes = {"sigma_w2": [0.5, 1.0, 2.0, 20.0]}
+    fast, slow = (ff.scan(net, axes, "bulk", samples=100, tables=tables).bulk for tables in (True, False))
+    np.testing.assert_allclose(fast, slow, rtol=1e-7)  # 1e-11 of a a layer, where the bulk is 1 % of a or more
+
+
+def test_odd_points_leave_the_others_what_they_are():
+    """An inadmissible overlap, a batch of one, gamma = 0: the numbers beside them are those of scans without."""
+    net = ff.mlp([784, 500, 500, 10])
+    few = ff.scan(net, {"gamma": [0.5, 2.0], "samples": [16, 64], "overlap": [0.0, 0.3]})
+    more = ff.scan(net, {"gamma": [0.0, 0.5, 2.0], "samples": [1, 16, 3, 64, None], "overlap": [0.0, 0.3, 1.5]})
+    np.testing.assert_array_equal(more.lambda_max[1:, 1:4:2, :2], few.lambda_max)
+    assert (more.status[:, :, 2] == 6).all()
+    assert (more.status[:, 0] == 6).all()
 
 
 @pytest.mark.parametrize("tables", ["tanh", 2, ["tanh"]])

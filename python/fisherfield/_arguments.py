@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
 
 from . import _core
+from ._memory import available_memory, bytes_in_words
 
 __all__ = [
     "BACKENDS",
@@ -42,11 +44,13 @@ __all__ = [
     "operand",
     "overlap_of",
     "pair",
+    "path_of",
     "positive",
     "progress_of",
     "quantities_of",
     "range_of",
     "real",
+    "refuse_large",
     "refuse_operand",
     "refuse_tabulated",
     "samples_of",
@@ -379,6 +383,29 @@ def selection_of(name: str, value: Any) -> float:
     if math.isnan(number) or number == -math.inf:
         raise ValueError(f"select {name} must be a number, got {value!r}")
     return number
+
+
+def refuse_large(needed: int, points: int) -> None:
+    """Results that would not fit into memory; more points than any scan ends with."""
+    if points > 2**53:
+        raise ValueError(f"axes must make at most 2^53 points, got {points:.3g}")
+    there = available_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"store must be given for {points:,} points, whose results take {bytes_in_words(needed)}, more than the "
+            f"{bytes_in_words(there)} of memory there are"
+        )
+
+
+def path_of(name: str, value: Any) -> str:
+    """A path on a file system; "~" is the user's folder."""
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path or "\0" in path or "://" in path:
+        raise ValueError(f"{name} must be a path on a file system, got {value!r}")
+    return os.path.expanduser(path)
 
 
 def client_of(client: Any) -> Any:

@@ -21,8 +21,9 @@ from . import _labels
 from ._arguments import quantities_of
 from ._axis_words import axes_of, selections_of
 from ._grid import grid_of
+from ._memory import available_memory, bytes_in_words
 from ._plot import selected
-from ._scan_files import available_memory, bytes_in_words, destination, replacing, write
+from ._scan_files import destination, replacing, write
 from ._terminal import Stopped, console, refusing, terminating
 from .scan import Scan, bar, short
 

@@ -30,6 +30,9 @@ _OF_NORMS = ("gamma", "beta", "eps")
 _OF_LAYERS = (*_OF_NORMS, "sigma_w2", "sigma_b2")
 
 
+_MOST = 60  # dimensions; NumPy takes 64
+
+
 @dataclass(frozen=True)
 class Axis:
     """What varies along a dimension: a field of every layer (-1) or of one, counted as affine layers from 0."""
@@ -125,6 +128,8 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
         shape.append(values[names[0]].size)
     if "depth" in values and (per_layer := [name for name in values if "." in name]):
         raise ValueError(f"axis depth must stand without axes of single layers, got {per_layer[0]}")
+    if len(dimensions) > _MOST:
+        raise ValueError(f"axes must make at most {_MOST} dimensions, got {len(dimensions)}")
     return Grid(tuple(dimensions), tuple(shape), tuple(placed)), values
 
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
@@ -413,8 +414,9 @@ def scan(
     tables : bool or iterable of Table
         Interpolate the integrals of activations in dense layers without BatchNorm, where these are no rays (relu and
         its like need none): True makes a table (`gaussian.tabulate`) of each for q from 1e-6 to 1e6. Points outside are
-        computed as without. An error of 1e-11 a layer, of a and of the lengths, in exchange for a hundredfold speed;
-        numbers far below a, as the bulk of deep networks, have fewer digits. The result's settings name the tables.
+        computed as without, and so is a bulk of less than 1 % of a. A layer adds an error of 1e-11 of a and of the
+        lengths, which later ones may amplify (to 3e-9 where sigma_w2 = 1e4), in exchange for a hundredfold speed. The
+        result's settings name the tables used: none for layers' quantities and multiplicity, which take the integrals.
 
     Returns
     -------
@@ -434,8 +436,8 @@ def scan(
 
     Notes
     -----
-    The same numbers as those of the single functions, to rounding; bit for bit the same for any number of threads,
-    chunks and workers.
+    The same numbers as those of the single functions, to rounding; bit for bit the same for any number of threads and
+    workers. Chunks of another size may round otherwise where points differ in kind (1e-15 apart).
 
     Examples
     --------
@@ -449,9 +451,9 @@ def scan(
     grid, values = grid_of(net, axes)
     settings = _arguments.scan_settings_of(net, values, theory, samples, overlap, length, biases, loss, momentum)
     settings["backend"] = _arguments.choice("backend", backend, _arguments.BACKENDS)
-    made = _tables(net, _arguments.tables_of(tables, backend))
-    settings["tables"] = ", ".join(f"{each.activation} at q {each.q[0]:g} to {each.q[1]:g}" for each in made)
     wanted = _arguments.quantities_of(quantities, _labels.QUANTITIES)
+    made = _tables(net, _arguments.tables_of(tables, backend), wanted, settings["theory"])
+    settings["tables"] = ", ".join(f"{each.activation} at q {each.q[0]:g} to {each.q[1]:g}" for each in made)
     client = _arguments.client_of(client)
     progress = _arguments.progress_of(progress)
     if backend == "cuda" and client is None:
@@ -470,8 +472,9 @@ def scan(
         version=__version__,
         tables=made,
     )
+    _arguments.refuse_large(_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
     count = grid.boxes(job.chunk)
-    kept = None if store is None else _prepared(os.fspath(store), job, values)
+    kept = None if store is None else _prepared(_arguments.path_of("store", store), job, values)
     result, left = _Result(job), dict.fromkeys(range(count))
     begin = time.perf_counter()
     with _speaking(kept, lambda: (count - len(left), count)), _telling(progress, grid.points) as told:
@@ -496,16 +499,27 @@ def _table(phi: Activation) -> Table:
     return tabulate(phi, _TABULATED)
 
 
-def _tables(net: Network, given: bool | tuple[Table, ...]) -> tuple[Table, ...]:
-    """The tables that a scan uses: those given, or one of each activation that has use for it."""
-    if isinstance(given, tuple):
-        return given
-    phis = [
+def _tables(
+    net: Network, given: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
+) -> tuple[Table, ...]:
+    """The tables that a scan uses: of those given, or one of each activation that has use for it."""
+    images = theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers)
+    by_point = any(name in _labels.LAYERED or name == "multiplicity" for name in _labels.core_names(quantities))
+    if given is False or images or by_point:
+        return ()
+    phis = dict.fromkeys(
         phi
         for before, phi in itertools.pairwise(net.layers)
-        if given and isinstance(before, Dense) and isinstance(phi, Activation) and not phi._compiled.homogeneous
-    ]
-    return tuple(_table(phi) for phi in dict.fromkeys(phis))
+        if isinstance(before, (Dense, Conv2d)) and isinstance(phi, Activation) and not phi._compiled.homogeneous
+    )
+    if isinstance(given, tuple):
+        return tuple(table for table in given if table.activation in phis)
+    return tuple(_table(phi) for phi in phis)
+
+
+def _bytes(points: int, quantities: tuple[str, ...], layers: int) -> int:
+    """What the results of so many points take."""
+    return points * (8 * sum(layers if name in _labels.LAYERED else 1 for name in _labels.core_names(quantities)) + 1)
 
 
 def _chunk(
@@ -596,7 +610,7 @@ def _variables(
 
 
 def _flags(words: dict[int, str]) -> dict[str, Any]:
-    meanings = [text.replace(" ", "_").replace(",", "") for text in words.values()]
+    meanings = [re.sub(r"\W+", "_", text) for text in words.values()]  # CF: letters, digits and underscores
     return {"flag_values": list(words), "flag_meanings": " ".join(meanings)}
 
 
