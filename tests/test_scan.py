@@ -431,9 +431,9 @@ def test_a_chunk_whose_file_was_cut_short_is_computed_again(tmp_path):
         ),
         (NET, GRID, {"chunk": 7}, "chunk ([1, 10] there, [1, 7] here)"),
         (NET, GRID, {"quantities": ("bulk",)}, "quantities ('lambda_max max_learning_rate' there, 'bulk' here)"),
-        (NET, {**GRID, "eps": [0.0]}, {}, "dimensions"),
+        (NET, {**GRID, "eps": [0.0]}, {}, "eps, no axis there"),
         (NET, {**GRID, "gamma": GRID["gamma"] * 2}, {}, "the values of gamma; it was"),
-        (NET, {**GRID, "gamma": GRID["gamma"][1:]}, {}, "the values of gamma; it was"),
+        (NET, {**GRID, "gamma": GRID["gamma"][1:]}, {}, f"gamma ({GRID['gamma'].size} values there, "),
     ],
 )
 def test_a_store_of_other_arguments_is_refused_and_left_alone(tmp_path, net, axes, changed, told):

@@ -285,7 +285,8 @@ def _scale(ax: Any, which: str, side: _Side) -> None:
 def _label(name: str) -> str:
     if name in ("status", "regime"):
         return "status" if name == "status" else "what rules"
-    return f"{_labels.meaning(name)}, {_labels.symbol(name)}"
+    meaning, symbol = _labels.meaning(name), _labels.symbol(name)
+    return f"{meaning}, {symbol}" if symbol.startswith("$") else meaning
 
 
 def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:

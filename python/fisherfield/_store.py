@@ -47,6 +47,30 @@ def opened(path: str) -> Any:
         return None
 
 
+def _differing(there: Any, coordinates: dict[str, Described]) -> list[str]:
+    """Axes that a scan there has otherwise."""
+    found = []
+    for name, (_, values, _) in coordinates.items():
+        if name not in there:
+            found.append(f"{name}, no axis there")
+        elif there[name].shape != values.shape:
+            found.append(f"{name} ({there[name].size} values there, {values.size} here)")
+        elif not np.array_equal(there[name][...], values):
+            found.append(f"the values of {name}")
+    return found
+
+
+def _others(there: Any, attributes: dict[str, Any]) -> list[str]:
+    """Attributes that differ, but for the title, which follows from others."""
+    return [
+        f"{name} ({there[name]!r} there, {value!r} here)"
+        if name in there and len(f"{value}{there[name]}") < 80
+        else name
+        for name, value in attributes.items()
+        if name != "title" and there.get(name) != value
+    ]
+
+
 class Store:
     """One scan's folder; what it is called with has been checked."""
 
@@ -83,20 +107,8 @@ class Store:
             raise ValueError(
                 f"store must be a new folder or that of a scan, got {self.path!r}, which was left as it is"
             )
-        differing = [name for name, value in attributes.items() if there.attrs.get(name) != value]
-        if not differing:
-            differing = [
-                f"the values of {name}"
-                for name, (_, values, _) in coordinates.items()
-                if not np.array_equal(there[name][...], values)
-            ]
-        if differing:
-            told = ", ".join(
-                f"{name} ({there.attrs[name]!r} there, {attributes[name]!r} here)"
-                if name in there.attrs and len(f"{attributes[name]}{there.attrs[name]}") < 80
-                else name
-                for name in differing
-            )
+        told = ", ".join(_differing(there, coordinates) or _others(there.attrs, attributes))
+        if told:
             raise ValueError(
                 f"store must belong to the same scan, got {self.path!r}, which differs in {told}; "
                 "it was left as it is: give another one"
