@@ -25,7 +25,7 @@ from ._memory import available_memory, bytes_in_words
 from ._plot import selected
 from ._scan_files import destination, replacing, write
 from ._terminal import Stopped, console, refusing, terminating
-from .scan import Scan, bar, short
+from .scan import Scan, bar, result_bytes, short
 
 __all__ = ["FORMATS", "run_plot", "run_scan"]
 
@@ -71,8 +71,7 @@ def _refuse_large(net: ff.Network, axes: Mapping[Any, Any], quantities: Any, pat
     """A grid that would take more than half of the memory that is there."""
     grid, values = grid_of(net, axes)
     layers = int(values["depth"].max()) if "depth" in values else net.depth
-    names = _labels.core_names(quantities_of(quantities, _labels.QUANTITIES))
-    needed = grid.points * (8 * sum(layers if name in _labels.LAYERED else 1 for name in names) + 1)
+    needed = result_bytes(grid.points, quantities_of(quantities, _labels.QUANTITIES), layers)
     there = available_memory()
     if there is not None and needed > there / 2:
         raise ValueError(

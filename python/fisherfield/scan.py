@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Scan", "bar", "random_points", "scan", "short"]
+__all__ = ["Scan", "bar", "random_points", "result_bytes", "scan", "short"]
 
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
@@ -472,7 +472,7 @@ def scan(
         version=__version__,
         tables=made,
     )
-    _arguments.refuse_large(_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
+    _arguments.refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
     count = grid.boxes(job.chunk)
     kept = None if store is None else _prepared(_arguments.path_of("store", store), job, values)
     result, left = _Result(job), dict.fromkeys(range(count))
@@ -517,7 +517,7 @@ def _tables(
     return tuple(_table(phi) for phi in phis)
 
 
-def _bytes(points: int, quantities: tuple[str, ...], layers: int) -> int:
+def result_bytes(points: int, quantities: tuple[str, ...], layers: int) -> int:
     """What the results of so many points take."""
     return points * (8 * sum(layers if name in _labels.LAYERED else 1 for name in _labels.core_names(quantities)) + 1)
 
