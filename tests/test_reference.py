@@ -161,7 +161,8 @@ def same_signature(fast_one, slow_one, name):
 
 
 def test_no_public_function_is_without_a_twin():
-    descriptions = {"activation_names", "convnet", "load", "mlp", "num_threads", "random_points", "set_num_threads"}
+    settings = {"num_threads", "set_num_threads"}
+    descriptions = {"activation_names", "convnet", "load", "mlp", "random_points", "sample", *settings}
     functions = {name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))}
     assert functions - descriptions == {*PUBLIC, "scan"}
 

@@ -27,6 +27,7 @@ from .network import (
     mlp,
 )
 from .order_parameters import OrderParameters, order_parameters
+from .sampled import SampledNetwork, sample
 from .scan import Scan, random_points, scan
 from .threads import num_threads, set_num_threads
 
@@ -45,6 +46,7 @@ __all__ = [
     "LearningRate",
     "Network",
     "OrderParameters",
+    "SampledNetwork",
     "Scan",
     "activation_names",
     "convnet",
@@ -58,6 +60,7 @@ __all__ = [
     "order_parameters",
     "random_points",
     "reference",
+    "sample",
     "scan",
     "set_num_threads",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "dtype_of",
     "either_c",
     "failure",
+    "inputs_of",
     "integer",
     "integral",
     "is_sequence",
@@ -44,17 +45,22 @@ __all__ = [
     "operand",
     "overlap_of",
     "pair",
+    "parameters_of",
     "path_of",
     "positive",
     "progress_of",
     "quantities_of",
     "range_of",
     "real",
+    "real_dtype_of",
     "refuse_large",
+    "refuse_large_network",
     "refuse_operand",
     "refuse_tabulated",
+    "sampled_of",
     "samples_of",
     "scan_settings_of",
+    "seed_of",
     "selection_of",
     "settings_of",
     "tables_of",
@@ -230,6 +236,68 @@ def biases_of(value: Any, theory: str) -> bool:
     return theory != "wei2019" if value is None else boolean("biases", value)
 
 
+def seed_of(value: Any) -> int:
+    """A seed of NumPy's PCG64."""
+    return integer("seed", value, 0, 2**63)
+
+
+def real_dtype_of(dtype: Any) -> np.dtype:
+    """float32 or float64; None is float64."""
+    chosen = dtype_of(dtype)
+    return np.dtype(np.float64) if chosen is None else chosen
+
+
+def sampled_of(sampled: Any) -> Any:
+    if not hasattr(sampled, "weights") or not hasattr(sampled, "net"):
+        raise TypeError(f"sampled must be a SampledNetwork, as fisherfield.sample gives, got {sampled!r}")
+    return sampled
+
+
+def _finite(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array in `dtype` and C order, every entry finite there; copied only where it has to be."""
+    with np.errstate(over="ignore"):
+        numbers = np.ascontiguousarray(given, dtype)
+    if not np.isfinite(numbers).all():
+        wrong = given[~np.isfinite(numbers)][0]
+        raise ValueError(f"{name} must be finite{' in float32' if np.isfinite(wrong) else ''}, got {float(wrong)!r}")
+    return numbers
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that gradients are asked of
+        given = np.asarray(None)
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of real numbers, got {value!r}")
+    return given
+
+
+def parameters_of(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A copy of one parameter array of a sampled network."""
+    given = _numbers(name, value)
+    if given.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {given.shape}")
+    numbers = _finite(name, given, dtype)
+    return numbers.copy() if np.may_share_memory(numbers, given) else numbers
+
+
+def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
+    """Samples (n, *input_shape) in `dtype` and C order, at least two numbers under every BatchNorm."""
+    given, shape = _numbers("x", x), network_of(net).input_shape
+    if given.ndim == 0 or given.shape[1:] != shape:
+        raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {given.shape}")
+    if len(given) == 0:
+        raise ValueError(f"x must hold at least one sample, got shape {given.shape}")
+    for place, layer in enumerate(net.layers):
+        if type(layer).__name__ == "BatchNorm" and len(given) * math.prod(net.shapes[place + 1][1:]) < 2:
+            raise ValueError(
+                f"x must hold at least 2 samples under the BatchNorm of layers[{place}], whose variance over one "
+                f"number is 0, got shape {given.shape}"
+            )
+    return _finite("x", given, dtype)
+
+
 def momentum_of(value: Any, name: str = "momentum") -> float:
     number = _number(name, value, "in [0, 1)")
     if not 0.0 <= number < 1.0:
@@ -394,6 +462,16 @@ def refuse_large(needed: int, points: int) -> None:
         raise ValueError(
             f"store must be given for {points:,} points, whose results take {bytes_in_words(needed)}, more than the "
             f"{bytes_in_words(there)} of memory there are"
+        )
+
+
+def refuse_large_network(net: Any) -> None:
+    """Parameters that would not fit into memory, as they are drawn and as they are kept."""
+    needed, there = 2 * 8 * net.parameters(), available_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"net must fit into memory to be sampled: its {net.parameters():,} parameters take up to "
+            f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} there are"
         )
 
 
