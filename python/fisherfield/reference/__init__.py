@@ -6,6 +6,16 @@ from .fisher import backward_sums, fisher
 from .learning_rate import max_learning_rate
 from .literal import wei2019_literal
 from .order_parameters import order_parameters
+from .sampled import sampled_fisher
 from .scan import scan
 
-__all__ = ["backward_sums", "fisher", "gaussian", "max_learning_rate", "order_parameters", "scan", "wei2019_literal"]
+__all__ = [
+    "backward_sums",
+    "fisher",
+    "gaussian",
+    "max_learning_rate",
+    "order_parameters",
+    "sampled_fisher",
+    "scan",
+    "wei2019_literal",
+]

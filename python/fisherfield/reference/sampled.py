@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A finite network, its Jacobian and its Fisher information, as they are defined: one reverse pass a row, plain loops.
 
-Everything is float64. Images are (n, channels, height, width); what a BatchNorm averages over, the samples and the
-positions, are the axes other than 1.
+docs/theory.md, sections 1 and 2. Everything is float64. Images are (n, channels, height, width); what a BatchNorm
+averages over, the samples and the positions, are the axes other than 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 from .. import _arguments
 from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer
 
-__all__ = ["batch_statistics", "forward"]
+__all__ = ["STATISTICS", "batch_statistics", "forward", "jacobian", "sampled_fisher"]
+
+STATISTICS = ("exact", "frozen", "mean_only", "variance_only")
 
 # Below so small a share of a unit's length, its standard deviation over the batch is what rounding leaves.
 _CONSTANT = 1e-12
@@ -37,6 +39,64 @@ def forward(sampled: Any, x: Any, held: Held | None = None) -> np.ndarray:
 def batch_statistics(sampled: Any, x: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """(mean, variance) over samples and positions of what every BatchNorm receives, an entry a unit or channel."""
     return [(step.mean, step.var) for step in _trace(sampled, x)[1] if isinstance(step.layer, BatchNorm)]
+
+
+def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = True) -> np.ndarray:
+    """J[i, k] = grad f_k(x_i), (n, C, P), a reverse pass through the whole batch for each sample i and output k.
+
+    Parameters go layer by layer: weights in C order, then biases (if they count), then gamma and beta of a trained
+    BatchNorm behind them. `statistics` says what the gradient flows through, beside the units themselves:
+
+        exact           the batch's mean and variance, as in any framework's train mode
+        frozen          neither: both are constants
+        mean_only       the mean; the variance is a constant
+        variance_only   the variance; the mean is a constant
+
+    Row (i, k) depends on all samples where there is a BatchNorm.
+    """
+    _arguments.choice("statistics", statistics, STATISTICS)
+    biases = _arguments.boolean("biases", biases)
+    f, steps = _trace(sampled, x)
+    n, outputs = f.shape
+    J = np.empty((n, outputs, sampled.net.parameters(biases)))
+    for i in range(n):
+        for k in range(outputs):
+            delta = np.zeros((n, *sampled.net.shapes[-1]))
+            delta[i, k] = 1.0
+            J[i, k] = _reverse(sampled, steps, delta, statistics, biases)
+    return J
+
+
+def sampled_fisher(
+    sampled: Any, x: Any, statistics: str = "exact", loss: str = "sum", biases: bool = True
+) -> np.ndarray:
+    """All nC eigenvalues of F* = (1/n) S^T J J^T S, largest first: those of F but for zeros (docs/theory.md, 2).
+
+    The loss's Hessian in the outputs of one sample is H, and F = (1/n) sum_i J_i^T H J_i with J_i (C x P) the rows of
+    sample i. With H = S S^T this is F = (1/n) (S^T J)^T (S^T J), whose dual is (1/n) (S^T J)(S^T J)^T.
+
+        sum             1/2, summed over outputs: H = I
+        mean            1/2, mean over outputs: H = I/C
+        mse             no 1/2, mean over outputs: H = 2 I/C
+        cross_entropy   p = softmax of the sample's own outputs: H = diag(p) - p p^T, S = diag(sqrt p) - p sqrt(p)^T;
+                        S S^T = diag p - p p^T - p p^T + p (sum p) p^T = H
+    """
+    f = forward(sampled, x)
+    loss = _arguments.loss_of(loss, f.shape[1])
+    J = jacobian(sampled, x, statistics, biases)
+    n, outputs = f.shape
+    if loss == "cross_entropy":
+        p = np.exp(f - np.max(f, axis=1, keepdims=True))
+        p /= np.sum(p, axis=1, keepdims=True)
+        for i in range(n):
+            S = np.diag(np.sqrt(p[i])) - np.outer(p[i], np.sqrt(p[i]))
+            J[i] = S.T @ J[i]
+        factor = 1.0
+    else:
+        factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs}[loss]
+    rows = J.reshape(n * outputs, -1)
+    eigenvalues = np.linalg.eigvalsh(factor / n * (rows @ rows.T))
+    return np.maximum(eigenvalues[::-1], 0.0)  # no negative zeros from rounding
 
 
 @dataclass
@@ -91,6 +151,54 @@ def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, 
     return h.reshape(len(h), -1), steps  # one position
 
 
+def _reverse(sampled: Any, steps: list[_Step], delta: np.ndarray, statistics: str, biases: bool) -> np.ndarray:
+    """The gradient with respect to all parameters of sum(delta * outputs), delta (n, *shape of the output)."""
+    parts: list[np.ndarray] = []  # last parameters first
+    for step in reversed(steps):
+        layer, h = step.layer, step.h
+        over = (0, *range(2, delta.ndim))  # samples and positions
+        if isinstance(layer, (Dense, Conv2d)):
+            W = np.asarray(sampled.weights[step.index], np.float64)
+            if biases:
+                parts.append(np.sum(delta, axis=over))
+            if isinstance(layer, Dense):
+                # z = W h + b:  dW_ij = sum_n delta_i h_j,  dh = W^T delta
+                parts.append(delta.T @ h)
+                delta = delta @ W
+            else:
+                grad, delta = _convolve_back(layer, W, h, delta)
+                parts.append(grad)
+        elif isinstance(layer, BatchNorm):
+            if layer.trained:
+                parts += [np.sum(delta, axis=over), np.sum(delta * step.u, axis=over)]  # beta, gamma
+            gamma = np.asarray(sampled.gammas[step.index], np.float64)
+            delta = _normalise_back(step, layer.eps, _channels(gamma, delta.ndim) * delta, statistics)
+        elif isinstance(layer, Activation):
+            delta = delta * layer.derivative(h)
+        elif isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
+            delta = _pool_back(layer, h, delta)
+        else:
+            delta = delta.reshape(h.shape)
+    return np.concatenate([part.ravel() for part in reversed(parts)])
+
+
+def _normalise_back(step: _Step, eps: float, delta: np.ndarray, statistics: str) -> np.ndarray:
+    """dz from du, u = (z - m)/s, m = mean z, s^2 = mean (z - m)^2 + eps, means over the M numbers of a unit or channel.
+
+    du_i/dz_j = (1/s) ([i = j] - dm/dz_j - u_i ds/dz_j),
+    dm/dz_j = 1/M,   ds/dz_j = (1/(2 s)) (2/M) (z_j - m) = u_j/M     (m's own part: sum_i (z_i - m) = 0), hence
+    dz_j = (1/s) [du_j - mean(du) - u_j mean(du u)], the middle term from the mean and the last from the variance.
+    """
+    over = (0, *range(2, delta.ndim))
+    dz = delta.copy()
+    if statistics in ("exact", "mean_only"):
+        dz -= _channels(np.mean(delta, axis=over), delta.ndim)
+    if statistics in ("exact", "variance_only"):
+        dz -= step.u * _channels(np.mean(delta * step.u, axis=over), delta.ndim)
+    dz /= _channels(np.sqrt(step.var + eps), delta.ndim)
+    return dz
+
+
 def _channels(vector: np.ndarray, dimensions: int) -> np.ndarray:
     """A vector with an entry a channel, to go with (n, channels) or (n, channels, height, width)."""
     return vector.reshape(-1, *(1,) * (dimensions - 2))
@@ -100,7 +208,7 @@ def _two(value: Any) -> Pair:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _taps(shape: Pair, kernel: Pair, stride: Pair) -> Iterator[tuple[int, int, slice, slice]]:
+def _taps(shape: tuple[int, ...], kernel: Pair, stride: Pair) -> Iterator[tuple[int, int, slice, slice]]:
     """Each tap (i, j) of a kernel and the rows and columns that it reads, one for each output position.
 
     Output position a reads input position s a + t at tap t.
@@ -126,15 +234,26 @@ def _convolve(layer: Conv2d, W: np.ndarray, h: np.ndarray) -> np.ndarray:
     h = _padded(layer, h)
     terms = [
         np.einsum("oc,ncij->noij", W[:, :, i, j], h[:, :, rows, columns])
-        for i, j, rows, columns in _taps(h.shape[2:], _two(layer.kernel), _two(layer.stride))
+        for i, j, rows, columns in _taps(h.shape[2:4], _two(layer.kernel), _two(layer.stride))
     ]
     return np.asarray(sum(terms))
+
+
+def _convolve_back(layer: Conv2d, W: np.ndarray, h: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """dW_oc(t) = sum_n sum_a delta_o(a) h_c(s a + t),  dh_c(s a + t) = sum_t sum_o W_oc(t) delta_o(a)."""
+    h = _padded(layer, h)
+    dW, dh = np.zeros_like(W), np.zeros_like(h)
+    for i, j, rows, columns in _taps(h.shape[2:4], _two(layer.kernel), _two(layer.stride)):
+        dW[:, :, i, j] = np.einsum("noij,ncij->oc", delta, h[:, :, rows, columns])
+        dh[:, :, rows, columns] += np.einsum("oc,noij->ncij", W[:, :, i, j], delta)
+    top, left = _two(layer.padding)
+    return dW, dh[:, :, top : h.shape[2] - top, left : h.shape[3] - left]
 
 
 def _pool(layer: AvgPool2d | GlobalAvgPool2d, h: np.ndarray) -> np.ndarray:
     """The mean over a window: a convolution of every channel with equal taps."""
     kernel, stride = _windows(layer, h)
-    parts = [h[:, :, rows, columns] for _, _, rows, columns in _taps(h.shape[2:], kernel, stride)]
+    parts = [h[:, :, rows, columns] for _, _, rows, columns in _taps(h.shape[2:4], kernel, stride)]
     return np.asarray(sum(parts) / (kernel[0] * kernel[1]))
 
 
@@ -142,3 +261,12 @@ def _windows(layer: AvgPool2d | GlobalAvgPool2d, h: np.ndarray) -> tuple[Pair, P
     if isinstance(layer, GlobalAvgPool2d):
         return (h.shape[2], h.shape[3]), (1, 1)
     return _two(layer.kernel), _two(layer.stride)
+
+
+def _pool_back(layer: AvgPool2d | GlobalAvgPool2d, h: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """Every position of a window receives its share."""
+    kernel, stride = _windows(layer, h)
+    dh = np.zeros_like(h)
+    for _, _, rows, columns in _taps(h.shape[2:4], kernel, stride):
+        dh[:, :, rows, columns] += delta / (kernel[0] * kernel[1])
+    return dh
