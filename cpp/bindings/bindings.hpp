@@ -26,6 +26,7 @@ void bind_table(py::module_& module);
 void bind_network(py::module_& module);
 void bind_fisher(py::module_& module);
 void bind_scan(py::module_& module);
+void bind_sampled(py::module_& module);
 void bind_threads(py::module_& module);
 
 } // namespace fisherfield

@@ -28,6 +28,15 @@ from .network import (
 )
 from .order_parameters import OrderParameters, order_parameters
 from .sampled import SampledNetwork, sample
+from .sampled_fisher import (
+    FisherMoments,
+    FisherOperator,
+    FisherSpectrum,
+    SpectralDensity,
+    sampled_density,
+    sampled_fisher,
+    sampled_moments,
+)
 from .scan import Scan, random_points, scan
 from .threads import num_threads, set_num_threads
 
@@ -40,6 +49,9 @@ __all__ = [
     "Conv2d",
     "Dense",
     "Fisher",
+    "FisherMoments",
+    "FisherOperator",
+    "FisherSpectrum",
     "Flatten",
     "GlobalAvgPool2d",
     "Layers",
@@ -48,6 +60,7 @@ __all__ = [
     "OrderParameters",
     "SampledNetwork",
     "Scan",
+    "SpectralDensity",
     "activation_names",
     "convnet",
     "figures",
@@ -61,6 +74,9 @@ __all__ = [
     "random_points",
     "reference",
     "sample",
+    "sampled_density",
+    "sampled_fisher",
+    "sampled_moments",
     "scan",
     "set_num_threads",
 ]

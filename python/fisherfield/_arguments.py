@@ -39,6 +39,7 @@ __all__ = [
     "is_sequence",
     "loss_of",
     "magnitude",
+    "memory_of",
     "momentum_of",
     "network_of",
     "of_ufunc",
@@ -57,6 +58,7 @@ __all__ = [
     "refuse_large_network",
     "refuse_operand",
     "refuse_tabulated",
+    "sampled_network_of",
     "sampled_of",
     "samples_of",
     "scan_settings_of",
@@ -65,7 +67,10 @@ __all__ = [
     "settings_of",
     "tables_of",
     "theory_of",
+    "tolerance_of",
     "variances",
+    "vector_of",
+    "zero_variance",
 ]
 
 THEORIES = ("exact", "frozen", "wei2019")
@@ -280,6 +285,44 @@ def parameters_of(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype
         raise ValueError(f"{name} must have shape {shape}, got {given.shape}")
     numbers = _finite(name, given, dtype)
     return numbers.copy() if np.may_share_memory(numbers, given) else numbers
+
+
+def sampled_network_of(net: Any, seed: Any, dtype: Any, sample: Callable[..., Any]) -> Any:
+    """A SampledNetwork as it is, or one that `sample` draws of a description."""
+    if not hasattr(net, "weights"):
+        return sample(net, seed, real_dtype_of(dtype))
+    if dtype is not None and real_dtype_of(dtype) != net.dtype:
+        raise ValueError(f"dtype must be left out or the SampledNetwork's own, {net.dtype}, got {dtype!r}")
+    return net
+
+
+def vector_of(name: str, value: Any, length: int, dtype: np.dtype) -> np.ndarray:
+    """So many finite numbers in C order, of any shape."""
+    given = _numbers(name, value)
+    if given.size != length:
+        raise ValueError(f"{name} must hold {length} numbers, got shape {given.shape}")
+    return _finite(name, given, dtype).reshape(length)
+
+
+def zero_variance(net: Any, place: int, unit: int) -> ValueError:
+    kind = "unit" if len(net.shapes[place + 1]) == 1 else "channel"
+    return ValueError(f"layers[{place}]: {kind} {unit} has zero variance over the batch; BatchNorm needs eps > 0")
+
+
+def memory_of(value: Any) -> float:
+    """Bytes; None is what the machine has left."""
+    if value is None:
+        there = available_memory()
+        return math.inf if there is None else float(there)
+    return magnitude("memory", value, positive=True)
+
+
+def tolerance_of(value: Any, dtype: np.dtype) -> float:
+    least = 1e-14 if dtype == np.float64 else 1e-6
+    number = _number("tolerance", value, f"in [{least:g}, 0.1]")
+    if not least <= number <= 0.1:
+        raise ValueError(f"tolerance must be in [{least:g}, 0.1], got {value!r}")
+    return number
 
 
 def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:

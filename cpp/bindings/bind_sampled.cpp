@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+#include "blas.hpp"
+#include "sampled.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+// A BLAS routine as SciPy hands it to compiled code: a capsule whose name is the C signature.
+template <class Routine>
+void take(const char* name, Routine* routine) {
+    const py::object capsule = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__")[name];
+    const char* signature = PyCapsule_GetName(capsule.ptr());
+    if (signature == nullptr || std::strstr(signature, "int *") == nullptr) {
+        throw std::runtime_error(std::string("SciPy's BLAS has no ") + name + " with 32-bit integers");
+    }
+    *routine = reinterpret_cast<Routine>(PyCapsule_GetPointer(capsule.ptr(), signature));
+}
+
+template <class T>
+void load_blas() {
+    Blas<T>& blas = Blas<T>::in_use();
+    if (!blas.gemm) {
+        const bool twice = sizeof(T) == 8;
+        take(twice ? "dsyrk" : "ssyrk", &blas.syrk);
+        take(twice ? "dgemm" : "sgemm", &blas.gemm);
+    }
+}
+
+template <class T>
+struct LinearizationHandle {
+    using Array = py::array_t<T, py::array::c_style>;
+
+    Linearization<T> linearization;
+    std::vector<std::shared_ptr<const Callable>> owners;
+    int channels;
+    Pair size;
+
+    LinearizationHandle(const std::vector<int>& shape, bool mean, bool variance, bool biases)
+        : linearization(shape[0], shape.size() == 3 ? Pair{shape[1], shape[2]} : Pair{1, 1}, {mean, variance}, biases),
+          channels(shape[0]) {
+        load_blas<T>();
+    }
+
+    void dense(const Array& weights, const Array& biases) {
+        linearization.dense(static_cast<int>(weights.shape(0)), weights.data(), biases.data());
+    }
+    void conv2d(const Array& weights, const Array& biases, const Pair& stride, const Pair& padding) {
+        const Windows windows{
+            {static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))}, stride, padding};
+        linearization.conv2d(static_cast<int>(weights.shape(0)), windows, weights.data(), biases.data());
+    }
+    void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
+        linearization.batch_norm(gamma.data(), beta.data(), eps, trained);
+    }
+    void activation(const ActivationHandle& activation) {
+        linearization.activation(activation.activation);
+        if (activation.owner) {
+            owners.push_back(activation.owner);
+        }
+    }
+    void average_pool(const Pair& kernel, const Pair& stride) { linearization.average_pool({kernel, stride, {0, 0}}); }
+
+    // The outputs, or (BatchNorm, unit) where the unit has no variance.
+    py::object forward(const Array& x, double workspace, bool keep) {
+        Array outputs({x.shape(0), static_cast<py::ssize_t>(linearization.outputs())});
+        T* to = outputs.mutable_data();
+        try {
+            const py::gil_scoped_release release;
+            linearization.forward(x.data(), x.shape(0), static_cast<std::size_t>(workspace), keep, to);
+        } catch (const ZeroVariance& found) {
+            return py::make_tuple(found.norm, found.unit);
+        }
+        return outputs;
+    }
+
+    void prepare(double products, double bytes) {
+        const py::gil_scoped_release release;
+        linearization.prepare(products, static_cast<std::size_t>(bytes));
+    }
+
+    // (m, n C) to (m, P) by J^T, and so on, one row after the other
+    using Operator = void (Linearization<T>::*)(const T*, T*);
+    template <Operator apply>
+    Array applied(const Array& rows, long size) {
+        Array result({rows.shape(0), static_cast<py::ssize_t>(size)});
+        const T* from = rows.data();
+        T* to = result.mutable_data();
+        const long length = rows.shape(1), count = rows.shape(0);
+        const py::gil_scoped_release release;
+        for (long row = 0; row < count; ++row) {
+            (linearization.*apply)(from + row * length, to + row * size);
+        }
+        return result;
+    }
+    long duals() const { return linearization.samples() * linearization.outputs(); }
+    Array pull(const Array& w) { return applied<&Linearization<T>::pull>(w, linearization.parameters()); }
+    Array push(const Array& v) { return applied<&Linearization<T>::push>(v, duals()); }
+    Array product(const Array& w) { return applied<&Linearization<T>::product>(w, duals()); }
+
+    Array gram() {
+        Array result({static_cast<py::ssize_t>(duals()), static_cast<py::ssize_t>(duals())});
+        T* to = result.mutable_data();
+        const py::gil_scoped_release release;
+        linearization.gram(to);
+        return result;
+    }
+};
+
+template <class T>
+void bind(py::module_& module, const char* name) {
+    using Handle = LinearizationHandle<T>;
+    py::class_<Handle>(module, name)
+        .def(py::init<const std::vector<int>&, bool, bool, bool>(), py::arg("input_shape"), py::arg("mean"),
+             py::arg("variance"), py::arg("biases"))
+        .def("dense", &Handle::dense, py::arg("weights"), py::arg("biases"))
+        .def("conv2d", &Handle::conv2d, py::arg("weights"), py::arg("biases"), py::arg("stride"), py::arg("padding"))
+        .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
+        .def("activation", &Handle::activation, py::arg("activation"))
+        .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
+        .def("forward", &Handle::forward, py::arg("x"), py::arg("workspace"), py::arg("keep"))
+        .def("prepare", &Handle::prepare, py::arg("products"), py::arg("bytes"))
+        .def("pull", &Handle::pull, py::arg("w"))
+        .def("push", &Handle::push, py::arg("v"))
+        .def("product", &Handle::product, py::arg("w"))
+        .def("gram", &Handle::gram)
+        .def(
+            "bytes", [](const Handle& self, long samples) { return self.linearization.bytes(samples); },
+            py::arg("samples"))
+        .def_property_readonly("parameters", [](const Handle& self) { return self.linearization.parameters(); })
+        .def_property_readonly("coupled", [](const Handle& self) { return self.linearization.coupled(); })
+        .def_property_readonly("forward_flops", [](const Handle& self) { return self.linearization.forward_flops(); })
+        .def_property_readonly("product_flops", [](const Handle& self) { return self.linearization.product_flops(); })
+        .def_property_readonly("gram_flops", [](const Handle& self) { return self.linearization.gram_flops(); });
+}
+
+} // namespace
+
+void bind_sampled(py::module_& module) {
+    bind<double>(module, "Linearization64");
+    bind<float>(module, "Linearization32");
+}
+
+} // namespace fisherfield

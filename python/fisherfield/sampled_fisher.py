@@ -1,0 +1,808 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Fisher information of sampled networks: its spectrum, moments and density, measured on given inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from . import _arguments, _core
+from ._lanczos import Eigenpairs, krylov, largest_eigenpairs
+from ._memory import bytes_in_words
+from .network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, GlobalAvgPool2d, Network
+from .sampled import SampledNetwork, sample
+from .threads import num_threads
+
+__all__ = [
+    "FisherMoments",
+    "FisherOperator",
+    "FisherSpectrum",
+    "SpectralDensity",
+    "sampled_density",
+    "sampled_fisher",
+    "sampled_moments",
+]
+
+Array = NDArray[Any]
+
+# What of BatchNorm's statistics gradients flow through: mean, variance.
+STATISTICS = {
+    "exact": (True, True),
+    "frozen": (False, False),
+    "mean_only": (True, False),
+    "variance_only": (False, True),
+}
+_CURVATURE: dict[str, Callable[[int], float]] = {
+    "sum": lambda outputs: 1.0,
+    "mean": lambda outputs: 1.0 / outputs,
+    "mse": lambda outputs: 2.0 / outputs,
+}
+_WORKSPACE = 32e6  # bytes of a convolution's patches at a time: well beyond what a BLAS needs to be fast
+
+
+def linearization(sampled: SampledNetwork, statistics: str = "exact", biases: bool = True) -> Any:
+    """The core's network, before any input."""
+    kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
+    built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], biases)
+    affine = zip(sampled.weights, sampled.biases, strict=True)
+    norms = zip(sampled.gammas, sampled.betas, strict=True)
+    for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
+        if isinstance(layer, Dense):
+            built.dense(*next(affine))
+        elif isinstance(layer, Conv2d):
+            built.conv2d(*next(affine), _two(layer.stride), _two(layer.padding))
+        elif isinstance(layer, BatchNorm):
+            built.batch_norm(*next(norms), layer.eps, layer.trained)
+        elif isinstance(layer, Activation):
+            built.activation(layer._compiled)
+        elif isinstance(layer, AvgPool2d):
+            built.average_pool(_two(layer.kernel), _two(layer.stride or layer.kernel))
+        elif isinstance(layer, GlobalAvgPool2d):
+            built.average_pool(before[1:], (1, 1))
+    return built
+
+
+def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool) -> Array:
+    """f(x), (n, C)."""
+    with blas_threads():
+        outputs = built.forward(x, _WORKSPACE, keep)
+    if isinstance(outputs, tuple):
+        norm, unit = outputs
+        place = [place for place, layer in enumerate(sampled.net.layers) if isinstance(layer, BatchNorm)][norm]
+        raise _arguments.zero_variance(sampled.net, place, unit)
+    found: Array = outputs
+    return found
+
+
+def _two(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@contextmanager
+def blas_threads() -> Iterator[None]:
+    """BLAS with as many threads as the core's loops."""
+    with _controller().limit(limits=num_threads(), user_api="blas"):
+        yield
+
+
+def _controller() -> Any:
+    global _found
+    if _found is None:
+        import scipy.linalg.cython_blas  # noqa: F401  (the BLAS that the core calls must be there to be found)
+        from threadpoolctl import ThreadpoolController
+
+        _found = ThreadpoolController()
+    return _found
+
+
+_found: Any = None
+
+
+class FisherOperator:
+    """F* = (1/n) S^T J J^T S, the dual of the Fisher information matrix F = (1/n) J^T S S^T J, as an operator.
+
+    J (nC x P) holds the gradients of the C outputs at n samples. F* (nC x nC) has the eigenvalues of F that are not 0,
+    and P - nC zeros fewer. S S^T is the Hessian of the loss by the outputs: 1 for the loss "sum", 1/C for "mean", 2/C
+    for "mse", and for "cross_entropy" diag(p) - p p^T at each sample, with p = softmax f(x) of the network as it is.
+
+    Parameters
+    ----------
+    net : Network or SampledNetwork
+        A description is sampled from `seed` first.
+    x : array_like, (n, *input_shape)
+        The samples.
+    seed : int
+    statistics : {"exact", "frozen", "mean_only", "variance_only"}
+        What of BatchNorm the gradient flows through: the batch's mean and variance, as in training; none of them, as
+        `detach()` makes it; one of them. But for "frozen", a sample's row of J depends on all samples.
+    loss : {"sum", "mean", "mse", "cross_entropy"}
+        As in `max_learning_rate`.
+    biases : bool
+        Whether the biases are among the parameters. Trained gammas and betas always are.
+    dtype : {"float64", "float32"}, optional
+        Of all arithmetic; that of a SampledNetwork is its own.
+    memory : float, optional
+        Bytes that may be used; None: what the machine has. A network without BatchNorm is gone through in chunks of
+        samples where all of them need more, at the price of one more forward pass each way.
+
+    Attributes
+    ----------
+    network : SampledNetwork
+    outputs : ndarray, (n, C)
+        f(x).
+    shape : (nC, nC)
+    products : int
+        How many vectors F* was applied to.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In one sentence, for inputs that do not fit, a batch without variance, or more memory than there is.
+
+    Notes
+    -----
+    One forward pass is kept; reverse and forward mode by hand, layer by layer, all products of matrices in BLAS. For a
+    dense layer with inputs H the part (H H^T + 1) Delta of its own weights is formed by way of the gradient or, where
+    that is cheaper, of the n x n matrix. The same numbers for any number of threads but for BLAS's own sums (1e-13).
+    """
+
+    def __init__(
+        self,
+        net: Network | SampledNetwork,
+        x: ArrayLike,
+        seed: int = 0,
+        statistics: str = "exact",
+        *,
+        loss: str = "sum",
+        biases: bool = True,
+        dtype: DTypeLike | None = None,
+        memory: float | None = None,
+    ) -> None:
+        self.statistics = _arguments.choice("statistics", statistics, tuple(STATISTICS))
+        self.biases = _arguments.boolean("biases", biases)
+        self.network = _arguments.sampled_network_of(net, seed, dtype, sample)
+        self.dtype = self.network.dtype
+        described = self.network.net
+        self.loss = _arguments.loss_of(loss, described.outputs)
+        inputs = _arguments.inputs_of(described, x, self.dtype)
+        self.memory = _arguments.memory_of(memory)
+        self.samples, self.products = len(inputs), 0
+        self.shape = (self.samples * described.outputs,) * 2
+        self._core = linearization(self.network, self.statistics, self.biases)
+        self._chunks = self._in_chunks(inputs)
+        self._inputs = inputs if self._chunks else None
+        self.outputs = (
+            np.concatenate([forward(self.network, self._core, inputs[part], False) for part in self._chunks])
+            if self._chunks
+            else forward(self.network, self._core, inputs, True)
+        )
+        self._prepared = False
+
+    def _in_chunks(self, x: Array) -> list[slice] | None:
+        """None where all samples fit at once."""
+        n = len(x)
+        needed, one = self._core.bytes(n), self._core.bytes(1)
+        if needed <= self.memory:
+            return None
+        parameters = 2 * self._core.parameters * self.dtype.itemsize
+        some = int((self.memory - parameters - one) // max(1.0, (needed - one) / max(1, n - 1))) if n > 1 else 0
+        if self.network.net.batch_norms or some < 1:
+            least = needed if self.network.net.batch_norms else parameters + 2 * one
+            raise ValueError(
+                f"memory must be at least {bytes_in_words(least)} for {n} samples of this network"
+                f"{', whose BatchNorm needs all at once' if self.network.net.batch_norms else ''}, "
+                f"got {bytes_in_words(self.memory)}"
+            )
+        return [slice(first, min(first + some, n)) for first in range(0, n, some)]
+
+    @property
+    def parameters(self) -> int:
+        """P, the length of a row of J."""
+        return int(self._core.parameters)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether rows of J belong to several samples at once: BatchNorm with gradients through its statistics."""
+        return bool(self._core.coupled)
+
+    @property
+    def flops(self) -> dict[str, float]:
+        """Operations of one forward pass, one product, and of all of F* entry by entry."""
+        forward, product, gram = self._core.forward_flops, self._core.product_flops, self._core.gram_flops
+        if self.coupled:
+            gram = self.shape[0] * product
+        return {"forward": forward, "product": product, "gram": gram}
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of F* can be formed within the memory."""
+        return self._chunks is None and self._bytes_of_all <= self.memory
+
+    @property
+    def _bytes_of_all(self) -> float:
+        """F* twice, in two orders or before and after, beside what the forward pass keeps."""
+        return float(2 * self.shape[0] ** 2 * self.dtype.itemsize + self._core.bytes(self.samples))
+
+    # ---- J and F*
+
+    def vjp(self, w: ArrayLike) -> Array:
+        """J^T w, (P,) of w (n, C) or (nC,): layer by layer weights and biases; trained gammas, then betas."""
+        rows = self._rows("w", w, self.shape[0])
+        with blas_threads():
+            if self._chunks is None:
+                return np.asarray(self._core.pull(rows)[0])
+            total = np.zeros(self.parameters, self.dtype)
+            for part in self._each():
+                total += self._core.pull(rows.reshape(self.outputs.shape)[part].reshape(1, -1))[0]
+            return total
+
+    def jvp(self, v: ArrayLike) -> Array:
+        """J v, (n, C) of v (P,)."""
+        row = self._rows("v", v, self.parameters)
+        with blas_threads():
+            if self._chunks is None:
+                return np.asarray(self._core.push(row)).reshape(self.outputs.shape)
+            result = np.empty(self.outputs.shape, self.dtype)
+            for part in self._each():
+                result[part] = self._core.push(row).reshape(-1, result.shape[1])
+            return result
+
+    def _each(self) -> Iterator[slice]:
+        """Chunks of samples, each after its forward pass."""
+        for part in self._chunks or ():
+            self._core.forward(self._inputs[part], _WORKSPACE, True)  # type: ignore[index]
+            yield part
+
+    def _rows(self, name: str, value: ArrayLike, length: int) -> Array:
+        given = _arguments.vector_of(name, value, length, self.dtype)
+        return given.reshape(1, length)
+
+    def prepare(self, products: int) -> None:
+        """Makes what will speed up about so many products; once."""
+        if self._chunks is None and not self._prepared:
+            self._prepared = True
+            with blas_threads():
+                self._core.prepare(float(products), max(0.0, self.memory - self._core.bytes(self.samples)))
+
+    def __matmul__(self, w: ArrayLike) -> Array:
+        """F* w, of w (nC,) or (n, C), in the same shape."""
+        given = np.asarray(w)
+        turned = self._factor(self._rows("w", w, self.shape[0]).reshape(self.outputs.shape), transposed=False)
+        self.products += 1
+        if self._chunks is None:
+            self.prepare(1)
+            with blas_threads():
+                result = self._core.product(turned.reshape(1, -1)).reshape(self.outputs.shape)
+        else:
+            result = self.jvp(self.vjp(turned))
+        return (self._factor(result, transposed=True) / self.samples).reshape(given.shape)
+
+    matvec = __matmul__
+
+    @cached_property
+    def _root(self) -> tuple[Array, Array] | None:
+        """p and its root, for S = diag(sqrt p) - p sqrt(p)^T."""
+        if self.loss != "cross_entropy":
+            return None
+        shifted = np.exp(self.outputs - self.outputs.max(axis=1, keepdims=True))
+        p = shifted / shifted.sum(axis=1, keepdims=True)
+        return p, np.sqrt(p)
+
+    def _factor(self, w: Array, transposed: bool) -> Array:
+        """S w or S^T w."""
+        if self._root is None:
+            factor = math.sqrt(_CURVATURE[self.loss](self.outputs.shape[1]))
+            return w if factor == 1.0 else (w * self.dtype.type(factor))
+        p, root = self._root
+        left, right = (root, p) if transposed else (p, root)
+        turned: Array = root * w - left * np.sum(right * w, axis=1, keepdims=True)
+        return turned
+
+    def dense(self) -> Array:
+        """F* entry by entry, (nC, nC): row i C + k belongs to output k of sample i.
+
+        Without coupled samples by products of matrices layer by layer; else by nC products with unit vectors.
+        """
+        size, outputs = self.shape[0], self.outputs.shape[1]
+        if not self.fits:
+            raise ValueError(
+                f"memory must be at least {bytes_in_words(self._bytes_of_all)} for all of F*, {size} x {size}, "
+                f"got {bytes_in_words(self.memory)}"
+            )
+        if self.coupled:
+            self.prepare(size)
+            result = np.empty(self.shape, self.dtype)
+            unit = np.zeros(size, self.dtype)
+            for row in range(size):
+                unit[row] = 1
+                result[row] = self @ unit
+                unit[row] = 0
+            return (result + result.T) / 2
+        with blas_threads():
+            gram = self._core.gram()
+        if outputs > 1:
+            gram = gram.reshape(outputs, self.samples, outputs, self.samples).transpose(1, 0, 3, 2)
+            if self._root is not None:
+                p, root = self._root
+                gram = (
+                    root[:, :, None, None] * gram - root[:, :, None, None] * np.einsum("ik,ikjl->ijl", p, gram)[:, None]
+                )
+                gram = gram * root - np.einsum("ikjl,jl->ikj", gram, p)[..., None] * root
+            gram = gram.reshape(self.shape)
+        factor = 1.0 if self._root is not None else _CURVATURE[self.loss](outputs)
+        gram *= self.dtype.type(factor / self.samples)
+        return np.asarray(gram)
+
+    def __repr__(self) -> str:
+        return (
+            f"FisherOperator: {self.samples} samples, {self.outputs.shape[1]} outputs, {self.parameters:,} parameters, "
+            f"statistics {self.statistics}, loss {self.loss}, {self.dtype}"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class FisherSpectrum:
+    """The largest eigenvalues of the Fisher information matrix of a sampled network, as measured on n samples.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray, (k,)
+        The largest first.
+    errors : ndarray, (k,)
+        How far each may be off: min(r, r^2/gap) of its residual r and its distance from its neighbours for
+        "lanczos", rounding (nC eps lambda_max at the most) for "dense".
+    residuals : ndarray, (k,)
+        |F* v - lambda v|; some eigenvalue lies within this of each.
+    eigenvectors : ndarray, (k, n, C), optional
+        Of F*, of length 1; where they were asked for.
+    products : int
+        How many vectors F* was applied to.
+    method : {"lanczos", "dense"}
+    reason : str
+        Why this method was taken.
+    operator : FisherOperator
+        What it was measured of.
+    """
+
+    eigenvalues: Array
+    errors: Array
+    residuals: Array
+    eigenvectors: Array | None
+    products: int
+    method: str
+    reason: str
+    operator: FisherOperator = field(repr=False)
+
+    @property
+    def lambda_max(self) -> float:
+        """The largest eigenvalue, in the convention of the loss."""
+        return float(self.eigenvalues[0])
+
+    def max_learning_rate(self, momentum: float = 0.0) -> float:
+        """2 (1 + momentum)/lambda_max; infinity for lambda_max = 0."""
+        momentum = _arguments.momentum_of(momentum)
+        return 2.0 * (1.0 + momentum) / self.lambda_max if self.lambda_max > 0.0 else math.inf
+
+    def __repr__(self) -> str:
+        operator = self.operator
+        lines = [
+            f"Fisher information of a sampled network of {operator.parameters:,} parameters",
+            f"  {operator.samples} samples, {operator.outputs.shape[1]} outputs, statistics {operator.statistics}, "
+            f"loss {operator.loss}, {operator.dtype}",
+        ]
+        shown = 8
+        for place, (value, error) in enumerate(zip(self.eigenvalues[:shown], self.errors, strict=False)):
+            name = "lambda_max" if place == 0 else f"eigenvalue {place + 1}"
+            lines.append(f"  {name:<14}{value:<14.8g}+- {error:.1g}")
+        if len(self.eigenvalues) > shown:
+            lines.append(f"  {len(self.eigenvalues) - shown} more, down to {self.eigenvalues[-1]:.8g}")
+        count = f"{self.products} product{'s' * (self.products != 1)}" if self.method == "lanczos" else "all of F*"
+        return "\n".join([*lines, f"  method {self.method} ({count}): {self.reason}"])
+
+
+def sampled_fisher(
+    net: Network | SampledNetwork,
+    x: ArrayLike,
+    seed: int = 0,
+    statistics: str = "exact",
+    k: int | str = 1,
+    *,
+    loss: str = "sum",
+    biases: bool = True,
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+    tolerance: float = 1e-6,
+    eigenvectors: bool = False,
+    memory: float | None = None,
+    progress: bool | Callable[[int, float], Any] = False,
+) -> FisherSpectrum:
+    """The k largest eigenvalues of F = (1/n) sum_i sum_kk' grad f_k(x_i) H_kk' grad f_k'(x_i)^T of a sampled network.
+
+    Parameters
+    ----------
+    net, x, seed, statistics, loss, biases, dtype, memory
+        As `FisherOperator` takes them.
+    k : int or "all"
+        How many; "all" are nC, beside which F has only zeros.
+    method : {"auto", "lanczos", "dense"}
+        Products of F* with vectors, or all of F* entry by entry; "auto" counts which takes fewer operations within the
+        memory, and says so.
+    tolerance : float
+        Lanczos ends when every eigenvalue is right to this, times lambda_max, by its estimated error. In [1e-14, 0.1],
+        at least 1e-6 in float32.
+    eigenvectors : bool
+        Give those of F*, too.
+    progress : bool or callable
+        True draws the count of products on standard output; a callable gets (products, lambda_max so far).
+
+    Returns
+    -------
+    FisherSpectrum
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and for more memory than there is.
+    RuntimeError
+        Where 1000 products were not enough.
+
+    Notes
+    -----
+    The C outputs make clusters of C near-equal eigenvalues; Lanczos resolves the largest of them by its own gap.
+
+    Examples
+    --------
+    >>> net = ff.mlp([784, 1000, 1000, 1000, 1])
+    >>> ff.sampled_fisher(net, ff.data.gaussian(784, samples=500)).lambda_max
+    161.5...
+    """
+    operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
+    return spectrum_of(operator, k, method, tolerance, eigenvectors, progress)
+
+
+def spectrum_of(
+    operator: FisherOperator,
+    k: int | str = 1,
+    method: str = "auto",
+    tolerance: float = 1e-6,
+    eigenvectors: bool = False,
+    progress: bool | Callable[[int, float], Any] = False,
+) -> FisherSpectrum:
+    """`sampled_fisher` of an operator that stands already."""
+    size = operator.shape[0]
+    count = size if k == "all" else _arguments.integer("k", k, 1, size)
+    _arguments.choice("method", method, ("auto", "lanczos", "dense"))
+    tolerance = _arguments.tolerance_of(tolerance, operator.dtype)
+    eigenvectors = _arguments.boolean("eigenvectors", eigenvectors)
+    chosen, reason = _choice(operator, count) if method == "auto" else (method, "as asked")
+    with _saying(progress) as told:
+        if chosen == "lanczos":
+            found = _by_lanczos(operator, count, tolerance, told)
+        else:
+            found = _by_all_entries(operator, count, eigenvectors)
+    vectors = found.vectors.reshape(count, *operator.outputs.shape) if eigenvectors else None
+    products = found.products if chosen == "lanczos" else 0
+    return FisherSpectrum(found.values, found.errors, found.residuals, vectors, products, chosen, reason, operator)
+
+
+_MOST_PRODUCTS = 1000
+
+
+def _choice(operator: FisherOperator, count: int) -> tuple[str, str]:
+    """The method of fewer operations, and both counts in words."""
+    size, outputs = operator.shape[0], operator.outputs.shape[1]
+    flops = operator.flops
+    # what Lanczos was seen to take: 4 or 5 products where one eigenvalue stands alone, 10 to 15 in a cluster
+    products = (5 if outputs == 1 else 14) + 4 * (count - 1)
+    lanczos = flops["product"] * products
+    dense = flops["gram"] + (2.0 * size**2 * 10 * products if count < size / 20 else 4 / 3 * size**3)
+    words = f"{_flops(dense)} for all of F* against {_flops(lanczos)} for about {products} products"
+    if not operator.fits:
+        return "lanczos", f"all of F* would take {bytes_in_words(size**2 * operator.dtype.itemsize)}"
+    return ("dense" if dense <= lanczos or count > size / 4 else "lanczos"), words
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e9:.3g} Gflop" if count >= 1e8 else f"{count / 1e6:.3g} Mflop"
+
+
+def _start(operator: FisherOperator, random: np.random.Generator) -> Array:
+    """The outlier's eigenvector in theory, the same at every sample, and a random part for all the others."""
+    outputs = random.standard_normal(operator.outputs.shape[1])
+    same = np.tile(outputs / np.linalg.norm(outputs), operator.samples) / math.sqrt(operator.samples)
+    other = random.standard_normal(operator.shape[0])
+    start: Array = same + 0.1 * other / np.linalg.norm(other)
+    return start
+
+
+def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: Any) -> Eigenpairs:
+    random = np.random.Generator(np.random.PCG64(0))
+    operator.prepare((5 if operator.outputs.shape[1] == 1 else 14) + 4 * (count - 1))
+    found = largest_eigenpairs(
+        lambda w: np.asarray(operator @ w, np.float64),
+        _start(operator, random),
+        count,
+        tolerance,
+        _MOST_PRODUCTS,
+        random,
+        told,
+    )
+    largest = np.abs(found.values).max()
+    if len(found.values) < count or np.any(found.errors > tolerance * largest):
+        raise RuntimeError(
+            f"{found.products} products were not enough for {count} eigenvalues to {tolerance:g}: reached "
+            f"{np.max(found.errors) / largest:.1g}; ask for fewer, or for method='dense'"
+        )
+    return found
+
+
+def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool) -> Eigenpairs:
+    from scipy.linalg import eigh
+
+    matrix = operator.dense()
+    size, eps = len(matrix), float(np.finfo(operator.dtype).eps)
+    if count <= size // 20:
+        random = np.random.Generator(np.random.PCG64(0))
+        with blas_threads():
+            return largest_eigenpairs(
+                lambda w: np.asarray(matrix @ w.astype(matrix.dtype), np.float64),
+                _start(operator, random),
+                count,
+                8 * eps,
+                _MOST_PRODUCTS,
+                random,
+            )
+    few = None if count == size else (size - count, size - 1)
+    with blas_threads():  # the transpose is what LAPACK calls the matrix: nothing is copied
+        found = eigh(matrix.T, eigvals_only=not eigenvectors, subset_by_index=few, overwrite_a=True, check_finite=False)
+    values, vectors = found if eigenvectors else (found, np.empty((size, 0)))
+    values = np.asarray(values[::-1], np.float64)
+    error = np.full(count, size * eps * max(abs(values[0]), 0.0))
+    return Eigenpairs(values, error, error, np.asarray(vectors.T[::-1]), 0)
+
+
+@dataclass(frozen=True, repr=False)
+class FisherMoments:
+    """tr F and tr F^2 of a sampled network, and what they make of its P eigenvalues.
+
+    Attributes
+    ----------
+    trace, square : float
+        tr F and tr F^2.
+    trace_error, square_error : float
+        Standard errors over the random vectors; 0 where all of F* was formed.
+    mean, second_moment : float
+        tr F/P and tr F^2/P, the moments of all P eigenvalues.
+    products : int
+        How many vectors F* was applied to.
+    method : {"dense", "hutchinson"}
+    operator : FisherOperator
+    """
+
+    trace: float
+    square: float
+    trace_error: float
+    square_error: float
+    products: int
+    method: str
+    operator: FisherOperator = field(repr=False)
+
+    @property
+    def mean(self) -> float:
+        return self.trace / self.operator.parameters
+
+    @property
+    def second_moment(self) -> float:
+        return self.square / self.operator.parameters
+
+    def __repr__(self) -> str:
+        operator = self.operator
+        count = "all of F*" if self.method == "dense" else f"{self.products} products"
+        return "\n".join(
+            [
+                f"Moments of the Fisher information of a sampled network, P = {operator.parameters:,}",
+                f"  tr F    {self.trace:<14.8g}+- {self.trace_error:.1g}   mean eigenvalue {self.mean:.6g}",
+                f"  tr F^2  {self.square:<14.8g}+- {self.square_error:.1g}   second moment   {self.second_moment:.6g}",
+                f"  method {self.method} ({count})",
+            ]
+        )
+
+
+def sampled_moments(
+    net: Network | SampledNetwork,
+    x: ArrayLike,
+    seed: int = 0,
+    statistics: str = "exact",
+    *,
+    loss: str = "sum",
+    biases: bool = True,
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+    vectors: int = 20,
+    memory: float | None = None,
+) -> FisherMoments:
+    """tr F = tr F* and tr F^2 = |F*|^2: all entries of F*, or F* applied to random vectors.
+
+    Parameters
+    ----------
+    net, x, seed, statistics, loss, biases, dtype, memory
+        As `FisherOperator` takes them.
+    method : {"auto", "dense", "hutchinson"}
+        "dense" is exact. "hutchinson" gives g.F*g and |F*g|^2 averaged over vectors g of random signs (M. Hutchinson,
+        1989), of what is left of F* when the space of its first `vectors` products has been taken out and counted
+        exactly (Hutch++: R. Meyer et al., arXiv 2010.09649). "auto" takes the one of fewer operations that fits.
+    vectors : int
+        How many random vectors; three products each. At least 2.
+
+    Returns
+    -------
+    FisherMoments
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and for more memory than there is.
+    """
+    operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
+    return moments_of(operator, method, vectors)
+
+
+def moments_of(operator: FisherOperator, method: str = "auto", vectors: int = 20) -> FisherMoments:
+    """`sampled_moments` of an operator that stands already."""
+    _arguments.choice("method", method, ("auto", "dense", "hutchinson"))
+    vectors = _arguments.integer("vectors", vectors, 2)
+    size = operator.shape[0]
+    if method == "auto":
+        flops = operator.flops
+        fits = (
+            operator._chunks is None and (2 + operator.coupled) * size**2 * operator.dtype.itemsize <= operator.memory
+        )
+        method = "dense" if fits and flops["gram"] <= 3 * vectors * flops["product"] else "hutchinson"
+    if method == "dense":
+        matrix = operator.dense()
+        square = float(np.einsum("ij,ij->", matrix, matrix, dtype=np.float64))
+        return FisherMoments(float(np.trace(matrix, dtype=np.float64)), square, 0.0, 0.0, 0, method, operator)
+    random = np.random.Generator(np.random.PCG64(0))
+    vectors = min(vectors, size)
+    operator.prepare(3 * vectors)
+    before = operator.products
+
+    def product(rows: Array) -> Array:
+        return np.array([operator @ row for row in rows], np.float64)
+
+    signs = random.choice([-1.0, 1.0], (vectors, size))
+    signs[0] = _start(operator, random)
+    space = np.linalg.qr(product(signs).T)[0].T  # orthonormal rows
+    of_space = product(space)
+    trace, square = float(np.sum(space * of_space)), float(np.sum(of_space**2))
+    signs = random.choice([-1.0, 1.0], (vectors, size))
+    rest = signs - (signs @ space.T) @ space
+    of_rest = product(rest)
+    traces, squares = np.sum(rest * of_rest, axis=1), np.sum(of_rest**2, axis=1)
+    return FisherMoments(
+        trace + float(traces.mean()),
+        square + float(squares.mean()),
+        float(traces.std(ddof=1)) / math.sqrt(vectors),
+        float(squares.std(ddof=1)) / math.sqrt(vectors),
+        operator.products - before,
+        method,
+        operator,
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class SpectralDensity:
+    """How the eigenvalues of F* of a sampled network are distributed: nodes and weights of each random vector.
+
+    Attributes
+    ----------
+    nodes, weights : ndarray, (vectors, steps)
+        Lanczos' Ritz values and weights; those of a vector sum to 1.
+    products : int
+    operator : FisherOperator
+    """
+
+    nodes: Array
+    weights: Array
+    products: int
+    operator: FisherOperator = field(repr=False)
+
+    def cumulative(self, at: ArrayLike) -> tuple[Array, Array]:
+        """The share of the nC eigenvalues at most `at`, and its standard error over the random vectors."""
+        points = np.asarray(at, np.float64)
+        below = self.nodes[..., None] <= points.reshape(-1)
+        return self._mean(np.einsum("vs,vsp->vp", self.weights, below), points.shape)
+
+    def density(self, at: ArrayLike, width: float) -> tuple[Array, Array]:
+        """The density smoothed by a normal distribution of standard deviation `width`, and its standard error.
+
+        It integrates to 1 over all eigenvalues of F*; F has P - nC zeros besides.
+        """
+        width = _arguments.magnitude("width", width, positive=True)
+        points = np.asarray(at, np.float64)
+        distance = (points.reshape(-1) - self.nodes[..., None]) / width
+        bumps = np.exp(-(distance**2) / 2) / (width * math.sqrt(2 * math.pi))
+        return self._mean(np.einsum("vs,vsp->vp", self.weights, bumps), points.shape)
+
+    @staticmethod
+    def _mean(values: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+        return values.mean(axis=0).reshape(shape), error.reshape(shape)
+
+    def __repr__(self) -> str:
+        vectors, steps = self.nodes.shape
+        lines = [f"Spectral density of F*, {vectors} random vectors, {steps} Lanczos steps each"]
+        values = np.sort(self.nodes.reshape(-1))
+        weight = self.weights.reshape(-1)[np.argsort(self.nodes.reshape(-1), kind="stable")].cumsum() / vectors
+        for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+            lines.append(f"  {share:4.0%} of the eigenvalues at most {values[np.searchsorted(weight, share)]:.6g}")
+        return "\n".join([*lines, f"  the largest {values[-1]:.6g}"])
+
+
+def sampled_density(
+    net: Network | SampledNetwork,
+    x: ArrayLike,
+    seed: int = 0,
+    statistics: str = "exact",
+    *,
+    loss: str = "sum",
+    biases: bool = True,
+    dtype: DTypeLike | None = None,
+    vectors: int = 8,
+    steps: int = 40,
+    memory: float | None = None,
+) -> SpectralDensity:
+    """The density of the eigenvalues of F* by stochastic Lanczos quadrature, without forming F*.
+
+    Each vector of random signs gives, by `steps` products, the nodes and weights of a Gauss quadrature for the density
+    as that vector sees it, exact for polynomials of degree 2 steps - 1; their mean over vectors is the density (L. Lin,
+    Y. Saad, C. Yang, arXiv 1308.5467, section 3.2.3; B. Ghorbani et al., arXiv 1901.10159).
+
+    Parameters
+    ----------
+    net, x, seed, statistics, loss, biases, dtype, memory
+        As `FisherOperator` takes them.
+    vectors, steps : int
+        At least 2 each; vectors times steps products.
+
+    Returns
+    -------
+    SpectralDensity
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and for more memory than there is.
+    """
+    operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
+    vectors = _arguments.integer("vectors", vectors, 2)
+    steps = min(_arguments.integer("steps", steps, 2), operator.shape[0])
+    random = np.random.Generator(np.random.PCG64(0))
+    operator.prepare(vectors * steps)
+    nodes, weights = np.zeros((2, vectors, steps))
+    for vector in range(vectors):
+        start = random.choice([-1.0, 1.0], operator.shape[0])
+        values, shares, _ = krylov(lambda w: np.asarray(operator @ w, np.float64), start, steps)
+        nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
+        nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
+    return SpectralDensity(nodes, weights, operator.products, operator)
+
+
+@contextmanager
+def _saying(progress: Any) -> Iterator[Callable[[int, float], Any] | None]:
+    _arguments.progress_of(progress)
+    if progress is not True:
+        yield progress or None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as shown:
+        task = shown.add_task("forward pass")
+        yield lambda products, value: shown.update(task, description=f"{products} products, lambda_max {value:.8g}")
