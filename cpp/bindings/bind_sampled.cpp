@@ -103,6 +103,7 @@ struct LinearizationHandle {
     Array pull(const Array& w) { return applied<&Linearization<T>::pull>(w, linearization.parameters()); }
     Array push(const Array& v) { return applied<&Linearization<T>::push>(v, duals()); }
     Array product(const Array& w) { return applied<&Linearization<T>::product>(w, duals()); }
+    Array product_of_last(const Array& w) { return applied<&Linearization<T>::product_of_last>(w, duals()); }
 
     Array gram() {
         Array result({static_cast<py::ssize_t>(duals()), static_cast<py::ssize_t>(duals())});
@@ -129,6 +130,7 @@ void bind(py::module_& module, const char* name) {
         .def("pull", &Handle::pull, py::arg("w"))
         .def("push", &Handle::push, py::arg("v"))
         .def("product", &Handle::product, py::arg("w"))
+        .def("product_of_last", &Handle::product_of_last, py::arg("w"))
         .def("gram", &Handle::gram)
         .def(
             "bytes", [](const Handle& self, long samples) { return self.linearization.bytes(samples); },

@@ -195,6 +195,7 @@ struct Linearization<T>::Layer {
     virtual long code_size(bool /*direct*/) const { return parameters(); }
     virtual void to_pytorch(const T* code, T* v) const { std::copy_n(code, parameters(), v); }
     virtual void from_pytorch(const T* v, T* code) const { std::copy_n(v, parameters(), code); }
+    virtual bool affine() const { return false; }
     virtual bool coupled() const { return false; }
     virtual void prepare(double /*products*/, std::size_t* /*bytes*/) {}
     // gram += the layer's part: `count` stacked deltas, each of `samples` samples; lower triangle.
@@ -297,6 +298,7 @@ public:
         }
     }
 
+    bool affine() const override { return true; }
     long parameters() const override { return weight_count() + (trains_biases_ ? out.channels : 0); }
     long code_size(bool direct) const override { return !direct && kernel_ ? samples * out.channels : parameters(); }
     void to_pytorch(const T* code, T* v) const override {
@@ -823,7 +825,10 @@ void Linearization<T>::forward(const T* x, long samples, std::size_t workspace, 
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         Layer& layer = *layers_[l];
         layer.samples = samples;
-        first_ = layer.parameters() > 0 ? std::min(first_, l) : first_;
+        if (layer.affine()) {
+            first_ = std::min(first_, l);
+            last_ = l;
+        }
         activations = layer.forward(std::move(activations), workspace, keep);
         largest = std::max<std::size_t>(largest, samples * layer.out.units());
     }
@@ -899,6 +904,13 @@ template <class T>
 void Linearization<T>::product(const T* w, T* result) {
     backwards(w, false);
     forwards(result, false);
+}
+
+template <class T>
+void Linearization<T>::product_of_last(const T* w, T* result) {
+    const std::size_t first = std::exchange(first_, last_);
+    product(w, result);
+    first_ = first;
 }
 
 template <class T>

@@ -76,6 +76,7 @@ public:
     void pull(const T* w, T* v);
     void push(const T* v, T* w);
     void product(const T* w, T* result);
+    void product_of_last(const T* w, T* result); // J by the last affine layer's parameters alone
 
     // (C n) x (C n), output by output: row k n + i belongs to output k of sample i. Not where samples are coupled.
     void gram(T* result);
@@ -101,7 +102,7 @@ private:
     int norms_ = 0;
     Activation* phi_ = nullptr; // of a BatchNorm that just came
     std::vector<std::unique_ptr<Layer>> layers_;
-    std::size_t first_ = 0; // layer with parameters
+    std::size_t first_ = 0, last_ = 0; // affine layers
     long samples_ = 0;
     // What the layers' own parameters leave on the way back for the way forth, and two activations' worth of room.
     std::vector<std::vector<T>> codes_;

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Lanczos' method: the largest eigenvalues of a symmetric operator in few products, with bounds.
+"""Lanczos' method with a block to start from: the largest eigenvalues of a symmetric operator in few products.
 
-A Krylov space is grown a vector at a time; the operator's projection H on its orthonormal basis V gives Ritz values
-theta and vectors V s. With the last residual beta v_next, every Ritz pair has the residual r = beta |s_last|, and some
-eigenvalue lies within r of theta (B. N. Parlett, The Symmetric Eigenvalue Problem, 4.5). It lies within r^2/gap, too,
-gap being the distance from theta to the rest of the spectrum (11.7), for which the other Ritz values stand in: that is
-the error which is asked to be small. Full reorthogonalisation, twice (Parlett, 6.9), costs nothing beside products of
-networks; a full basis is restarted from its best Ritz vectors (K. Wu, H. Simon, Thick-restart Lanczos, 2000).
+On an orthonormal basis V the operator A has Ritz values theta and vectors y = V s, of V A V^T s = theta s, and
+residuals r = A y - theta y. The basis grows by one residual at a time, that of the first pair asked for which is not
+right yet: from a single vector that is Lanczos' method itself, every residual being a multiple of its next vector. From
+a block it spends on the block once, and afterwards on what is asked for alone. Networks with C outputs have C near-equal
+largest eigenvalues, and a block near their space makes one problem of the cluster, which one vector would have to take
+apart.
+
+Some eigenvalue lies within |r| of theta (B. N. Parlett, The Symmetric Eigenvalue Problem, 4.5). A group of g Ritz
+values with residuals R lies within |R|^2/gap of as many eigenvalues, where gap is its distance from the rest of the
+spectrum (11.7), for which the next Ritz value stands in, as far off as its own residual allows. The least of these
+bounds over all groups is the error. What is orthogonal to all that was seen can never be bounded: the start has a
+random part. Full reorthogonalisation, twice (6.9), costs nothing beside products of networks; a full basis is restarted
+from its best Ritz vectors (K. Wu, H. Simon, Thick-restart Lanczos, 2000).
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ from numpy.typing import NDArray
 __all__ = ["Eigenpairs", "krylov", "largest_eigenpairs"]
 
 Vectors = NDArray[np.float64]
+Product = Callable[[Vectors], Vectors]
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Eigenpairs:
     """The largest first."""
 
     values: Vectors
-    errors: Vectors  # estimated, of each value
+    errors: Vectors  # bounds, of each value
     residuals: Vectors  # norms, of each pair
     vectors: Vectors  # a row each
     products: int
@@ -42,80 +51,79 @@ def _orthogonal(w: Vectors, basis: Vectors) -> tuple[Vectors, Vectors]:
     return w - again @ basis, coefficients + again
 
 
-def krylov(product: Callable[[Vectors], Vectors], start: Vectors, steps: int) -> tuple[Vectors, Vectors, Vectors]:
-    """Ritz values after `steps` products, their weights |s_first|^2, and norms of their residuals."""
+def krylov(product: Product, start: Vectors, steps: int) -> tuple[Vectors, Vectors]:
+    """Ritz values of `steps` products from one vector, and their weights |s_first|^2: a Gauss quadrature."""
     basis = np.empty((steps, start.size))
     projection = np.zeros((steps, steps))
-    v, beta, step = start / np.linalg.norm(start), 0.0, 0
+    v = start / np.linalg.norm(start)
     for step in range(steps):
         basis[step] = v
         w, row = _orthogonal(product(v), basis[: step + 1])
         projection[step, : step + 1] = projection[: step + 1, step] = row
         beta = float(np.linalg.norm(w))
-        if beta <= np.finfo(np.float64).eps * np.abs(row).max():
+        if beta <= 4 * _EPS * np.abs(row).max() or step + 1 == steps:
             break
         v = w / beta
     values, vectors = np.linalg.eigh(projection[: step + 1, : step + 1])
-    return values, vectors[0] ** 2, beta * np.abs(vectors[-1])
+    return values, vectors[0] ** 2
 
 
 def largest_eigenpairs(
-    product: Callable[[Vectors], Vectors],
+    product: Product,
     start: Vectors,
     k: int,
     tolerance: float,
     most: int,
     random: np.random.Generator,
     told: Callable[[int, float], Any] | None = None,
+    eps: float = _EPS,
 ) -> Eigenpairs:
     """The k largest eigenvalues, each to `tolerance` times the largest in size, in at most `most` products.
 
-    Where the Krylov space of `start` ends before there are k, it goes on from a random vector. What is not reached
+    `start` holds a row for every vector of the block, `eps` is the rounding error of a product. What was not reached
     after `most` products shows in `errors`.
     """
-    size = start.size
-    width = min(size, max(2 * k + 20, 60))  # of the basis
-    basis = np.empty((width, size))
-    projection = np.zeros((width, width))
+    size = start.shape[1]
+    width = min(size, 2 * max(k, len(start)) + 20)  # of the basis
+    basis, images = np.empty((2, width, size))
     held = products = 0
-    v = start / np.linalg.norm(start)
+    queue: list[Vectors] = list(start)
     while True:
-        basis[held] = v
-        w, row = _orthogonal(product(v), basis[: held + 1])
-        products += 1
-        projection[held, : held + 1] = projection[: held + 1, held] = row
-        held += 1
-        beta = float(np.linalg.norm(w))
-        values, vectors = np.linalg.eigh(projection[:held, :held])
-        values, vectors = values[::-1], vectors[:, ::-1]
-        largest = float(np.abs(values).max())
-        ended = beta <= 4 * np.finfo(np.float64).eps * largest
-        residuals = np.zeros(held) if ended else beta * np.abs(vectors[-1])
-        errors = _errors(values, residuals)[:k]
+        w = queue.pop(0)
+        length = np.linalg.norm(w)
+        w, _ = _orthogonal(w, basis[:held])
+        if np.linalg.norm(w) <= 4 * _EPS * length:  # nothing new in it
+            w, _ = _orthogonal(random.standard_normal(size), basis[:held])
+        basis[held] = w / np.linalg.norm(w)
+        images[held] = product(basis[held])
+        products, held = products + 1, held + 1
+        if queue and products < most and held < size:
+            continue
+        projection = basis[:held] @ images[:held].T
+        values, vectors = np.linalg.eigh((projection + projection.T) / 2)
+        values, rotation = values[::-1], vectors.T[::-1]
+        pairs = rotation @ basis[:held]
+        rests = rotation @ images[:held] - values[:, None] * pairs
+        residuals = np.linalg.norm(rests, axis=1)
+        errors = np.maximum(_errors(values, residuals), eps * np.abs(values).max())[:k]
         if told is not None:
             told(products, float(values[0]))
-        enough = held >= k and bool(np.all(errors <= tolerance * largest))
-        if (enough and not (ended and held < size and k > 1)) or products >= most or held == size:
+        wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
+        if held == size or products >= most or (held >= k and not wrong.size):
             found = slice(min(k, held))
-            return Eigenpairs(
-                values[found].copy(), errors[found], residuals[found], vectors[:, found].T @ basis[:held], products
-            )
+            return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), products)
+        next_ = rests[wrong[0]] if wrong.size else random.standard_normal(size)
         if held == width:
-            held = k + (width - k) // 2
-            basis[:held] = vectors[:, :held].T @ basis
-            projection[:] = 0.0
-            projection[range(held), range(held)] = values[:held]
-        if ended:
-            w, _ = _orthogonal(random.standard_normal(size), basis[:held])
-            beta = float(np.linalg.norm(w))
-        v = w / beta
+            held = max(k, len(start)) + 5
+            basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]
+        queue = [next_]
 
 
 def _errors(values: Vectors, residuals: Vectors) -> Vectors:
-    """min(r, r^2/gap), where the gap is that to the nearer neighbour, less r."""
-    if values.size < 2:
-        return residuals.copy()
-    gaps = np.abs(np.diff(values))
-    gap = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf)) - residuals
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.where(gap > residuals, np.minimum(residuals, residuals**2 / gap), residuals)
+    """min(|R|, |R|^2/gap) over the groups 1 .. g that a value may be counted to; values fall."""
+    together = np.sqrt(np.cumsum(residuals**2))
+    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        of_group = np.where(gaps > together, together**2 / gaps, np.inf)
+    best: Vectors = np.minimum(residuals, np.minimum.accumulate(of_group[::-1])[::-1])
+    return best

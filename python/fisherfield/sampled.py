@@ -136,7 +136,7 @@ class SampledNetwork:
         ------
         ValueError, TypeError
             For x of another shape or not finite, for a single number under a BatchNorm, and for a unit or channel of
-            zero variance (a standard deviation below 1e-12 of its mean, 1e-5 in float32) under a BatchNorm with eps = 0.
+            zero variance (a standard deviation below 1e-12 of its mean, 1e-5 in float32) where eps = 0.
         """
         from .sampled_fisher import forward, linearization
 

@@ -286,6 +286,14 @@ class FisherOperator:
 
     matvec = __matmul__
 
+    def _last_part(self, w: Array) -> Array:
+        """n F* w with the gradients by the last affine layer's parameters alone."""
+        if self._chunks is not None:
+            return w
+        with blas_threads():
+            row = np.ascontiguousarray(w, self.dtype).reshape(1, -1)
+            return np.asarray(self._core.product_of_last(row), np.float64).reshape(w.shape)
+
     @cached_property
     def _root(self) -> tuple[Array, Array] | None:
         """p and its root, for S = diag(sqrt p) - p sqrt(p)^T."""
@@ -455,7 +463,8 @@ def sampled_fisher(
 
     Notes
     -----
-    The C outputs make clusters of C near-equal eigenvalues; Lanczos resolves the largest of them by its own gap.
+    The C outputs make a cluster of C near-equal eigenvalues. Lanczos starts from a block near their space, and the
+    error of a value is bounded by the gap behind the cluster as well as by its own.
 
     Examples
     --------
@@ -497,10 +506,8 @@ _MOST_PRODUCTS = 1000
 
 def _choice(operator: FisherOperator, count: int) -> tuple[str, str]:
     """The method of fewer operations, and both counts in words."""
-    size, outputs = operator.shape[0], operator.outputs.shape[1]
-    flops = operator.flops
-    # what Lanczos was seen to take: 4 or 5 products where one eigenvalue stands alone, 10 to 15 in a cluster
-    products = (5 if outputs == 1 else 14) + 4 * (count - 1)
+    size, flops = operator.shape[0], operator.flops
+    products = _products(operator, count)
     lanczos = flops["product"] * products
     dense = flops["gram"] + (2.0 * size**2 * 10 * products if count < size / 20 else 4 / 3 * size**3)
     words = f"{_flops(dense)} for all of F* against {_flops(lanczos)} for about {products} products"
@@ -513,18 +520,36 @@ def _flops(count: float) -> str:
     return f"{count / 1e9:.3g} Gflop" if count >= 1e8 else f"{count / 1e6:.3g} Mflop"
 
 
+_BLOCK = 32  # outputs that Lanczos starts from at the most
+
+
+def _products(operator: FisherOperator, count: int) -> int:
+    """About what Lanczos was seen to take: the block, and 3 or 4 more for an eigenvalue apart from the rest."""
+    outputs = int(operator.outputs.shape[1])
+    return min(outputs, _BLOCK) + 3 + 3 * max(0, count - outputs)
+
+
 def _start(operator: FisherOperator, random: np.random.Generator) -> Array:
-    """The outlier's eigenvector in theory, the same at every sample, and a random part for all the others."""
-    outputs = random.standard_normal(operator.outputs.shape[1])
-    same = np.tile(outputs / np.linalg.norm(outputs), operator.samples) / math.sqrt(operator.samples)
-    other = random.standard_normal(operator.shape[0])
-    start: Array = same + 0.1 * other / np.linalg.norm(other)
+    """Near the outlier's eigenvectors, a row each: u at every output, with the last affine layer's eigenvector u.
+
+    That layer's part of F* is the same at every output, (H H^T + 1)/n without a BatchNorm behind it: a few powers of it
+    cost next to nothing. In theory u is the same at every sample. A small random part sees whatever else there is.
+    """
+    samples, outputs = operator.outputs.shape
+    # of some random combinations of outputs, where there are many
+    mixed = np.eye(outputs) if outputs <= _BLOCK else np.linalg.qr(random.standard_normal((outputs, _BLOCK)))[0].T
+    w = 1.0 + 0.01 * random.standard_normal((samples, outputs))
+    for _ in range(4):
+        w = operator._last_part(w / np.linalg.norm(w))
+    u = np.linalg.svd(w, full_matrices=False)[0][:, 0]
+    noise = random.standard_normal((len(mixed), samples, outputs)) / math.sqrt(samples * outputs)
+    start: Array = (u[:, None] * mixed[:, None, :] + 1e-3 * noise).reshape(len(mixed), -1)
     return start
 
 
 def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: Any) -> Eigenpairs:
     random = np.random.Generator(np.random.PCG64(0))
-    operator.prepare((5 if operator.outputs.shape[1] == 1 else 14) + 4 * (count - 1))
+    operator.prepare(_products(operator, count))
     found = largest_eigenpairs(
         lambda w: np.asarray(operator @ w, np.float64),
         _start(operator, random),
@@ -533,9 +558,10 @@ def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: An
         _MOST_PRODUCTS,
         random,
         told,
+        float(np.finfo(operator.dtype).eps),
     )
     largest = np.abs(found.values).max()
-    if len(found.values) < count or np.any(found.errors > tolerance * largest):
+    if np.any(found.errors > tolerance * largest):
         raise RuntimeError(
             f"{found.products} products were not enough for {count} eigenvalues to {tolerance:g}: reached "
             f"{np.max(found.errors) / largest:.1g}; ask for fewer, or for method='dense'"
@@ -555,9 +581,10 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool) ->
                 lambda w: np.asarray(matrix @ w.astype(matrix.dtype), np.float64),
                 _start(operator, random),
                 count,
-                8 * eps,
+                64 * eps,
                 _MOST_PRODUCTS,
                 random,
+                eps=eps,
             )
     few = None if count == size else (size - count, size - 1)
     with blas_threads():  # the transpose is what LAPACK calls the matrix: nothing is copied
@@ -678,7 +705,7 @@ def moments_of(operator: FisherOperator, method: str = "auto", vectors: int = 20
         return np.array([operator @ row for row in rows], np.float64)
 
     signs = random.choice([-1.0, 1.0], (vectors, size))
-    signs[0] = _start(operator, random)
+    signs[0] = _start(operator, random)[0]
     space = np.linalg.qr(product(signs).T)[0].T  # orthonormal rows
     of_space = product(space)
     trace, square = float(np.sum(space * of_space)), float(np.sum(of_space**2))
@@ -789,7 +816,7 @@ def sampled_density(
     nodes, weights = np.zeros((2, vectors, steps))
     for vector in range(vectors):
         start = random.choice([-1.0, 1.0], operator.shape[0])
-        values, shares, _ = krylov(lambda w: np.asarray(operator @ w, np.float64), start, steps)
+        values, shares = krylov(lambda w: np.asarray(operator @ w, np.float64), start, steps)
         nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
         nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
     return SpectralDensity(nodes, weights, operator.products, operator)
