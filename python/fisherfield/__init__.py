@@ -50,6 +50,7 @@ __all__ = [
     "Scan",
     "activation_names",
     "convnet",
+    "data",
     "figures",
     "fisher",
     "gaussian",
@@ -65,7 +66,11 @@ __all__ = [
     "set_num_threads",
 ]
 
-_LAZY = ("figures", "reference")  # SciPy and matplotlib are imported when one of these is first used
+_LAZY = (
+    "data",
+    "figures",
+    "reference",
+)  # scikit-learn, matplotlib and SciPy are imported when one of these is first used
 
 
 def __getattr__(name: str) -> Any:
