@@ -66,11 +66,7 @@ __all__ = [
     "set_num_threads",
 ]
 
-_LAZY = (
-    "data",
-    "figures",
-    "reference",
-)  # scikit-learn, matplotlib and SciPy are imported when one of these is first used
+_LAZY = ("data", "figures", "reference")  # imported when first used; SciPy and matplotlib take a while
 
 
 def __getattr__(name: str) -> Any:
