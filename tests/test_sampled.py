@@ -66,7 +66,7 @@ def drawn(net, samples=5, seed=0):
     sampled = ff.sample(net, seed)
     sampled.gammas = [gamma * random.uniform(0.5, 1.5, gamma.shape) for gamma in sampled.gammas]
     sampled.betas = [beta + 0.2 * random.standard_normal(beta.shape) for beta in sampled.betas]
-    return sampled, random.standard_normal((samples, *net.input_shape))
+    return sampled, ff.data.gaussian(net, samples, seed)
 
 
 def in_order(sampled, biases=True):
@@ -108,14 +108,21 @@ def tangent_kernel(implementation, sampled, x):
 
 def test_a_seed_is_a_network_for_ever():
     sampled = ff.sample(ff.mlp([3, 2, 1], sigma_w2=[3.0, 2.0], sigma_b2=4.0), seed=7)
-    random = np.random.Generator(np.random.PCG64(7))
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(7, spawn_key=tuple(b"weights"))))
     assert np.array_equal(sampled.weights[0], random.standard_normal((2, 3)))
     assert np.array_equal(sampled.biases[0], 2 * random.standard_normal(2))
     assert np.array_equal(sampled.weights[1], random.standard_normal((1, 2)))
     assert np.array_equal(sampled.biases[1], 2 * random.standard_normal(1))
-    # NumPy's own promise for its generators' streams is weaker than this project's for its results
-    assert sampled.weights[0][0] == pytest.approx([0.0012301533574825742, 0.2987455375084699, -0.2741378553622176])
+    # NumPy may change its generators' streams some day; then these numbers say so
+    assert sampled.weights[0][0] == pytest.approx([-0.0337699320788245, 0.9374872811413641, -0.5644224835343028])
     assert ff.sample(sampled.net).seed == 0
+
+
+def test_weights_are_not_the_inputs_of_the_same_seed():
+    """As they would be if both came from default_rng(seed)."""
+    W = ff.sample(ff.mlp([300, 50, 1]), seed=4).weights[0]
+    for x in (ff.data.gaussian(300, 50, seed=4), np.random.default_rng(4).standard_normal((50, 300))):
+        assert np.abs(np.corrcoef(W.ravel(), x.ravel())[0, 1]) < 5 / np.sqrt(x.size)
 
 
 def test_float32_is_the_same_network_rounded():
@@ -125,7 +132,7 @@ def test_float32_is_the_same_network_rounded():
         for a, b in zip(getattr(double, name), getattr(single, name), strict=True):
             assert b.dtype == np.float32
             assert np.array_equal(a.astype(np.float32), b)
-    x = np.random.default_rng(0).standard_normal((6, *net.input_shape))
+    x = ff.data.gaussian(net, 6)
     assert single(x).dtype == np.float32
     assert single(x) == pytest.approx(double(x), rel=1e-5, abs=1e-5)  # float32 through four layers
 
@@ -138,7 +145,7 @@ def test_shapes_are_those_of_pytorch():
     assert sampled.gammas[0].tolist() == [1.2] * 3
     assert sampled.betas[0].tolist() == [0.1] * 3
     assert sampled.parameters == sampled.net.parameters() == sum(array.size for array in in_order(sampled))
-    assert sampled(np.random.default_rng(0).standard_normal((3, 2, 6, 6))).shape == (3, 2)
+    assert sampled(ff.data.gaussian((2, 6, 6), 3)).shape == (3, 2)
 
 
 def test_variances_are_those_described():
@@ -270,7 +277,7 @@ def test_inputs_are_refused_in_a_sentence(x, error, words):
 
 
 def test_one_number_has_no_variance():
-    x = np.random.default_rng(0).standard_normal((2, 1, 4, 4))
+    x = ff.data.gaussian((1, 4, 4), 2)
     with pytest.raises(ValueError, match=r"x must hold at least 2 samples under the BatchNorm of layers\[4\]"):
         ff.sample(ff.convnet((1, 4, 4), [3, 3, 3], 2, eps=1.0, trained=True))(x[:1])
     sampled = ff.sample(ff.convnet((1, 4, 4), [3], 2))
@@ -278,7 +285,7 @@ def test_one_number_has_no_variance():
 
 
 def test_zero_variance_needs_eps(implementation):
-    x = np.random.default_rng(0).standard_normal((8, 3))
+    x = ff.data.gaussian(3, 8)
     net = ff.Network(3, [ff.Dense(4), ff.BatchNorm(), ff.Activation("relu"), ff.Dense(2)])
     sampled = ff.sample(net)
     sampled.weights[0][2] = 0.0
@@ -293,7 +300,7 @@ def test_zero_variance_needs_eps(implementation):
     image = ff.sample(ff.convnet((1, 4, 4), [3], 2))
     image.weights[0][1] = 0.0
     with pytest.raises(ValueError, match=r"layers\[1\]: channel 1 has zero variance"):
-        implementation.forward(image, np.random.default_rng(0).standard_normal((8, 1, 4, 4)))
+        implementation.forward(image, ff.data.gaussian((1, 4, 4), 8))
 
 
 # Laws of the Jacobian
@@ -379,7 +386,7 @@ def test_a_layer_before_batch_norm_moves_neither_with_its_scale_nor_with_its_bia
 def test_the_scaling_law_of_homogeneous_networks(implementation, net, activation):
     """Theta = gamma^2 Theta_W + 11^T for each output, Theta_W the same for all sigma_w2, sigma_b2 and gamma."""
     net = net.replace(activation=activation)
-    x = np.random.default_rng(5).standard_normal((6, *net.input_shape))
+    x = ff.data.gaussian(net, 6)
     outputs = np.kron(np.ones((6, 6)), np.eye(net.outputs))
     found = []
     # One seed: the same standard normals. Biases fall out before a BatchNorm; the last one shifts f alone.
@@ -533,9 +540,9 @@ def test_the_reference_refuses_in_a_sentence(arguments, error, words):
 
 @pytest.mark.parametrize("statistics", ["exact", "frozen"])
 def test_theory_is_what_wide_networks_show(statistics):
-    """One output, 400 units: exact BatchNorm is good to 1 %, frozen networks differ by 10 % from each other."""
+    """One output, 400 units: exact BatchNorm is good to 1 %, frozen networks differ by some percent from each other."""
     net = ff.mlp([200, 400, 400, 1])
     theory = ff.fisher(net, statistics, samples=50).lambda_max
-    x = np.random.default_rng(0).standard_normal((50, 200))
+    x = ff.data.gaussian(net, 50)
     found = np.mean([reference.sampled_fisher(ff.sample(net, seed), x, statistics)[0] for seed in (0, 1)])
-    assert found == pytest.approx(theory, rel={"exact": 0.05, "frozen": 0.15}[statistics])
+    assert found == pytest.approx(theory, rel={"exact": 0.02, "frozen": 0.1}[statistics])

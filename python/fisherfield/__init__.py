@@ -63,6 +63,7 @@ __all__ = [
     "SpectralDensity",
     "activation_names",
     "convnet",
+    "data",
     "figures",
     "fisher",
     "gaussian",
@@ -81,7 +82,7 @@ __all__ = [
     "set_num_threads",
 ]
 
-_LAZY = ("figures", "reference")  # SciPy and matplotlib are imported when one of these is first used
+_LAZY = ("data", "figures", "reference")  # imported when first used; SciPy and matplotlib take a while
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,7 @@ __all__ = [
     "integer",
     "integral",
     "is_sequence",
+    "labels_of",
     "loss_of",
     "magnitude",
     "memory_of",
@@ -58,8 +59,10 @@ __all__ = [
     "refuse_large_network",
     "refuse_operand",
     "refuse_tabulated",
+    "sample_shape_of",
     "sampled_network_of",
     "sampled_of",
+    "samples_array_of",
     "samples_of",
     "scan_settings_of",
     "seed_of",
@@ -276,6 +279,38 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got {value!r}")
     return given
+
+
+def sample_shape_of(shape: Any) -> tuple[int, ...]:
+    """One sample's shape: that of a network's input, one whole number or a sequence of them."""
+    shape = getattr(shape, "input_shape", shape)
+    sizes = tuple(shape) if is_sequence(shape) else (shape,)
+    if not sizes:
+        raise ValueError(f"shape must be a Network, a whole number or a sequence of them, got {shape!r}")
+    return tuple(integer("shape", size, 1) for size in sizes)
+
+
+def samples_array_of(name: str, x: Any) -> np.ndarray:
+    """At least one sample of at least one feature, in whatever type of real numbers they are."""
+    given = _numbers(name, x)
+    if given.ndim < 2 or given.size == 0:
+        raise ValueError(f"{name} must have shape (n, ...) with a feature and a sample or more, got {given.shape}")
+    if given.dtype.kind == "f":
+        fits = np.abs(given) <= np.float64(LARGEST)  # which no float32 is beyond
+        if not fits.all():
+            raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got {float(given[~fits][0])!r}")
+    return given
+
+
+def labels_of(name: str, y: Any, count: int) -> np.ndarray:
+    """int64 labels, one a sample."""
+    given = _numbers(name, y)
+    if given.shape != (count,):
+        raise ValueError(f"{name} must have shape ({count},), a label for each sample, got {given.shape}")
+    wrong = ~((given >= 0) & (given <= _MANY) & (given == np.floor(given)))
+    if wrong.any():
+        raise ValueError(f"{name} must be whole numbers >= 0, got {given[wrong][0].item()!r}")
+    return given.astype(np.int64)
 
 
 def parameters_of(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -3,10 +3,10 @@
 
 On an orthonormal basis V the operator A has Ritz values theta and vectors y = V s, of V A V^T s = theta s, and
 residuals r = A y - theta y. The basis grows by one residual at a time, that of the first pair asked for which is not
-right yet: from a single vector that is Lanczos' method itself, every residual being a multiple of its next vector. From
-a block it spends on the block once, and afterwards on what is asked for alone. Networks with C outputs have C near-equal
-largest eigenvalues, and a block near their space makes one problem of the cluster, which one vector would have to take
-apart.
+right yet: from a single vector that is Lanczos' method itself, every residual being a multiple of its next vector.
+From a block it spends on the block once, and afterwards on what is asked for alone. Networks with C outputs have C
+near-equal largest eigenvalues, and a block near their space makes one problem of the cluster, which one vector would
+have to take apart.
 
 Some eigenvalue lies within |r| of theta (B. N. Parlett, The Symmetric Eigenvalue Problem, 4.5). A group of g Ritz
 values with residuals R lies within |R|^2/gap of as many eigenvalues, where gap is its distance from the rest of the
@@ -93,7 +93,7 @@ def largest_eigenpairs(
         length = np.linalg.norm(w)
         w, _ = _orthogonal(w, basis[:held])
         if np.linalg.norm(w) <= 4 * _EPS * length:  # nothing new in it
-            w, _ = _orthogonal(random.standard_normal(size), basis[:held])
+            w, _ = _orthogonal(random.standard_normal((size,)), basis[:held])
         basis[held] = w / np.linalg.norm(w)
         images[held] = product(basis[held])
         products, held = products + 1, held + 1
@@ -112,7 +112,7 @@ def largest_eigenpairs(
         if held == size or products >= most or (held >= k and not wrong.size):
             found = slice(min(k, held))
             return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), products)
-        next_ = rests[wrong[0]] if wrong.size else random.standard_normal(size)
+        next_ = rests[wrong[0]] if wrong.size else random.standard_normal((size,))
         if held == width:
             held = max(k, len(start)) + 5
             basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]

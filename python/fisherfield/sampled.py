@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _arguments
+from ._random import stream
 from .network import Activation, BatchNorm, Conv2d, Dense, Network
 
 __all__ = ["SampledNetwork", "sample"]
@@ -173,8 +174,9 @@ def sample(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> Sampled
     ----------
     net : Network
     seed : int
-        Of NumPy's PCG64, 0 or more. The numbers are drawn layer by layer, weights (in C order), then biases: always in
-        float64, so that both dtypes give the same network up to rounding.
+        0 or more. The numbers are drawn layer by layer, weights (in C order), then biases: always in float64, so that
+        both dtypes give the same network up to rounding, from NumPy's PCG64 with a stream of its own for each seed.
+        (From that of numpy.random.default_rng(seed), of which inputs are often made, weights would be the inputs.)
     dtype : {"float64", "float32"}
 
     Returns
@@ -189,13 +191,13 @@ def sample(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> Sampled
     Examples
     --------
     >>> sampled = ff.sample(ff.mlp([784, 1000, 10]), seed=1)
-    >>> sampled(np.random.default_rng(0).standard_normal((500, 784))).shape
+    >>> sampled(ff.data.gaussian(sampled.net, samples=500)).shape
     (500, 10)
     """
     shapes = _shapes(_arguments.network_of(net))
     seed, kind = _arguments.seed_of(seed), _arguments.real_dtype_of(dtype)
     _arguments.refuse_large_network(net)
-    random = np.random.Generator(np.random.PCG64(seed))
+    random = stream(seed, "weights")
     weights, biases = [], []
     for layer, weight, bias in zip(net.affine_layers, shapes["weights"], shapes["biases"], strict=True):
         fan_in = math.prod(weight[1:])
