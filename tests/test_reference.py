@@ -18,6 +18,7 @@ from fisherfield.reference.activations_mpmath import functions
 NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
 BIASES = st.sampled_from((None, True, False))
 PUBLIC = ("fisher", "max_learning_rate", "order_parameters")
+SAMPLED = ("sampled_density", "sampled_fisher", "sampled_moments")
 
 
 def tolerance(net):
@@ -135,6 +136,15 @@ def test_the_scan_has_a_twin_that_differs_in_how_it_is_computed_alone():
     ]
 
 
+@pytest.mark.parametrize("name", SAMPLED)
+def test_measurements_have_twins_that_differ_in_how_they_are_computed_alone(name):
+    fast, slow = (inspect.signature(getattr(module, name)).parameters for module in (ff, reference))
+    how = ("dtype", "method", "tolerance", "eigenvectors", "memory", "progress", "vectors", "steps")
+    assert [(p.name, p.kind, p.default) for p in fast.values() if p.name not in how] == [
+        (p.name, p.kind, p.default) for p in slow.values()
+    ]
+
+
 @pytest.mark.parametrize("name", [name for name in ff.gaussian.__all__ if name != "Table"])
 def test_every_gaussian_integral_has_a_twin_of_the_same_signature(name):
     same_signature(ff.gaussian, reference.gaussian, name)
@@ -164,7 +174,7 @@ def test_no_public_function_is_without_a_twin():
     settings = {"num_threads", "set_num_threads"}
     descriptions = {"activation_names", "convnet", "load", "mlp", "random_points", "sample", *settings}
     functions = {name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))}
-    assert functions - descriptions == {*PUBLIC, "scan"}
+    assert functions - descriptions == {*PUBLIC, *SAMPLED, "scan"}
 
 
 @given(dense_networks(depth=4), st.sampled_from(("frozen", "wei2019")), data(), st.booleans())

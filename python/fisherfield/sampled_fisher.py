@@ -590,8 +590,8 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool) ->
     with blas_threads():  # the transpose is what LAPACK calls the matrix: nothing is copied
         found = eigh(matrix.T, eigvals_only=not eigenvectors, subset_by_index=few, overwrite_a=True, check_finite=False)
     values, vectors = found if eigenvectors else (found, np.empty((size, 0)))
-    values = np.asarray(values[::-1], np.float64)
-    error = np.full(count, size * eps * max(abs(values[0]), 0.0))
+    values = np.maximum(np.asarray(values[::-1], np.float64), 0.0)  # no negative zeros from rounding
+    error = np.full(count, size * eps * values[0])
     return Eigenpairs(values, error, error, np.asarray(vectors.T[::-1]), 0)
 
 

@@ -6,7 +6,7 @@ from .fisher import backward_sums, fisher
 from .learning_rate import max_learning_rate
 from .literal import wei2019_literal
 from .order_parameters import order_parameters
-from .sampled import sampled_fisher
+from .sampled import sampled_density, sampled_fisher, sampled_moments
 from .scan import scan
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "gaussian",
     "max_learning_rate",
     "order_parameters",
+    "sampled_density",
     "sampled_fisher",
+    "sampled_moments",
     "scan",
     "wei2019_literal",
 ]

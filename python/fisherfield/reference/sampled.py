@@ -15,8 +15,17 @@ import numpy as np
 
 from .. import _arguments
 from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer
+from ..sampled import sample
 
-__all__ = ["STATISTICS", "batch_statistics", "forward", "jacobian", "sampled_fisher"]
+__all__ = [
+    "STATISTICS",
+    "batch_statistics",
+    "forward",
+    "jacobian",
+    "sampled_density",
+    "sampled_fisher",
+    "sampled_moments",
+]
 
 STATISTICS = ("exact", "frozen", "mean_only", "variance_only")
 
@@ -68,12 +77,20 @@ def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = Tru
 
 
 def sampled_fisher(
-    sampled: Any, x: Any, statistics: str = "exact", loss: str = "sum", biases: bool = True
+    net: Any,
+    x: Any,
+    seed: int = 0,
+    statistics: str = "exact",
+    k: int | str = 1,
+    *,
+    loss: str = "sum",
+    biases: bool = True,
 ) -> np.ndarray:
-    """All nC eigenvalues of F* = (1/n) S^T J J^T S, largest first: those of F but for zeros (docs/theory.md, 2).
+    """The k largest of the nC eigenvalues of F* = (1/n) S^T J J^T S, the largest first; k = "all" for all of them.
 
-    The loss's Hessian in the outputs of one sample is H, and F = (1/n) sum_i J_i^T H J_i with J_i (C x P) the rows of
-    sample i. With H = S S^T this is F = (1/n) (S^T J)^T (S^T J), whose dual is (1/n) (S^T J)(S^T J)^T.
+    They are those of F but for zeros (docs/theory.md, 2). The loss's Hessian in the outputs of one sample is H, and
+    F = (1/n) sum_i J_i^T H J_i with J_i (C x P) the rows of sample i. With H = S S^T this is
+    F = (1/n) (S^T J)^T (S^T J), whose dual is (1/n) (S^T J)(S^T J)^T.
 
         sum             1/2, summed over outputs: H = I
         mean            1/2, mean over outputs: H = I/C
@@ -81,6 +98,29 @@ def sampled_fisher(
         cross_entropy   p = softmax of the sample's own outputs: H = diag(p) - p p^T, S = diag(sqrt p) - p sqrt(p)^T;
                         S S^T = diag p - p p^T - p p^T + p (sum p) p^T = H
     """
+    eigenvalues = np.linalg.eigvalsh(_dual(net, x, seed, statistics, loss, biases))
+    count = len(eigenvalues) if k == "all" else _arguments.integer("k", k, 1, len(eigenvalues))
+    return np.maximum(eigenvalues[::-1][:count], 0.0)  # no negative zeros from rounding
+
+
+def sampled_moments(
+    net: Any, x: Any, seed: int = 0, statistics: str = "exact", *, loss: str = "sum", biases: bool = True
+) -> tuple[float, float]:
+    """tr F = tr F* and tr F^2 = tr F*^2, the sum of squares of its entries."""
+    dual = _dual(net, x, seed, statistics, loss, biases)
+    return float(np.trace(dual)), float(np.sum(dual**2))
+
+
+def sampled_density(
+    net: Any, x: Any, seed: int = 0, statistics: str = "exact", *, loss: str = "sum", biases: bool = True
+) -> np.ndarray:
+    """Where the density of the eigenvalues of F* stands: at each of them, with a share of 1/(nC)."""
+    return sampled_fisher(net, x, seed, statistics, "all", loss=loss, biases=biases)
+
+
+def _dual(net: Any, x: Any, seed: int, statistics: str, loss: str, biases: bool) -> np.ndarray:
+    """F*, (nC, nC)."""
+    sampled = _arguments.sampled_network_of(net, seed, None, sample)
     f = forward(sampled, x)
     loss = _arguments.loss_of(loss, f.shape[1])
     J = jacobian(sampled, x, statistics, biases)
@@ -95,8 +135,7 @@ def sampled_fisher(
     else:
         factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs}[loss]
     rows = J.reshape(n * outputs, -1)
-    eigenvalues = np.linalg.eigvalsh(factor / n * (rows @ rows.T))
-    return np.maximum(eigenvalues[::-1], 0.0)  # no negative zeros from rounding
+    return np.asarray(factor / n * (rows @ rows.T))
 
 
 @dataclass
