@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,6 +157,7 @@ def test_errors_bound_what_is_off(statistics, outputs):
     """At a loose tolerance, of a cluster of near-equal eigenvalues as well as of one."""
     net = ff.mlp([30, 60, 60, outputs])
     x = ff.data.gaussian(net, 80)
+    operator = ff.FisherOperator(net, x, statistics=statistics)
     expected = ff.sampled_fisher(net, x, statistics=statistics, k="all").eigenvalues
     for k in (1, 3):
         for tolerance in (1e-2, 1e-4, 1e-6, 1e-10):
@@ -164,7 +168,7 @@ def test_errors_bound_what_is_off(statistics, outputs):
             assert np.all(off <= found.errors + 1e-14 * expected[0])
             assert np.all(found.errors <= tolerance * expected[0])
             vectors = found.eigenvectors.reshape(k, -1)
-            residuals = [found.operator @ v - value * v for v, value in zip(vectors, found.eigenvalues, strict=True)]
+            residuals = [operator @ v - value * v for v, value in zip(vectors, found.eigenvalues, strict=True)]
             np.testing.assert_allclose(np.linalg.norm(residuals, axis=1), found.residuals, atol=1e-12 * expected[0])
             np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-13)
 
@@ -332,3 +336,21 @@ def test_operators_refuse_in_a_sentence():
         with pytest.raises(ValueError, match=words):
             call()
     assert "5 samples, 3 outputs" in repr(operator)
+
+
+@pytest.mark.parametrize("measure", [ff.sampled_fisher, ff.sampled_moments, ff.sampled_density])
+def test_progress_hears_of_every_product_and_results_can_be_sent(measure):
+    heard = []
+    found = measure(ff.mlp([6, 9, 2]), ff.data.gaussian(6, 12), progress=lambda *said: heard.append(said))
+    assert heard
+    assert all(products >= 1 for products, _ in heard)
+    assert repr(pickle.loads(pickle.dumps(found))) == repr(found)
+
+
+def test_an_operator_can_be_used_from_several_threads():
+    operator = ff.FisherOperator(ff.mlp([30, 60, 50, 2]), ff.data.gaussian(30, 100))
+    rows = np.random.default_rng(9).standard_normal((40, 200))
+    expected = [operator @ row for row in rows]
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(pool.map(operator.__matmul__, rows), expected, strict=True):
+            close(found, right)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -39,12 +40,11 @@ struct LinearizationHandle {
 
     Linearization<T> linearization;
     std::vector<std::shared_ptr<const Callable>> owners;
-    int channels;
-    Pair size;
+    // Passes write to the linearization's own memory: one at a time. Taken without the GIL, which callables may want.
+    std::unique_ptr<std::mutex> busy = std::make_unique<std::mutex>();
 
     LinearizationHandle(const std::vector<int>& shape, bool mean, bool variance, bool biases)
-        : linearization(shape[0], shape.size() == 3 ? Pair{shape[1], shape[2]} : Pair{1, 1}, {mean, variance}, biases),
-          channels(shape[0]) {
+        : linearization(shape[0], shape.size() == 3 ? Pair{shape[1], shape[2]} : Pair{1, 1}, {mean, variance}, biases) {
         load_blas<T>();
     }
 
@@ -73,6 +73,7 @@ struct LinearizationHandle {
         T* to = outputs.mutable_data();
         try {
             const py::gil_scoped_release release;
+            const std::lock_guard lock(*busy);
             linearization.forward(x.data(), x.shape(0), static_cast<std::size_t>(workspace), keep, to);
         } catch (const ZeroVariance& found) {
             return py::make_tuple(found.norm, found.unit);
@@ -82,6 +83,7 @@ struct LinearizationHandle {
 
     void prepare(double products, double bytes) {
         const py::gil_scoped_release release;
+        const std::lock_guard lock(*busy);
         linearization.prepare(products, static_cast<std::size_t>(bytes));
     }
 
@@ -94,6 +96,7 @@ struct LinearizationHandle {
         T* to = result.mutable_data();
         const long length = rows.shape(1), count = rows.shape(0);
         const py::gil_scoped_release release;
+        const std::lock_guard lock(*busy);
         for (long row = 0; row < count; ++row) {
             (linearization.*apply)(from + row * length, to + row * size);
         }
@@ -109,6 +112,7 @@ struct LinearizationHandle {
         Array result({static_cast<py::ssize_t>(duals()), static_cast<py::ssize_t>(duals())});
         T* to = result.mutable_data();
         const py::gil_scoped_release release;
+        const std::lock_guard lock(*busy);
         linearization.gram(to);
         return result;
     }

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -87,22 +88,31 @@ def _two(value: int | tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def blas_threads() -> Iterator[None]:
-    """BLAS with as many threads as the core's loops."""
-    with _controller().limit(limits=num_threads(), user_api="blas"):
+    """BLAS with as many threads as the core's loops; whoever is in last puts back what was before."""
+    global _within, _before
+    with _lock:
+        if _within == 0:
+            _before = _controller().limit(limits=num_threads(), user_api="blas")
+        _within += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _within -= 1
+            if _within == 0:
+                _before.restore_original_limits()
 
 
+@cache
 def _controller() -> Any:
-    global _found
-    if _found is None:
-        import scipy.linalg.cython_blas  # noqa: F401  (the BLAS that the core calls must be there to be found)
-        from threadpoolctl import ThreadpoolController
+    import scipy.linalg.cython_blas  # noqa: F401  (the BLAS that the core calls must be there to be found)
+    from threadpoolctl import ThreadpoolController
 
-        _found = ThreadpoolController()
-    return _found
+    return ThreadpoolController()
 
 
-_found: Any = None
+_lock = threading.Lock()
+_within, _before = 0, cast(Any, None)
 
 
 class FisherOperator:
@@ -313,10 +323,11 @@ class FisherOperator:
         turned: Array = root * w - left * np.sum(right * w, axis=1, keepdims=True)
         return turned
 
-    def dense(self) -> Array:
+    def dense(self, told: Callable[[int, float], Any] | None = None) -> Array:
         """F* entry by entry, (nC, nC): row i C + k belongs to output k of sample i.
 
-        Without coupled samples by products of matrices layer by layer; else by nC products with unit vectors.
+        Without coupled samples by products of matrices layer by layer; else by nC products with unit vectors, each of
+        which `told` hears of: (products, greatest entry on the diagonal so far).
         """
         size, outputs = self.shape[0], self.outputs.shape[1]
         if not self.fits:
@@ -332,6 +343,8 @@ class FisherOperator:
                 unit[row] = 1
                 result[row] = self @ unit
                 unit[row] = 0
+                if told is not None:
+                    told(row + 1, float(np.max(result.diagonal()[: row + 1])))
             return (result + result.T) / 2
         with blas_threads():
             gram = self._core.gram()
@@ -356,7 +369,47 @@ class FisherOperator:
 
 
 @dataclass(frozen=True, repr=False)
-class FisherSpectrum:
+class _Measured:
+    """What a number was measured of; the operator itself would keep its memory."""
+
+    samples: int
+    outputs: int
+    parameters: int
+    statistics: str
+    loss: str
+    biases: bool
+    dtype: str
+    products: int
+    method: str
+
+    @staticmethod
+    def of(operator: FisherOperator) -> dict[str, Any]:
+        samples, outputs = operator.outputs.shape
+        return {
+            "samples": samples,
+            "outputs": outputs,
+            "parameters": operator.parameters,
+            "statistics": operator.statistics,
+            "loss": operator.loss,
+            "biases": operator.biases,
+            "dtype": operator.dtype.name,
+        }
+
+    def _title(self, what: str) -> list[str]:
+        biases = "" if self.biases else ", without biases"
+        return [
+            f"{what} of a sampled network of {self.parameters:,} parameters",
+            f"  {self.samples} samples, {self.outputs} output{'s' * (self.outputs != 1)}, "
+            f"statistics {self.statistics}, loss {self.loss}{biases}, {self.dtype}",
+        ]
+
+    def _method(self) -> str:
+        count = f"{self.products} product{'s' * (self.products != 1)}" if self.products else "all of F*"
+        return f"  method {self.method} ({count})"
+
+
+@dataclass(frozen=True, repr=False)
+class FisherSpectrum(_Measured):
     """The largest eigenvalues of the Fisher information matrix of a sampled network, as measured on n samples.
 
     Attributes
@@ -371,11 +424,11 @@ class FisherSpectrum:
     eigenvectors : ndarray, (k, n, C), optional
         Of F*, of length 1; where they were asked for.
     products : int
-        How many vectors F* was applied to.
+        How many vectors F* was applied to; 0 where all of F* was formed.
     method : {"lanczos", "dense"}
     reason : str
         Why this method was taken.
-    operator : FisherOperator
+    samples, outputs, parameters, statistics, loss, biases, dtype
         What it was measured of.
     """
 
@@ -383,10 +436,7 @@ class FisherSpectrum:
     errors: Array
     residuals: Array
     eigenvectors: Array | None
-    products: int
-    method: str
     reason: str
-    operator: FisherOperator = field(repr=False)
 
     @property
     def lambda_max(self) -> float:
@@ -399,20 +449,14 @@ class FisherSpectrum:
         return 2.0 * (1.0 + momentum) / self.lambda_max if self.lambda_max > 0.0 else math.inf
 
     def __repr__(self) -> str:
-        operator = self.operator
-        lines = [
-            f"Fisher information of a sampled network of {operator.parameters:,} parameters",
-            f"  {operator.samples} samples, {operator.outputs.shape[1]} outputs, statistics {operator.statistics}, "
-            f"loss {operator.loss}, {operator.dtype}",
-        ]
+        lines = self._title("Fisher information")
         shown = 8
         for place, (value, error) in enumerate(zip(self.eigenvalues[:shown], self.errors, strict=False)):
             name = "lambda_max" if place == 0 else f"eigenvalue {place + 1}"
             lines.append(f"  {name:<14}{value:<14.8g}+- {error:.1g}")
         if len(self.eigenvalues) > shown:
             lines.append(f"  {len(self.eigenvalues) - shown} more, down to {self.eigenvalues[-1]:.8g}")
-        count = f"{self.products} product{'s' * (self.products != 1)}" if self.method == "lanczos" else "all of F*"
-        return "\n".join([*lines, f"  method {self.method} ({count}): {self.reason}"])
+        return "\n".join([*lines, f"{self._method()}: {self.reason}"])
 
 
 def sampled_fisher(
@@ -495,10 +539,19 @@ def spectrum_of(
         if chosen == "lanczos":
             found = _by_lanczos(operator, count, tolerance, told)
         else:
-            found = _by_all_entries(operator, count, eigenvectors)
+            found = _by_all_entries(operator, count, eigenvectors, told)
     vectors = found.vectors.reshape(count, *operator.outputs.shape) if eigenvectors else None
     products = found.products if chosen == "lanczos" else 0
-    return FisherSpectrum(found.values, found.errors, found.residuals, vectors, products, chosen, reason, operator)
+    return FisherSpectrum(
+        **_Measured.of(operator),
+        eigenvalues=found.values,
+        errors=found.errors,
+        residuals=found.residuals,
+        eigenvectors=vectors,
+        products=products,
+        method=chosen,
+        reason=reason,
+    )
 
 
 _MOST_PRODUCTS = 1000
@@ -569,10 +622,10 @@ def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: An
     return found
 
 
-def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool) -> Eigenpairs:
+def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, told: Any) -> Eigenpairs:
     from scipy.linalg import eigh
 
-    matrix = operator.dense()
+    matrix = operator.dense(told)
     size, eps = len(matrix), float(np.finfo(operator.dtype).eps)
     if count <= size // 20:
         random = np.random.Generator(np.random.PCG64(0))
@@ -596,7 +649,7 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool) ->
 
 
 @dataclass(frozen=True, repr=False)
-class FisherMoments:
+class FisherMoments(_Measured):
     """tr F and tr F^2 of a sampled network, and what they make of its P eigenvalues.
 
     Attributes
@@ -610,34 +663,30 @@ class FisherMoments:
     products : int
         How many vectors F* was applied to.
     method : {"dense", "hutchinson"}
-    operator : FisherOperator
+    samples, outputs, parameters, statistics, loss, biases, dtype
+        What it was measured of.
     """
 
     trace: float
     square: float
     trace_error: float
     square_error: float
-    products: int
-    method: str
-    operator: FisherOperator = field(repr=False)
 
     @property
     def mean(self) -> float:
-        return self.trace / self.operator.parameters
+        return self.trace / self.parameters
 
     @property
     def second_moment(self) -> float:
-        return self.square / self.operator.parameters
+        return self.square / self.parameters
 
     def __repr__(self) -> str:
-        operator = self.operator
-        count = "all of F*" if self.method == "dense" else f"{self.products} products"
         return "\n".join(
             [
-                f"Moments of the Fisher information of a sampled network, P = {operator.parameters:,}",
-                f"  tr F    {self.trace:<14.8g}+- {self.trace_error:.1g}   mean eigenvalue {self.mean:.6g}",
-                f"  tr F^2  {self.square:<14.8g}+- {self.square_error:.1g}   second moment   {self.second_moment:.6g}",
-                f"  method {self.method} ({count})",
+                *self._title("Moments of the Fisher information"),
+                f"  tr F    {self.trace:<14.8g}+- {self.trace_error:<8.1g} mean eigenvalue {self.mean:.6g}",
+                f"  tr F^2  {self.square:<14.8g}+- {self.square_error:<8.1g} second moment   {self.second_moment:.6g}",
+                self._method(),
             ]
         )
 
@@ -654,6 +703,7 @@ def sampled_moments(
     method: str = "auto",
     vectors: int = 20,
     memory: float | None = None,
+    progress: bool | Callable[[int, float], Any] = False,
 ) -> FisherMoments:
     """tr F = tr F* and tr F^2 = |F*|^2: all entries of F*, or F* applied to random vectors.
 
@@ -661,6 +711,8 @@ def sampled_moments(
     ----------
     net, x, seed, statistics, loss, biases, dtype, memory
         As `FisherOperator` takes them.
+    progress
+        As in `sampled_fisher`.
     method : {"auto", "dense", "hutchinson"}
         "dense" is exact. "hutchinson" gives g.F*g and |F*g|^2 averaged over vectors g of random signs (M. Hutchinson,
         1989), of what is left of F* when the space of its first `vectors` products has been taken out and counted
@@ -678,54 +730,65 @@ def sampled_moments(
         For arguments out of range, and for more memory than there is.
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
-    return moments_of(operator, method, vectors)
+    return moments_of(operator, method, vectors, progress)
 
 
-def moments_of(operator: FisherOperator, method: str = "auto", vectors: int = 20) -> FisherMoments:
+def moments_of(
+    operator: FisherOperator, method: str = "auto", vectors: int = 20, progress: Any = False
+) -> FisherMoments:
     """`sampled_moments` of an operator that stands already."""
     _arguments.choice("method", method, ("auto", "dense", "hutchinson"))
-    vectors = _arguments.integer("vectors", vectors, 2)
-    size = operator.shape[0]
+    vectors = min(_arguments.integer("vectors", vectors, 2), operator.shape[0])
     if method == "auto":
         flops = operator.flops
-        fits = (
-            operator._chunks is None and (2 + operator.coupled) * size**2 * operator.dtype.itemsize <= operator.memory
-        )
-        method = "dense" if fits and flops["gram"] <= 3 * vectors * flops["product"] else "hutchinson"
+        method = "dense" if operator.fits and flops["gram"] <= 3 * vectors * flops["product"] else "hutchinson"
     if method == "dense":
-        matrix = operator.dense()
-        square = float(np.einsum("ij,ij->", matrix, matrix, dtype=np.float64))
-        return FisherMoments(float(np.trace(matrix, dtype=np.float64)), square, 0.0, 0.0, 0, method, operator)
+        with _saying(progress) as told:
+            matrix = operator.dense(told)
+        trace, square = float(np.trace(matrix, dtype=np.float64)), float(np.vdot(matrix, matrix))
+        return FisherMoments(**_Measured.of(operator), **_sums(trace, square), products=0, method=method)
     random = np.random.Generator(np.random.PCG64(0))
-    vectors = min(vectors, size)
+    size = operator.shape[0]
     operator.prepare(3 * vectors)
-    before = operator.products
+    with _saying(progress) as told:
 
-    def product(rows: Array) -> Array:
-        return np.array([operator @ row for row in rows], np.float64)
+        def product(rows: Array) -> Array:
+            results = np.empty(rows.shape)
+            for place, row in enumerate(rows):
+                results[place] = operator @ row
+                if told is not None:
+                    told(place + 1, math.nan)
+            return results
 
-    signs = random.choice([-1.0, 1.0], (vectors, size))
-    signs[0] = _start(operator, random)[0]
-    space = np.linalg.qr(product(signs).T)[0].T  # orthonormal rows
-    of_space = product(space)
-    trace, square = float(np.sum(space * of_space)), float(np.sum(of_space**2))
-    signs = random.choice([-1.0, 1.0], (vectors, size))
-    rest = signs - (signs @ space.T) @ space
-    of_rest = product(rest)
-    traces, squares = np.sum(rest * of_rest, axis=1), np.sum(of_rest**2, axis=1)
-    return FisherMoments(
-        trace + float(traces.mean()),
-        square + float(squares.mean()),
-        float(traces.std(ddof=1)) / math.sqrt(vectors),
-        float(squares.std(ddof=1)) / math.sqrt(vectors),
-        operator.products - before,
-        method,
-        operator,
+        signs = random.choice([-1.0, 1.0], (vectors, size))
+        signs[0] = _start(operator, random)[0]
+        space = np.linalg.qr(product(signs).T)[0].T  # orthonormal rows
+        of_space = product(space)
+        signs = random.choice([-1.0, 1.0], (vectors, size))
+        rest = signs - (signs @ space.T) @ space
+        of_rest = product(rest)
+    sums = _sums(
+        np.sum(rest * of_rest, axis=1), np.sum(of_rest**2, axis=1), np.sum(space * of_space), np.sum(of_space**2)
     )
+    return FisherMoments(**_Measured.of(operator), **sums, products=3 * vectors, method=method)
+
+
+def _sums(traces: Any, squares: Any, trace: float = 0.0, square: float = 0.0) -> dict[str, Any]:
+    """The means over vectors with their standard errors, and what is known exactly."""
+
+    def error(values: Any) -> float:
+        return float(np.std(values, ddof=1) / math.sqrt(np.size(values))) if np.size(values) > 1 else 0.0
+
+    return {
+        "trace": float(trace + np.mean(traces)),
+        "square": float(square + np.mean(squares)),
+        "trace_error": error(traces),
+        "square_error": error(squares),
+    }
 
 
 @dataclass(frozen=True, repr=False)
-class SpectralDensity:
+class SpectralDensity(_Measured):
     """How the eigenvalues of F* of a sampled network are distributed: nodes and weights of each random vector.
 
     Attributes
@@ -733,13 +796,13 @@ class SpectralDensity:
     nodes, weights : ndarray, (vectors, steps)
         Lanczos' Ritz values and weights; those of a vector sum to 1.
     products : int
-    operator : FisherOperator
+    method : {"lanczos"}
+    samples, outputs, parameters, statistics, loss, biases, dtype
+        What it was measured of.
     """
 
     nodes: Array
     weights: Array
-    products: int
-    operator: FisherOperator = field(repr=False)
 
     def cumulative(self, at: ArrayLike) -> tuple[Array, Array]:
         """The share of the nC eigenvalues at most `at`, and its standard error over the random vectors."""
@@ -765,12 +828,13 @@ class SpectralDensity:
 
     def __repr__(self) -> str:
         vectors, steps = self.nodes.shape
-        lines = [f"Spectral density of F*, {vectors} random vectors, {steps} Lanczos steps each"]
+        lines = self._title("Spectral density of F*")
         values = np.sort(self.nodes.reshape(-1))
         weight = self.weights.reshape(-1)[np.argsort(self.nodes.reshape(-1), kind="stable")].cumsum() / vectors
         for share in (0.05, 0.25, 0.5, 0.75, 0.95):
             lines.append(f"  {share:4.0%} of the eigenvalues at most {values[np.searchsorted(weight, share)]:.6g}")
-        return "\n".join([*lines, f"  the largest {values[-1]:.6g}"])
+        lines.append(f"  the largest {values[-1]:.6g}")
+        return "\n".join([*lines, f"  {vectors} random vectors, {steps} Lanczos steps each"])
 
 
 def sampled_density(
@@ -785,6 +849,7 @@ def sampled_density(
     vectors: int = 8,
     steps: int = 40,
     memory: float | None = None,
+    progress: bool | Callable[[int, float], Any] = False,
 ) -> SpectralDensity:
     """The density of the eigenvalues of F* by stochastic Lanczos quadrature, without forming F*.
 
@@ -798,6 +863,8 @@ def sampled_density(
         As `FisherOperator` takes them.
     vectors, steps : int
         At least 2 each; vectors times steps products.
+    progress
+        As in `sampled_fisher`.
 
     Returns
     -------
@@ -814,12 +881,21 @@ def sampled_density(
     random = np.random.Generator(np.random.PCG64(0))
     operator.prepare(vectors * steps)
     nodes, weights = np.zeros((2, vectors, steps))
-    for vector in range(vectors):
-        start = random.choice([-1.0, 1.0], operator.shape[0])
-        values, shares = krylov(lambda w: np.asarray(operator @ w, np.float64), start, steps)
-        nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
-        nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
-    return SpectralDensity(nodes, weights, operator.products, operator)
+    with _saying(progress) as told:
+
+        def product(w: Array) -> Array:
+            result = np.asarray(operator @ w, np.float64)
+            if told is not None:
+                told(operator.products, float(nodes.max()))
+            return result
+
+        for vector in range(vectors):
+            values, shares = krylov(product, random.choice([-1.0, 1.0], operator.shape[0]), steps)
+            nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
+            nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
+    return SpectralDensity(
+        **_Measured.of(operator), nodes=nodes, weights=weights, products=operator.products, method="lanczos"
+    )
 
 
 @contextmanager
@@ -832,4 +908,9 @@ def _saying(progress: Any) -> Iterator[Callable[[int, float], Any] | None]:
 
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as shown:
         task = shown.add_task("forward pass")
-        yield lambda products, value: shown.update(task, description=f"{products} products, lambda_max {value:.8g}")
+
+        def tell(products: int, value: float) -> None:
+            words = f", lambda_max at least {value:.8g}" if math.isfinite(value) else ""
+            shown.update(task, description=f"{products} products{words}")
+
+        yield tell
