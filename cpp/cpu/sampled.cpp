@@ -240,6 +240,7 @@ public:
         Buffer<T> z = numbers<T>(rows_out() * out.channels);
         fill_rows(z.get(), rows_out(), out.channels, biases_.data());
         apply(activations.get(), weights_.get(), z.get());
+        kernel_.reset(); // of inputs that were
         if (keep) {
             inputs_ = std::move(activations);
         } else {
