@@ -40,13 +40,15 @@ struct LaneSettings {
     FISHERFIELD_INLINE bool one_sample() const { return false; } // scan_columns.cpp keeps it away
 };
 
-// What follows an affine layer: relu; nothing or phi of other rays; or a BatchNorm and phi, whose integrals are those
-// of rays (without eps or with), are given, or are those of a finite batch. Or phi alone, by a table.
-enum class Form { relu, no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
+// What follows an affine layer: relu, or relu where the layer before it has one too, so that q_xy >= 0; nothing or phi
+// of other rays; or a BatchNorm and phi, whose integrals are those of rays (without eps or with), are given, or are
+// those of a finite batch. Or phi alone, by a table.
+enum class Form { relu, relu_again, no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
 
 template <Form form>
 struct LaneBlock {
-    static constexpr bool batch_norm = form != Form::relu && form != Form::no_batch_norm && form != Form::tabulated;
+    static constexpr bool batch_norm =
+        form == Form::rays || form == Form::rays_and_eps || form == Form::integrated || form == Form::finite_batch;
     const LayerColumns& layer;
     const double* at;
     Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
@@ -73,14 +75,44 @@ struct LaneMoments {
 //
 //     t = 2 pi sqrt(x) A(y)/D(y)        sin t - t cos t = 2 pi x^(3/2) B(y)/D(y)
 //
-// fitted together at 60 digits to 6e-17 relative. The zeros of all three lie beyond x = 2, so that in y nothing
-// cancels; two polynomials in x to the same error take 14 multiplications more.
-constexpr double kAngle[] = {0x1.0000000000000p-2, 0x1.42cbac94baed7p-1, 0x1.2acfd223748cbp-1,  0x1.f27b79d6765c9p-3,
-                             0x1.713f86a923e06p-5, 0x1.963928b672a5cp-9, 0x1.7078bbc0a0e9dp-15, -0x1.0178250e79e2fp-23};
-constexpr double kBent[] = {0x1.45f306dc9c883p-3, 0x1.a5b9430b6e4ffp-2, 0x1.92cdb54165619p-2,  0x1.5d31b490a150cp-3,
-                            0x1.0f7744df2e1eep-5, 0x1.3dd1d6243cdfcp-9, 0x1.3c0174bc70cf0p-15, -0x1.b6704a5efb23ap-24};
-constexpr double kBelow[] = {0x1.0000000000000p+0, 0x1.54486e4be20eep+1, 0x1.520b7acc13aecp+1, 0x1.374e126483028p+0,
-                             0x1.0b813e9aa977ep-2, 0x1.79d6fe5787ae8p-6, 0x1.2d3e0cc1713f9p-11};
+// of degrees 7, 7 and 6, fitted together at 50 digits to 1.3e-17 relative. Where an addition goes beside a
+// multiplication (Zen 4), those are what counts. With z = y (y + 4.75), some z + a divide a polynomial up to a constant
+// (Knuth, The Art of Computer Programming 2, 4.6.4):
+//
+//     p(y) = ((l + h z) (z + a1) + b1) (z + a2) + b2        l, h linear in y; h = 1 for D
+//
+// 13 multiplications for the three in place of 20. Rounding is 1e-16 in the root mean square, Horner's, near 4.75
+// alone: with z = y^2 it is 1e-14, for the sums cancel.
+constexpr double kShift = 4.75;
+struct InSteps {
+    double low[2], high[2];
+    double a1, b1, a2, b2;
+};
+constexpr InSteps kAngle = {{0x1.024b14f639034p+5, 0x1.11bca3f674503p+2},
+                            {0x1.454d300cf62fdp-4, -0x1.b58cbec47a6f0p-13},
+                            0x1.c9fa2aef16db9p+1,
+                            0x1.3d134465a4e2ep+7,
+                            -0x1.338e67f6ce8aep+0,
+                            0x1.7e3bd7722ac9fp+9};
+constexpr InSteps kBent = {{0x1.5fa2304d5ba74p+4, 0x1.a1956e821f5ddp+1},
+                           {0x1.16e86da66dd68p-4, -0x1.748c424ef0717p-13},
+                           0x1.0df2935fc11c7p+2,
+                           0x1.da3d89772b0f0p+6,
+                           -0x1.32e028649e326p+1,
+                           0x1.87c696e9e0717p+9};
+constexpr InSteps kBelow = {{0x1.13923bef089b6p+7, 0x1.9e3b0b182e91bp+4},
+                            {1.0, 0.0},
+                            0x1.2b08e3093154ep+2,
+                            0x1.1929bf0592d1bp+9,
+                            -0x1.6168a1c9907d4p+0,
+                            0x1.a9bd5ab7731b2p+11};
+
+template <const InSteps& p>
+FISHERFIELD_INLINE Lanes in_steps(Lanes y, Lanes z) {
+    const Lanes low = p.low[0] + p.low[1] * y;
+    const Lanes start = p.high[1] == 0.0 ? low + z : low + (p.high[0] + p.high[1] * y) * z;
+    return (start * (z + p.a1) + p.b1) * (z + p.a2) + p.b2;
+}
 
 // closed_form::rays() at equal variances, in q_xy and v = q - q_xy instead of c. With the acute angle t of above,
 // B = (sin t - t cos t)/(2 pi), jump = plus - minus = 2 b, plus + minus = 2 a, and for minus plus >= 0:
@@ -90,11 +122,14 @@ constexpr double kBelow[] = {0x1.0000000000000p+0, 0x1.54486e4be20eep+1, 0x1.520
 //     E phi' phi'         = minus plus + jump^2 (pi - t)/(2 pi),  t in place of pi - t where q_xy < 0
 template <Form form>
 FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<form>& block, const Preactivation<Lanes>& z) {
-    using elementary::polynomial;
     const double a = block.layer.a, b = block.layer.b, minus_plus = a * a - b * b, jump2 = 4.0 * (b * b);
-    const Lanes q = z.xy + z.v, gap = smaller(z.v, q + z.xy), one_over_q = 1.0 / q; // gap = q x
-    const Lanes y = size(z.xy) * one_over_q, u = root(gap * one_over_q) / polynomial(kBelow, y);
-    const Lanes bent = gap * (u * polynomial(kBent, y)), turn = u * polynomial(kAngle, y); // q B, t/(2 pi)
+    const Lanes q = z.xy + z.v, gap = form == Form::relu_again ? z.v : smaller(z.v, q + z.xy); // gap = q x
+    const Lanes x = gap / q, y = 1.0 - x, steps = rounded(y * (y + kShift)); // or z + a would be multiplications again
+    const Lanes u = root(x) / in_steps<kBelow>(y, steps);
+    const Lanes bent = gap * (u * in_steps<kBent>(y, steps)), turn = u * in_steps<kAngle>(y, steps); // q B, t/(2 pi)
+    if constexpr (form == Form::relu_again) {
+        return {bent + 0.5 * z.xy, 0.5 * z.v - bent, 0.5 - turn, turn};
+    }
     const Mask obtuse = z.xy < 0.0;
     LaneCovariance out;
     if constexpr (form == Form::relu) { // an eighth of all operations less
@@ -238,6 +273,10 @@ void pass_table(const PointColumns& points, int l, const double* columns, int co
     }
 }
 
+inline bool is_relu(const LayerColumns& layer) {
+    return layer.table == nullptr && !layer.batch_norm && layer.a == 0.5 && layer.b == 0.5;
+}
+
 template <Theory theory, bool batch_norms, bool diagonal>
 void pass_layers(const PointColumns& points, int layers, const double* columns, int count,
                  States<batch_norms, diagonal>* states, double* least) {
@@ -260,7 +299,9 @@ void pass_layers(const PointColumns& points, int layers, const double* columns, 
             } else {
                 pass(std::integral_constant<Form, Form::no_batch_norm>());
             }
-        } else if (layer.a == 0.5 && layer.b == 0.5) {
+        } else if (is_relu(layer) && l > 0 && is_relu(points.layers[l - 1])) {
+            pass(std::integral_constant<Form, Form::relu_again>());
+        } else if (is_relu(layer)) {
             pass(std::integral_constant<Form, Form::relu>());
         } else {
             pass(std::integral_constant<Form, Form::no_batch_norm>());
