@@ -535,7 +535,8 @@ def refuse_large(needed: int, points: int) -> None:
     """Results that would not fit into memory; more points than any scan ends with."""
     if points > 2**53:
         raise ValueError(f"axes must make at most 2^53 points, got {points:.3g}")
-    there = available_memory()
+    # to ask takes a quarter of a millisecond, a million points four of them
+    there = available_memory() if needed > 1e8 else None
     if there is not None and needed > there:
         raise ValueError(
             f"store must be given for {points:,} points, whose results take {bytes_in_words(needed)}, more than the "
