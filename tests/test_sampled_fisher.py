@@ -237,6 +237,36 @@ def test_a_full_basis_goes_on_from_its_best():
     assert found.values == pytest.approx([10.0, 9.99], abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("net", "x"),
+    [
+        (ff.Network(5, [ff.Dense(2), ff.BatchNorm()]), ff.data.gaussian(5, 6)),  # the constant has no part in it
+        (ff.mlp([5, 7, 2], gamma=0.0), ff.data.gaussian(5, 6)),  # the last biases are all there is
+        (ff.mlp([5, 7, 2], "step", beta=-9.0), ff.data.gaussian(5, 6)),  # hidden units never on
+        (ff.mlp([5, 7, 1], batch_norm=False), ff.data.gaussian(5, 1)),  # one sample
+        (ff.mlp([5, 3], batch_norm=False), ff.data.gaussian(5, 6)),  # one layer: 3 copies of every eigenvalue
+        (ff.mlp([5, 7, 1], "tanh", batch_norm=False, sigma_b2=0.0), np.concatenate([np.eye(5), -np.eye(5)])),
+        (ff.mlp([5, 40, 40, 40], batch_norm=False), ff.data.gaussian(5, 6)),  # more outputs than a block
+    ],
+)
+def test_corners(net, x):
+    expected = reference.sampled_fisher(net, x, k="all")
+    for method in ("lanczos", "dense"):
+        found = ff.sampled_fisher(net, x, method=method, tolerance=1e-10)
+        assert found.lambda_max == pytest.approx(expected[0], rel=1e-10)
+    count = min(4, len(expected))
+    found = ff.sampled_fisher(net, x, k=count, method="lanczos", tolerance=1e-10)
+    assert found.eigenvalues == pytest.approx(expected[:count], abs=1e-10 * expected[0])
+
+
+def test_nothing_is_learnt_without_inputs_and_biases():
+    net = ff.mlp([5, 7, 2], batch_norm=False, sigma_b2=0.0)
+    for method in ("lanczos", "dense"):
+        found = ff.sampled_fisher(net, np.zeros((4, 5)), biases=False, method=method)
+        assert found.lambda_max == 0.0
+        assert found.max_learning_rate() == np.inf
+
+
 # Moments and density
 
 
@@ -315,6 +345,16 @@ def test_gauss_quadrature_is_exact_for_polynomials():
         ),
         ({"x": np.full((5, 5), np.nan)}, ValueError, "x must be finite, got nan"),
         ({"x": np.ones((5, 5)), "net": ff.mlp([5, 4, 1])}, ValueError, r"layers\[1\]: unit 0 has zero variance"),
+        (
+            {"net": ff.mlp([5, 4, 1], "exp", batch_norm=False, sigma_w2=1e6), "x": 10 * np.ones((2, 5))},
+            ValueError,
+            r"f\(x\) of this network overflows float64 on these inputs",
+        ),
+        (
+            {"net": ff.mlp([5, 4, 1], batch_norm=False), "x": 1e200 * np.ones((2, 5))},
+            ValueError,
+            r"F\* of this network overflows float64 on these inputs",
+        ),
         ({"x": np.ones((1, 5))}, ValueError, "x must hold at least 2 samples under the BatchNorm"),
         ({"loss": "cross_entropy", "net": ff.mlp([5, 4, 1])}, ValueError, "loss must be sum, mean or mse"),
     ],

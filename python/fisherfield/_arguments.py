@@ -43,6 +43,7 @@ __all__ = [
     "memory_of",
     "momentum_of",
     "network_of",
+    "not_overflown",
     "of_ufunc",
     "operand",
     "overlap_of",
@@ -342,6 +343,12 @@ def vector_of(name: str, value: Any, length: int, dtype: np.dtype) -> np.ndarray
 def zero_variance(net: Any, place: int, unit: int) -> ValueError:
     kind = "unit" if len(net.shapes[place + 1]) == 1 else "channel"
     return ValueError(f"layers[{place}]: {kind} {unit} has zero variance over the batch; BatchNorm needs eps > 0")
+
+
+def not_overflown(name: str, numbers: np.ndarray) -> np.ndarray:
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} of this network overflows {numbers.dtype} on these inputs")
+    return numbers
 
 
 def memory_of(value: Any) -> float:

@@ -84,7 +84,7 @@ def largest_eigenpairs(
     after `most` products shows in `errors`.
     """
     size = start.shape[1]
-    width = min(size, 2 * max(k, len(start)) + 20)  # of the basis
+    width = min(size, 4 * max(k, len(start)) + 20)  # of the basis
     basis, images = np.empty((2, width, size))
     held = products = 0
     queue: list[Vectors] = list(start)
@@ -114,7 +114,7 @@ def largest_eigenpairs(
             return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), products)
         next_ = rests[wrong[0]] if wrong.size else random.standard_normal((size,))
         if held == width:
-            held = max(k, len(start)) + 5
+            held = 2 * max(k, len(start)) + 5
             basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]
         queue = [next_]
 

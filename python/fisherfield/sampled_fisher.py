@@ -78,7 +78,7 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool) -> Array:
         norm, unit = outputs
         place = [place for place, layer in enumerate(sampled.net.layers) if isinstance(layer, BatchNorm)][norm]
         raise _arguments.zero_variance(sampled.net, place, unit)
-    found: Array = outputs
+    found: Array = _arguments.not_overflown("f(x)", outputs)
     return found
 
 
@@ -292,7 +292,8 @@ class FisherOperator:
                 result = self._core.product(turned.reshape(1, -1)).reshape(self.outputs.shape)
         else:
             result = self.jvp(self.vjp(turned))
-        return (self._factor(result, transposed=True) / self.samples).reshape(given.shape)
+        product = self._factor(result, transposed=True) / self.samples
+        return _arguments.not_overflown("F*", product).reshape(given.shape)
 
     matvec = __matmul__
 
@@ -359,7 +360,7 @@ class FisherOperator:
             gram = gram.reshape(self.shape)
         factor = 1.0 if self._root is not None else _CURVATURE[self.loss](outputs)
         gram *= self.dtype.type(factor / self.samples)
-        return np.asarray(gram)
+        return _arguments.not_overflown("F*", gram)
 
     def __repr__(self) -> str:
         return (
@@ -593,7 +594,8 @@ def _start(operator: FisherOperator, random: np.random.Generator) -> Array:
     mixed = np.eye(outputs) if outputs <= _BLOCK else np.linalg.qr(random.standard_normal((outputs, _BLOCK)))[0].T
     w = 1.0 + 0.01 * random.standard_normal((samples, outputs))
     for _ in range(4):
-        w = operator._last_part(w / np.linalg.norm(w))
+        turned = operator._last_part(w / np.linalg.norm(w))
+        w = turned if turned.any() else w
     u = np.linalg.svd(w, full_matrices=False)[0][:, 0]
     noise = random.standard_normal((len(mixed), samples, outputs)) / math.sqrt(samples * outputs)
     start: Array = (u[:, None] * mixed[:, None, :] + 1e-3 * noise).reshape(len(mixed), -1)
