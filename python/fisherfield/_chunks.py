@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +16,11 @@ from . import _core, _labels
 from ._arguments import LOSSES, THEORIES
 from ._grid import Box, Grid, Slot, by_depth, with_depth
 from ._store import Store
+from ._tasks import elsewhere, refuse_other_version
 from .network import Activation, Conv2d, Dense, Network
 from .table import Table
 
-__all__ = ["Arrays", "Job", "Status", "chunks", "cuda", "lost"]
+__all__ = ["Arrays", "Job", "Status", "chunks", "cuda"]
 
 Arrays = dict[str, NDArray[Any]]
 Status = NDArray[np.int8]
@@ -141,10 +140,7 @@ def _work(
     job: Job, number: int, slots: tuple[Slot, ...] | None, path: str | None
 ) -> tuple[Arrays | None, Status | None]:
     """One chunk on a worker; its arrays come back where there is no store for them."""
-    from . import __version__
-
-    if __version__ != job.version:
-        raise RuntimeError(f"workers must have fisherfield {job.version} like the client, got {__version__}")
+    refuse_other_version(job.version)
     box = job.box(number)
     store = None if path is None else Store(path)
     if store is not None:
@@ -193,49 +189,16 @@ def _here(
 def _elsewhere(
     job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, client: Any
 ) -> Iterator[tuple[int, Arrays | None, Status | None]]:
-    """By a dask Client or an Executor, with a bounded window of tasks in flight; dask repeats what lost workers had."""
+    """On workers, which write to the store themselves or get their part of the axes sent."""
     path = None if store is None else os.path.abspath(store.path)
-    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    running: dict[Any, int] = {}
-    is_dask = hasattr(client, "nthreads")
-    keywords = {"pure": False} if is_dask else {}  # not hashed; each task has a key of its own
-    todo = iter(numbers)
-    try:
-        while True:
-            for number in todo:
-                slots = None
-                if store is None:
-                    slots = job.grid.slots(job.box(number), lambda name, part: values[name][part])
-                future = client.submit(_work, job, number, slots, path, **keywords)
-                running[future] = number
-                future.add_done_callback(finished.put)
-                if len(running) >= _window(client, is_dask, store is not None):
-                    break
-            if not running:
-                return
-            future = _first(finished)
-            number = running.pop(future)
-            yield (number, *future.result())
-    finally:
-        for future in running:
-            future.cancel()
 
+    def tasks() -> Iterator[tuple[int, tuple[Any, ...]]]:
+        for number in numbers:
+            slots = None
+            if store is None:
+                slots = job.grid.slots(job.box(number), lambda name, part: values[name][part])
+            yield number, (job, number, slots, path)
 
-def _first(finished: queue.SimpleQueue[Any]) -> Any:
-    while True:
-        with suppress(queue.Empty):
-            return finished.get(timeout=0.5)  # Windows lets no Ctrl-C into a wait without end
-
-
-def _window(client: Any, is_dask: bool, stored: bool) -> int:
-    """Tasks in flight: enough that no worker waits, and on a cluster that adapts, that there is a reason to grow."""
-    if is_dask:
-        workers = int(sum(client.nthreads().values()))
-    else:
-        workers = int(getattr(client, "_max_workers", None) or 1)
-    return max(2 * workers, 64 if is_dask and stored else 2)
-
-
-def lost(error: BaseException) -> bool:
-    """Whether an error says that worker processes are gone for good."""
-    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+    with closing(elsewhere(client, _work, tasks(), 2 if store is None else 64)) as results:
+        for number, (arrays, status) in results:
+            yield number, arrays, status

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arguments, _core, _labels
-from ._chunks import Arrays, Job, Status, chunks, cuda, lost
+from ._chunks import Arrays, Job, Status, chunks, cuda
 from ._grid import Box, Grid, grid_of
 from ._store import VERSION, Described, Store, opened
+from ._tasks import lost
 from .network import Activation, Conv2d, Dense, Network, from_toml
 from .table import Table, tabulate
 
@@ -754,33 +755,33 @@ def _telling(progress: Any, total: int) -> Iterator[_Told]:
 
 
 @contextmanager
-def bar(console: Any = None) -> Iterator[Callable[[int, int], object]]:
+def bar(console: Any = None, noun: str = "points") -> Iterator[Callable[[int, int], object]]:
     """The bar of `progress=True`, on standard output or a console of rich's."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), TextColumn("left"))
     with Progress(*columns, console=console) as progress:
-        yield _Bar(progress)
+        yield _Bar(progress, noun)
 
 
 class _Bar:
-    """Points, points per second and the time that is left."""
+    """How many are done, how many a second, and the time that is left."""
 
-    def __init__(self, progress: Any) -> None:
-        self.progress, self.task, self.start, self.before = progress, None, 0.0, 0
+    def __init__(self, progress: Any, noun: str) -> None:
+        self.progress, self.noun, self.task, self.start, self.before = progress, noun, None, 0.0, 0
 
     def __call__(self, done: int, total: int) -> None:
         if self.task is None:
             self.start, self.before = time.perf_counter(), done
             self.task = self.progress.add_task("", total=total, completed=done)
         rate = (done - self.before) / max(time.perf_counter() - self.start, 1e-9)
-        words = f"{short(done)} of {short(total)} points, {short(rate)} points/s,"
+        words = f"{short(done)} of {short(total)} {self.noun}, {short(rate)} {self.noun}/s,"
         self.progress.update(self.task, completed=done, description=words)
 
 
 def short(count: float) -> str:
-    """E.g. 1.25M."""
+    """E.g. 1.25M; 0.25."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g}{letter}"
-    return f"{count:.0f}"
+    return f"{count:.0f}" if count >= 10 or count == int(count) else f"{count:.2g}"
