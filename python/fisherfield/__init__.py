@@ -39,6 +39,7 @@ from .sampled_fisher import (
 )
 from .scan import Scan, random_points, scan
 from .threads import num_threads, set_num_threads
+from .verify import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "SampledNetwork",
     "Scan",
     "SpectralDensity",
+    "Verification",
     "activation_names",
     "convnet",
     "data",
@@ -80,6 +82,7 @@ __all__ = [
     "sampled_moments",
     "scan",
     "set_num_threads",
+    "verify",
 ]
 
 _LAZY = ("data", "figures", "reference")  # imported when first used; SciPy and matplotlib take a while

@@ -67,6 +67,7 @@ __all__ = [
     "samples_of",
     "scan_settings_of",
     "seed_of",
+    "seeds_of",
     "selection_of",
     "settings_of",
     "tables_of",
@@ -74,6 +75,7 @@ __all__ = [
     "tolerance_of",
     "variances",
     "vector_of",
+    "widths_of",
     "zero_variance",
 ]
 
@@ -248,6 +250,26 @@ def biases_of(value: Any, theory: str) -> bool:
 def seed_of(value: Any) -> int:
     """A seed of NumPy's PCG64."""
     return integer("seed", value, 0, 2**63)
+
+
+def seeds_of(value: Any) -> tuple[int, ...]:
+    """So many seeds from 0 on, or these, each once."""
+    if not is_sequence(value):
+        return tuple(range(integer("seeds", value, 1)))
+    seeds = tuple(integer("seeds", seed, 0, 2**63 - 1) for seed in value)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be a number of seeds, or at least one of them, each once, got {value!r}")
+    return seeds
+
+
+def widths_of(value: Any) -> tuple[int, ...] | None:
+    """Widths of the widest hidden layer, each once; None for the network's own."""
+    if value is None:
+        return None
+    widths = tuple(integer("widths", width, 1) for width in (value if is_sequence(value) else (value,)))
+    if not widths or len(set(widths)) < len(widths):
+        raise ValueError(f"widths must be one or more whole numbers >= 1, each once, got {value!r}")
+    return widths
 
 
 def real_dtype_of(dtype: Any) -> np.dtype:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["crossing", "wei2019_figure_1", "wei2019_networks"]
 
 # Okabe and Ito's colours, which the colour-blind tell apart; the dashes tell the curves apart in grey print.
-_STYLES: dict[str, dict[str, Any]] = {
+STYLES: dict[str, dict[str, Any]] = {
     "exact": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.8},
     "frozen": {"color": "#D55E00", "linestyle": (0, (6, 2)), "linewidth": 2.4},
     "wei2019": {"color": "#009E73", "linestyle": (0, (6, 1.5, 1.2, 1.5)), "linewidth": 2.4},
@@ -161,7 +161,7 @@ def _draw(axes: Axes, gammas: np.ndarray, curves: dict[str, np.ndarray], meeting
     for spine in ("top", "right"):
         axes.spines[spine].set_visible(False)
     for name, values in curves.items():
-        axes.plot(gammas, values, label=name, **_STYLES[name])
+        axes.plot(gammas, values, label=name, **STYLES[name])
     # The log axis ends near the values at 2 % of the greatest gamma: towards 0 the curves run off it for ever.
     near = [value for values in curves.values() for value in (np.interp(0.02 * gammas[-1], gammas, values), values[-1])]
     axes.set_ylim(0.8 * min(near), 1.8 * max(near))
@@ -194,9 +194,9 @@ def _label_ends(axes: Axes, ends: dict[str, float]) -> None:
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
-            color=_STYLES[name]["color"],
+            color=STYLES[name]["color"],
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _STYLES[name]["color"], "linewidth": 1, "shrinkA": 2, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": STYLES[name]["color"], "linewidth": 1, "shrinkA": 2, "shrinkB": 2},
         )
 
 
@@ -224,6 +224,6 @@ def _caption(biases: bool | None, bounded: set[str]) -> str:
         "frozen: statistics held constant; wei2019: as published.",
     ]
     if bounded:
-        names = ", ".join(name for name in _STYLES if name in bounded)
+        names = ", ".join(name for name in STYLES if name in bounded)
         lines.append(rf"Bounds with 10 outputs, $\lambda_{{\max}}$ from below and $\eta^*$ from above: {names}.")
     return "\n".join(lines)
