@@ -18,7 +18,7 @@ from fisherfield.reference.activations_mpmath import functions
 NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
 BIASES = st.sampled_from((None, True, False))
 PUBLIC = ("fisher", "max_learning_rate", "order_parameters")
-SAMPLED = ("sampled_density", "sampled_fisher", "sampled_moments")
+SAMPLED = ("sampled_density", "sampled_fisher", "sampled_moments", "verify")
 
 
 def tolerance(net):
@@ -139,7 +139,18 @@ def test_the_scan_has_a_twin_that_differs_in_how_it_is_computed_alone():
 @pytest.mark.parametrize("name", SAMPLED)
 def test_measurements_have_twins_that_differ_in_how_they_are_computed_alone(name):
     fast, slow = (inspect.signature(getattr(module, name)).parameters for module in (ff, reference))
-    how = ("dtype", "method", "tolerance", "eigenvectors", "memory", "progress", "vectors", "steps")
+    how = (
+        "dtype",
+        "method",
+        "tolerance",
+        "eigenvectors",
+        "memory",
+        "progress",
+        "vectors",
+        "steps",
+        "threads",
+        "client",
+    )
     assert [(p.name, p.kind, p.default) for p in fast.values() if p.name not in how] == [
         (p.name, p.kind, p.default) for p in slow.values()
     ]

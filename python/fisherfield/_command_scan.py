@@ -27,7 +27,7 @@ from ._scan_files import destination, replacing, write
 from ._terminal import Stopped, console, refusing, terminating
 from .scan import Scan, bar, result_bytes, short
 
-__all__ = ["FORMATS", "run_plot", "run_scan"]
+__all__ = ["FORMATS", "picture", "run_plot", "run_scan"]
 
 FORMATS = (".png", ".pdf", ".svg")
 _READ = 2**28  # points of a store that are read once more for the table at the end, some seconds
@@ -279,17 +279,23 @@ def _whereabouts(path: Path) -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------------------- plot
 
 
+def picture(out: str | Path) -> Path:
+    """Where a figure is to be written."""
+    path = Path(out)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
+    return path
+
+
 def run_plot(file: str, quantity: str | None, select: list[str], out: str) -> None:
     """Draw a scan that was written, and say what was taken of it."""
     with refusing():
         source = Path(file)
         if source.suffix.lower() in (".csv", ".parquet"):
             raise ValueError(f"a scan must be a .zarr store or an .nc file to be drawn, got {file!r}")
-        path = Path(out) if out else source.with_suffix(".png")
-        if path.suffix.lower() not in FORMATS:
-            raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {str(path)!r}")
-        if not path.parent.is_dir():
-            raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
+        path = picture(out or source.with_suffix(".png"))
         scan = Scan.open(file)
         chosen = selections_of(select)
         drawn = scan.plot(quantity, select=chosen)

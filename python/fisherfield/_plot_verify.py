@@ -86,7 +86,8 @@ def _clean(ax: Any) -> None:
 
 def _legend(ax: Any) -> None:
     """Below the axes, where it hides nothing."""
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, columnspacing=1.5)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, columnspacing=1.5)
 
 
 def _across(ax: Any, found: Verification) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: `fisherfield lr`, `scan`, `plot`, `figure` and `selftest`."""
+"""The command line: `fisherfield lr`, `scan`, `plot`, `verify`, `figure` and `selftest`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +22,8 @@ from rich.text import Text
 import fisherfield as ff
 
 from ._arguments import BACKENDS, LOSSES, THEORIES, biases_of, choice, integer
-from ._command_scan import FORMATS, run_plot, run_scan
+from ._command_scan import FORMATS, picture, run_plot, run_scan
+from ._command_verify import run_verify
 from ._labels import QUANTITIES
 from ._scan_files import ENDINGS
 from ._terminal import Refusal, Stopped, console, refusing
@@ -84,6 +84,7 @@ def _version(wanted: bool) -> None:
     epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
     "  fisherfield scan examples/dense.toml --axis gamma=0.1:5:200 --out scan.zarr\n"
     "  fisherfield plot scan.zarr\n"
+    "  fisherfield verify examples/dense.toml --width 100 --width 200 --out verify.png\n"
     "  fisherfield figure wei2019-1 --out figure1.png\n  fisherfield selftest",
 )
 def _root(
@@ -516,6 +517,75 @@ def plot(
     run_plot(file, quantity, select or [], out)
 
 
+# ------------------------------------------------------------------------------------------------------------ verify
+
+
+@app.command(
+    epilog="\b\nExamples:\n  fisherfield verify examples/vanilla.toml --seeds 20\n"
+    "  fisherfield verify examples/dense.toml --width 125 --width 250 --width 500 --out verify.png\n"
+    "  fisherfield verify net.toml --data digits --samples 300 --json"
+)
+def verify(
+    file: _File,
+    width: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            help="Units or channels of the widest hidden layer, the others in proportion; may be repeated.  "
+            "[default: the network as it is]",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many networks at each width, 1 or more.")] = 10,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Samples, 2 or more.  [default: 500 Gaussian ones, or all of --data]"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="digits, fashion-mnist, a folder of MNIST's or CIFAR-10's files, or a .npy or .npz file, standardised "
+            "as a whole.  [default: independent Gaussian inputs]",
+        ),
+    ] = None,
+    statistics: Annotated[
+        str, typer.Option(metavar="NAME", help="What is made of BatchNorm's mean and variance: exact, frozen.")
+    ] = "exact",
+    biases: _Biases = None,
+    vectors: Annotated[
+        int, typer.Option(metavar="N", help="Random vectors that traces of large networks are estimated by, 2 or more.")
+    ] = 8,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads, 1 or more.  [default: all processors]")
+    ] = None,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="A picture besides: .png, .pdf, .svg.  [default: none]")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in full precision, every network in it.")] = False,
+) -> None:
+    """Sample networks and hold the theory against them.
+
+    The largest eigenvalue, the bulk, and the mean and second moment of the Fisher information of finite networks with
+    random weights, each beside what the theory says: means over the networks with standard errors, and how the gap
+    closes as networks widen. With --statistics exact gradients flow through BatchNorm's mean and variance, as in
+    training; with frozen both are held constant, and the theory is frozen, too.
+    """
+    run_verify(
+        file,
+        data=data,
+        samples=samples,
+        out=out,
+        as_json=as_json,
+        describe=lambda net: {"network": f"{file}: {_architecture(net)}", "BatchNorm": _batch_norm_words(net)},
+        widths=width,
+        seeds=seeds,
+        statistics=statistics,
+        biases=biases,
+        vectors=vectors,
+        threads=threads,
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------ figure
 
 
@@ -532,11 +602,7 @@ def figure(
     """Draw a figure and write it to a file."""
     with refusing():
         choice("figure", name, tuple(_FIGURES))
-        path = Path(out or f"{name}.png")
-        if path.suffix.lower() not in FORMATS:
-            raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {str(path)!r}")
-        if not path.parent.is_dir():
-            raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
+        path = picture(out or f"{name}.png")
         from . import figures
 
         draw: Callable[[], Any] = getattr(figures, _FIGURES[name])

@@ -28,7 +28,9 @@ from .threads import num_threads, set_num_threads
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QUANTITIES", "Power", "Verification", "differs", "verify"]
+    from .data import Data
+
+__all__ = ["QUANTITIES", "Power", "Verification", "differs", "rows_of", "verify", "with_error"]
 
 Array = NDArray[np.float64]
 
@@ -65,7 +67,7 @@ class Power:
     widths: int
 
     def __str__(self) -> str:
-        return f"width^-({_with_error(self.exponent, self.error)})"
+        return f"width^-({with_error(self.exponent, self.error)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,28 +149,16 @@ class Verification:
         lines = [
             f"Theory {given['theory']} beside sampled networks with statistics {given['statistics']}",
             f"  {self.seeds.size} network{'s' * (self.seeds.size != 1)} a width, {given['samples']} samples, inputs "
-            f"{given['inputs']} of length {given['length']:g} and overlap {given['overlap']:g}, "
+            f"{given['inputs']} of length {given['length']:.4g} and overlap {given['overlap']:.4g}, "
             f"{'with' if given['biases'] else 'without'} biases",
-            f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<12}{'sampled/theory':<18}".rstrip(),
+            f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<12}sampled/theory",
         ]
-        for row, width in enumerate(self.widths):
-            for name in self.shown:
-                sampled = _with_error(self.sampled[name][row], self.errors[name][row])
-                ratio = _with_error(self.ratio[name][row], self.ratio_errors[name][row])
-                label = f"{width:>6}" if name == "lambda_max" else " " * 6
-                bound = f"{self.fishers[row].bound} " if name == "lambda_max" and self.fishers[row].bound != "=" else ""
-                predicted = f"{bound}{self.theory[name][row]:.5g}"
-                lines.append(f"  {label}  {_WORDS[name]:<14}{sampled:<24}{predicted:<12}{ratio:<18}".rstrip())
-            for other, values in self.others.items():
-                if differs(values[row], self.theory["lambda_max"][row]):
-                    ratio = _with_error(
-                        self.sampled["lambda_max"][row] / values[row], self.errors["lambda_max"][row] / values[row]
-                    )
-                    words = f"lambda_max by {other}"
-                    lines.append(f"  {'':>6}  {words:<38}{values[row]:<12.5g}{ratio}")
-        return "\n".join(
-            [*lines, *(textwrap.fill(said, 100, initial_indent="  ", subsequent_indent="  ") for said in self.verdicts)]
-        )
+        for width, words, sampled, theory, ratio in rows_of(self):
+            lines.append(
+                f"  {width:>6}  {words:<{14 if sampled else 38}}{sampled:<{24 if sampled else 0}}{theory:<12}{ratio}"
+            )
+        told = (textwrap.fill(said, 100, initial_indent="  ", subsequent_indent="  ") for said in self.verdicts)
+        return "\n".join([*lines, *told])
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -282,7 +272,7 @@ def verify(
     widths: Any = None,
     seeds: Any = 10,
     samples: int | None = None,
-    x: ArrayLike | None = None,
+    x: ArrayLike | Data | None = None,
     statistics: str = "exact",
     biases: bool | None = None,
     vectors: int = 8,
@@ -302,8 +292,8 @@ def verify(
     seeds : int or sequence of int
         How many networks at each width, with the seeds 0, 1, ...; or their seeds. The same at every width.
     samples : int, optional
-        n >= 2, 500 by default: inputs are standard normal, drawn anew for every seed.
-    x : array_like, (n, *input_shape), optional
+        n >= 2, 500 by default: inputs are standard normal, `data.gaussian(net, samples, seed)`, anew for every seed.
+    x : array_like, (n, *input_shape), or Data, optional
         Inputs for all networks, in place of `samples`; the theory takes their overlap and length.
     statistics : {"exact", "frozen"}
         What BatchNorm's gradient flows through, as in `FisherOperator`; compared with the theory of the same name.
@@ -427,26 +417,15 @@ def _scaled(net: Network, width: int) -> Network:
 
 def _inputs(net: Network, samples: Any, x: Any, dtype: Any) -> tuple[NDArray[Any] | None, int, float, float]:
     """The inputs if they are given, their number, overlap and length."""
+    from .data import Data, overlap_and_length
+
     if x is None:
         return None, _arguments.integer("samples", 500 if samples is None else samples, 2), 0.0, 1.0
     if samples is not None:
         raise ValueError(f"samples must be left out where x is given, got {samples!r}")
-    given = _arguments.inputs_of(net, x, _arguments.real_dtype_of(dtype))
-    n = len(given)
-    if n < 2:
-        raise ValueError(f"x must hold at least 2 samples, whose overlap is asked for, got {n}")
-    overlap, length = _overlap_and_length(given)
-    return given, n, overlap, length
-
-
-def _overlap_and_length(x: NDArray[Any]) -> tuple[float, float]:
-    """Mean product of two inputs and mean square of one, both a feature."""
-    rows = x.reshape(len(x), -1).astype(np.float64, copy=False)
-    n, features = rows.shape
-    total, squares = rows.sum(axis=0), float(np.einsum("ij,ij->", rows, rows))
-    length = squares / (n * features)
-    overlap = (float(total @ total) - squares) / (n * (n - 1) * features)
-    return min(max(overlap, -length / (n - 1)), length), length
+    given = _arguments.inputs_of(net, x.x if isinstance(x, Data) else x, _arguments.real_dtype_of(dtype))
+    overlap, length = overlap_and_length(given)
+    return given, len(given), overlap, length
 
 
 @dataclass(frozen=True)
@@ -467,6 +446,8 @@ class _Task:
 
 def _work(task: _Task) -> dict[str, float]:
     """Every quantity of one network, wherever it is computed."""
+    from .data import gaussian
+
     refuse_other_version(task.version)
     before = num_threads()
     if task.threads is not None:
@@ -474,7 +455,7 @@ def _work(task: _Task) -> dict[str, float]:
     try:
         x = task.inputs
         if x is None:
-            x = stream(task.seed, "inputs").standard_normal((task.samples, *task.network.input_shape))
+            x = gaussian(task.network, task.samples, task.seed)
         operator = FisherOperator(task.network, x, task.seed, task.statistics, biases=task.biases, dtype=task.dtype)
         return _measured(operator, task.vectors, task.seed)
     finally:
@@ -489,7 +470,7 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
     """
     size, outputs = operator.shape[0], operator.outputs.shape[1]
     flops = operator.flops
-    products = (5 if outputs == 1 else 14) + 4 * (outputs - 1) + vectors  # the former as sampled_fisher counts them
+    products = outputs + 3 + vectors  # Lanczos was seen to take about the first two
     if operator.fits and flops["gram"] + 4 / 3 * size**3 <= max(products * flops["product"], _FEW):
         values = spectrum_of(operator, "all", "dense").eigenvalues
         top, trace, square = values[:outputs], float(values.sum()), float(np.sum(values**2))
@@ -544,6 +525,25 @@ def _telling(progress: Any) -> AbstractContextManager[Callable[[int, int], objec
 # ----------------------------------------------------------------------------------------------------- what it comes to
 
 
+def rows_of(found: Verification) -> Iterator[tuple[str, str, str, str, str]]:
+    """The table: width, quantity, sampled, theory and their ratio; other theories have nothing sampled of their own."""
+    for row, (width, result) in enumerate(zip(found.widths, found.fishers, strict=True)):
+        for name in found.shown:
+            bound = f"{result.bound} " if name in ("lambda_max", "outlier") and result.bound != "=" else ""
+            yield (
+                str(width) if name == "lambda_max" else "",
+                _WORDS[name],
+                with_error(found.sampled[name][row], found.errors[name][row]),
+                f"{bound}{found.theory[name][row]:.5g}",
+                with_error(found.ratio[name][row], found.ratio_errors[name][row]),
+            )
+        mean, error = found.sampled["lambda_max"][row], found.errors["lambda_max"][row]
+        for other, values in found.others.items():
+            if differs(values[row], found.theory["lambda_max"][row]):
+                ratio = with_error(mean / values[row], error / values[row])
+                yield "", f"lambda_max by {other}", "", f"{values[row]:.5g}", ratio
+
+
 def _predicted(result: Fisher, name: str) -> float:
     return float(getattr(result, "lambda_max" if name == "outlier" else name))
 
@@ -576,7 +576,7 @@ def _power(widths: NDArray[np.int64], gaps: Array, errors: Array) -> Power | Non
     return Power(float(found[1]), error, math.exp(found[0]), int(y.size))
 
 
-def _with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float) -> str:
     """The error to two digits at most, the value to the same place: "161.58 +- 0.05"."""
     if not math.isfinite(value):
         return str(float(value))
@@ -594,7 +594,7 @@ def _with_error(value: float, error: float) -> str:
 def _percent(ratio: float, error: float) -> str:
     """E.g. "0.30 +- 0.03 % above", or to three digits where no error is known."""
     gap = 100 * (ratio - 1)
-    size = f"{abs(gap):.3g}" if math.isnan(error) else _with_error(abs(gap), 100 * error)
+    size = f"{abs(gap):.3g}" if math.isnan(error) else with_error(abs(gap), 100 * error)
     return f"{size} % {'above' if gap > 0 else 'below'}"
 
 
@@ -610,7 +610,7 @@ def _sentences(found: Verification) -> Iterator[str]:
     ratio, error = found.ratio[name][row], found.ratio_errors[name][row]
     where = f"At width {found.widths[row]} " if found.widths.size > 1 else ""
     whose = f"{count} networks" if count > 1 else "one network"
-    sampled = _with_error(found.sampled[name][row], found.errors[name][row])
+    sampled = with_error(found.sampled[name][row], found.errors[name][row])
     said = f"theory {theory} predicts lambda_max {found.theory[name][row]:.5g}, and {whose} had {sampled}"
     said = where + said if where else said[0].upper() + said[1:]
     if math.isnan(ratio):
@@ -627,12 +627,12 @@ def _sentences(found: Verification) -> Iterator[str]:
     if found.widths.size > 1 and count > 1:
         yield _closing(found)
     apart = [
-        f"that of {other} lies {_percent(values[row] / found.sampled[name][row], math.nan)}"
+        f"{other} lies {_percent(values[row] / found.sampled[name][row], math.nan)}"
         for other, values in found.others.items()
         if differs(values[row], found.theory[name][row])
     ]
     if apart:
-        yield f"Of the same networks' lambda_max {' and '.join(apart)}."
+        yield f"Against the same networks theory {' and '.join(apart)}."
     result = found.fishers[row]
     if result.reason:
         yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."

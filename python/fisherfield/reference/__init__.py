@@ -8,6 +8,7 @@ from .literal import wei2019_literal
 from .order_parameters import order_parameters
 from .sampled import sampled_density, sampled_fisher, sampled_moments
 from .scan import scan
+from .verify import verify
 
 __all__ = [
     "backward_sums",
@@ -19,5 +20,6 @@ __all__ = [
     "sampled_fisher",
     "sampled_moments",
     "scan",
+    "verify",
     "wei2019_literal",
 ]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What sampled networks show of the quantities that the theory predicts, from all eigenvalues of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import _arguments
+from ..data import gaussian
+from ..network import Conv2d, Dense, Network
+from .sampled import sampled_fisher
+
+__all__ = ["verify"]
+
+
+def verify(
+    net: Any,
+    widths: Any = None,
+    seeds: Any = 10,
+    samples: int | None = None,
+    x: Any = None,
+    statistics: str = "exact",
+    biases: bool | None = None,
+) -> dict[str, np.ndarray]:
+    """Every quantity of every network, (widths, seeds); docs/theory.md, section 2.
+
+    With the nC eigenvalues of F*, the largest first, and P parameters:
+
+        lambda_max      the largest
+        outlier         the mean of the C largest
+        bulk            the mean of the n C - C others
+        mean            tr F/P, their sum over P
+        second_moment   tr F^2/P, the sum of their squares over P
+    """
+    names = ("lambda_max", "outlier", "bulk", "mean", "second_moment")
+    counts = biases is not False
+    given, chosen = _arguments.widths_of(widths), _arguments.seeds_of(seeds)
+    networks = [net] if given is None else [_scaled(net, width) for width in given]
+    runs = {name: np.empty((len(networks), len(chosen))) for name in names}
+    for row, each in enumerate(networks):
+        C, P = each.outputs, each.parameters(counts)
+        for column, seed in enumerate(chosen):
+            inputs = gaussian(each, samples or 500, seed) if x is None else x
+            values = sampled_fisher(each, inputs, seed, statistics, "all", biases=counts)
+            found = values[0], values[:C].mean(), values[C:].mean(), values.sum() / P, np.sum(values**2) / P
+            for name, value in zip(names, found, strict=True):
+                runs[name][row, column] = value
+    return runs
+
+
+def _scaled(net: Network, width: int) -> Network:
+    """Hidden layers times width / (units of the widest), rounded."""
+    places = [place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d))][:-1]
+    units = {place: net.shapes[place + 1][0] for place in places}
+    layers: list[Any] = list(net.layers)
+    for place, count in units.items():
+        name = "units" if isinstance(layers[place], Dense) else "channels"
+        layers[place] = replace(layers[place], **{name: max(1, round(count * width / max(units.values())))})
+    return Network(net.input_shape, tuple(layers))
