@@ -471,8 +471,8 @@ JOBS = {
         ),
         targets_of_one_with_batch_norm,
     ),
-    "ten-batchnorm": Job("lambda_max, ten outputs, BatchNorm", 10, True, OF_TEN, targets_of_ten, change=0.0),
-    "ten": Job("lambda_max, ten outputs", 10, False, OF_TEN, targets_of_ten, change=0.0),
+    "ten-batchnorm": Job("lambda_max, ten outputs, BatchNorm", 10, True, OF_TEN, targets_of_ten, change=-1.0),
+    "ten": Job("lambda_max, ten outputs", 10, False, OF_TEN, targets_of_ten, change=-1.0),
     "all": Job(
         "all eigenvalues, one output",
         1,
