@@ -82,10 +82,11 @@ __all__ = [
     "sampled_moments",
     "scan",
     "set_num_threads",
+    "torch",
     "verify",
 ]
 
-_LAZY = ("data", "figures", "reference")  # imported when first used; SciPy and matplotlib take a while
+_LAZY = ("data", "figures", "reference", "torch")  # imported when first used; SciPy and matplotlib take a while
 
 
 def __getattr__(name: str) -> Any:

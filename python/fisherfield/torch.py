@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Descriptions as PyTorch modules, and PyTorch modules as descriptions."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from . import _arguments
+from .network import Network
+from .sampled import SampledNetwork, sample
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["describe", "module"]
+
+VARIANCES = ("measured", "initial")
+
+
+def _layers() -> Any:
+    """What builds and reads layers; PyTorch is imported there."""
+    try:
+        from . import _torch_layers
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError("fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'") from None
+    return _torch_layers
+
+
+def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> torch.nn.Sequential:
+    """A described network as a torch.nn.Sequential of PyTorch's own layers, with the weights of `sample(net, seed)`.
+
+    Parameters
+    ----------
+    net : Network or SampledNetwork
+        A description is sampled from `seed` first; of a SampledNetwork the arrays are copied as they are.
+    seed : int
+    dtype : {"float64", "float32"} or torch.dtype, optional
+        By default float64, as in `sample`, or the SampledNetwork's own.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        In train mode, on the CPU, one module a layer: Linear, Conv2d, BatchNorm1d or 2d, the activations, Flatten,
+        AvgPool2d, AdaptiveAvgPool2d. Inputs have shape (n, *net.input_shape), outputs (n, outputs). PyTorch's
+        generator of random numbers is left as it was.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sample`, and for an activation that is a Python callable, whose gradient PyTorch cannot take.
+    ImportError
+        Without PyTorch.
+
+    Notes
+    -----
+    Activations that PyTorch has no module for (abs, step, sign, erf, sin, cos, exp, gaussian, rbf, polynomials) are
+    one of this package, `Elementwise`, made of PyTorch's functions; so is hardsigmoid, whose slope torch.nn.Hardsigmoid
+    takes to be the 1/6 of float32. softplus has the threshold 40 in place of 20, where it would be off by 2e-9.
+
+    A BatchNorm whose gamma and beta are not trained has them as parameters with ``requires_grad=False``. PyTorch
+    refuses eps = 0 in train mode; in its place stands the smallest normal number of the dtype, 2.2e-308 or 1.2e-38,
+    which added to a variance above 1e-291 or 1e-30 changes no digit, and `describe` reads it as 0. In eval mode
+    BatchNorm uses its running averages, which start at PyTorch's 0 and 1 and are not what is described.
+
+    Examples
+    --------
+    >>> model = ff.torch.module(ff.mlp([784, 1000, 10]), seed=1, dtype="float32")
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    """
+    layers = _layers()
+    if not hasattr(net, "weights"):
+        _arguments.network_of(net)
+    sampled = _arguments.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
+    built: torch.nn.Sequential = layers.written(sampled)
+    return built
+
+
+def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = "measured") -> Network:
+    """A torch.nn.Sequential as a `Network`: what the theory says of it is asked of that.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential or a layer
+        Of Linear, Conv2d, BatchNorm1d, BatchNorm2d, activations that `Activation` has, Flatten, AvgPool2d,
+        AdaptiveAvgPool2d, Dropout in eval mode, Identity, and Sequentials of these.
+    input_shape : int or (int,) or (int, int, int), optional
+        One input's shape, without the batch; may be left out where the first layer is Linear, or for what
+        `ff.torch.module` made.
+    variances : {"measured", "initial"}
+        How sigma_w2 and sigma_b2 of each layer are found. "measured": fan_in times the mean square of its weights, and
+        the mean square of its biases, as they are now. "initial": those of the known initialiser that the weights fit:
+        PyTorch's own of Linear and Conv2d (sigma_w2 = 1/3, sigma_b2 = 1/(3 fan_in)), kaiming with the gain of ReLU (2),
+        xavier (2 fan_in/(fan_in + fan_out)), LeCun's (1), and biases 0 or PyTorch's own. Weights that
+        `ff.torch.module` drew and that nobody has changed have the described ones, either way.
+
+    Returns
+    -------
+    Network
+        ``describe(module(net)) == net``.
+
+    Raises
+    ------
+    ValueError
+        By name and with what to do for a module that cannot be described (maxima over positions, other normalisations,
+        residual sums and whatever has a forward of its own, grouped or dilated convolutions, random layers in train
+        mode, hooks, shared weights), for shapes that do not fit, and for weights of no known initialiser.
+    TypeError
+        For what is no torch.nn.Module.
+    ImportError
+        Without PyTorch.
+
+    Warns
+    -----
+    UserWarning
+        Of what the description says otherwise than the module: unequal gamma or beta within a BatchNorm, which enter
+        by their root mean square and their mean; layers without biases, whose gradients the theory counts unless
+        ``biases=False``; weights whose mean is not 0; a BatchNorm in eval mode, which is described as in train mode.
+
+    Notes
+    -----
+    A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
+    train mode is refused, for the theory has none: ``describe(copy.deepcopy(model).eval(), ...)`` is the network
+    without it.
+
+    Examples
+    --------
+    >>> nn = torch.nn
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 500), nn.BatchNorm1d(500), nn.ReLU(), nn.Linear(500, 10))
+    >>> net = ff.torch.describe(model, (1, 28, 28))
+    >>> ff.max_learning_rate(net, momentum=0.9, loss="mse")
+    """
+    layers = _layers()
+    _arguments.choice("variances", variances, VARIANCES)
+    net, notes = layers.read(module, input_shape, variances == "initial")
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    described: Network = net
+    return described

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""PyTorch modules: the same network as the sampled one, back to the same description, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+GIVEN = {"monomial": "monomial(3)", "rectified_monomial": "rectified_monomial(2)", "hermite": "hermite(4)"}
+GIVEN["polynomial"] = "polynomial(0.5, -1, 0, 0.25)"
+NETWORKS = {
+    "vanilla": ff.mlp([5, 7, 4, 3], "tanh", batch_norm=False),
+    "dense": ff.mlp([6, 9, 8, 3], ["relu", "gelu"], gamma=[0.7, -1.8], beta=0.3, eps=[0.0, 0.1], trained=[True, False]),
+    "normed output": ff.Network(
+        4, [ff.Dense(6), ff.BatchNorm(1.5, trained=True), ff.Activation("sin"), ff.Dense(3), ff.BatchNorm(0.8)]
+    ),
+    "linear": ff.Network(4, [ff.Dense(6), ff.Activation("linear"), ff.Dense(2, 1.0, 0.0)]),
+    "convolutions": ff.Network(
+        (2, 6, 6),
+        [
+            ff.Conv2d(3, kernel=(3, 2), stride=(2, 1), padding=(1, 0)),
+            ff.BatchNorm(1.2, 0.1, trained=True),
+            ff.Activation("tanh"),
+            ff.Conv2d(4, kernel=3, padding=1),
+            ff.Activation("leaky_relu(0.2)"),
+            ff.AvgPool2d((2, 3), stride=(1, 2)),
+            ff.Flatten(),
+            ff.Dense(2),
+        ],
+    ),
+    "positions averaged": ff.Network(
+        (1, 5, 6),
+        [
+            ff.Conv2d(3, kernel=2, padding=1),
+            ff.BatchNorm(0.9),
+            ff.Activation("silu"),
+            ff.Conv2d(2, kernel=(1, 3), stride=2),
+            ff.BatchNorm(1.1, 0.2, 0.05, trained=True),
+            ff.GlobalAvgPool2d(),
+        ],
+    ),
+}
+
+
+def gradients(module, x):
+    """J, (n, C, P), by torch.func in train mode, of the parameters that require gradients."""
+    from torch.func import functional_call, jacrev
+
+    every = dict(module.named_parameters())
+    trained = {name: value.detach() for name, value in every.items() if value.requires_grad}
+    fixed = {name: value.detach() for name, value in every.items() if not value.requires_grad}
+
+    def outputs(parameters):
+        buffers = {name: value.clone() for name, value in module.named_buffers()}
+        return functional_call(module, (parameters, fixed, buffers), (x,))
+
+    found = jacrev(outputs)(trained)
+    return torch.cat([part.flatten(start_dim=2) for part in found.values()], dim=2).numpy()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_module_and_a_sampled_network_give_the_same_outputs_and_eigenvalue(name):
+    net = NETWORKS[name]
+    x = ff.data.gaussian(net, 12, seed=1)
+    module, sampled = ff.torch.module(net, seed=3), ff.sample(net, 3)
+    assert module.training
+    with torch.no_grad():
+        outputs = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(outputs, sampled(x), rtol=0, atol=1e-12 * np.abs(outputs).max())  # roundings
+    jacobian = gradients(module, torch.from_numpy(x))
+    assert jacobian.shape[2] == net.parameters()
+    rows = jacobian.reshape(-1, jacobian.shape[2])
+    largest = np.linalg.eigvalsh(rows @ rows.T / len(x))[-1]
+    measured = ff.sampled_fisher(sampled, x, tolerance=1e-13).eigenvalues[0]
+    assert measured == pytest.approx(largest, rel=1e-10)  # what is promised; a Lanczos tolerance and roundings
+
+
+@pytest.mark.parametrize("name", ff.activation_names())
+def test_every_activation_and_its_slope_are_the_module_s(name):
+    phi = ff.Activation(GIVEN.get(name, name))
+    module = ff.torch.module(ff.Network(1, [ff.Dense(1), phi, ff.Dense(1)]))[1]
+    points = np.concatenate([np.linspace(-9.3, 9.3, 101), [-45.0, 25.5, 41.0]])
+    if name == "exp":
+        points = points[np.abs(points) < 10]
+    x = torch.tensor(points, dtype=torch.float64, requires_grad=True)
+    y = module(x)
+    y.sum().backward()
+    # 1e-12 of the largest term of a polynomial; else roundings
+    scale = 1e-12 * max(1.0, float(np.abs(phi(points)).max()) if name in GIVEN else 1.0)
+    np.testing.assert_allclose(y.detach().numpy(), phi(points), rtol=1e-13, atol=scale)
+    np.testing.assert_allclose(x.grad.numpy(), phi.derivative(points), rtol=1e-11, atol=scale)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", torch.float32])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_module_s_description_is_the_network(name, dtype):
+    net = NETWORKS[name]
+    module = ff.torch.module(net, 1, dtype)
+    assert ff.torch.describe(module, net.input_shape) == net
+    assert ff.torch.describe(module) == net
+    assert ff.torch.describe(copy.deepcopy(module).to(torch.float32), net.input_shape, variances="initial") == net
+    assert ff.torch.describe(pickle.loads(pickle.dumps(module))) == net
+    assert next(module.parameters()).dtype == (torch.float64 if dtype == "float64" else torch.float32)
+
+
+def test_weights_that_have_changed_are_measured():
+    net = ff.mlp([40, 50, 10], gamma=1.3)
+    module = ff.torch.module(net)
+    with torch.no_grad():
+        module[0].weight *= 2
+        module[1].weight.fill_(0.5)
+    found = ff.torch.describe(module)
+    assert found.layers[0] == ff.Dense(50, *variances(module[0]))
+    assert found.layers[0].sigma_w2 == pytest.approx(8.0, rel=0.2)  # 2000 weights
+    assert found.layers[1:] == (ff.BatchNorm(0.5), *net.layers[2:])
+
+
+def test_a_sampled_network_s_own_arrays_are_taken_and_pytorch_s_generator_is_left_alone():
+    sampled = ff.sample(ff.mlp([4, 5, 2]), 0, "float32")
+    sampled.weights[0] = np.ones((5, 4))
+    before = torch.get_rng_state()
+    module = ff.torch.module(sampled)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(module[0].weight, torch.ones(5, 4))
+    sampled.weights[0][:] = 2.0
+    assert torch.equal(module[0].weight, torch.ones(5, 4))
+    with pytest.raises(ValueError, match="dtype must be left out or the SampledNetwork's own, float32"):
+        ff.torch.module(sampled, dtype=torch.float64)
+
+
+def test_eps_zero_changes_no_digit_in_either_dtype():
+    net = ff.mlp([4, 5, 2])
+    for dtype, tiny in (("float64", 2.2250738585072014e-308), ("float32", 1.1754943508222875e-38)):
+        module = ff.torch.module(net, dtype=dtype)
+        assert module[1].eps == tiny
+        x = torch.from_numpy(1e-10 * ff.data.gaussian(net, 7)).to(getattr(torch, dtype))  # variances of 1e-20
+        rounding = 1e-12 if dtype == "float64" else 1e-3  # what biases of order 1 leave of 1e-10
+        with torch.no_grad():
+            module[0].bias.zero_()
+            z = module[0](x)
+            np.testing.assert_allclose(module[1](z).var(dim=0, correction=0), 1.0, rtol=rounding)
+    with pytest.raises(ValueError, match="eps must be positive"):  # the reason for all this
+        nn.BatchNorm1d(5, eps=0.0)(torch.ones(3, 5))
+
+
+# --------------------------------------------------------------------------------------------------- a user's own model
+
+
+def model(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(*layers)
+
+
+def test_a_user_s_own_model_is_read_layer_by_layer():
+    own = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 8, 3, padding="same"), nn.BatchNorm2d(8, affine=False), nn.ReLU()),
+        nn.Dropout(0.5).eval(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 20, (2, 3), stride=(1, 2)),
+        nn.BatchNorm2d(20, eps=1e-3),
+        nn.LeakyReLU(0.2),
+        nn.Identity(),
+        nn.AdaptiveAvgPool2d((1, 1)),
+        nn.Flatten(),
+        nn.Linear(20, 10),
+    )
+    net = ff.torch.describe(own, (1, 8, 8))
+    first, last = own[0][0], own[-1]
+    assert net.layers == (
+        ff.Conv2d(8, 3, 1, 1, *variances(first)),
+        ff.BatchNorm(eps=1e-5),
+        ff.Activation("relu"),
+        ff.AvgPool2d(2),
+        ff.Conv2d(20, (2, 3), (1, 2), 0, *variances(own[3])),
+        ff.BatchNorm(eps=1e-3, trained=True),
+        ff.Activation("leaky_relu", slope=0.2),
+        ff.GlobalAvgPool2d(),
+        ff.Flatten(),
+        ff.Dense(10, *variances(last)),
+    )
+
+
+def variances(layer):
+    weight, bias = (part.detach().double().numpy() for part in (layer.weight, layer.bias))
+    return float(np.mean(weight**2)) * weight[0].size, float(np.mean(bias**2))
+
+
+@pytest.mark.parametrize(
+    ("initialise", "expected"),
+    [
+        (lambda weight: None, 1 / 3),
+        (lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"), 2.0),
+        (lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"), 2.0),
+        (nn.init.xavier_normal_, 2 * 300 / 700),
+        (nn.init.xavier_uniform_, 2 * 300 / 700),
+        (lambda weight: nn.init.normal_(weight, std=300**-0.5), 1.0),
+    ],
+)
+def test_known_initialisers_are_recognised(initialise, expected):
+    layer = model(nn.Linear(300, 400))
+    initialise(layer[0].weight)
+    found = ff.torch.describe(layer, variances="initial").layers[0]
+    assert (found.sigma_w2, found.sigma_b2) == (pytest.approx(expected, rel=1e-15), 1 / 900)
+    nn.init.zeros_(layer[0].bias)
+    assert ff.torch.describe(layer, variances="initial").layers[0].sigma_b2 == 0.0
+    nn.init.normal_(layer[0].weight, std=3.0)
+    with pytest.raises(ValueError, match=r"of no known initialiser .* use variances='measured'"):
+        ff.torch.describe(layer, variances="initial")
+
+
+def test_what_a_description_says_otherwise_is_said():
+    own = model(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        own[1].weight[:] = torch.arange(8.0)
+        own[1].bias[0] = 4.0
+    with pytest.warns(UserWarning) as said:  # noqa: PT030 (what they say is looked at below)
+        net = ff.torch.describe(own, 6)
+    words = [str(each.message) for each in said]
+    assert words[0].startswith("module[1]: gamma is not the same in all channels (0 to 7)")
+    assert words[1].endswith("and enters by its mean, 0.5")
+    assert words[2].startswith("module[0]: there are no biases, and sigma_b2 is 0")
+    assert len(words) == 3
+    assert (net.layers[1].gamma, net.layers[1].beta) == (pytest.approx(17.5**0.5), 0.5)
+    assert said[0].filename == __file__
+    still = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    with pytest.warns(UserWarning, match=r"module\[1\]: BatchNorm is in eval mode, and described as in train mode"):
+        ff.torch.describe(still)
+    shifted = model(nn.Linear(60, 80), nn.ReLU(), nn.Linear(80, 2))
+    nn.init.constant_(shifted[0].weight, 0.1)
+    with pytest.warns(UserWarning, match=r"module\[0\]: the weights have mean 0.1 beside a root mean square of 0.1"):
+        ff.torch.describe(shifted)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked():
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+def half_frozen():
+    layer = nn.BatchNorm1d(4)
+    layer.bias.requires_grad_(False)
+    return layer
+
+
+FLAT = {
+    "MaxPool1d": (nn.MaxPool1d(2), "no maxima over positions: use AvgPool2d"),
+    "LayerNorm": (nn.LayerNorm(4), "no normalisation within one sample: use BatchNorm1d or BatchNorm2d"),
+    "InstanceNorm1d": (nn.InstanceNorm1d(4), "no normalisation within one sample"),
+    "SyncBatchNorm": (nn.SyncBatchNorm(4), "use BatchNorm1d or BatchNorm2d, which it equals on one device"),
+    "Residual": (Residual(), "residual sums, branches and functions cannot be seen from outside"),
+    "Scaled": (Scaled(4, 4), "a forward of its own"),
+    "PReLU": (nn.PReLU(), "its slope is trained"),
+    "RReLU": (nn.RReLU(), "its slope is random"),
+    "Softmax": (nn.Softmax(1), "leave it to the loss"),
+    "Tanhshrink": (nn.Tanhshrink(), "of activations it has those of fisherfield.activation_names()"),
+    "Hardtanh": (nn.Hardtanh(-2, 2), "must go from -1 to 1, or from 0 to 6"),
+    "Softplus": (nn.Softplus(beta=2), "must have beta = 1"),
+    "Dropout": (nn.Dropout(0.1), "draws random numbers in train mode: set it to eval mode"),
+    "Bilinear": (nn.Bilinear(4, 4, 4), "use Linear"),
+    "Embedding": (nn.Embedding(4, 4), "begin with Linear or Conv2d"),
+    "MultiheadAttention": (nn.MultiheadAttention(4, 2), "no products of activations"),
+    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(4, 2, batch_first=True), "no residual sums"),
+    "LSTM": (nn.LSTM(4, 4), "no recurrent layers"),
+    "GRU": (nn.GRU(4, 4), "no recurrent layers"),
+    "LazyLinear": (nn.LazyLinear(4), "call the module on a batch once"),
+    "ModuleList": (nn.ModuleList([nn.Linear(4, 4)]), "it has no forward: use Sequential"),
+    "Linear": (nn.Linear(5, 4), "takes 5 inputs and gets 4"),
+    "frozen Linear": (nn.Linear(4, 4).requires_grad_(False), "some of its do not require gradients"),
+    "hooked Linear": (hooked(), "hooks and parametrisations"),
+    "parametrised Linear": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "hooks and parametrisations"),
+    "BatchNorm1d": (nn.BatchNorm1d(5), "takes 5 features and gets 4"),
+    "BatchNorm2d": (nn.BatchNorm2d(4), r"does not take inputs of shape \(4,\)"),
+    "half frozen BatchNorm1d": (half_frozen(), "both trained or both fixed"),
+    "Conv2d": (nn.Conv2d(4, 4, 1), r"takes an image \(channels, height, width\) and gets shape \(4,\)"),
+    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d(1), "takes an image"),
+    "NaN in Linear": (nn.Linear(4, 4), "weights and biases must be finite"),
+}
+nn.init.constant_(FLAT["NaN in Linear"][0].weight, float("nan"))
+IMAGE = {
+    "MaxPool2d": (nn.MaxPool2d(2), "no maxima over positions: use AvgPool2d, or a convolution with a stride"),
+    "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(1), "no maxima over positions"),
+    "LPPool2d": (nn.LPPool2d(2, 2), "no norms over positions"),
+    "GroupNorm": (nn.GroupNorm(2, 4), "no normalisation within one sample"),
+    "LocalResponseNorm": (nn.LocalResponseNorm(2), "no normalisation within one sample"),
+    "Upsample": (nn.Upsample(scale_factor=2), "the theory has no such layer"),
+    "Linear": (nn.Linear(6, 4), "put Flatten before it"),
+    "grouped Conv2d": (nn.Conv2d(4, 4, 1, groups=2), "no groups of channels, and it has 2: use groups=1"),
+    "dilated Conv2d": (nn.Conv2d(4, 4, 2, dilation=2), "no dilation"),
+    "reflecting Conv2d": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "zero padding alone"),
+    "even Conv2d": (nn.Conv2d(4, 4, 2, padding="same"), "use an odd one"),
+    "channels of Conv2d": (nn.Conv2d(5, 4, 3), "takes 5 channels and gets 4"),
+    "large Conv2d": (nn.Conv2d(4, 4, 9), "kernel is larger than its input"),
+    "Conv1d": (nn.Conv1d(4, 4, 3), r"use Conv2d with a kernel of \(1, width\)"),
+    "ConvTranspose2d": (nn.ConvTranspose2d(4, 4, 3), "no transposed convolutions: use Conv2d"),
+    "Conv3d": (nn.Conv3d(4, 4, 3), "images of two dimensions"),
+    "BatchNorm3d": (nn.BatchNorm3d(4), "images of two dimensions"),
+    "padded AvgPool2d": (nn.AvgPool2d(2, padding=1), "without padding"),
+    "divided AvgPool2d": (nn.AvgPool2d(2, divisor_override=3), "leave divisor_override out"),
+    "ceiled AvgPool2d": (nn.AvgPool2d(4, ceil_mode=True), "use ceil_mode=False"),
+    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d(4), "windows are not all of one size"),
+    "Flatten": (nn.Flatten(2), "start_dim=1"),
+}
+
+
+@pytest.mark.parametrize("case", FLAT)
+def test_what_cannot_be_described_is_refused_by_name(case):
+    layer, reason = FLAT[case]
+    with pytest.raises(ValueError, match=rf"^module\[1\]: {type(layer).__name__} cannot be described: .*{reason}"):
+        ff.torch.describe(nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2)), 4)
+
+
+@pytest.mark.parametrize("case", IMAGE)
+def test_what_cannot_be_described_of_images_is_refused_by_name(case):
+    layer, reason = IMAGE[case]
+    with pytest.raises(ValueError, match=rf"^module\[1\]: {type(layer).__name__} cannot be described: .*{reason}"):
+        ff.torch.describe(nn.Sequential(nn.Conv2d(1, 4, 1), layer), (1, 6, 6))
+
+
+def test_what_stands_in_the_wrong_place_or_is_nothing_is_refused():
+    shared = nn.Linear(4, 4)
+    with pytest.raises(
+        ValueError, match=r"module\[2\]: Linear cannot be described: it shares its weights with module\["
+    ):
+        ff.torch.describe(nn.Sequential(shared, nn.ReLU(), shared))
+    with pytest.raises(ValueError, match="BatchNorm must stand directly after a Dense or Conv2d"):
+        ff.torch.describe(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 2)))
+    with pytest.raises(ValueError, match="the output must be linear"):
+        ff.torch.describe(nn.Sequential(nn.Linear(4, 4), nn.Sigmoid()))
+    with pytest.raises(ValueError, match="at least one Dense or Conv2d"):
+        ff.torch.describe(nn.Sequential(), 4)
+    with pytest.raises(ValueError, match="input_shape must be given where the first layer is not Linear"):
+        ff.torch.describe(nn.Sequential(nn.Conv2d(1, 4, 3)))
+    with pytest.raises(ValueError, match=r"input_shape must be \(units,\) or \(channels, height, width\)"):
+        ff.torch.describe(nn.Sequential(nn.Linear(4, 4)), (4, 4))
+    with pytest.raises(TypeError, match=r"module must be a torch.nn.Module, got 3"):
+        ff.torch.describe(3, 4)
+    with pytest.raises(ValueError, match="variances must be one of measured, initial, got 'known'"):
+        ff.torch.describe(nn.Linear(4, 4), 4, variances="known")
+    with pytest.raises(TypeError, match="net must be a fisherfield Network"):
+        ff.torch.module(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=r"layers\[1\]: activation must be a named one"):
+        ff.torch.module(ff.mlp([3, 4, 2], np.tanh, batch_norm=False))
+    with pytest.raises(TypeError, match=r"dtype must be float32 or float64, got 'torch.float16'"):
+        ff.torch.module(ff.mlp([3, 4, 2]), dtype=torch.float16)
+
+
+def test_a_single_layer_and_what_does_nothing_are_described():
+    layer = nn.Linear(4, 2)
+    assert ff.torch.describe(layer).layers == (ff.Dense(2, *variances(layer)),)
+    idle = nn.Sequential(nn.Identity(), nn.Dropout(0.0), nn.Flatten(), layer)
+    assert ff.torch.describe(idle, 4).layers == (ff.Dense(2, *variances(layer)),)
+
+
+# ---------------------------------------------------------------------------------------------------------- the package
+
+
+def test_the_readme_s_five_lines_run():
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    [block] = [code for code in re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S) if "torch" in code]
+    assert len([line for line in block.splitlines() if line]) <= 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True)
+    assert re.match(r"learning rate = 0\.2\d+  \(theory exact, momentum 0.9, loss mse, infinite data\)", out.stdout)
+
+
+def test_without_pytorch_the_pip_command_is_given():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import fisherfield as ff\n"
+        "try: ff.torch.module(ff.mlp([3, 4, 2]))\n"
+        "except ImportError as error: print(error)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'"
