@@ -259,6 +259,7 @@ def test_a_power_s_error_covers_what_the_errors_of_the_gaps_do():
         ([1.1, 1.05, 1.0, 1.0], 0.01, "The gap exceeds two standard errors at 2 of 4 widths, too few to fit a power"),
         ([1.1, 0.9, 1.1, 0.9], 0.01, "The gap exceeds two standard errors at 4 of 4 widths, with both signs to fit"),
         ([1.1, 1.1, 1.1, 1.1], 0.01, "The gap does not close as networks widen: it goes as width^-(0.00 +- "),
+        ([1.8, 1.2, 1.1, 1.05], 0.01, ", but follows no single power (chi2 "),
         ([1.08, 1.04, 1.02, 1.0], 0.002, "+- 0.06), by the 3 of 4 widths where it exceeds its errors"),
     ],
 )

@@ -119,7 +119,13 @@ def _as_json(file: str, found: Verification) -> dict[str, Any]:
         "reason": [result.reason for result in found.fishers],
         "power": None
         if power is None or not math.isfinite(power.exponent)
-        else {"exponent": power.exponent, "error": power.error, "factor": power.factor, "widths": power.widths},
+        else {
+            "exponent": power.exponent,
+            "error": power.error,
+            "factor": power.factor,
+            "widths": power.widths,
+            "chi2": power.chi2,
+        },
         "runs": {name: plain(values) for name, values in found.runs.items()},
         "verdict": list(found.verdicts),
     }

@@ -46,6 +46,8 @@ QUANTITIES = {
 _FEW = 1e10
 # Standard errors that a gap must exceed to be taken for one.
 _STANDS_OUT = 2.0
+# chi2 a degree of freedom above which a fit is called poor: chance exceeds it in 1 % to 4 % of all fits.
+_POOR = 4.5
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,15 @@ class Power:
     factor : float
     widths : int
         How many entered: those whose gap exceeds two of its standard errors.
+    chi2 : float
+        A degree of freedom; far above 1 where the gaps follow no single power.
     """
 
     exponent: float
     error: float
     factor: float
     widths: int
+    chi2: float
 
     def __str__(self) -> str:
         return f"width^-({with_error(self.exponent, self.error)})"
@@ -573,7 +578,7 @@ def _power(widths: NDArray[np.int64], gaps: Array, errors: Array) -> Power | Non
     found = covariance @ (weighted.T @ (weights * y))
     chi2 = float(np.sum((weights * (y - design @ found)) ** 2)) / (y.size - 2)
     error = math.sqrt(covariance[1, 1] * max(1.0, chi2))
-    return Power(float(found[1]), error, math.exp(found[0]), int(y.size))
+    return Power(float(found[1]), error, math.exp(found[0]), int(y.size), chi2)
 
 
 def with_error(value: float, error: float) -> str:
@@ -654,6 +659,8 @@ def _closing(found: Verification) -> str:
         if power.widths == gaps.size
         else f", by the {power.widths} of {gaps.size} widths where it exceeds its errors"
     )
+    if power.chi2 > _POOR:
+        of += f", but follows no single power (chi2 {power.chi2:.2g} a degree of freedom)"
     if power.exponent <= _STANDS_OUT * power.error:
         return f"The gap does not close as networks widen: it goes as {power}{of}."
     return f"The gap closes as {power}{of}."
