@@ -29,17 +29,24 @@ def test_the_examples_of_the_page_on_scans_run(tmp_path, monkeypatch):
     assert doctest.testfile(str(page), module_relative=False, optionflags=flags).failed == 0
 
 
-def test_the_commands_of_the_page_on_scans_and_of_the_readme_run(fisherfield, tmp_path, monkeypatch):
+def test_the_examples_of_the_page_on_sampled_networks_run():
+    page = Path(__file__).parent.parent / "docs" / "sampled.md"
+    assert doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_the_commands_of_the_pages_and_of_the_readme_run(fisherfield, tmp_path, monkeypatch):
     for part in ("xarray", "zarr", "pandas", "h5netcdf", "matplotlib"):
         pytest.importorskip(part)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "points.csv").write_text("gamma,eps\n0.5,0\n2,0.01\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for page in ("README.md", "docs/scans.md"):
+    for page in ("README.md", "docs/scans.md", "docs/sampled.md"):
         shutil.rmtree("scan.zarr", ignore_errors=True)
-        commands = re.findall(r"^fisherfield (scan .*|plot .*)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.M)
+        commands = re.findall(
+            r"^fisherfield (scan .*|plot .*|verify .*)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.M
+        )
         assert len(commands) >= 2
         for command in commands:
             code, output, errors = fisherfield(*shlex.split(command))
             assert (code, errors) == (0, ""), command
-            assert " written" in output or "written to" in output
+            assert command.startswith("verify") or " written" in output or "written to" in output

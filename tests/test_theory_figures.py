@@ -143,46 +143,47 @@ def test_the_literal_reading_of_wei2019_gives_its_figures(net: ff.Network, value
     assert ff.reference.wei2019_literal(net) == pytest.approx(value, rel=0, abs=tolerance)
 
 
-# Relative tolerance for sampled values at widths around 1000. Full-gradient BatchNorm fluctuates by 0.1 % from net to
-# net, but the theory leaves out O(1/N) (0.3 % at N = 1000), some O(1/n), and the few channels of convolutions: 2 %.
-# Vanilla and frozen nets fluctuate by 2-4 % from net to net: 4 %. Where the sampling error is known, three of it if
-# that is more.
-SAMPLED = {"exact": 0.02, "frozen": 0.04, "vanilla": 0.04}
+# Relative tolerance for sampled values. Full-gradient BatchNorm fluctuates by 0.1 % from net to net, but the theory
+# leaves out O(1/N) (0.3 % at N = 1000), some O(1/n), and what puts convolutions 2 % below it: 2.5 %. Vanilla and frozen
+# nets fluctuate by 8 % and 2.6 % from net to net: 4 %. Three of the sampling error, if that is more. Eight layers at
+# n = 128: 3 % above, where three of twenty networks lie high; frozen 6 %, of which O(1/n) is 3 (the exact kernel's 694).
+SAMPLED = {"exact": 0.025, "frozen": 0.04, "vanilla": 0.04, "deep exact": 0.03, "deep frozen": 0.06}
 
 
 @pytest.mark.parametrize(
     ("net", "kind", "samples", "value", "error"),
     [
-        (vanilla(DENSE), "vanilla", 1000, 2157, 0),
-        (DENSE.replace(gamma=0.25), "exact", 500, 11.03, 0.005),
-        (DENSE.replace(gamma=0.25), "frozen", 500, 26.07, 0.28),
-        (DENSE, "exact", 500, 161.58, 0.05),
-        (DENSE, "frozen", 500, 381.9, 4.1),
-        (DENSE.replace(gamma=3), "exact", 500, 1446.3, 0.4),
-        (DENSE.replace(gamma=3), "frozen", 500, 3418, 37),
-        (DENSE, "exact", 1000, 161.10, 0),
-        (DENSE, "frozen", 1000, 370.97, 0),
-        (DEEP, "exact", 128, 183.4, 0.24),
-        (DEEP, "frozen", 128, 698, 10),
-        (CONV, "exact", 600, 302.0, 0),
-        (CONV, "frozen", 600, 363.6, 0),
-        (WIDE_CONV, "exact", 256, 1210.1, 0),
-        (WIDE_CONV, "frozen", 256, 1473.9, 0),
-        (vanilla(CONV), "vanilla", 400, 1730, 160),
-        (vanilla(ff.mlp([784, 800, 800, 800, 1])), "vanilla", 150, 1766, 0),
+        (vanilla(DENSE), "vanilla", 500, 2254, 43),
+        (vanilla(DENSE), "vanilla", 1000, 2251, 42),
+        (DENSE.replace(gamma=0.25), "exact", 500, 11.033, 0.002),
+        (DENSE.replace(gamma=0.25), "frozen", 500, 25.37, 0.15),
+        (DENSE, "exact", 500, 161.60, 0.04),
+        (DENSE, "frozen", 500, 371.7, 2.2),
+        (DENSE.replace(gamma=3), "exact", 500, 1446.4, 0.3),
+        (DENSE.replace(gamma=3), "frozen", 500, 3327, 19),
+        (DENSE, "exact", 1000, 161.12, 0.03),
+        (DENSE, "frozen", 1000, 368.8, 2.8),
+        (DEEP, "deep exact", 128, 186.1, 1.4),
+        (DEEP, "deep frozen", 128, 712, 7),
+        (CONV, "exact", 600, 299.8, 0.9),
+        (CONV, "frozen", 600, 368.6, 2.5),
+        (WIDE_CONV, "exact", 256, 1206.2, 1.9),
+        (WIDE_CONV, "frozen", 256, 1454, 6),
+        (vanilla(CONV), "vanilla", 400, 1687, 84),
+        (vanilla(ff.mlp([784, 800, 800, 800, 1])), "vanilla", 150, 1824, 29),
     ],
 )
 def test_sampled_networks_agree_with_the_theory(
     fisher: Callable[..., Any], net: ff.Network, kind: str, samples: int, value: float, error: float
 ) -> None:
-    theory = "frozen" if kind == "frozen" else "exact"
+    theory = "frozen" if kind.endswith("frozen") else "exact"
     tolerance = max(SAMPLED[kind] * value, 3 * error)
     assert fisher(net, theory, samples=samples).lambda_max == pytest.approx(value, rel=0, abs=tolerance)
 
 
 def test_the_sampled_trace_agrees_with_the_theory(fisher: Callable[..., Any]) -> None:
     a = fisher(vanilla(ff.mlp([784, 800, 800, 800, 1])), "exact", samples=150).a
-    assert a == pytest.approx(4288, rel=SAMPLED["vanilla"])
+    assert a == pytest.approx(4367, rel=SAMPLED["vanilla"])
 
 
 @pytest.mark.parametrize("samples", [None, 16, 500])

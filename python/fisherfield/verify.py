@@ -46,7 +46,7 @@ QUANTITIES = {
 _FEW = 1e10
 # Standard errors that a gap must exceed to be taken for one.
 _STANDS_OUT = 2.0
-# chi2 a degree of freedom above which a fit is called poor: chance exceeds it in 1 % to 4 % of all fits.
+# chi2 a degree of freedom above which a fit is called poor: by chance 3 % of all fits to three widths, 0.4 % to five.
 _POOR = 4.5
 
 
