@@ -66,6 +66,7 @@ __all__ = [
     "activation_names",
     "convnet",
     "data",
+    "experiments",
     "figures",
     "fisher",
     "gaussian",
@@ -86,7 +87,13 @@ __all__ = [
     "verify",
 ]
 
-_LAZY = ("data", "figures", "reference", "torch")  # imported when first used; SciPy and matplotlib take a while
+_LAZY = (
+    "data",
+    "experiments",
+    "figures",
+    "reference",
+    "torch",
+)  # imported when first used; SciPy and matplotlib take a while
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training beside theory: at which learning rate it explodes, and what it reaches below. Needs PyTorch."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arguments
+from . import data as datasets
+from ._tasks import elsewhere, refuse_other_version
+from .learning_rate import max_learning_rate
+from .network import Network
+from .sampled import sample
+from .sampled_fisher import sampled_fisher
+from .scan import bar
+
+__all__ = ["Boundary", "boundary"]
+
+_MEASURED = 4096  # samples of a full batch that F is measured on
+_BATCH = 128
+
+
+def _training() -> Any:
+    """What trains; PyTorch is imported there."""
+    try:
+        from . import _training
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError("fisherfield.experiments needs PyTorch: pip install 'fisherfield[torch]'") from None
+    return _training
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Boundary:
+    """The learning rate at which training explodes, beside eta_star.
+
+    Attributes
+    ----------
+    network : Network
+    seeds : tuple of int
+    eta_c : ndarray, (seeds,)
+        Of each seed: inf where training stood all rates that were tried, 0 where none.
+    measured : ndarray, (seeds,)
+        2 (1 + momentum)/lambda_max, lambda_max of the sampled network's F at the start, on its first batch.
+    eta_star : dict
+        By theory ("exact", "frozen", "wei2019", without those that do not cover the network) and by "measured", here
+        the geometric mean over the seeds.
+    ratios : dict
+        By the same names eta_c over eta_star, one a seed; "measured" is each seed's own.
+    settings : dict
+        data, standardize, n, overlap, length, loss, momentum, batch, epochs, threshold, tolerance, trained, dtype.
+    seconds : float
+    """
+
+    network: Network
+    seeds: tuple[int, ...]
+    eta_c: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    eta_star: dict[str, float]
+    settings: dict[str, Any]
+    seconds: float = 0.0
+
+    @property
+    def ratios(self) -> dict[str, NDArray[np.float64]]:
+        """eta_c over eta_star."""
+        found = {name: self.eta_c / float(rate) for name, rate in self.eta_star.items()}
+        return {**found, "measured": self.eta_c / self.measured}
+
+    def __repr__(self) -> str:
+        given = self.settings
+        fixed = {True: "gamma and beta trained", False: "gamma and beta fixed", None: "no BatchNorm"}[given["trained"]]
+        how = {"global": "standardised as a whole", "feature": "standardised feature by feature"}
+        batches = f"batches of {given['batch']} of {given['n']}" if given["batch"] else f"full batches of {given['n']}"
+        several = len(self.seeds) > 1
+        lines = [
+            f"Boundary of training on {given['data']}, {how.get(given['standardize'], 'not standardised')}: loss "
+            f"{given['loss']}, momentum {given['momentum']:g},",
+            f"  {batches} samples, {given['epochs']} epoch{'s' * (given['epochs'] != 1)}, {fixed}; exploded: loss "
+            f"above {given['threshold']:.4g} times the first, or not finite",
+            f"  eta_c {_spread(self.eta_c)}, to {100 * given['tolerance']:g} %, "
+            + (f"seeds {', '.join(map(str, self.seeds))}" if several else f"seed {self.seeds[0]}"),
+            f"  {'eta_star of':<14}{'':>12}   eta_c/eta_star",
+        ]
+        for name, rate in self.eta_star.items():
+            words = "F measured" if name == "measured" else name
+            lines.append(f"  {words:<14}{float(rate):>12.5g}   {_spread(self.ratios[name])}")
+        return "\n".join(lines)
+
+
+def _spread(values: NDArray[np.float64]) -> str:
+    """The mean of several, least and greatest."""
+    if values.min() == values.max():
+        return f"{values[0]:.4g}"
+    return f"{values.mean():.4g} ({values.min():.4g} to {values.max():.4g})"
+
+
+def threshold_of(momentum: float) -> float:
+    """1000, and above mu = 0.9 1000 ((1 + mu)/(19 (1 - mu)))^2: see `boundary`."""
+    return 1000.0 * ((1 + momentum) / (19 * (1 - momentum))) ** 2 if momentum > 0.9 else 1000.0
+
+
+def boundary(
+    net: Network,
+    data: Any,
+    momentum: float = 0.9,
+    loss: str = "sum",
+    batch: int | str = _BATCH,
+    epochs: int = 5,
+    train_affine: bool | None = None,
+    seeds: Any = (0,),
+    standardize: str | None = "global",
+    threshold: float | None = None,
+    tolerance: float = 0.02,
+    samples: int | None = None,
+    reach: float = 100.0,
+    dtype: str = "float32",
+    threads: int | None = None,
+    client: Any = None,
+    progress: bool | Callable[[int, int], object] = False,
+) -> Boundary:
+    """eta_c, the learning rate at which training explodes, beside eta_star = 2 (1 + momentum)/lambda_max.
+
+    Parameters
+    ----------
+    net : Network
+        The weights of each seed are those of `sample(net, seed)`.
+    data : str, path, pair of arrays or Data
+        As `fisherfield.data.load` takes them, or what it has given. Squared losses train for one-hot labels; with one
+        output for the label itself; or, of a pair (X, y), for targets y of shape (n, outputs).
+    momentum : float
+        mu of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}), which is `torch.optim.SGD`.
+    loss : {"sum", "mean", "mse", "cross_entropy"}
+        As in `max_learning_rate`.
+    batch : int or "full"
+        Samples a step, in an order that is drawn anew in each epoch; what does not fill a batch is left out of it.
+    epochs : int
+        With "full" an epoch is a single step: give some hundreds.
+    train_affine : bool, optional
+        Whether gamma and beta are trained. None: as described.
+    seeds : int or sequence of int
+        Of weights and of the order of samples: so many from 0 on, or these.
+    standardize : {"global", "feature", None}
+    threshold : float, optional
+        Training has exploded when the loss of a step exceeds so many times the first, or is not finite. By default
+        1000, and more for momentum > 0.9: see the notes.
+    tolerance : float
+        In [1e-4, 0.5]: how near together the greatest learning rate that was stood and the least that was not must be.
+    samples : int, optional
+        So many of the data's; None: all.
+    reach : float
+        Rates are tried from 1/reach to reach times the eta_star of the F that was measured.
+    dtype : {"float32", "float64"}
+    threads : int, optional
+        PyTorch's; by default `num_threads()`.
+    client : dask.distributed.Client or concurrent.futures.Executor, optional
+        Who trains, each seed a task of its own.
+    progress : bool or callable
+        True shows a bar; a callable hears (seeds done, seeds in all).
+
+    Returns
+    -------
+    Boundary
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and for data that do not fit the network.
+    ImportError
+        Without PyTorch, or without scikit-learn for "digits".
+
+    Notes
+    -----
+    **The criterion.** On a quadratic with eigenvalue lambda descent is stable below eta lambda = 2 (1 + mu), and still
+    overshoots there: with x = eta lambda, x_{t+1} = (1 + mu - x) x_t - mu x_{t-1} has at the boundary the roots -1 and
+    -mu, and from rest the amplitude tends to (1 + mu)/(1 - mu), 19 at mu = 0.9: a loss of 361 times the first that is
+    no explosion. "Ten times the first loss" and "the loss rises at once" therefore find other, smaller numbers. 1000
+    leaves room for that overshoot; above mu = 0.9 it grows with ((1 + mu)/(1 - mu))^2, and the default with it. Beyond
+    the boundary the amplitude grows by about 2 (eta/eta_star - 1) (1 + mu)/(1 - mu) a step, so that 2 % are seen within
+    some ten steps at mu = 0.9, and within a hundred without momentum.
+
+    **The search** is by bisection between a rate that is stood and one that is not; networks without BatchNorm may
+    explode, leap over and stand a still larger rate: then it finds one of several boundaries. Under cross-entropy
+    there is often none.
+
+    **The theories** are asked for as many samples as a step has, with the overlap and the length of the data; for
+    "wei2019", as published, infinitely many. F is measured on the first batch, of a full one on 4096 samples at most.
+
+    Source: Wei, Stokes and Schwab (2019), section 4 and eq. 7, where the criterion is not given.
+
+    Examples
+    --------
+    >>> ff.experiments.boundary(ff.mlp([64, 256, 256, 256, 10]), "digits", seeds=3)
+    """
+    training = _training()
+    net, recipe = _recipe(
+        net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
+    )
+    chosen = _arguments.seeds_of(seeds)
+    tolerance = _within("tolerance", tolerance, 1e-4, 0.5)
+    reach = _within("reach", reach, 2.0, 1e6)
+    many = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
+    client = _arguments.client_of(client)
+    say = _arguments.progress_of(progress)
+    begin = time.perf_counter()
+    train = training.loaded(recipe, net)
+    recipe = _fitting(recipe, len(train.data))
+    overlap, length = datasets.overlap_and_length(train.data)
+    n = len(train.data) if recipe.batch is None else recipe.batch
+    stars = _theories(net, recipe, n, overlap, length)
+    found: dict[int, tuple[float, float]] = {}
+    from . import __version__
+
+    def told(heard: Callable[[int, int], object]) -> None:
+        heard(0, len(chosen))
+        jobs = [(seed, (__version__, net, recipe, seed, tolerance, reach, many)) for seed in chosen]
+        if client is None:
+            for seed, job in jobs:
+                found[seed] = _search(*job)
+                heard(len(found), len(chosen))
+            return
+        with closing(elsewhere(client, _search, iter(jobs))) as results:
+            for seed, result in results:
+                found[seed] = result
+                heard(len(found), len(chosen))
+
+    if say is True:
+        with bar(noun="seeds") as heard:
+            told(heard)
+    else:
+        told(say or (lambda done, total: None))
+    eta_c, measured = (np.array([found[seed][place] for seed in chosen]) for place in (0, 1))
+    stars["measured"] = float(np.exp(np.mean(np.log(measured))))
+    settings = {
+        "data": train.data.name,
+        "standardize": train.data.standardize,
+        "n": len(train.data),
+        "overlap": overlap,
+        "length": length,
+        **{name: getattr(recipe, name) for name in ("loss", "momentum", "batch", "epochs", "threshold", "dtype")},
+        "tolerance": tolerance,
+        "trained": net.batch_norms[0].trained if net.batch_norms else None,
+    }
+    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
+
+
+def _recipe(
+    net: Network,
+    data: Any,
+    momentum: float,
+    loss: str,
+    batch: int | str,
+    epochs: int,
+    train_affine: bool | None,
+    standardize: str | None,
+    threshold: float | None,
+    samples: int | None,
+    dtype: str,
+) -> tuple[Network, Any]:
+    """The network as it is trained, and what it is trained with; all converted, and refused in a sentence."""
+    _arguments.network_of(net)
+    if train_affine is not None:
+        trained = _arguments.boolean("train_affine", train_affine)
+        if net.batch_norms:
+            net = net.replace(trained=trained)
+        elif trained:
+            raise ValueError("train_affine must be False or None for a network without BatchNorm, got True")
+    momentum = _arguments.momentum_of(momentum)
+    if isinstance(batch, str):
+        _arguments.choice("batch", batch, ("full",))
+    return net, _training().Recipe(
+        data=os.fspath(data) if isinstance(data, os.PathLike) else data,
+        standardize=None
+        if standardize is None
+        else _arguments.choice("standardize", standardize, ("global", "feature")),
+        samples=None if samples is None else _arguments.integer("samples", samples, 2),
+        loss=_arguments.loss_of(loss, net.outputs),
+        momentum=momentum,
+        batch=None if batch == "full" else _arguments.integer("batch", batch, 2 if net.batch_norms else 1),
+        epochs=_arguments.integer("epochs", epochs, 1),
+        threshold=threshold_of(momentum) if threshold is None else _within("threshold", threshold, 1.0, 1e30),
+        dtype=str(_arguments.real_dtype_of(dtype)),
+    )
+
+
+def _fitting(recipe: Any, count: int) -> Any:
+    """A batch of all samples is a full one; one of more is refused."""
+    if recipe.batch is not None and recipe.batch > count:
+        raise ValueError(f"batch must be at most {count}, the number of samples, got {recipe.batch}")
+    return replace(recipe, batch=None) if recipe.batch == count else recipe
+
+
+def _within(name: str, value: Any, low: float, high: float) -> float:
+    number = _arguments.real(name, value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+    return number
+
+
+def _theories(net: Network, recipe: Any, n: int, overlap: float, length: float) -> dict[str, float]:
+    """eta_star of the theories that cover the network."""
+    found: dict[str, float] = {}
+    for theory in _arguments.THEORIES:
+        given: dict[str, Any] = {"samples": n, "overlap": max(overlap, -length / max(n - 1, 1)), "length": length}
+        if theory == "wei2019":
+            given = {"samples": None, "overlap": max(overlap, 0.0), "length": length}
+        try:
+            _arguments.theory_of(net, theory)
+        except ValueError:
+            continue
+        found[theory] = max_learning_rate(net, recipe.momentum, theory, **given, loss=recipe.loss)
+    return found
+
+
+def _search(
+    version: str, net: Network, recipe: Any, seed: int, tolerance: float, reach: float, threads: int
+) -> tuple[float, float]:
+    """(eta_c, eta_star of the measured F) of one seed."""
+    refuse_other_version(version)
+    training = _training()
+    train = training.loaded(recipe, net)
+    sampled = sample(net, seed, recipe.dtype)
+    x = training.first_batch(recipe, seed, train, _MEASURED)
+    largest = sampled_fisher(sample(net, seed), x, loss=recipe.loss).eigenvalues[0]
+    star = 2 * (1 + recipe.momentum) / float(largest)
+    with training.threaded(threads):
+        eta_c = bisection(lambda eta: training.explodes(sampled, eta, recipe, train), star, tolerance, reach)
+    return eta_c, star
+
+
+def bisection(explodes: Callable[[float], bool], start: float, tolerance: float, reach: float) -> float:
+    """The geometric mean of a rate that is stood and one that explodes, (1 + tolerance) apart; searched from `start`.
+
+    inf where `reach` times the start is stood, 0 where 1/reach of it explodes.
+    """
+    low, high = start / reach, start * reach
+    step = 1.3
+    if explodes(start):
+        high, rate = start, start
+        while True:
+            rate = max(rate / step, low)
+            if not explodes(rate):
+                low = rate
+                break
+            if rate == low:
+                return 0.0
+            high, step = rate, step**2
+    else:
+        rate = start
+        while True:
+            before, rate = rate, min(rate * step, high)
+            if explodes(rate):
+                low, high = before, rate
+                break
+            if rate == high:
+                return math.inf
+            step = step**2
+    while high > low * (1 + tolerance):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if explodes(middle) else (middle, high)
+    return math.sqrt(low * high)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training beside theory: the boundary on a quadratic, on digits, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+boundary = ff.experiments.boundary
+LINE = ff.Network(5, [ff.Dense(1)])
+SMALL = ff.mlp([64, 64, 64, 10])
+
+
+def line(outputs=1):
+    """A linear network's data: the loss is a quadratic, and its Hessian known."""
+    random = np.random.default_rng(3)
+    x = random.standard_normal((100, 5)) * [1, 2, 0.5, 1.5, 1]
+    return (x, random.standard_normal((100, outputs))), np.linalg.eigvalsh(extended(x).T @ extended(x) / 100)[-1]
+
+
+def extended(x):
+    """With the inputs of the biases."""
+    return np.hstack([x, np.ones((len(x), 1))])
+
+
+# ------------------------------------------------------------------------------------------------------------- boundary
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
+def test_on_a_quadratic_the_boundary_is_two_times_one_plus_mu_over_lambda(momentum):
+    data, largest = line()
+    found = boundary(LINE, data, momentum, batch="full", epochs=500, standardize=None)
+    known = 2 * (1 + momentum) / largest
+    assert found.measured[0] == pytest.approx(known, rel=1e-5)  # Lanczos' tolerance
+    assert found.eta_c[0] == pytest.approx(known, rel=0.02)  # what is promised
+    assert found.ratios["measured"][0] == pytest.approx(1.0, rel=0.02)
+
+
+@pytest.mark.parametrize(("loss", "factor"), [("sum", 1.0), ("mean", 1 / 3), ("mse", 2 / 3)])
+def test_every_squared_loss_has_its_own_boundary(loss, factor):
+    data, largest = line(outputs=3)
+    found = boundary(ff.Network(5, [ff.Dense(3)]), data, loss=loss, batch="full", epochs=500, standardize=None)
+    assert found.eta_c[0] == pytest.approx(3.8 / (factor * largest), rel=0.02)
+
+
+def test_the_threshold_leaves_room_for_what_overshoots_and_comes_back():
+    data, largest = line()
+    arguments = {"batch": "full", "epochs": 500, "standardize": None}
+    stable = boundary(LINE, data, **arguments)
+    tight = boundary(LINE, data, threshold=2.0, **arguments)
+    assert tight.eta_c[0] < 0.9 * 3.8 / largest < stable.eta_c[0]
+    # from rest, at the boundary: x_{t+1} = (1 + mu - x) x_t - mu x_{t-1} with x = 2 (1 + mu)
+    for mu in (0.0, 0.5, 0.9, 0.99):
+        before = now = 1.0
+        most = 0.0
+        for _ in range(3000):
+            before, now = now, (1 + mu - 2 * (1 + mu)) * now - mu * before
+            most = max(most, now * now)
+        assert most == pytest.approx(((1 + mu) / (1 - mu)) ** 2, rel=1e-9)
+        assert ff.experiments.threshold_of(mu) > 2.7 * most
+    assert ff.experiments.threshold_of(0.9) == 1000.0
+    assert stable.settings["threshold"] == 1000.0
+
+
+@pytest.mark.parametrize("known", [1e-3, 0.02, 0.7, 1.0, 1.4, 30.0, 99.0])
+@pytest.mark.parametrize("tolerance", [0.02, 1e-3])
+def test_bisection_finds_a_boundary_wherever_it_lies(known, tolerance):
+    tried = []
+
+    def explodes(eta):
+        tried.append(eta)
+        return eta >= known
+
+    found = ff.experiments.bisection(explodes, 0.5, tolerance, 1000.0)
+    assert found == pytest.approx(known, rel=tolerance)
+    assert len(tried) <= 3 + 9 + math.log2(1 / tolerance)
+    assert all(0.5 / 1000 <= eta <= 500 for eta in tried)
+
+
+def test_no_boundary_is_infinite_and_no_stable_rate_is_zero():
+    assert ff.experiments.bisection(lambda eta: False, 0.1, 0.02, 100.0) == math.inf
+    assert ff.experiments.bisection(lambda eta: True, 0.1, 0.02, 100.0) == 0.0
+    data, _ = line()
+    assert boundary(LINE, data, batch="full", epochs=1, standardize=None, reach=2).eta_c[0] == math.inf
+    ending = boundary(LINE, data, batch="full", epochs=500, standardize=None, threshold=1.0)
+    assert ending.eta_c[0] == 0.0 or ending.ratios["exact"][0] < 1
+
+
+def test_digits_explode_where_the_exact_theory_says():
+    net = ff.mlp([64, 256, 256, 256, 10])
+    found = boundary(net, "digits", seeds=2, threads=1)
+    for gamma, each in ((1.0, found), (4.0, boundary(net.replace(gamma=4.0), "digits", threads=1))):
+        assert each.network.batch_norms[0].gamma == gamma
+        # docs/experiments.md: 1.03 to 1.05, and 1.44 to 1.79 of the published theory
+        assert 0.95 < each.ratios["exact"].min() <= each.ratios["exact"].max() < 1.15
+        assert 1.3 < each.ratios["wei2019"].min() <= each.ratios["wei2019"].max() < 2
+    assert found.eta_star["exact"] == pytest.approx(0.0895, rel=1e-2)
+    text = repr(found)
+    assert "digits, standardised as a whole" in text
+    assert "batches of 128 of 1437 samples, 5 epochs, gamma and beta fixed" in text
+    assert text.splitlines()[-1].split()[:2] == ["F", "measured"]
+    assert max(map(len, text.splitlines())) <= 130
+
+
+def test_the_same_seeds_give_the_same_numbers_here_and_elsewhere(threads):
+    threads(1)
+    arguments = {"batch": 100, "epochs": 1, "seeds": (4, 2), "samples": 500, "threads": 1}
+    once, heard = boundary(SMALL, "digits", **arguments), []
+    with ThreadPoolExecutor(1) as client:
+        again = boundary(
+            SMALL, "digits", client=client, progress=lambda done, total: heard.append((done, total)), **arguments
+        )
+    np.testing.assert_array_equal(once.eta_c, again.eta_c)
+    np.testing.assert_array_equal(once.measured, again.measured)
+    assert once.seeds == (4, 2)
+    assert heard == [(0, 2), (1, 2), (2, 2)]
+    assert boundary(SMALL, "digits", **{**arguments, "seeds": (2,)}).eta_c[0] == once.eta_c[1]
+
+
+def test_what_is_trained_and_what_is_left_of_the_theories():
+    arguments = {"batch": 128, "epochs": 1, "samples": 300}
+    fixed = boundary(SMALL, "digits", **arguments)
+    trained = boundary(SMALL, "digits", train_affine=True, **arguments)
+    assert (fixed.settings["trained"], trained.settings["trained"]) == (False, True)
+    assert trained.eta_star["exact"] < fixed.eta_star["exact"]
+    assert boundary(SMALL.replace(trained=True), "digits", **arguments).settings["trained"] is True
+    image = ff.Network(
+        (1, 8, 8),
+        [
+            ff.Conv2d(6, padding=1),
+            ff.BatchNorm(),
+            ff.Activation("relu"),
+            ff.GlobalAvgPool2d(),
+            ff.Flatten(),
+            ff.Dense(10),
+        ],
+    )
+    pooled = boundary(image, "digits", loss="cross_entropy", batch="full", epochs=3, reach=2, samples=64)
+    assert list(pooled.eta_star) == ["exact", "frozen", "measured"]
+    assert "full batches of 64 samples, 3 epochs" in repr(pooled)
+    vanilla = boundary(SMALL.replace(batch_norm=False), "digits", **arguments)
+    assert "no BatchNorm" in repr(vanilla)
+
+
+def test_data_that_are_loaded_and_arrays_are_the_same():
+    arguments = {"batch": "full", "epochs": 2, "reach": 2.0}
+    loaded = ff.data.load("digits", samples=40)
+    by_name = boundary(SMALL, "digits", samples=40, **arguments)
+    given = boundary(SMALL, loaded, **arguments)
+    arrays = boundary(SMALL, (loaded.x, loaded.y), standardize=None, **arguments)
+    assert by_name.measured[0] == given.measured[0] == arrays.measured[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"batch": 0}, "batch must be a whole number >= 2, got 0"),
+        ({"batch": "all"}, "batch must be one of full, got 'all'"),
+        ({"batch": 301, "samples": 300}, "batch must be at most 300, the number of samples, got 301"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"loss": "hinge"}, "loss must be one of"),
+        ({"standardize": "none"}, "standardize must be one of global, feature"),
+        ({"threshold": 0.5}, "threshold must be from 1 to 1e.30, got 0.5"),
+        ({"tolerance": 0.0}, "tolerance must be from 0.0001 to 0.5, got 0.0"),
+        ({"reach": 1.0}, "reach must be from 2 to 1e.06, got 1.0"),
+        ({"seeds": ()}, "seeds must be a number of seeds"),
+        ({"dtype": "float16"}, "dtype must be float32 or float64"),
+        ({"net": ff.mlp([64, 8, 8], batch_norm=False), "train_affine": True}, "train_affine must be False or None"),
+        ({"net": ff.mlp([64, 8, 8])}, "net must have an output for each of 10 classes of digits, got 8"),
+        ({"net": ff.mlp([63, 8, 10])}, "shape must"),
+        ({"data": np.zeros((20, 64)) + np.eye(20, 64)}, "data must have labels to train for"),
+        ({"data": (np.eye(20, 64), np.zeros((20, 3)))}, r"targets of shape \(20, 10\), got \(20, 3\)"),
+        ({"data": "digit"}, r"did you mean 'digits'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, said):
+    given = {"net": SMALL, "data": "digits", **arguments}
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=said):
+        boundary(given.pop("net"), given.pop("data"), **given)
