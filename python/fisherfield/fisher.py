@@ -175,7 +175,7 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
         raise _arguments.failure(*numbers, net)
     theory, samples, overlap, length, biases = settings
     a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2, fit = numbers
-    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2, fit)
+    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, bulk, outlier, log2, fit)
     return Fisher(
         lambda_max=lambda_max,
         bulk=bulk,
@@ -219,6 +219,7 @@ def _remarks(
     a: float,
     b: float,
     lambda_max: float,
+    bulk: float,
     outlier: bool,
     log2: float,
     fit: bool,
@@ -237,6 +238,13 @@ def _remarks(
         )
     if not outlier:
         below.append("the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)")
+    elif samples is not None and width is not None and width > 0:
+        edge = (1.0 + math.sqrt(samples / width)) ** 2
+        if edge * bulk > lambda_max:
+            below.append(
+                f"the bulk's edge, at about (1 + sqrt(n/N))^2 = {edge:.2f} times its mean for the narrowest layer's N, "
+                "passes the outlier"
+            )
     if facts.batch_norm and samples is not None and samples < _FEW_SAMPLES:
         closed = theory == "exact" and facts.closed and samples >= 4
         if not closed:
