@@ -607,7 +607,8 @@ def measure(name: str, repeats: int | None, rates: dict[str, float]) -> dict[str
     for dtype in (Double, Single):
         rates[dtype] = max(rates.get(dtype, 0.0), run("rate", dtype))
     print(f"{job.title}, {job.samples} samples; ", end="")
-    print(f"BLAS {rates[Double] * 1e-9:.0f} Gflop/s in float64, {rates[Single] * 1e-9:.0f} in float32")
+    print(f"BLAS {rates[Double] * 1e-9:.0f} Gflop/s in float64, {rates[Single] * 1e-9:.0f} in float32, ", end="")
+    print(f"load {os.getloadavg()[0]:.1f}")  # whoever else is at work makes all of this noise
     print(f"{'':<29}" + "".join(f"{head:>10}" for head in HEADS), flush=True)
     right = run("exact", name)
     rows: Rows = {}
