@@ -6,9 +6,10 @@
 
 Networks 784-1000-1000-1000-C of relu, n Gaussian inputs, all biases counted, loss "sum" (the mean over samples). The
 weights are those of `ff.sample`, so that all work on the same matrix; each method runs in a process of its own, on two
-processors and two threads. It is held against the reference on a small network, then against `ff.sampled_fisher` in
-float64 to 1e-12, as closely as the method allows, and only then timed: from weights and inputs to the answer, what is
-compiled or traced being there already. BatchNorm has eps = 1e-5, for torch refuses 0.
+processors and two threads. It is held against `ff.sampled_fisher` in float64 to 1e-12, and on a small network against
+the reference, as closely as the method allows, and only then timed: from weights and inputs to the answer, what is
+compiled or traced being there already. All are timed in turn, round by round, so that what else the machine does falls
+upon all of them. BatchNorm has eps = 1e-5, for torch refuses 0.
 
     ff                 ff.sampled_fisher
     NumPy, torch Gram  J J^T layer by layer, (H H^T + 1) * (Delta Delta^T); power iteration or eigvalsh
@@ -33,6 +34,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable
@@ -47,8 +49,8 @@ import fisherfield as ff
 Array = np.ndarray
 Double, Single = "float64", "float32"
 THREADS, SEED, EPS = 2, 0, 1e-5
-ENOUGH = 20.0  # seconds a call: then once is enough
-PER_METHOD = 60.0  # seconds of timed calls
+SIZE = 2048  # of the product of matrices that sets the limit
+ENOUGH = 40.0  # seconds of a method's calls: then no more of them
 CHANGE, MOST = 1e-6, 300  # where a power iteration stops
 
 
@@ -501,7 +503,8 @@ def exact(job: Job) -> Any:
     return found.eigenvalues.tolist()
 
 
-def measured(job: Job, who: str, dtype: str, allowed: float, repeats: int, right: Any) -> Row:
+def checked(job: Job, who: str, dtype: str, allowed: float, right: Any) -> tuple[Call, Row]:
+    """A method's call, and what it gave."""
     if who.startswith(("torch", "nngeometry", "curvlinops")):
         import torch
 
@@ -520,10 +523,7 @@ def measured(job: Job, who: str, dtype: str, allowed: float, repeats: int, right
     near = 1e-2 if who == "torch power" else (1e-10 if allowed <= 1e-10 and dtype == Double else 1e-5)
     assert apart(values, reference) <= near, (who, dtype, apart(values, reference))
 
-    times = [first] if first > ENOUGH else []
-    while not times or (len(times) < repeats and sum(times) < PER_METHOD and times[0] <= ENOUGH):
-        times.append(seconds(call, 1))
-    return Row(who, dtype, times, answer.flops, answer.products, error, peak)
+    return call, Row(who, dtype, [first] if first > ENOUGH else [], answer.flops, answer.products, error, peak)
 
 
 def memory(job: Job) -> float:
@@ -533,53 +533,83 @@ def memory(job: Job) -> float:
     return megabytes()
 
 
-def rate(dtype: str) -> float:
-    """Operations a second of scipy's BLAS."""
+def matmul(dtype: str) -> Callable[[], object]:
+    """What scipy's BLAS is timed by."""
     from scipy.linalg import blas
 
-    random, size = np.random.default_rng(0), 2048
-    a, b = (np.asfortranarray(random.standard_normal((size, size)).astype(dtype)) for _ in range(2))
+    random = np.random.default_rng(0)
+    a, b = (np.asfortranarray(random.standard_normal((SIZE, SIZE)).astype(dtype)) for _ in range(2))
     multiply = blas.dgemm if dtype == Double else blas.sgemm
-    return 2.0 * size**3 / seconds(lambda: multiply(1.0, a, b), 10)
+    return lambda: multiply(1.0, a, b)
 
 
-def child(words: list[str]) -> Any:
-    """What the process was started for; its input is what all answers are held against."""
+def child(what: str, *rest: str) -> None:
+    """What a process was started for: an answer in its first line, then the time of a call for each line that it gets.
+
+    Its first line of input is what all answers are held against.
+    """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     ff.set_num_threads(THREADS)
-    what, *rest = words
-    if what == "rate":
-        return rate(*rest)
-    job = JOBS[rest[0]]
+    right = json.loads(sys.stdin.readline())
+    call: Callable[[], object] | None = None
+    answer: Any = None
     if what == "exact":
-        return exact(job)
-    if what == "memory":
-        return memory(job)
-    method, repeats = job.methods[int(rest[1])], int(rest[2])
-    return measured(job, *method, repeats, json.load(sys.stdin))
+        answer = exact(JOBS[rest[0]])
+    elif what == "memory":
+        answer = memory(JOBS[rest[0]])
+    elif what == "matmul":
+        call = matmul(*rest)
+    else:
+        job = JOBS[rest[0]]
+        call, answer = checked(job, *job.methods[int(rest[1])], right)
+    print(json.dumps(answer), flush=True)
+    if call is not None:
+        for _ in sys.stdin:
+            print(seconds(call, 1), flush=True)
 
 
 class Missing(Exception):
     pass
 
 
-def run(*words: object, given: Any = None) -> Any:
-    count = str(THREADS)
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", *map(str, words)],
-        env=os.environ | dict.fromkeys(names, count),
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1]
-        if last.startswith("ModuleNotFoundError"):
-            raise Missing(last.split(": ", 1)[1])
-        raise RuntimeError(f"{' '.join(map(str, words))}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+class Worker:
+    """A process that does what `child` says."""
+
+    def __init__(self, *words: object, right: Any = None) -> None:
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--child", *map(str, words)],
+            env=os.environ | dict.fromkeys(names, str(THREADS)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.answer = json.loads(self._ask(json.dumps(right)))
+
+    def _ask(self, line: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        told = self.process.stdout.readline()
+        if not told:
+            self.errors.seek(0)
+            words = self.errors.read().strip()
+            last = words.splitlines()[-1] if words else "it ended without a word"
+            raise Missing(last.split(": ", 1)[1]) if last.startswith("ModuleNotFound") else RuntimeError(words)
+        return told
+
+    def seconds(self) -> float:
+        time.sleep(0.1)  # the others' threads may still be waiting in a loop for more to do
+        return float(self._ask("again"))
+
+    def end(self) -> Any:
+        self.process.communicate()
+        self.errors.close()
+        return self.answer
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables
@@ -587,14 +617,13 @@ HEADS = ("min s", "median s", "products", "Gflop", "Gflop/s", "of limit", "x ff"
 
 
 def shown(row: Row, rates: dict[str, float], ours: Row) -> str:
-    limit = row.flops / rates[row.dtype]
     cells = (
         f"{row.seconds:.3f}",
         f"{statistics.median(row.times):.3f}",
         str(row.products or ""),
         f"{row.flops * 1e-9:.1f}",
         f"{row.flops / row.seconds * 1e-9:.0f}",
-        f"{limit / row.seconds:.0%}",
+        f"{row.flops / rates[row.dtype] / row.seconds:.0%}",
         f"{row.seconds / ours.seconds:.2f}",
         f"{row.error:.0e}",
         f"{row.megabytes:.0f}",
@@ -602,29 +631,43 @@ def shown(row: Row, rates: dict[str, float], ours: Row) -> str:
     return f"{row.who:<20}{row.dtype:<9}" + "".join(f"{cell:>10}" for cell in cells)
 
 
-def measure(name: str, repeats: int | None, rates: dict[str, float]) -> dict[str, Any]:
-    job = JOBS[name]
-    for dtype in (Double, Single):
-        rates[dtype] = max(rates.get(dtype, 0.0), run("rate", dtype))
-    print(f"{job.title}, {job.samples} samples; ", end="")
-    print(f"BLAS {rates[Double] * 1e-9:.0f} Gflop/s in float64, {rates[Single] * 1e-9:.0f} in float32, ", end="")
-    print(f"load {os.getloadavg()[0]:.1f}")  # whoever else is at work makes all of this noise
-    print(f"{'':<29}" + "".join(f"{head:>10}" for head in HEADS), flush=True)
-    right = run("exact", name)
-    rows: Rows = {}
-    calls = repeats or (2 if job.whole else 5)
-    for place, (who, dtype, _) in enumerate(job.methods):
+def workers_of(name: str) -> dict[tuple[str, str], Worker]:
+    """All that could be started, their answers checked."""
+    right, workers = Worker("exact", name).end(), {}
+    for place, (who, dtype, _) in enumerate(JOBS[name].methods):
         try:
-            row = Row(*run("measure", name, place, calls, given=right))
+            workers[who, dtype] = Worker("method", name, place, right=right)
         except Missing as missing:
-            print(f"{who:<20}{dtype:<9}   not installed: {missing}", flush=True)
-            continue
-        rows[who, dtype] = row
-        print(shown(row, rates, rows["ff", dtype]), flush=True)
+            print(f"  {who} is not installed: {missing}", flush=True)
+    return workers
+
+
+def measure(name: str, repeats: int | None) -> dict[str, Any]:
+    job = JOBS[name]
+    print(f"{job.title}, {job.samples} samples", flush=True)
+    workers = workers_of(name)
+    rows: Rows = {key: Row(*worker.answer) for key, worker in workers.items()}
+    multiply = {dtype: Worker("matmul", dtype) for dtype in {dtype for _, dtype in rows}}
+    fastest = dict.fromkeys(multiply, np.inf)
+    load = os.getloadavg()[0]  # some of it is of this file's own making
+    for _ in range(repeats or (3 if job.whole else 5)):
+        for key, worker in workers.items():
+            if sum(rows[key].times) <= ENOUGH:
+                rows[key].times.append(worker.seconds())
+        for dtype, worker in multiply.items():
+            fastest[dtype] = min(fastest[dtype], *(worker.seconds() for _ in range(3)))
+    for worker in (*workers.values(), *multiply.values()):
+        worker.end()
+    rates = {dtype: 2.0 * SIZE**3 / taken for dtype, taken in fastest.items()}
+    words = " and ".join(f"{rate * 1e-9:.0f} in {dtype}" for dtype, rate in sorted(rates.items(), reverse=True))
+    print(f"BLAS {words} Gflop/s, load {load:.1f}")
+    print(f"{'':<29}" + "".join(f"{head:>10}" for head in HEADS))
+    for row in rows.values():
+        print(shown(row, rates, rows["ff", row.dtype]))
     ours = rows["ff", Double]
     wanted = job.targets(rows, ours.seconds * rates[Double] / ours.flops)
     if job.samples == 1000 and job.outputs == 1:
-        wanted.append(("MB in a fresh process, float64, at most", run("memory", name), 250.0))
+        wanted.append(("MB in a fresh process, float64, at most", Worker("memory", name).end(), 250.0))
     for what, value, bound in wanted:
         kept = value <= bound if what.endswith("at most") else value >= bound
         print(f"  {what} {bound:g}: {value:.3g}{'' if kept else '   not reached'}")
@@ -632,6 +675,8 @@ def measure(name: str, repeats: int | None, rates: dict[str, float]) -> dict[str
     return {
         "job": name,
         "title": job.title,
+        "load": load,
+        "rates": rates,
         "rows": [row._asdict() for row in rows.values()],
         "targets": [dict(zip(("what", "value", "wanted"), one, strict=True)) for one in wanted],
     }
@@ -640,21 +685,20 @@ def measure(name: str, repeats: int | None, rates: dict[str, float]) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--job", action="append", choices=JOBS, help="of the tables; all of them")
-    parser.add_argument("--repeats", type=int, help="timed calls of each method; 5, and 2 for all eigenvalues")
+    parser.add_argument("--repeats", type=int, help="rounds; 5, and 3 for all eigenvalues")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        print(json.dumps(child(given.child)))
+        child(*given.child)
         return
     ff.set_num_threads(THREADS)
     core = os.environ.get("OPENBLAS_CORETYPE")
     where = machine() + (f", OPENBLAS_CORETYPE={core}" if core else "")
     print(f"{where}\n")
-    rates: dict[str, float] = {}
-    jobs = [measure(name, given.repeats, rates) for name in given.job or JOBS]
+    jobs = [measure(name, given.repeats) for name in given.job or JOBS]
     if given.json:
-        Path(given.json).write_text(json.dumps({"machine": where, "rates": rates, "jobs": jobs}, indent=1) + "\n")
+        Path(given.json).write_text(json.dumps({"machine": where, "jobs": jobs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
