@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -186,3 +189,141 @@ def test_what_does_not_fit_is_refused(arguments, said):
     given = {"net": SMALL, "data": "digits", **arguments}
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=said):
         boundary(given.pop("net"), given.pop("data"), **given)
+
+
+# -------------------------------------------------------------------------------------------------------- phase diagram
+
+phase_diagram = ff.experiments.phase_diagram
+GRID = {"gammas": [0.5, 4.0], "learning_rates": [0.003, 0.1, 3.0]}
+CELLS = {**GRID, "epochs": 2, "seeds": 2, "threads": 1, "samples": 400}
+TINY = ff.mlp([64, 32, 32, 10])
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    return phase_diagram(TINY, "digits", **CELLS)
+
+
+def same(first, second):
+    assert list(first.arrays) == list(second.arrays)
+    for name in (*first.arrays, "status"):
+        np.testing.assert_array_equal(np.asarray(first[name][...]), np.asarray(second[name][...]), err_msg=name)
+    assert (first.settings, first.network) == (second.settings, second.network)
+
+
+def test_a_phase_diagram_says_where_training_ends_well_and_where_it_explodes(unbroken):
+    assert unbroken.shape == (2, 3)
+    assert list(unbroken.arrays) == ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "exploded"]
+    np.testing.assert_array_equal(unbroken.status, [[0, 0, 7], [0, 7, 7]])
+    np.testing.assert_array_equal(unbroken.exploded, np.where(unbroken.status, 1.0, 0.0))
+    assert np.isnan(unbroken.test_loss[unbroken.status == 7]).all()
+    assert unbroken.train_loss[0, 1] < unbroken.train_loss[0, 0]
+    assert 0.1 < unbroken.test_accuracy[0, 1] <= 1  # of ten classes, after six steps
+    text = repr(unbroken)
+    assert "training on digits, loss sum, momentum 0.9, batch 128, 2 epochs, seeds 0 1" in text
+    assert "3 points: training exploded in every restart" in text
+
+
+def test_a_cell_is_what_pytorch_s_own_loop_gives(unbroken):
+    train, test = (
+        ff.data.load("digits", samples=samples, split=split) for samples, split in ((400, "train"), (None, "test"))
+    )
+    x, y = torch.from_numpy(train.flat).float(), torch.from_numpy(train.one_hot()).float()
+    losses = []
+    for seed in (0, 1):
+        model = ff.torch.module(TINY.replace(gamma=0.5), seed, "float32")
+        descent = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
+        random = ff._random.stream(seed, "batches")
+        for _ in range(2):
+            order = torch.from_numpy(random.permutation(400))
+            for part in (order[:128], order[128:256], order[256:384]):
+                descent.zero_grad()
+                (0.5 * (model(x[part]) - y[part]).square().sum(dim=1).mean()).backward()
+                descent.step()
+        for layer in model:
+            if isinstance(layer, torch.nn.BatchNorm1d):
+                layer.reset_running_stats()
+                layer.momentum = 1.0
+        with torch.no_grad():
+            model(x)
+            found = model.eval()(torch.from_numpy(test.flat).float())
+        losses.append(float(0.5 * (found - torch.from_numpy(test.one_hot())).square().sum(dim=1).mean()))
+    assert unbroken.test_loss[0, 1] == pytest.approx(np.mean(losses), rel=1e-4)  # float32
+
+
+def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
+    pytest.importorskip("zarr")
+    store, heard = tmp_path / "diagram.zarr", []
+    code = (
+        "import os, sys, fisherfield as ff\n"
+        "net = ff.mlp([64, 32, 32, 10])\n"
+        "def end(done, total):\n"
+        "    if done == 4: os._exit(9)\n"  # at once, with nothing put in order
+        f"ff.experiments.phase_diagram(net, 'digits', store=sys.argv[1], progress=end, **{CELLS!r})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(store)]).returncode == 9
+    broken = ff.Scan.open(store)
+    assert 3 <= np.count_nonzero(np.asarray(broken.status[...]) != -1) < 6
+    resumed = phase_diagram(
+        TINY, "digits", store=store, progress=lambda done, total: heard.append((done, total)), **CELLS
+    )
+    assert heard[0][0] >= 3
+    assert heard[-1] == (6, 6)
+    same(resumed, unbroken)
+    same(ff.Scan.open(store), unbroken)
+    with pytest.raises(ValueError, match=r"store must belong to the same scan, .* differs in seeds"):
+        phase_diagram(TINY, "digits", store=store, **{**CELLS, "seeds": 3})
+    loaded = ff.data.load("digits", samples=400)
+    arrays, again = tmp_path / "arrays.zarr", {**CELLS, "samples": None, "standardize": None, "epochs": 1}
+    phase_diagram(TINY, (loaded.x, loaded.y), store=arrays, **again)
+    with pytest.raises(ValueError, match="differs in checksum"):
+        phase_diagram(TINY, (loaded.x, np.roll(loaded.y, 1)), store=arrays, **again)
+
+
+def test_workers_give_the_same_numbers(unbroken, tmp_path):
+    pytest.importorskip("zarr")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as client:
+        same(phase_diagram(TINY, "digits", client=client, chunk=3, **CELLS), unbroken)
+        same(phase_diagram(TINY, "digits", client=client, store=tmp_path / "one.zarr", **CELLS), unbroken)
+
+
+def test_a_phase_diagram_is_drawn_and_written_as_scans_are(unbroken, tmp_path):
+    for part in ("xarray", "h5netcdf", "matplotlib"):
+        pytest.importorskip(part)
+    unbroken.to_xarray().to_netcdf(tmp_path / "diagram.nc", engine="h5netcdf")
+    same(ff.Scan.open(tmp_path / "diagram.nc"), unbroken)
+    figure = unbroken.plot("test_loss")
+    assert figure.axes[0].get_title().startswith("training on digits, loss sum, momentum 0.9")
+    assert list(unbroken.to_pandas().columns)[-2:] == ["exploded", "status"]
+
+
+def test_one_axis_and_data_without_labels_or_test_split():
+    data, largest = line()
+    found = phase_diagram(
+        LINE, data, None, np.array([0.5, 1.2]) * 3.8 / largest, batch="full", epochs=300, standardize=None
+    )
+    assert list(found.arrays) == ["train_loss", "train_accuracy", "exploded"]
+    assert found.dimensions == {"learning_rate": ("learning_rate",)}
+    solved = np.linalg.lstsq(extended(data[0]), data[1], rcond=None)[1][0] / 200
+    assert found.train_loss[0] == pytest.approx(solved, rel=1e-5)  # float32
+    assert np.isnan(found.train_accuracy).all()
+    np.testing.assert_array_equal(found.status, [0, 7])
+    assert found.settings["batch"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"gammas": [math.inf]}, "axis gamma must be finite"),
+        ({"net": TINY.replace(batch_norm=False)}, "gammas must be None for a network without BatchNorm"),
+        ({"learning_rates": [0.1, 0.0]}, "learning_rates must be finite and > 0, got 0.0"),
+        ({"learning_rates": []}, "learning_rates must be one value or more in one dimension"),
+        ({"learning_rates": "0.1"}, "learning_rates must be a number or an array of numbers"),
+        ({"chunk": 0}, "chunk must be a whole number >= 1, got 0"),
+        ({"client": 3}, "client must be"),
+    ],
+)
+def test_axes_that_do_not_fit_are_refused(arguments, said):
+    given = {"net": TINY, **CELLS, **arguments}
+    with pytest.raises((ValueError, TypeError), match=said):
+        phase_diagram(given.pop("net"), "digits", **given)

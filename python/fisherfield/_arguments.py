@@ -38,6 +38,7 @@ __all__ = [
     "integral",
     "is_sequence",
     "labels_of",
+    "learning_rates_of",
     "loss_of",
     "magnitude",
     "memory_of",
@@ -509,6 +510,17 @@ def axis_values(name: str, word: str, value: Any) -> np.ndarray:
     if wrong.any():
         refuse(f"axis {name}", float(numbers[wrong][0]))
     return numbers
+
+
+def learning_rates_of(value: Any) -> np.ndarray:
+    """One or more in one dimension."""
+    rates = _array("learning_rates", list(value) if is_sequence(value) and not hasattr(value, "dtype") else value)
+    if rates.ndim != 1 or rates.size == 0:
+        raise ValueError(f"learning_rates must be one value or more in one dimension, got shape {rates.shape}")
+    wrong = rates[~((rates > 0) & (rates <= LARGEST))]
+    if wrong.size:
+        raise ValueError(f"learning_rates must be finite and > 0, got {float(wrong[0])!r}")
+    return rates
 
 
 def range_of(name: str, value: Any) -> tuple[float, float, bool]:

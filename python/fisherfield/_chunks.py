@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The work of a scan, chunk by chunk: here, in the processes of an executor, or on the workers of a cluster."""
+"""Work over a grid, chunk by chunk: here, in the processes of an executor, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,39 @@ from ._tasks import elsewhere, refuse_other_version
 from .network import Activation, Conv2d, Dense, Network
 from .table import Table
 
-__all__ = ["Arrays", "Job", "Status", "chunks", "cuda"]
+__all__ = ["Arrays", "Job", "Pause", "Status", "Work", "chunks", "cuda"]
 
 Arrays = dict[str, NDArray[Any]]
 Status = NDArray[np.int8]
 Pause = Callable[[int], object]
 
 
+class Work(Protocol):
+    """What is the same for all chunks; picklable, for workers have it sent with each."""
+
+    @property
+    def network(self) -> Network: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def chunk(self) -> tuple[int, ...]: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def quantities(self) -> tuple[str, ...]: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    def box(self, number: int) -> Box: ...
+    def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
+        """All quantities at all points of one box."""
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all chunks: with a box's slots it says all that is to be computed."""
+    """The theory over a grid: with a box's slots it says all that is to be computed."""
 
     network: Network
     grid: Grid
@@ -137,7 +160,7 @@ def _shape(box: Box) -> tuple[int, ...]:
 
 
 def _work(
-    job: Job, number: int, slots: tuple[Slot, ...] | None, path: str | None
+    job: Work, number: int, slots: tuple[Slot, ...] | None, path: str | None
 ) -> tuple[Arrays | None, Status | None]:
     """One chunk on a worker; its arrays come back where there is no store for them."""
     refuse_other_version(job.version)
@@ -156,7 +179,7 @@ def _work(
 
 
 def chunks(
-    job: Job,
+    job: Work,
     numbers: list[int],
     values: dict[str, NDArray[np.float64]],
     store: Store | None,
@@ -173,7 +196,7 @@ def chunks(
 
 
 def _here(
-    job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, pause: Pause
+    job: Work, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, pause: Pause
 ) -> Iterator[tuple[int, Arrays | None, Status | None]]:
     for number in numbers:
         box = job.box(number)
@@ -187,7 +210,7 @@ def _here(
 
 
 def _elsewhere(
-    job: Job, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, client: Any
+    job: Work, numbers: list[int], values: dict[str, NDArray[np.float64]], store: Store | None, client: Any
 ) -> Iterator[tuple[int, Arrays | None, Status | None]]:
     """On workers, which write to the store themselves or get their part of the axes sent."""
     path = None if store is None else os.path.abspath(store.path)

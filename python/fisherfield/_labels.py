@@ -3,7 +3,18 @@
 
 from __future__ import annotations
 
-__all__ = ["AXES", "LAYERED", "POINTS", "QUANTITIES", "REGIMES", "STATUSES", "core_names", "meaning", "symbol"]
+__all__ = [
+    "AXES",
+    "LAYERED",
+    "POINTS",
+    "QUANTITIES",
+    "REGIMES",
+    "STATUSES",
+    "TRAINING",
+    "core_names",
+    "meaning",
+    "symbol",
+]
 
 AXES = {
     "gamma": ("BatchNorm's scale", r"$\gamma$"),
@@ -50,6 +61,16 @@ LAYERED = {
     "part_b": ("the layer's part of b", r"part of $b$"),
 }
 
+# What a phase diagram of training varies and gives.
+TRAINING = {
+    "learning_rate": ("learning rate", r"$\eta$"),
+    "train_loss": ("loss of the training samples at the end", "training loss"),
+    "test_loss": ("loss of the test samples at the end", "test loss"),
+    "train_accuracy": ("share of training samples classified rightly at the end", "training accuracy"),
+    "test_accuracy": ("share of test samples classified rightly at the end", "test accuracy"),
+    "exploded": ("share of restarts that exploded", "exploded"),
+}
+
 # What may be asked for: a point's numbers, ff.OrderParameters's columns, and the parts of a and b together.
 QUANTITIES = (*POINTS, *(name for name in LAYERED if not name.startswith("part")), "contributions")
 
@@ -63,6 +84,7 @@ STATUSES = {
     4: "an integral overflows",
     5: "a number leaves float64's range and stands as 0 or inf",
     6: "samples, overlap and length do not go together",
+    7: "training exploded in every restart",
 }
 REGIMES = {-1: "none", 0: "bulk", 1: "outlier"}
 
@@ -76,12 +98,12 @@ def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
 def meaning(name: str) -> str:
     """Of an axis or a result, in words."""
     layer, _, field = name.rpartition(".")
-    words, _ = {**AXES, **POINTS, **LAYERED}[field]
+    words, _ = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
     return f"{words}, of {layer} alone" if layer else words
 
 
 def symbol(name: str) -> str:
     """Of an axis or a result, in TeX."""
     layer, _, field = name.rpartition(".")
-    _, tex = {**AXES, **POINTS, **LAYERED}[field]
+    _, tex = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
     return f"{tex} of {layer}" if layer else tex

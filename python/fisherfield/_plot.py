@@ -291,8 +291,11 @@ def _label(name: str) -> str:
 
 def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:
     given = scan.settings
-    said = [f"theory {given['theory']}"]
-    if "samples" not in scan.axes:
+    if "theory" not in given:
+        said = [f"training on {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}"]
+    else:
+        said = [f"theory {given['theory']}"]
+    if "theory" in given and "samples" not in scan.axes:
         said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
     if name == "max_learning_rate":
         said.append(f"loss {given['loss']}")

@@ -22,7 +22,18 @@ from .network import Network
 from .sampled import SampledNetwork
 from .threads import num_threads
 
-__all__ = ["Measures", "Recipe", "Samples", "explodes", "first_batch", "loaded", "measures", "threaded", "train"]
+__all__ = [
+    "Measures",
+    "Recipe",
+    "Samples",
+    "explodes",
+    "first_batch",
+    "has_test",
+    "loaded",
+    "measures",
+    "threaded",
+    "train",
+]
 
 _BLOCK = 1024  # samples at a time where nothing is trained
 
@@ -112,6 +123,16 @@ def _prepared(found: datasets.Data, source: Any, outputs: int, cross: bool, dtyp
     else:
         y = found.y if cross else found.one_hot(outputs)
     return Samples(found, torch.from_numpy(found.x).to(kind), torch.from_numpy(y).to(torch.int64 if cross else kind))
+
+
+def has_test(recipe: Recipe) -> bool:
+    """Whether the data have a test split."""
+    if not isinstance(recipe.data, str) or recipe.data.endswith(".npy"):
+        return False
+    if recipe.data.endswith(".npz"):
+        with np.load(recipe.data, allow_pickle=False) as file:
+            return "x_test" in file.files
+    return True
 
 
 @contextmanager

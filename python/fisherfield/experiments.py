@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,14 +17,16 @@ from numpy.typing import NDArray
 
 from . import _arguments
 from . import data as datasets
+from ._chunks import Arrays, Pause, Status
+from ._grid import Axis, Box, Grid, Slot
 from ._tasks import elsewhere, refuse_other_version
 from .learning_rate import max_learning_rate
 from .network import Network
 from .sampled import sample
 from .sampled_fisher import sampled_fisher
-from .scan import bar
+from .scan import Scan, bar, carried_out
 
-__all__ = ["Boundary", "boundary"]
+__all__ = ["Boundary", "boundary", "phase_diagram"]
 
 _MEASURED = 4096  # samples of a full batch that F is measured on
 _BATCH = 128
@@ -58,7 +61,8 @@ class Boundary:
     ratios : dict
         By the same names eta_c over eta_star, one a seed; "measured" is each seed's own.
     settings : dict
-        data, standardize, n, overlap, length, loss, momentum, batch, epochs, threshold, tolerance, trained, dtype.
+        data, standardize, n, checksum, loss, momentum, batch, epochs, threshold, dtype, trained, overlap, length,
+        tolerance.
     seconds : float
     """
 
@@ -240,17 +244,21 @@ def boundary(
         told(say or (lambda done, total: None))
     eta_c, measured = (np.array([found[seed][place] for seed in chosen]) for place in (0, 1))
     stars["measured"] = float(np.exp(np.mean(np.log(measured))))
-    settings = {
-        "data": train.data.name,
-        "standardize": train.data.standardize,
-        "n": len(train.data),
-        "overlap": overlap,
-        "length": length,
+    settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": tolerance}
+    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
+
+
+def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
+    """What was trained, in words and numbers; data that are not the same have another checksum."""
+    loaded = train.data
+    return {
+        "data": loaded.name,
+        "standardize": loaded.standardize,
+        "n": len(loaded),
+        "checksum": zlib.crc32(train.y.numpy().data, zlib.crc32(np.ascontiguousarray(loaded.x).data)),
         **{name: getattr(recipe, name) for name in ("loss", "momentum", "batch", "epochs", "threshold", "dtype")},
-        "tolerance": tolerance,
         "trained": net.batch_norms[0].trained if net.batch_norms else None,
     }
-    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
 
 
 def _recipe(
@@ -368,3 +376,170 @@ def bisection(explodes: Callable[[float], bool], start: float, tolerance: float,
         middle = math.sqrt(low * high)
         low, high = (low, middle) if explodes(middle) else (middle, high)
     return math.sqrt(low * high)
+
+
+# -------------------------------------------------------------------------------------------------------- phase diagram
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Training over a grid of gamma and learning rate, as a scan's chunks are computed."""
+
+    network: Network
+    grid: Grid
+    chunk: tuple[int, ...]
+    settings: dict[str, Any]
+    quantities: tuple[str, ...]
+    version: str
+    recipe: Any
+    seeds: tuple[int, ...]
+    threads: int
+    layers: int = 0
+
+    def box(self, number: int) -> Box:
+        return self.grid.box(self.chunk, number)
+
+    def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
+        """The quantities of every cell: means over the restarts that did not explode."""
+        training = _training()
+        values = {slot.axis.name: slot.values for slot in slots}
+        gammas = values.get("gamma", np.array([math.nan]))
+        arrays = {name: np.full(shape, math.nan) for name in self.quantities}
+        status = np.zeros(shape, np.int8)
+        flat = {name: array.reshape(gammas.size, -1) for name, array in arrays.items()}
+        states = status.reshape(gammas.size, -1)
+        done = 0
+        with training.threaded(self.threads):
+            data = [training.loaded(self.recipe, self.network)]
+            if "test_loss" in self.quantities:
+                data.append(training.loaded(self.recipe, self.network, "test"))
+            for row, gamma in enumerate(gammas):
+                net = self.network if math.isnan(gamma) else self.network.replace(gamma=float(gamma))
+                for column, eta in enumerate(values["learning_rate"]):
+                    found = self._cell(net, float(eta), data)
+                    for name in flat:
+                        flat[name][row, column] = found[name]
+                    states[row, column] = 7 if found["exploded"] == 1.0 else 0
+                    done += 1
+                    pause(done)
+        return arrays, status
+
+    def _cell(self, net: Network, eta: float, data: list[Any]) -> dict[str, float]:
+        training = _training()
+        runs: list[list[Any]] = []
+        for seed in self.seeds:
+            module, exploded = training.train(sample(net, seed, self.recipe.dtype), eta, self.recipe, data[0])
+            if exploded is None:
+                runs.append(training.measures(module, self.recipe, *data))
+        found = dict.fromkeys(self.quantities, math.nan)
+        found["exploded"] = 1.0 - len(runs) / len(self.seeds)
+        for place, split in enumerate(("train", "test")[: len(data)]):
+            for word in ("loss", "accuracy"):
+                if runs:
+                    found[f"{split}_{word}"] = math.fsum(getattr(run[place], word) for run in runs) / len(runs)
+        return found
+
+
+def phase_diagram(
+    net: Network,
+    data: Any,
+    gammas: Any,
+    learning_rates: Any,
+    momentum: float = 0.9,
+    loss: str = "sum",
+    batch: int | str = _BATCH,
+    epochs: int = 5,
+    train_affine: bool | None = None,
+    seeds: Any = (0,),
+    standardize: str | None = "global",
+    threshold: float | None = None,
+    samples: int | None = None,
+    dtype: str = "float32",
+    threads: int | None = None,
+    chunk: int = 1,
+    store: Any = None,
+    client: Any = None,
+    progress: bool | Callable[[int, int], object] = False,
+) -> Scan:
+    """Loss and accuracy after training, over gamma and learning rate: Figure 2 of Wei, Stokes and Schwab (2019).
+
+    Parameters
+    ----------
+    net, data, momentum, loss, batch, epochs, train_affine, seeds, standardize, threshold, samples, dtype
+        As in `boundary`; seeds are the restarts, the same in every cell.
+    gammas : sequence of float or None
+        BatchNorm's gamma, the first axis. None: the network's own, and the learning rate is the only axis.
+    learning_rates : sequence of float
+        The second axis, > 0.
+    threads : int, optional
+        PyTorch's in each process; by default `num_threads()`.
+    chunk : int
+        Cells that are trained, written or sent at a time.
+    store : path, optional
+        A Zarr folder, written chunk by chunk: a diagram that was stopped goes on there when it is called again with the
+        same arguments.
+    client : dask.distributed.Client or concurrent.futures.Executor, optional
+        Who trains; with a store the workers write to it themselves. Data on disk are read by each worker.
+    progress : bool or callable
+        True shows a bar with the time left; a callable hears (cells done, cells in all).
+
+    Returns
+    -------
+    Scan
+        Its arrays over ("gamma", "learning_rate"): train_loss, train_accuracy, and test_loss, test_accuracy where the
+        data have a test split, each the mean over the restarts that did not explode, and "exploded", the share of those
+        that did. Where all did, the status is 7 and the others are NaN; accuracies are NaN where there are no labels.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `boundary`, and for axes out of range or the store of another diagram.
+    OSError
+        For a store that cannot be written.
+    ImportError
+        Without PyTorch, or without zarr for a store.
+
+    Notes
+    -----
+    At the end BatchNorm has the mean statistics of the training samples, in blocks of 1024 or of the batch, for both
+    splits: the running averages of a few steps would still remember their start. The same seeds give the same numbers,
+    bit for bit with the same number of threads.
+
+    Examples
+    --------
+    >>> net = ff.mlp([64, 256, 256, 256, 10])
+    >>> ff.experiments.phase_diagram(net, "digits", [0.5, 1, 2], np.geomspace(1e-3, 1, 7), seeds=3).plot("test_loss")
+    """
+    from . import __version__
+
+    training = _training()
+    net, recipe = _recipe(
+        net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
+    )
+    axes = {} if gammas is None else {"gamma": _arguments.axis_values("gamma", "gamma", gammas)}
+    if axes and not net.batch_norms:
+        raise ValueError("gammas must be None for a network without BatchNorm")
+    axes["learning_rate"] = _arguments.learning_rates_of(learning_rates)
+    chosen = _arguments.seeds_of(seeds)
+    train = training.loaded(recipe, net)
+    recipe = _fitting(recipe, len(train.data))
+    if tested := training.has_test(recipe):
+        training.loaded(recipe, net, "test")
+    grid = Grid(
+        tuple(axes),
+        tuple(values.size for values in axes.values()),
+        tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)),
+    )
+    splits = ("train", "test") if tested else ("train",)
+    job = _Cells(
+        network=net,
+        grid=grid,
+        chunk=grid.chunk(_arguments.integer("chunk", chunk, 1, 2**53)),
+        settings={**_settings(net, recipe, train), "seeds": " ".join(map(str, chosen))},
+        quantities=(*(f"{split}_{word}" for word in ("loss", "accuracy") for split in splits), "exploded"),
+        version=__version__,
+        recipe=recipe,
+        seeds=chosen,
+        threads=0 if threads is None else _arguments.integer("threads", threads, 1, 4096),
+    )
+    return carried_out(job, axes, store, _arguments.client_of(client), _arguments.progress_of(progress))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arguments, _core, _labels
-from ._chunks import Arrays, Job, Status, chunks, cuda
+from ._chunks import Arrays, Job, Status, Work, chunks, cuda
 from ._grid import Box, Grid, grid_of
 from ._store import VERSION, Described, Store, opened
 from ._tasks import lost
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Scan", "bar", "random_points", "result_bytes", "scan", "short"]
+__all__ = ["Scan", "bar", "carried_out", "random_points", "result_bytes", "scan", "short"]
 
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
@@ -53,6 +53,7 @@ class Scan:
     network : Network
     settings : dict
         theory, samples, overlap, length, biases, loss, momentum, backend and tables; an axis's setting is its default.
+        Of a phase diagram those of its training.
     dimensions : dict
         Of each dimension the names of the axes along it: its own, or those of paired points.
     axes : dict
@@ -110,14 +111,18 @@ class Scan:
         size = f"{self.points} point{'s' * (self.points != 1)}"
         if len(self.shape) > 1:
             size = f"{' x '.join(map(str, self.shape))} = {size}"
-        said = [f"theory {given['theory']}"]
-        if "samples" not in self.axes:
-            said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
-        said += [f"{name} {given[name]:g}" for name in ("overlap", "length") if name not in self.axes]
-        said.append("with biases" if given["biases"] else "without biases")
-        if "max_learning_rate" in self.arrays:
-            said.append(f"loss {given['loss']}")
-            said += [] if "momentum" in self.axes else [f"momentum {given['momentum']:g}"]
+        if "theory" in given:
+            said = [f"theory {given['theory']}"]
+            if "samples" not in self.axes:
+                said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
+            said += [f"{name} {given[name]:g}" for name in ("overlap", "length") if name not in self.axes]
+            said.append("with biases" if given["biases"] else "without biases")
+            if "max_learning_rate" in self.arrays:
+                said.append(f"loss {given['loss']}")
+                said += [] if "momentum" in self.axes else [f"momentum {given['momentum']:g}"]
+        else:
+            said = [f"training on {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}"]
+            said.append(f"batch {given['batch'] or 'full'}, {given['epochs']} epochs, seeds {given['seeds']}")
         lines = [f"Scan of {size}: {', '.join(said)}"]
         wide = max(map(len, (*self.axes, *self.arrays)), default=0)
         for dimension, names in self.dimensions.items():
@@ -129,7 +134,7 @@ class Scan:
             lines.append(f"  {name:<{wide}}  {self._told(name, array)}")
         for status, count in self.failures().items():
             lines.append(f"  {count} point{'s' * (count != 1)}: {_labels.STATUSES[status]}")
-        if given["tables"]:
+        if given.get("tables"):
             lines.append(f"  with tables of {given['tables']}")
         if self.store is not None:
             lines.append(f"  in {self.store}")
@@ -474,6 +479,12 @@ def scan(
         tables=made,
     )
     _arguments.refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
+    return carried_out(job, values, store, client, progress)
+
+
+def carried_out(job: Work, values: dict[str, NDArray[np.float64]], store: Any, client: Any, progress: Any) -> Scan:
+    """All chunks of a job, here or by a client, in memory or in a store that goes on where it was stopped."""
+    grid = job.grid
     count = grid.boxes(job.chunk)
     kept = None if store is None else _prepared(_arguments.path_of("store", store), job, values)
     result, left = _Result(job), dict.fromkeys(range(count))
@@ -492,7 +503,7 @@ def scan(
     seconds = time.perf_counter() - begin if told.done > told.before else 0.0
     if kept is not None:
         return _from_store(kept.path, seconds)
-    return Scan(net, settings, _dimensions(grid), values, result.arrays, result.status, seconds)
+    return Scan(job.network, job.settings, _dimensions(grid), values, result.arrays, result.status, seconds)
 
 
 @functools.lru_cache(maxsize=16)
@@ -536,14 +547,14 @@ def _chunk(
     return min(most, max(1, _BYTES // (8 * numbers + 1)))
 
 
-def _points(job: Job, number: int) -> int:
+def _points(job: Work, number: int) -> int:
     return math.prod(side.stop - side.start for side in job.box(number))
 
 
 class _Result:
     """Arrays in memory: those of the only chunk, or places for all of them."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Work) -> None:
         self.shape = job.grid.shape
         self.arrays: dict[str, NDArray[Any]] = {}
         self.status: Any = None
@@ -571,6 +582,15 @@ def _dimensions(grid: Grid) -> dict[str, tuple[str, ...]]:
     }
 
 
+# The settings of a scan and of a phase diagram, and what stands for None in a file.
+_OF_THEORY = ("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "backend", "tables")
+_OF_TRAINING = (
+    *("data", "standardize", "n", "checksum", "loss", "momentum", "batch", "epochs", "threshold", "dtype", "trained"),
+    "seeds",
+)
+_NONE = {"samples": "infinitely many", "batch": "full"}
+
+
 def _attributes(
     net: Network, settings: dict[str, Any], dimensions: dict[str, tuple[str, ...]], quantities: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -579,15 +599,18 @@ def _attributes(
 
     axes = [name for names in dimensions.values() for name in names]
     said = {name: "axis" if name in axes else value for name, value in settings.items()}
-    if said["samples"] is None:
-        said["samples"] = "infinitely many"
-    said["biases"] = str(said["biases"])
+    for name, value in said.items():
+        if value is None:
+            said[name] = _NONE.get(name, "none")
+        elif isinstance(value, bool):
+            said[name] = str(value)
+    what = "mean-field theory" if "theory" in settings else "training"
     try:
         network = net._to_toml()
     except ValueError:  # a callable has no name
         network = repr(net)
     return {
-        "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: mean-field theory of wide networks",
+        "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: {what} of wide networks",
         VERSION: __version__,
         "network": network,
         **said,
@@ -629,7 +652,7 @@ def _coordinates(
     return told
 
 
-def _prepared(path: str, job: Job, values: dict[str, NDArray[np.float64]]) -> Store:
+def _prepared(path: str, job: Work, values: dict[str, NDArray[np.float64]]) -> Store:
     """The store, made or found to be this scan's."""
     job.network._to_toml()  # refuses callables: a store must know whose it is
     arrays = tuple(name if name != "outlier" else "regime" for name in _labels.core_names(job.quantities))
@@ -668,11 +691,14 @@ def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: 
     """A scan from its variables and attributes, wherever they stand."""
     dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
+    words = {*_NONE.values(), "none"}
     settings: dict[str, Any] = {}
-    for name in ("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "backend", "tables"):
+    for name in _OF_THEORY if "theory" in said else _OF_TRAINING:
         value = said[name].item() if hasattr(said[name], "item") else said[name]
-        settings[name] = {"axis": default.get(name), "infinitely many": None}.get(value, value)
-    settings["biases"] = settings["biases"] == "True"
+        if isinstance(value, str):
+            value = default.get(name) if value == "axis" else None if value in words else value
+            value = {"True": True, "False": False}.get(value, value) if isinstance(value, str) else value
+        settings[name] = value
     text = str(said["network"])
     if text.startswith("Network("):
         raise ValueError("network must be one of named activations to be read back, got a Python callable")
