@@ -22,18 +22,7 @@ from .network import Network
 from .sampled import SampledNetwork
 from .threads import num_threads
 
-__all__ = [
-    "Measures",
-    "Recipe",
-    "Samples",
-    "explodes",
-    "first_batch",
-    "has_test",
-    "loaded",
-    "measures",
-    "threaded",
-    "train",
-]
+__all__ = ["Measures", "Recipe", "Samples", "explodes", "has_test", "loaded", "measures", "some", "threaded", "train"]
 
 _BLOCK = 1024  # samples at a time where nothing is trained
 
@@ -165,11 +154,10 @@ def _batches(seed: int, n: int, batch: int | None, epochs: int) -> Iterator[torc
             yield order[first : first + batch]
 
 
-def first_batch(recipe: Recipe, seed: int, samples: Samples, most: int) -> NDArray[np.float64]:
-    """Inputs of the first step, at most so many."""
-    part = next(_batches(seed, len(samples.x), recipe.batch, 1))
-    x = samples.data.x if part is None else samples.data.x[part.numpy()]
-    return x[:most]
+def some(seed: int, samples: Samples, most: int) -> NDArray[np.float64]:
+    """All inputs, or so many of them at random."""
+    x = samples.data.x
+    return x if len(x) <= most else x[stream(seed, "samples").permutation(len(x))[:most]]
 
 
 def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples) -> tuple[nn.Sequential, int | None]:

@@ -28,7 +28,7 @@ from .scan import Scan, bar, carried_out
 
 __all__ = ["Boundary", "boundary", "phase_diagram"]
 
-_MEASURED = 4096  # samples of a full batch that F is measured on
+_MEASURED, _ERROR = 2048, 1e-4  # samples that F is measured on, and the relative error of its eigenvalue
 _BATCH = 128
 
 
@@ -54,7 +54,7 @@ class Boundary:
     eta_c : ndarray, (seeds,)
         Of each seed: inf where training stood all rates that were tried, 0 where none.
     measured : ndarray, (seeds,)
-        2 (1 + momentum)/lambda_max, lambda_max of the sampled network's F at the start, on its first batch.
+        2 (1 + momentum)/lambda_max, lambda_max of the sampled network's F at the start.
     eta_star : dict
         By theory ("exact", "frozen", "wei2019", without those that do not cover the network) and by "measured", here
         the geometric mean over the seeds.
@@ -197,7 +197,8 @@ def boundary(
     there is often none.
 
     **The theories** are asked for as many samples as a step has, with the overlap and the length of the data; for
-    "wei2019", as published, infinitely many. F is measured on the first batch, of a full one on 4096 samples at most.
+    "wei2019", as published, infinitely many. F is measured on all samples at once, or on 2048 of them: modes of a
+    single batch that others do not share do not grow.
 
     Source: Wei, Stokes and Schwab (2019), section 4 and eq. 7, where the criterion is not given.
 
@@ -337,11 +338,12 @@ def _search(
     training = _training()
     train = training.loaded(recipe, net)
     sampled = sample(net, seed, recipe.dtype)
-    x = training.first_batch(recipe, seed, train, _MEASURED)
-    largest = sampled_fisher(sample(net, seed), x, loss=recipe.loss).eigenvalues[0]
+    x = training.some(seed, train, _MEASURED)
+    largest = sampled_fisher(sampled, x, loss=recipe.loss, tolerance=_ERROR).eigenvalues[0]
     star = 2 * (1 + recipe.momentum) / float(largest)
+    start = float(f"{star:.3g}")  # the same rates are tried again, whatever BLAS's sums leave of star's last digits
     with training.threaded(threads):
-        eta_c = bisection(lambda eta: training.explodes(sampled, eta, recipe, train), star, tolerance, reach)
+        eta_c = bisection(lambda eta: training.explodes(sampled, eta, recipe, train), start, tolerance, reach)
     return eta_c, star
 
 
