@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _arguments, _core
 from ._lanczos import Eigenpairs, krylov, largest_eigenpairs
 from ._memory import bytes_in_words
+from ._random import stream
 from .network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, GlobalAvgPool2d, Network
 from .sampled import SampledNetwork, sample
 from .threads import num_threads
@@ -603,7 +604,7 @@ def _start(operator: FisherOperator, random: np.random.Generator) -> Array:
 
 
 def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: Any) -> Eigenpairs:
-    random = np.random.Generator(np.random.PCG64(0))
+    random = stream(operator.network.seed, "vectors")
     operator.prepare(_products(operator, count))
     found = largest_eigenpairs(
         lambda w: np.asarray(operator @ w, np.float64),
@@ -630,7 +631,7 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, to
     matrix = operator.dense(told)
     size, eps = len(matrix), float(np.finfo(operator.dtype).eps)
     if count <= size // 20:
-        random = np.random.Generator(np.random.PCG64(0))
+        random = stream(operator.network.seed, "vectors")
         with blas_threads():
             return largest_eigenpairs(
                 lambda w: np.asarray(matrix @ w.astype(matrix.dtype), np.float64),
@@ -720,7 +721,7 @@ def sampled_moments(
         1989), of what is left of F* when the space of its first `vectors` products has been taken out and counted
         exactly (Hutch++: R. Meyer et al., arXiv 2010.09649). "auto" takes the one of fewer operations that fits.
     vectors : int
-        How many random vectors; three products each. At least 2.
+        How many random vectors, of the network's seed; three products each. At least 2.
 
     Returns
     -------
@@ -749,7 +750,7 @@ def moments_of(
             matrix = operator.dense(told)
         trace, square = float(np.trace(matrix, dtype=np.float64)), float(np.vdot(matrix, matrix))
         return FisherMoments(**_Measured.of(operator), **_sums(trace, square), products=0, method=method)
-    random = np.random.Generator(np.random.PCG64(0))
+    random = stream(operator.network.seed, "vectors")
     size = operator.shape[0]
     operator.prepare(3 * vectors)
     with _saying(progress) as told:
@@ -880,7 +881,7 @@ def sampled_density(
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
     vectors = _arguments.integer("vectors", vectors, 2)
     steps = min(_arguments.integer("steps", steps, 2), operator.shape[0])
-    random = np.random.Generator(np.random.PCG64(0))
+    random = stream(operator.network.seed, "vectors")
     operator.prepare(vectors * steps)
     nodes, weights = np.zeros((2, vectors, steps))
     with _saying(progress) as told:
