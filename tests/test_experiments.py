@@ -328,3 +328,68 @@ def test_axes_that_do_not_fit_are_refused(arguments, said):
     given = {"net": TINY, **CELLS, **arguments}
     with pytest.raises((ValueError, TypeError), match=said):
         phase_diagram(given.pop("net"), "digits", **given)
+
+
+# ------------------------------------------------------------------------------------------------------------- figure 2
+
+
+def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherfield, tmp_path, monkeypatch):
+    for part in ("matplotlib", "zarr"):
+        pytest.importorskip(part)
+    monkeypatch.chdir(tmp_path)
+    options = ["--samples", 200, "--batch", 64, "--epochs", 1, "--rates", 3, "--width", 16, "--seeds", 1]
+    options += ["--workers", 1, "--store", "runs"]
+    code, output, errors = fisherfield("experiment", "figure2", *options)
+    assert (code, errors) == (0, "")
+    assert "Dense: 64 inputs, 3 x 16 units" in output
+    assert "Convolutional: 1 x 8 x 8, channels 30, 60" in output
+    assert output.endswith("figure2.png and figure2.json written\n")
+    assert (tmp_path / "figure2.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["convolutional.zarr", "dense.zarr"]
+    code, _, errors = fisherfield("experiment", "figure2", *options)
+    assert code == 2
+    assert "draw them with --redraw figure2.json" in errors
+    code, output, errors = fisherfield(
+        "experiment", "figure2", "--redraw", "figure2.json", "--quantity", "train_loss", "--out", "again.svg"
+    )
+    assert (code, errors) == (0, "")
+    assert output.endswith("again.svg written\n")
+    found = ff.experiments.Figure2.open("figure2.json")
+    [dense, images] = found.panels
+    assert found.panels[dense].arrays["test_loss"].shape == (9, 3)
+    assert found.panels[images].eta_c.shape == (9, 1)
+    diagram = ff.Scan.open("runs/dense.zarr")
+    np.testing.assert_allclose(found.panels[dense].arrays["exploded"], diagram.exploded[...])
+    np.testing.assert_allclose(found.panels[dense].arrays["test_loss"], diagram.test_loss[...], rtol=1e-4)  # 5 digits
+    figure = found.plot("test_accuracy")
+    assert [axes.get_title() for axes in figure.axes[:2]] == [dense, images]
+    assert "standardised as a whole" in figure._supxlabel.get_text()
+    with pytest.raises(ValueError, match="quantity must be one of train_loss, test_loss, "):
+        found.plot("loss")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--batch", "many"], "--batch must be a whole number or full, got 'many'"),
+        (["--out", "figure2.txt"], "--out must end in .png, .pdf, .svg"),
+        (["--out", "nowhere/figure2.png"], "--out must lie in an existing folder"),
+        (["--redraw", "nothing.json"], "nothing.json: No such file or directory"),
+        (["--redraw", "empty.json"], "empty.json must be what a Figure2 has saved"),
+        (["--workers", "0"], "workers must be a whole number >= 1, got 0"),
+        (["--data", "nowhere", "--workers", "1"], "nowhere"),
+        (["--loss", "hinge", "--workers", "1"], "loss must be one of"),
+    ],
+)
+def test_figure_2_refuses_what_does_not_fit(fisherfield, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.json").write_text("{}", encoding="utf-8")
+    code, _, errors = fisherfield("experiment", "figure2", *options)
+    assert code == 2
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_figure_2_of_networks_without_batch_norm_is_refused():
+    with pytest.raises(ValueError, match="networks must hold at least one, each with BatchNorm"):
+        ff.experiments.figure2(networks={"vanilla": TINY.replace(batch_norm=False)})

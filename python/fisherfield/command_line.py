@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: `fisherfield lr`, `scan`, `plot`, `verify`, `figure` and `selftest`."""
+"""The command line: `fisherfield lr`, `scan`, `plot`, `verify`, `figure`, `experiment` and `selftest`."""
 
 from __future__ import annotations
 
@@ -608,6 +608,89 @@ def figure(
         draw: Callable[[], Any] = getattr(figures, _FIGURES[name])
         draw().savefig(path, dpi=150)
     typer.echo(f"{path} written")
+
+
+# -------------------------------------------------------------------------------------------------------- experiment
+
+_experiment = typer.Typer(
+    help="Train networks, and lay the theory beside what happens. Needs pip install 'fisherfield[torch,plot,data]'.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.add_typer(_experiment, name="experiment")
+
+
+@_experiment.command(
+    epilog="\b\nExamples:\n  fisherfield experiment figure2 --out figure2.png\n"
+    "  fisherfield experiment figure2 --data fashion-mnist --samples 6000 --store runs --out fashion.png\n"
+    "  fisherfield experiment figure2 --redraw figure2.json --quantity train_loss --out again.png"
+)
+def figure2(
+    data: Annotated[
+        str,
+        typer.Option(metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of IDX files or of CIFAR-10's .bin."),
+    ] = "digits",
+    loss: _Loss = "sum",
+    momentum: _Momentum = 0.9,
+    batch: Annotated[str, typer.Option(metavar="N", help="Samples a step, or full.")] = "128",
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data; with full batches steps.")] = 5,
+    train_affine: Annotated[
+        bool, typer.Option("--train-affine/--fixed-affine", help="Whether gamma and beta are trained.")
+    ] = False,
+    standardize: Annotated[str, typer.Option(metavar="HOW", help="global, feature or none.")] = "global",
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="So many of the data's, at random.  [default: all]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts in every cell.")] = 2,
+    rates: Annotated[int, typer.Option(metavar="N", help="Learning rates.")] = 13,
+    width: Annotated[int, typer.Option(metavar="N", help="Units of the dense network's hidden layers.")] = 256,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes of one thread each.  [default: as many as cores]")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where cells are kept as they are trained, to go on from.")
+    ] = None,
+    redraw: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw the .json that an earlier call has written; train nothing.")
+    ] = None,
+    quantity: Annotated[
+        str, typer.Option(metavar="NAME", help="test_loss, train_loss, test_accuracy or train_accuracy.")
+    ] = "test_loss",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite numbers that are there.")] = False,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help=f"The picture ({', '.join(FORMATS)}); numbers go beside it, in .json.")
+    ] = "figure2.png",
+) -> None:
+    """Figure 2 of Wei, Stokes and Schwab: loss after training over gamma and learning rate.
+
+    Cells where a restart exploded are grey, crosses stand where training explodes by bisection, lines are the largest
+    stable learning rates of the three theories. On digits, two cores take less than three minutes.
+    """
+    from ._command_experiment import run_figure2
+
+    with refusing():
+        if batch != "full" and not batch.isdecimal():
+            raise ValueError(f"--batch must be a whole number or full, got {batch!r}")
+    run_figure2(
+        out,
+        redraw,
+        quantity,
+        workers,
+        force,
+        data=data,
+        loss=loss,
+        momentum=momentum,
+        batch="full" if batch == "full" else int(batch),
+        epochs=epochs,
+        train_affine=train_affine,
+        standardize=None if standardize == "none" else standardize,
+        samples=samples,
+        seeds=seeds,
+        rates=rates,
+        width=width,
+        store=store,
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- selftest

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +23,17 @@ from ._chunks import Arrays, Pause, Status
 from ._grid import Axis, Box, Grid, Slot
 from ._tasks import elsewhere, refuse_other_version
 from .learning_rate import max_learning_rate
-from .network import Network
+from .network import Network, convnet, from_toml, mlp
 from .sampled import sample
 from .sampled_fisher import sampled_fisher
 from .scan import Scan, bar, carried_out
 
-__all__ = ["Boundary", "boundary", "phase_diagram"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-_MEASURED, _ERROR = 2048, 1e-4  # samples that F is measured on, and the relative error of its eigenvalue
+__all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]
+
+_MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
 _BATCH = 128
 
 
@@ -39,7 +44,7 @@ def _training() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ImportError("fisherfield.experiments needs PyTorch: pip install 'fisherfield[torch]'") from None
+        raise ImportError("training needs PyTorch: pip install 'fisherfield[torch]'") from None
     return _training
 
 
@@ -206,7 +211,6 @@ def boundary(
     --------
     >>> ff.experiments.boundary(ff.mlp([64, 256, 256, 256, 10]), "digits", seeds=3)
     """
-    training = _training()
     net, recipe = _recipe(
         net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
     )
@@ -216,37 +220,53 @@ def boundary(
     many = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
     client = _arguments.client_of(client)
     say = _arguments.progress_of(progress)
-    begin = time.perf_counter()
-    train = training.loaded(recipe, net)
-    recipe = _fitting(recipe, len(train.data))
-    overlap, length = datasets.overlap_and_length(train.data)
-    n = len(train.data) if recipe.batch is None else recipe.batch
-    stars = _theories(net, recipe, n, overlap, length)
-    found: dict[int, tuple[float, float]] = {}
+    with bar(noun="seeds") if say is True else nullcontext(say or (lambda done, total: None)) as heard:
+        [found] = boundaries([net], recipe, chosen, tolerance, reach, many, client, heard)
+    return found
+
+
+def boundaries(
+    nets: Sequence[Network],
+    recipe: Any,
+    seeds: tuple[int, ...],
+    tolerance: float,
+    reach: float,
+    threads: int,
+    client: Any,
+    heard: Callable[[int, int], object],
+) -> list[Boundary]:
+    """`boundary` of several networks with the same data, each network and seed a task."""
     from . import __version__
 
-    def told(heard: Callable[[int, int], object]) -> None:
-        heard(0, len(chosen))
-        jobs = [(seed, (__version__, net, recipe, seed, tolerance, reach, many)) for seed in chosen]
-        if client is None:
-            for seed, job in jobs:
-                found[seed] = _search(*job)
-                heard(len(found), len(chosen))
-            return
-        with closing(elsewhere(client, _search, iter(jobs))) as results:
-            for seed, result in results:
-                found[seed] = result
-                heard(len(found), len(chosen))
+    begin = time.perf_counter()
+    train = _training().loaded(recipe, nets[0])
+    recipe = _fitting(recipe, len(train.data))
+    total, found = len(nets) * len(seeds), {}
+    heard(0, total)
+    tasks = (
+        ((place, seed), (__version__, net, recipe, seed, tolerance, reach, threads))
+        for place, net in enumerate(nets)
+        for seed in seeds
+    )
+    with closing(_here(tasks) if client is None else elsewhere(client, _search, tasks)) as results:
+        for name, result in results:
+            found[name] = result
+            heard(len(found), total)
+    overlap, length = datasets.overlap_and_length(train.data)
+    n = len(train.data) if recipe.batch is None else recipe.batch
+    made = []
+    for place, net in enumerate(nets):
+        eta_c, measured = (np.array([found[place, seed][at] for seed in seeds]) for at in (0, 1))
+        stars = eta_stars(net, recipe.momentum, recipe.loss, n, overlap, length)
+        stars["measured"] = float(np.exp(np.mean(np.log(measured))))
+        settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": tolerance}
+        made.append(Boundary(net, seeds, eta_c, measured, stars, settings, time.perf_counter() - begin))
+    return made
 
-    if say is True:
-        with bar(noun="seeds") as heard:
-            told(heard)
-    else:
-        told(say or (lambda done, total: None))
-    eta_c, measured = (np.array([found[seed][place] for seed in chosen]) for place in (0, 1))
-    stars["measured"] = float(np.exp(np.mean(np.log(measured))))
-    settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": tolerance}
-    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
+
+def _here(tasks: Iterable[tuple[Any, tuple[Any, ...]]]) -> Generator[tuple[Any, Any], None, None]:
+    for name, arguments in tasks:
+        yield name, _search(*arguments)
 
 
 def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
@@ -315,18 +335,18 @@ def _within(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
-def _theories(net: Network, recipe: Any, n: int, overlap: float, length: float) -> dict[str, float]:
-    """eta_star of the theories that cover the network."""
+def eta_stars(net: Network, momentum: float, loss: str, n: int, overlap: float, length: float) -> dict[str, float]:
+    """eta_star of the theories that cover the network, for steps of n samples; "wei2019" for infinitely many."""
     found: dict[str, float] = {}
     for theory in _arguments.THEORIES:
-        given: dict[str, Any] = {"samples": n, "overlap": max(overlap, -length / max(n - 1, 1)), "length": length}
+        given: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length}
         if theory == "wei2019":
-            given = {"samples": None, "overlap": max(overlap, 0.0), "length": length}
+            given |= {"samples": None, "overlap": max(overlap, 0.0)}
         try:
             _arguments.theory_of(net, theory)
         except ValueError:
             continue
-        found[theory] = max_learning_rate(net, recipe.momentum, theory, **given, loss=recipe.loss)
+        found[theory] = max_learning_rate(net, momentum, theory, **given, loss=loss)
     return found
 
 
@@ -545,3 +565,287 @@ def phase_diagram(
         threads=0 if threads is None else _arguments.integer("threads", threads, 1, 4096),
     )
     return carried_out(job, axes, store, _arguments.client_of(client), _arguments.progress_of(progress))
+
+
+# ------------------------------------------------------------------------------------------------------------- figure 2
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel:
+    """One network's part of a `Figure2`: a phase diagram and the boundaries at its gammas.
+
+    Attributes
+    ----------
+    network : Network
+    gammas, learning_rates : ndarray
+    arrays : dict
+        Those of the phase diagram, (gammas, learning_rates).
+    eta_c, measured : ndarray, (gammas, seeds)
+        As in `Boundary`.
+    n : int
+        Samples of a step.
+    overlap, length : float
+    """
+
+    network: Network
+    gammas: NDArray[np.float64]
+    learning_rates: NDArray[np.float64]
+    arrays: dict[str, NDArray[np.float64]]
+    eta_c: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    n: int
+    overlap: float
+    length: float
+
+
+_PANEL_ARRAYS = ("gammas", "learning_rates", "eta_c", "measured")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Figure2:
+    """Training over gamma and learning rate beside theory, of a dense and of a convolutional network.
+
+    Attributes
+    ----------
+    panels : dict
+        A `Panel` by title.
+    settings : dict
+        Those of the phase diagrams, which are the same for both networks, and "tolerance".
+    """
+
+    panels: dict[str, Panel]
+    settings: dict[str, Any]
+
+    def eta_star(self, title: str) -> dict[str, NDArray[np.float64]]:
+        """By theory, at the panel's gammas; "measured" is the geometric mean over the seeds."""
+        panel = self.panels[title]
+        found = self.curves(title, panel.gammas)
+        return {**found, "measured": np.exp(np.log(panel.measured).mean(axis=1))}
+
+    def curves(self, title: str, gammas: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """eta_star by theory at any gammas."""
+        panel, given = self.panels[title], self.settings
+        rows = [
+            eta_stars(
+                panel.network.replace(gamma=float(gamma)),
+                given["momentum"],
+                given["loss"],
+                panel.n,
+                panel.overlap,
+                panel.length,
+            )
+            for gamma in gammas
+        ]
+        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+    def __repr__(self) -> str:
+        given = self.settings
+        lines = [
+            f"Figure2: {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}, "
+            f"{given['epochs']} epochs, batch {given['batch'] or 'full'}, seeds {given['seeds']}"
+        ]
+        for title, panel in self.panels.items():
+            stars = self.eta_star(title)
+            lines += [f"  {title}", f"    {'gamma':>7}{'eta_c':>11}   eta_c over " + "".join(f"{n:>10}" for n in stars)]
+            for row, gamma in enumerate(panel.gammas):
+                eta_c = panel.eta_c[row].mean()
+                ratios = "".join(f"{eta_c / values[row]:>10.3g}" for values in stars.values())
+                lines.append(f"    {gamma:>7.3g}{eta_c:>11.4g}{'':>14}{ratios}")
+        return "\n".join(lines)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it as JSON, numbers to five digits; `open` reads it back."""
+        content = {
+            "fisherfield": "figure2",
+            "settings": self.settings,
+            "panels": {
+                title: {
+                    "network": panel.network._to_toml(),
+                    **{name: _plain(getattr(panel, name)) for name in _PANEL_ARRAYS},
+                    "arrays": {name: _plain(values) for name, values in panel.arrays.items()},
+                    **{name: getattr(panel, name) for name in ("n", "overlap", "length")},
+                }
+                for title, panel in self.panels.items()
+            },
+        }
+        text = json.dumps(content, indent=1, allow_nan=False)
+        # a row of numbers on a line of its own
+        text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Figure2:
+        """What `save` has written. Raises ValueError for another file."""
+        with open(path, encoding="utf-8") as file:
+            try:
+                content = json.load(file)
+                if content["fisherfield"] != "figure2":
+                    raise KeyError("fisherfield")
+                panels = {
+                    title: Panel(
+                        network=from_toml(path, each["network"].encode()),
+                        gammas=_array(each["gammas"]),
+                        learning_rates=_array(each["learning_rates"]),
+                        arrays={name: _array(values) for name, values in each["arrays"].items()},
+                        eta_c=_array(each["eta_c"]),
+                        measured=_array(each["measured"]),
+                        n=each["n"],
+                        overlap=each["overlap"],
+                        length=each["length"],
+                    )
+                    for title, each in content["panels"].items()
+                }
+                return cls(panels, content["settings"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
+
+    def plot(self, quantity: str = "test_loss") -> Figure:
+        """Heat maps over gamma and log10 eta, grey where a restart exploded; crosses are the boundaries observed.
+
+        Raises ValueError for a quantity that is not there, ImportError without matplotlib.
+        """
+        from ._plot_figure2 import plot
+
+        return plot(self, quantity)
+
+
+def _plain(values: NDArray[np.float64]) -> Any:
+    """Lists of numbers to five digits; None for NaN, "inf" for infinity."""
+    if values.ndim:
+        return [_plain(value) for value in values]
+    number = float(values)
+    return None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.5g}")
+
+
+def _array(values: Any) -> NDArray[np.float64]:
+    return np.array(values, dtype=object).astype(np.float64)
+
+
+def figure2(
+    data: Any = "digits",
+    loss: str = "sum",
+    networks: Mapping[str, Network] | None = None,
+    gammas: Any = None,
+    rates: int = 13,
+    momentum: float = 0.9,
+    batch: int | str = _BATCH,
+    epochs: int = 5,
+    train_affine: bool = False,
+    seeds: Any = 2,
+    standardize: str | None = "global",
+    samples: int | None = None,
+    width: int = 256,
+    threads: int | None = None,
+    store: Any = None,
+    client: Any = None,
+    progress: bool | Callable[[int, int], object] = False,
+) -> Figure2:
+    """Figure 2 of Wei, Stokes and Schwab (2019): where training explodes and what it reaches, beside eta_star.
+
+    Parameters
+    ----------
+    data, loss, momentum, batch, epochs, train_affine, seeds, standardize, samples, threads, client
+        As in `boundary`.
+    networks : mapping, optional
+        Titles and networks with BatchNorm. By default a dense network with three hidden layers of `width`, and the
+        paper's convolutions: kernel 3, stride 2, padding 1, channels 30, 60, 90; 30 and 60 for images of less than
+        16 x 16, of which a third would leave one position.
+    gammas : sequence of float, optional
+        By default nine from 0.25 to 4, in equal ratios.
+    rates : int
+        How many learning rates, in equal ratios from a tenth of the exact theory's eta_star at the largest gamma to
+        three times that at the smallest.
+    width : int
+    store : path, optional
+        A folder with a Zarr store for each network, from which the phase diagrams go on.
+    progress : bool or callable
+        True shows a bar with the time left; a callable hears (done, in all) of cells and boundaries.
+
+    Returns
+    -------
+    Figure2
+
+    Raises
+    ------
+    ValueError, TypeError, ImportError, OSError
+        As `boundary` and `phase_diagram`.
+
+    Examples
+    --------
+    >>> ff.experiments.figure2("digits").plot().savefig("figure2.png")
+    """
+    loaded = datasets.load(data, standardize, samples) if not isinstance(data, datasets.Data) else data
+    if networks is None:
+        networks = _networks(loaded, _arguments.integer("width", width, 1))
+    if not networks or not all(_arguments.network_of(net).batch_norms for net in networks.values()):
+        raise ValueError("networks must hold at least one, each with BatchNorm")
+    grid = np.geomspace(0.25, 4.0, 9) if gammas is None else np.sort(_arguments.axis_values("gamma", "gamma", gammas))
+    many = _arguments.integer("rates", rates, 2)
+    chosen = _arguments.seeds_of(seeds)
+    say = _arguments.progress_of(progress)
+    client = _arguments.client_of(client)
+    total = len(networks) * grid.size * (many + len(chosen))
+    panels, settings, before = {}, {}, 0
+    with bar(noun="cells") if say is True else nullcontext(say or (lambda done, total: None)) as heard:
+
+        def told(done: int, _: int) -> None:
+            heard(before + done, total)
+
+        for title, net in networks.items():
+            described, recipe = _recipe(
+                net, data, momentum, loss, batch, epochs, train_affine, standardize, None, samples, "float32"
+            )
+            recipe = _fitting(recipe, len(loaded))
+            overlap, length = datasets.overlap_and_length(loaded)
+            n = len(loaded) if recipe.batch is None else recipe.batch
+            ends = [
+                eta_stars(described.replace(gamma=float(gamma)), momentum, loss, n, overlap, length)["exact"]
+                for gamma in (grid[-1], grid[0])
+            ]
+            etas = np.geomspace(ends[0] / 10, ends[1] * 3, many)
+            shared: dict[str, Any] = {"momentum": momentum, "loss": loss, "batch": batch, "epochs": epochs}
+            shared |= {"train_affine": train_affine, "seeds": chosen, "standardize": standardize, "samples": samples}
+            path = None
+            if store is not None:
+                path = os.path.join(_arguments.path_of("store", store), f"{title.split(':')[0].lower()}.zarr")
+            diagram = phase_diagram(
+                net, data, grid, etas, **shared, threads=threads, store=path, client=client, progress=told
+            )
+            before += diagram.points
+            each = boundaries(
+                [described.replace(gamma=float(gamma)) for gamma in grid],
+                recipe,
+                chosen,
+                0.02,
+                100.0,
+                0 if threads is None else threads,
+                client,
+                told,
+            )
+            before += grid.size * len(chosen)
+            panels[title] = Panel(
+                described,
+                grid,
+                etas,
+                {name: np.asarray(array[...]) for name, array in diagram.arrays.items()},
+                np.array([found.eta_c for found in each]),
+                np.array([found.measured for found in each]),
+                n,
+                overlap,
+                length,
+            )
+            settings = {**diagram.settings, "tolerance": 0.02}
+    return Figure2(panels, settings)
+
+
+def _networks(loaded: datasets.Data, width: int) -> dict[str, Network]:
+    """The paper's two networks for these data."""
+    outputs, shape = max(loaded.classes, 1), loaded.x.shape[1:]
+    inputs = math.prod(shape)
+    found = {f"Dense: {inputs} inputs, 3 x {width} units": mlp([inputs, width, width, width, outputs])}
+    if len(shape) == 3:
+        channels = [30, 60] if min(shape[1:]) < 16 else [30, 60, 90]
+        words = f"Convolutional: {' x '.join(map(str, shape))}, channels {', '.join(map(str, channels))}"
+        found[words] = convnet((shape[0], shape[1], shape[2]), channels, outputs)
+    return found

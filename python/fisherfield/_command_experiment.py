@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`fisherfield experiment`: what it does with the options that `command_line` has read."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from ._arguments import integer
+from ._command_scan import FORMATS
+from ._scan_files import replacing
+from ._terminal import Stopped, console, refusing, terminating
+from .scan import bar
+from .threads import num_threads
+
+__all__ = ["run_figure2"]
+
+
+def run_figure2(
+    out: str, redraw: str | None, quantity: str, workers: int | None, force: bool, **arguments: Any
+) -> None:
+    """Train, write the picture and the numbers behind it, and print the ratios; or draw what was written before."""
+    from . import experiments
+
+    said = console()
+    path = Path(out)
+    kept = path.with_suffix(".json")
+    try:
+        with terminating(), refusing():
+            if path.suffix.lower() not in FORMATS:
+                raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {out!r}")
+            if not path.parent.is_dir():
+                raise ValueError(f"--out must lie in an existing folder, got {out!r}")
+            if redraw is not None:
+                found = experiments.Figure2.open(redraw)
+            else:
+                if kept.exists() and not force:
+                    raise ValueError(
+                        f"--out must be a new file where there is no --force, got {out!r}, whose numbers are there: "
+                        f"draw them with --redraw {kept}"
+                    )
+                with _pool(workers) as client, bar(said, "cells") if said.is_terminal else nullcontext(False) as heard:
+                    found = experiments.figure2(client=client, threads=1, progress=heard, **arguments)
+                with replacing(kept) as partial:
+                    found.save(partial)
+            with replacing(path) as partial:
+                found.plot(quantity).savefig(partial, dpi=150, format=path.suffix[1:].lower())
+    except KeyboardInterrupt:
+        store = arguments.get("store")
+        rest = f": the same command goes on from {store}" if store else ": with --store the same command would go on"
+        raise Stopped(f"stopped before all was trained{rest}") from None
+    said.print(Text(repr(found)), soft_wrap=True)
+    said.print()
+    written = f"{path} written" if redraw is not None else f"{path} and {kept} written"
+    said.print(Text(written), soft_wrap=True)
+
+
+@contextmanager
+def _pool(workers: int | None) -> Iterator[Executor | None]:
+    """Processes of one thread each, which small networks are trained fastest by; None for a single one, which is this.
+
+    They are started afresh: a fork of a process that PyTorch's threads live in may stand still.
+    """
+    count = num_threads() if workers is None else integer("workers", workers, 1, 4096)
+    if count == 1:
+        yield None
+        return
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
