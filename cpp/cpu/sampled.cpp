@@ -90,6 +90,10 @@ void transpose(const T* from, long count, int a, int b, T* to) {
     parallel_for(count, [&](long item) {
         const T* in = from + item * a * b;
         T* out = to + item * a * b;
+        if (a == 1 || b == 1) {
+            std::copy_n(in, static_cast<long>(a) * b, out);
+            return;
+        }
         for (int i = 0; i < a; ++i) {
             for (int j = 0; j < b; ++j) {
                 out[static_cast<long>(j) * a + i] = in[static_cast<long>(i) * b + j];
@@ -511,28 +515,31 @@ public:
     Buffer<T> forward(Buffer<T> z, std::size_t /*workspace*/, bool keep) override {
         const long rows = rows_out();
         const int columns = out.channels;
-        if (norm >= 0) {
-            normalise(z.get());
-        }
+        const std::vector<double> mean = norm >= 0 ? statistics_of(z.get()) : std::vector<double>();
         if (norm >= 0 && keep && (flows() || trained)) {
             u_ = numbers<T>(rows * columns);
-            copy_rows(z.get(), rows, columns, u_.get());
         }
         if (phi.kind != Kind::linear && keep) {
             slope_ = numbers<T>(rows * columns);
         }
         RowBlocks{rows}([&](long, long first, long last) {
-            T* h = z.get() + first * columns;
-            if (norm >= 0) {
-                for (long row = 0; row < last - first; ++row) {
+            for (long row = first; row < last; ++row) { // all of a row while it is in the cache
+                const long at = row * columns;
+                T* h = z.get() + at;
+                if (norm >= 0) {
                     for (int c = 0; c < columns; ++c) {
-                        h[row * columns + c] =
-                            static_cast<T>(gamma[c]) * h[row * columns + c] + static_cast<T>(beta[c]);
+                        h[c] = static_cast<T>((h[c] - mean[c]) * inverse_[c]);
+                    }
+                    if (u_) {
+                        std::copy_n(h, columns, u_.get() + at);
+                    }
+                    for (int c = 0; c < columns; ++c) {
+                        h[c] = static_cast<T>(gamma[c]) * h[c] + static_cast<T>(beta[c]);
                     }
                 }
-            }
-            if (phi.kind != Kind::linear) {
-                activate(phi, h, slope_ ? slope_.get() + first * columns : nullptr, (last - first) * columns);
+                if (phi.kind != Kind::linear) {
+                    activate(phi, h, slope_ ? slope_.get() + at : nullptr, columns);
+                }
             }
         });
         return z;
@@ -608,7 +615,8 @@ private:
 
     bool flows() const { return statistics.mean || statistics.variance; }
 
-    void normalise(T* z) {
+    // The means; 1/s is kept.
+    std::vector<double> statistics_of(const T* z) {
         const long rows = rows_out();
         const int columns = out.channels;
         std::vector<double> mean = column_sums(z, rows, columns);
@@ -633,14 +641,7 @@ private:
             }
             inverse_[c] = 1.0 / std::sqrt(variance + eps);
         }
-        RowBlocks{rows}([&](long, long first, long last) {
-            for (long row = first; row < last; ++row) {
-                for (int c = 0; c < columns; ++c) {
-                    T& entry = z[row * columns + c];
-                    entry = static_cast<T>((entry - mean[c]) * inverse_[c]);
-                }
-            }
-        });
+        return mean;
     }
 
     Sums sums(const T* x, const T* slope) const {
