@@ -406,7 +406,7 @@ private:
     // One position: entry (k i, k' j) is (h_i . h_j + 1) (delta_ki . delta_k'j). By square blocks, so that the products
     // stand in little memory and only half of a symmetric one is formed.
     void add_products_of_kernels(const T* deltas, int count, T* gram) {
-        constexpr long kSide = 1024;
+        constexpr long kSide = 512;
         const long n = samples, all = n * count, width = out.channels, inputs = fan_in();
         const long side = std::min(kSide, n);
         const Buffer<T> kernel = numbers<T>(side * side), product = numbers<T>(side * side);
