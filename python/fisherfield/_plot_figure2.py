@@ -51,7 +51,9 @@ def plot(drawn: Figure2, quantity: str) -> Figure:
         meaning, _ = _labels.TRAINING[quantity]
         figure.colorbar(mesh, ax=list(axes), label=f"{meaning}, mean over restarts", fraction=0.04, pad=0.01)
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+        figure.legend(
+            handles, names, loc="outside upper center", ncols=3 if len(panels) == 1 else len(names), frameon=False
+        )
         figure.supxlabel(_caption(drawn, 92 * len(panels)), fontsize=11.5, x=0.01, ha="left")
     result: Figure = figure
     return result
