@@ -14,14 +14,6 @@ namespace fisherfield {
 
 namespace {
 
-template <class T>
-using Buffer = std::unique_ptr<T[]>;
-
-template <class T>
-Buffer<T> numbers(std::size_t count) {
-    return std::make_unique_for_overwrite<T[]>(count);
-}
-
 // Rows in blocks that the matrix alone decides on, so that sums over rows do not depend on the number of threads.
 class RowBlocks {
 public:
@@ -189,7 +181,7 @@ struct Linearization<T>::Layer {
     Layer(const Image& in, const Image& out) : in(in), out(out) {}
     virtual ~Layer() = default;
 
-    virtual Buffer forward(Buffer activations, std::size_t workspace, bool keep) = 0;
+    virtual Buffer<T> forward(Buffer<T> activations, std::size_t workspace, bool keep) = 0;
     // Deltas at the output to deltas at the input, unless nothing before has parameters (null).
     virtual void pull(const T* out, T* in, T* code, bool direct) = 0;
     // Changes at the input, none if null, and of the parameters to changes at the output.
@@ -820,7 +812,7 @@ template <class T>
 void Linearization<T>::forward(const T* x, long samples, std::size_t workspace, bool keep, T* outputs) {
     samples_ = samples;
     const Image image{input_channels_, input_size_};
-    Buffer activations = numbers<T>(samples * image.units());
+    Buffer<T> activations = numbers<T>(samples * image.units());
     transpose(x, samples, image.channels, static_cast<int>(image.positions()), activations.get());
     first_ = layers_.size();
     std::size_t largest = 0;
@@ -852,7 +844,7 @@ void Linearization<T>::prepare(double products, std::size_t bytes) {
 
 template <class T>
 void Linearization<T>::reserve() {
-    for (Buffer& work : work_) {
+    for (Buffer<T>& work : work_) {
         if (!work) {
             work = numbers<T>(work_size_);
         }
@@ -924,7 +916,7 @@ void Linearization<T>::gram(T* result) {
     for (std::size_t l = first_; l < layers_.size(); ++l) {
         units = std::max<std::size_t>(units, layers_[l]->out.units());
     }
-    Buffer deltas = numbers<T>(all * units), next = numbers<T>(all * units);
+    Buffer<T> deltas = numbers<T>(all * units), next = numbers<T>(all * units);
     fill_rows<T>(deltas.get(), all, static_cast<int>(count), nullptr);
     for (long row = 0; row < all; ++row) {
         deltas[row * count + row / n] = T(1);

@@ -28,6 +28,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "buffer.hpp"
 #include "described_network.hpp"
 
 namespace fisherfield {
@@ -47,7 +48,6 @@ template <class T>
 class Linearization {
 public:
     struct Layer; // of the implementation
-    using Buffer = std::unique_ptr<T[]>;
 
     // The inputs have `shape` (channels, height, width); parameters of affine layers are biases as well, if wanted.
     Linearization(int channels, Pair size, Statistics statistics, bool biases);
@@ -106,7 +106,7 @@ private:
     long samples_ = 0;
     // What the layers' own parameters leave on the way back for the way forth, and two activations' worth of room.
     std::vector<std::vector<T>> codes_;
-    Buffer work_[2];
+    Buffer<T> work_[2];
     std::size_t work_size_ = 0;
 };
 
