@@ -145,8 +145,9 @@ def test_the_literal_reading_of_wei2019_gives_its_figures(net: ff.Network, value
 
 # Relative tolerance for sampled values. Full-gradient BatchNorm fluctuates by 0.1 % from net to net, and the theory
 # leaves out O(1/N), 0.3 % at N = 1000: 0.5 %. Sampled convolutions lie 2 % below it at both widths: 2.5 %. Vanilla and
-# frozen nets fluctuate by 8 % and 2.6 % from net to net: 4 %. Three of the sampling error, if that is more. Eight layers
-# at n = 128: 3 % above, where three of twenty networks lie high; frozen 6 %, half of it O(1/n) (exact kernel 694).
+# frozen nets fluctuate by 8 % and 2.6 % from net to net: 4 %. Three of the sampling error, if that is more. Eight
+# layers at n = 128: 3 % above, where three of twenty networks lie high; frozen 6 %, half of it O(1/n) (exact kernel
+# 694).
 SAMPLED = {
     "exact": 0.005,
     "convolution exact": 0.025,
