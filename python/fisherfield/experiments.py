@@ -35,6 +35,7 @@ __all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]
 
 _MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
 _BATCH = 128
+_SHORT = 5  # a boundary is looked for in the first fifth of the epochs before it is in all
 
 
 def _training() -> Any:
@@ -362,42 +363,50 @@ def _search(
     largest = sampled_fisher(sampled, x, loss=recipe.loss, tolerance=_ERROR).eigenvalues[0]
     star = 2 * (1 + recipe.momentum) / float(largest)
     start = float(f"{star:.3g}")  # the same rates are tried again, whatever BLAS's sums leave of star's last digits
+
+    def explodes(eta: float, epochs: int) -> bool:
+        return bool(training.explodes(sampled, eta, replace(recipe, epochs=epochs), train))
+
+    least, most = start / reach, start * reach
     with training.threaded(threads):
-        eta_c = bisection(lambda eta: training.explodes(sampled, eta, recipe, train), start, tolerance, reach)
-    return eta_c, star
+        short = max(1, recipe.epochs // _SHORT)
+        low, high = bisection(lambda eta: explodes(eta, short), start, tolerance, least, most)
+        if short < recipe.epochs and 0 < low:
+            # what explodes in the first epochs explodes in all; what stands them has the others to stand
+            known, step = high, high / low if math.isfinite(high) else 1.3
+            low, high = bisection(
+                lambda eta: eta >= known or explodes(eta, recipe.epochs), low, tolerance, least, most, step
+            )
+    return math.sqrt(low * high), star
 
 
-def bisection(explodes: Callable[[float], bool], start: float, tolerance: float, reach: float) -> float:
-    """The geometric mean of a rate that is stood and one that explodes, (1 + tolerance) apart; searched from `start`.
+def bisection(
+    explodes: Callable[[float], bool], start: float, tolerance: float, least: float, most: float, step: float = 1.3
+) -> tuple[float, float]:
+    """A rate that is stood and one that explodes, a factor 1 + tolerance apart; searched from `start`, first by `step`.
 
-    inf where `reach` times the start is stood, 0 where 1/reach of it explodes.
+    (most, inf) where that is stood, (0, least) where that explodes.
     """
-    low, high = start / reach, start * reach
-    step = 1.3
     if explodes(start):
-        high, rate = start, start
-        while True:
-            rate = max(rate / step, low)
-            if not explodes(rate):
-                low = rate
-                break
-            if rate == low:
-                return 0.0
-            high, step = rate, step**2
-    else:
-        rate = start
-        while True:
-            before, rate = rate, min(rate * step, high)
+        low, high = 0.0, start
+        while low == 0.0 and high > least:
+            rate = max(high / step, least)
             if explodes(rate):
-                low, high = before, rate
-                break
-            if rate == high:
-                return math.inf
-            step = step**2
-    while high > low * (1 + tolerance):
+                high, step = rate, step**2
+            else:
+                low = rate
+    else:
+        low, high = start, math.inf
+        while math.isinf(high) and low < most:
+            rate = min(low * step, most)
+            if explodes(rate):
+                high = rate
+            else:
+                low, step = rate, step**2
+    while 0.0 < low and high < math.inf and high > low * (1 + tolerance):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if explodes(middle) else (middle, high)
-    return math.sqrt(low * high)
+    return low, high
 
 
 # -------------------------------------------------------------------------------------------------------- phase diagram
