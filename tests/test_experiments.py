@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -126,6 +127,48 @@ def test_the_same_seeds_give_the_same_numbers_here_and_elsewhere(threads):
     assert once.seeds == (4, 2)
     assert heard == [(0, 2), (1, 2), (2, 2)]
     assert boundary(SMALL, "digits", **{**arguments, "seeds": (2,)}).eta_c[0] == once.eta_c[1]
+
+
+def test_a_search_that_was_killed_goes_on_with_the_next_seed(threads, tmp_path):
+    pytest.importorskip("zarr")
+    threads(1)
+    store, heard = tmp_path / "boundary.zarr", []
+    arguments = {"batch": 100, "epochs": 1, "seeds": (2**62, 2, 3), "samples": 300, "threads": 1}
+    code = (
+        "import os, sys, fisherfield as ff\n"
+        "def end(done, total):\n"
+        "    if done == 1: os._exit(9)\n"  # at once, with nothing put in order
+        f"ff.experiments.boundary(ff.mlp([64, 64, 64, 10]), 'digits', store=sys.argv[1], progress=end, **{arguments!r})"
+    )
+    environment = {**os.environ, "FISHERFIELD_NUM_THREADS": "1"}
+    assert subprocess.run([sys.executable, "-c", code, str(store)], env=environment).returncode == 9
+    resumed = boundary(
+        SMALL, "digits", store=store, progress=lambda done, total: heard.append((done, total)), **arguments
+    )
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    unbroken = boundary(SMALL, "digits", **arguments)
+    np.testing.assert_array_equal(resumed.eta_c, unbroken.eta_c)
+    there = ff.Scan.open(store)
+    np.testing.assert_array_equal(there.eta_c[...], resumed.eta_c)
+    assert (there.settings["tolerance"], there.settings["reach"]) == (0.02, 100.0)
+    assert there.settings["seeds"] == f"{2**62} 2 3"
+    with pytest.raises(ValueError, match="differs in tolerance"):
+        boundary(SMALL, "digits", store=store, tolerance=0.01, **arguments)
+
+
+def test_what_explodes_late_is_found_below_what_explodes_early():
+    def explodes(eta):  # of the whole training, which stands less than its first fifth
+        return eta >= 1.0
+
+    low, high = ff.experiments.bisection(lambda eta: eta >= 1.5, 1.0, 0.02, 0.01, 100.0)
+    low, high = ff.experiments.bisection(explodes, low, 0.02, 0.01, 100.0, high / low)
+    assert low < 1.0 <= high <= 1.02 * low
+    data, largest = line()
+    short, long = (
+        boundary(LINE, data, 0.0, batch="full", epochs=epochs, standardize=None, tolerance=1e-3) for epochs in (20, 500)
+    )
+    assert long.eta_c[0] < 0.97 * short.eta_c[0]  # beyond the boundary growth is slow without momentum
+    assert long.eta_c[0] == pytest.approx(2 / largest, rel=0.01)
 
 
 def test_what_is_trained_and_what_is_left_of_the_theories():
@@ -338,14 +381,17 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
         pytest.importorskip(part)
     monkeypatch.chdir(tmp_path)
     options = ["--samples", 200, "--batch", 64, "--epochs", 1, "--rates", 3, "--width", 16, "--seeds", 1]
-    options += ["--workers", 1, "--store", "runs"]
+    options += ["--gammas", 5, "--workers", 1, "--store", "runs"]
     code, output, errors = fisherfield("experiment", "figure2", *options)
     assert (code, errors) == (0, "")
     assert "Dense: 64 inputs, 3 x 16 units" in output
     assert "Convolutional: 1 x 8 x 8, channels 30, 60" in output
     assert output.endswith("figure2.png and figure2.json written\n")
     assert (tmp_path / "figure2.png").read_bytes()[:4] == b"\x89PNG"
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["convolutional.zarr", "dense.zarr"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        *("convolutional.zarr", "convolutional_boundaries.zarr"),
+        *("dense.zarr", "dense_boundaries.zarr"),
+    ]
     code, _, errors = fisherfield("experiment", "figure2", *options)
     assert code == 2
     assert "draw them with --redraw figure2.json" in errors
@@ -356,8 +402,8 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
     assert output.endswith("again.svg written\n")
     found = ff.experiments.Figure2.open("figure2.json")
     [dense, images] = found.panels
-    assert found.panels[dense].arrays["test_loss"].shape == (9, 3)
-    assert found.panels[images].eta_c.shape == (9, 1)
+    assert found.panels[dense].arrays["test_loss"].shape == (5, 3)
+    assert found.panels[images].eta_c.shape == (5, 1)
     diagram = ff.Scan.open("runs/dense.zarr")
     np.testing.assert_allclose(found.panels[dense].arrays["exploded"], diagram.exploded[...])
     np.testing.assert_allclose(found.panels[dense].arrays["test_loss"], diagram.test_loss[...], rtol=1e-4)  # 5 digits
@@ -376,6 +422,7 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
         (["--out", "nowhere/figure2.png"], "--out must lie in an existing folder"),
         (["--redraw", "nothing.json"], "nothing.json: No such file or directory"),
         (["--redraw", "empty.json"], "empty.json must be what a Figure2 has saved"),
+        (["--gammas", "0"], "gammas must be a whole number >= 1, got 0"),
         (["--workers", "0"], "workers must be a whole number >= 1, got 0"),
         (["--data", "nowhere", "--workers", "1"], "nowhere"),
         (["--loss", "hinge", "--workers", "1"], "loss must be one of"),
@@ -388,6 +435,20 @@ def test_figure_2_refuses_what_does_not_fit(fisherfield, tmp_path, monkeypatch, 
     assert code == 2
     assert said in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_maps_may_have_fewer_restarts_than_boundaries():
+    small = {"networks": {"dense": TINY}, "gammas": [1.0, 4.0], "rates": 2, "epochs": 1, "samples": 200, "threads": 1}
+    few = ff.experiments.figure2(seeds=2, restarts=1, **small)
+    one = ff.experiments.figure2(seeds=1, **small)
+    assert few.panels["dense"].eta_c.shape == (2, 2)
+    np.testing.assert_array_equal(few.panels["dense"].eta_c[:, :1], one.panels["dense"].eta_c)
+    for name, values in one.panels["dense"].arrays.items():
+        np.testing.assert_array_equal(few.panels["dense"].arrays[name], values)
+    assert "1 restart." in " ".join(few.plot()._supxlabel.get_text().split())
+    assert "each of 2 seeds explodes" in " ".join(few.plot()._supxlabel.get_text().split())
+    with pytest.raises(ValueError, match="restarts must be a whole number from 1 to 2, got 3"):
+        ff.experiments.figure2(seeds=2, restarts=3, **small)
 
 
 def test_figure_2_of_networks_without_batch_norm_is_refused():

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.text import Text
 
 from ._arguments import integer
@@ -23,7 +24,7 @@ __all__ = ["run_figure2"]
 
 
 def run_figure2(
-    out: str, redraw: str | None, quantity: str, workers: int | None, force: bool, **arguments: Any
+    out: str, redraw: str | None, quantity: str, workers: int | None, force: bool, gammas: int, **arguments: Any
 ) -> None:
     """Train, write the picture and the numbers behind it, and print the ratios; or draw what was written before."""
     from . import experiments
@@ -40,13 +41,14 @@ def run_figure2(
             if redraw is not None:
                 found = experiments.Figure2.open(redraw)
             else:
+                values = np.geomspace(0.25, 4.0, integer("gammas", gammas, 1))
                 if kept.exists() and not force:
                     raise ValueError(
                         f"--out must be a new file where there is no --force, got {out!r}, whose numbers are there: "
                         f"draw them with --redraw {kept}"
                     )
                 with _pool(workers) as client, bar(said, "cells") if said.is_terminal else nullcontext(False) as heard:
-                    found = experiments.figure2(client=client, threads=1, progress=heard, **arguments)
+                    found = experiments.figure2(gammas=values, client=client, threads=1, progress=heard, **arguments)
                 with replacing(kept) as partial:
                     found.save(partial)
             with replacing(path) as partial:

@@ -61,8 +61,11 @@ LAYERED = {
     "part_b": ("the layer's part of b", r"part of $b$"),
 }
 
-# What a phase diagram of training varies and gives.
+# What phase diagrams and boundaries of training vary and give.
 TRAINING = {
+    "restart": ("number of the restart", "restart"),
+    "eta_c": ("learning rate at which training explodes", r"$\eta_c$"),
+    "measured": ("largest stable learning rate of the Fisher information measured", r"$\eta^*$ measured"),
     "learning_rate": ("learning rate", r"$\eta$"),
     "train_loss": ("loss of the training samples at the end", "training loss"),
     "test_loss": ("loss of the test samples at the end", "test loss"),

@@ -113,12 +113,13 @@ def _caption(drawn: Figure2, width: int) -> str:
     }[given["loss"]]
     fixed = "trained" if given["trained"] else "fixed"
     batch = f"batches of {given['batch']}" if given["batch"] else "full batches"
-    restarts = len(str(given["seeds"]).split())
+    restarts, seeds = given["restarts"], len(str(given["seeds"]).split())
     said = (
         f"Data: {given['data']}, {given['n']} samples, {how.get(given['standardize'], 'not standardised')}. "
         f"Loss: {words}. Momentum {given['momentum']:g}, {batch}, {given['epochs']} epochs, gamma and beta {fixed}, "
         f"{restarts} restart{'s' * (restarts != 1)}. Grey: a restart exploded, its loss above {given['threshold']:g} "
-        f"times the first. Crosses: where each restart explodes, by bisection to {100 * given['tolerance']:g} %"
+        f"times the first. Crosses: where each of {seeds} seed{'s' * (seeds != 1)} explodes, by bisection to "
+        f"{100 * given['tolerance']:g} %"
     )
     absent = sum(int(np.isinf(panel.eta_c).sum()) for panel in drawn.panels.values())
     total = sum(panel.eta_c.size for panel in drawn.panels.values())

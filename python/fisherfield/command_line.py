@@ -642,7 +642,11 @@ def figure2(
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="So many of the data's, at random.  [default: all]")
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts in every cell.")] = 2,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts, of each of which the boundary is found.")] = 2,
+    restarts: Annotated[
+        int | None, typer.Option(metavar="N", help="So many of them train every cell.  [default: all]")
+    ] = None,
+    gammas: Annotated[int, typer.Option(metavar="N", help="Values of gamma, from 0.25 to 4.")] = 9,
     rates: Annotated[int, typer.Option(metavar="N", help="Learning rates.")] = 13,
     width: Annotated[int, typer.Option(metavar="N", help="Units of the dense network's hidden layers.")] = 256,
     workers: Annotated[
@@ -687,6 +691,8 @@ def figure2(
         standardize=None if standardize == "none" else standardize,
         samples=samples,
         seeds=seeds,
+        restarts=restarts,
+        gammas=gammas,
         rates=rates,
         width=width,
         store=store,

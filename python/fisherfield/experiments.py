@@ -9,9 +9,9 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from . import _arguments
 from . import data as datasets
 from ._chunks import Arrays, Pause, Status
 from ._grid import Axis, Box, Grid, Slot
-from ._tasks import elsewhere, refuse_other_version
 from .learning_rate import max_learning_rate
 from .network import Network, convnet, from_toml, mlp
 from .sampled import sample
@@ -135,6 +134,7 @@ def boundary(
     reach: float = 100.0,
     dtype: str = "float32",
     threads: int | None = None,
+    store: Any = None,
     client: Any = None,
     progress: bool | Callable[[int, int], object] = False,
 ) -> Boundary:
@@ -172,6 +172,9 @@ def boundary(
     dtype : {"float32", "float64"}
     threads : int, optional
         PyTorch's; by default `num_threads()`.
+    store : path, optional
+        A Zarr folder, written seed by seed: a search that was stopped goes on there when it is called again with the
+        same arguments.
     client : dask.distributed.Client or concurrent.futures.Executor, optional
         Who trains, each seed a task of its own.
     progress : bool or callable
@@ -184,9 +187,11 @@ def boundary(
     Raises
     ------
     ValueError, TypeError
-        For arguments out of range, and for data that do not fit the network.
+        For arguments out of range, for data that do not fit the network, and for the store of another search.
+    OSError
+        For a store that cannot be written.
     ImportError
-        Without PyTorch, or without scikit-learn for "digits".
+        Without PyTorch, without scikit-learn for "digits", or without zarr for a store.
 
     Notes
     -----
@@ -198,9 +203,9 @@ def boundary(
     the boundary the amplitude grows by about 2 (eta/eta_star - 1) (1 + mu)/(1 - mu) a step, so that 2 % are seen within
     some ten steps at mu = 0.9, and within a hundred without momentum.
 
-    **The search** is by bisection between a rate that is stood and one that is not; networks without BatchNorm may
-    explode, leap over and stand a still larger rate: then it finds one of several boundaries. Under cross-entropy
-    there is often none.
+    **The search** is by bisection between a rate that is stood and one that is not, first in the first fifth of the
+    epochs, for what explodes there explodes in all. Networks without BatchNorm may explode, leap over and stand a still
+    larger rate: then it finds one of several boundaries. Under cross-entropy there is often none.
 
     **The theories** are asked for as many samples as a step has, with the overlap and the length of the data; for
     "wei2019", as published, infinitely many. F is measured on all samples at once, or on 2048 of them: modes of a
@@ -216,58 +221,98 @@ def boundary(
         net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
     )
     chosen = _arguments.seeds_of(seeds)
-    tolerance = _within("tolerance", tolerance, 1e-4, 0.5)
-    reach = _within("reach", reach, 2.0, 1e6)
+    search = _Search(_within("tolerance", tolerance, 1e-4, 0.5), _within("reach", reach, 2.0, 1e6))
     many = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
     client = _arguments.client_of(client)
+    begin = time.perf_counter()
+    with _heard(progress, "seeds") as told:
+        found = boundaries(net, recipe, None, chosen, search, many, store, client, told)
+    train = _training().loaded(recipe, net)
+    recipe = _fitting(recipe, len(train.data))
+    overlap, length = datasets.overlap_and_length(train.data)
+    measured = np.asarray(found.measured[...])
+    stars = eta_stars(net, recipe.momentum, recipe.loss, recipe.batch or len(train.data), overlap, length)
+    stars["measured"] = float(np.exp(np.mean(np.log(measured))))
+    settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": search.tolerance}
+    eta_c = np.asarray(found.eta_c[...])
+    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
+
+
+def _heard(progress: Any, noun: str) -> AbstractContextManager[Callable[[int, int], object]]:
+    """Who hears (done, in all): a bar, the caller, or nobody."""
     say = _arguments.progress_of(progress)
-    with bar(noun="seeds") if say is True else nullcontext(say or (lambda done, total: None)) as heard:
-        [found] = boundaries([net], recipe, chosen, tolerance, reach, many, client, heard)
-    return found
+    return bar(noun=noun) if say is True else nullcontext(say or (lambda done, total: None))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """How near the boundary is found, and how far it is looked for."""
+
+    tolerance: float = 0.02
+    reach: float = 100.0
+
+
+@dataclass(frozen=True)
+class _Boundaries:
+    """The boundary over a grid of gamma and restart, as a scan's chunks are computed."""
+
+    network: Network
+    grid: Grid
+    settings: dict[str, Any]
+    version: str
+    recipe: Any
+    seeds: tuple[int, ...]
+    search: _Search
+    threads: int
+    quantities: tuple[str, ...] = ("eta_c", "measured")
+    layers: int = 0
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        return (1,) * len(self.grid.shape)
+
+    def box(self, number: int) -> Box:
+        return self.grid.box(self.chunk, number)
+
+    def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
+        """Of one gamma and restart."""
+        values = {slot.axis.name: float(slot.values[0]) for slot in slots}
+        net = self.network.replace(gamma=values["gamma"]) if "gamma" in values else self.network
+        found = _search(net, self.recipe, self.seeds[int(values["restart"])], self.search, self.threads)
+        arrays = {name: np.full(shape, value) for name, value in zip(self.quantities, found, strict=True)}
+        return arrays, np.zeros(shape, np.int8)
 
 
 def boundaries(
-    nets: Sequence[Network],
+    net: Network,
     recipe: Any,
+    gammas: NDArray[np.float64] | None,
     seeds: tuple[int, ...],
-    tolerance: float,
-    reach: float,
+    search: _Search,
     threads: int,
+    store: Any,
     client: Any,
-    heard: Callable[[int, int], object],
-) -> list[Boundary]:
-    """`boundary` of several networks with the same data, each network and seed a task."""
+    progress: Any,
+) -> Scan:
+    """eta_c, and eta_star of the F that is measured, over ("gamma", "restart"), or over restarts of the network alone.
+
+    The store, the workers and what is said meanwhile are those of `phase_diagram`.
+    """
     from . import __version__
 
-    begin = time.perf_counter()
-    train = _training().loaded(recipe, nets[0])
+    train = _training().loaded(recipe, net)
     recipe = _fitting(recipe, len(train.data))
-    total, found = len(nets) * len(seeds), {}
-    heard(0, total)
-    tasks = (
-        ((place, seed), (__version__, net, recipe, seed, tolerance, reach, threads))
-        for place, net in enumerate(nets)
-        for seed in seeds
-    )
-    with closing(_here(tasks) if client is None else elsewhere(client, _search, tasks)) as results:
-        for name, result in results:
-            found[name] = result
-            heard(len(found), total)
-    overlap, length = datasets.overlap_and_length(train.data)
-    n = len(train.data) if recipe.batch is None else recipe.batch
-    made = []
-    for place, net in enumerate(nets):
-        eta_c, measured = (np.array([found[place, seed][at] for seed in seeds]) for at in (0, 1))
-        stars = eta_stars(net, recipe.momentum, recipe.loss, n, overlap, length)
-        stars["measured"] = float(np.exp(np.mean(np.log(measured))))
-        settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": tolerance}
-        made.append(Boundary(net, seeds, eta_c, measured, stars, settings, time.perf_counter() - begin))
-    return made
+    axes = {} if gammas is None else {"gamma": gammas}
+    axes["restart"] = np.arange(len(seeds), dtype=np.float64)
+    settings = {**_settings(net, recipe, train), "seeds": " ".join(map(str, seeds)), **asdict(search)}
+    job = _Boundaries(net, _grid(axes), settings, __version__, recipe, seeds, search, threads)
+    return carried_out(job, axes, store, client, progress)
 
 
-def _here(tasks: Iterable[tuple[Any, tuple[Any, ...]]]) -> Generator[tuple[Any, Any], None, None]:
-    for name, arguments in tasks:
-        yield name, _search(*arguments)
+def _grid(axes: dict[str, NDArray[np.float64]]) -> Grid:
+    """A product of all axes."""
+    sizes = tuple(values.size for values in axes.values())
+    return Grid(tuple(axes), sizes, tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)))
 
 
 def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
@@ -351,11 +396,8 @@ def eta_stars(net: Network, momentum: float, loss: str, n: int, overlap: float, 
     return found
 
 
-def _search(
-    version: str, net: Network, recipe: Any, seed: int, tolerance: float, reach: float, threads: int
-) -> tuple[float, float]:
+def _search(net: Network, recipe: Any, seed: int, search: _Search, threads: int) -> tuple[float, float]:
     """(eta_c, eta_star of the measured F) of one seed."""
-    refuse_other_version(version)
     training = _training()
     train = training.loaded(recipe, net)
     sampled = sample(net, seed, recipe.dtype)
@@ -367,11 +409,11 @@ def _search(
     def explodes(eta: float, epochs: int) -> bool:
         return bool(training.explodes(sampled, eta, replace(recipe, epochs=epochs), train))
 
-    least, most = start / reach, start * reach
+    tolerance, least, most = search.tolerance, start / search.reach, start * search.reach
     with training.threaded(threads):
         short = max(1, recipe.epochs // _SHORT)
         low, high = bisection(lambda eta: explodes(eta, short), start, tolerance, least, most)
-        if short < recipe.epochs and 0 < low:
+        if short < recipe.epochs and low > 0:
             # what explodes in the first epochs explodes in all; what stands them has the others to stand
             known, step = high, high / low if math.isfinite(high) else 1.3
             low, high = bisection(
@@ -403,7 +445,7 @@ def bisection(
                 high = rate
             else:
                 low, step = rate, step**2
-    while 0.0 < low and high < math.inf and high > low * (1 + tolerance):
+    while low > 0.0 and high < math.inf and high > low * (1 + tolerance):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if explodes(middle) else (middle, high)
     return low, high
@@ -556,11 +598,7 @@ def phase_diagram(
     recipe = _fitting(recipe, len(train.data))
     if tested := training.has_test(recipe):
         training.loaded(recipe, net, "test")
-    grid = Grid(
-        tuple(axes),
-        tuple(values.size for values in axes.values()),
-        tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)),
-    )
+    grid = _grid(axes)
     splits = ("train", "test") if tested else ("train",)
     job = _Cells(
         network=net,
@@ -619,7 +657,8 @@ class Figure2:
     panels : dict
         A `Panel` by title.
     settings : dict
-        Those of the phase diagrams, which are the same for both networks, and "tolerance".
+        Those of the boundaries, which are the same for all networks, and "restarts", how many of the seeds trained the
+        maps.
     """
 
     panels: dict[str, Panel]
@@ -742,6 +781,7 @@ def figure2(
     epochs: int = 5,
     train_affine: bool = False,
     seeds: Any = 2,
+    restarts: int | None = None,
     standardize: str | None = "global",
     samples: int | None = None,
     width: int = 256,
@@ -765,9 +805,13 @@ def figure2(
     rates : int
         How many learning rates, in equal ratios from a tenth of the exact theory's eta_star at the largest gamma to
         three times that at the smallest.
+    restarts : int, optional
+        How many of the seeds, the first of them, the maps are trained with; by default all. The boundaries are found
+        for each seed.
     width : int
     store : path, optional
-        A folder with a Zarr store for each network, from which the phase diagrams go on.
+        A folder with two Zarr stores for each network, of its phase diagram and its boundaries: what was stopped goes
+        on there.
     progress : bool or callable
         True shows a bar with the time left; a callable hears (done, in all) of cells and boundaries.
 
@@ -792,59 +836,62 @@ def figure2(
     grid = np.geomspace(0.25, 4.0, 9) if gammas is None else np.sort(_arguments.axis_values("gamma", "gamma", gammas))
     many = _arguments.integer("rates", rates, 2)
     chosen = _arguments.seeds_of(seeds)
-    say = _arguments.progress_of(progress)
+    first = chosen[: len(chosen) if restarts is None else _arguments.integer("restarts", restarts, 1, len(chosen))]
+    folder = None if store is None else _arguments.path_of("store", store)
     client = _arguments.client_of(client)
+    shared: dict[str, Any] = {"momentum": momentum, "loss": loss, "batch": batch, "epochs": epochs}
+    shared |= {"train_affine": train_affine, "standardize": standardize, "samples": samples}
+    search = _Search()
     total = len(networks) * grid.size * (many + len(chosen))
     panels, settings, before = {}, {}, 0
-    with bar(noun="cells") if say is True else nullcontext(say or (lambda done, total: None)) as heard:
+    with _heard(progress, "cells") as heard:
 
         def told(done: int, _: int) -> None:
             heard(before + done, total)
 
         for title, net in networks.items():
-            described, recipe = _recipe(
-                net, data, momentum, loss, batch, epochs, train_affine, standardize, None, samples, "float32"
-            )
+            described, recipe = _recipe(net, data, **shared, threshold=None, dtype="float32")
             recipe = _fitting(recipe, len(loaded))
             overlap, length = datasets.overlap_and_length(loaded)
-            n = len(loaded) if recipe.batch is None else recipe.batch
+            n = recipe.batch or len(loaded)
             ends = [
                 eta_stars(described.replace(gamma=float(gamma)), momentum, loss, n, overlap, length)["exact"]
                 for gamma in (grid[-1], grid[0])
             ]
             etas = np.geomspace(ends[0] / 10, ends[1] * 3, many)
-            shared: dict[str, Any] = {"momentum": momentum, "loss": loss, "batch": batch, "epochs": epochs}
-            shared |= {"train_affine": train_affine, "seeds": chosen, "standardize": standardize, "samples": samples}
-            path = None
-            if store is not None:
-                path = os.path.join(_arguments.path_of("store", store), f"{title.split(':')[0].lower()}.zarr")
+            word = title.split(":")[0].lower()
+            paths = [
+                None if folder is None else os.path.join(folder, f"{word}{what}.zarr") for what in ("", "_boundaries")
+            ]
+            seen = boundaries(
+                described, recipe, grid, chosen, search, 0 if threads is None else threads, paths[1], client, told
+            )
+            before += seen.points
             diagram = phase_diagram(
-                net, data, grid, etas, **shared, threads=threads, store=path, client=client, progress=told
+                net,
+                data,
+                grid,
+                etas,
+                **shared,
+                seeds=first,
+                threads=threads,
+                store=paths[0],
+                client=client,
+                progress=told,
             )
             before += diagram.points
-            each = boundaries(
-                [described.replace(gamma=float(gamma)) for gamma in grid],
-                recipe,
-                chosen,
-                0.02,
-                100.0,
-                0 if threads is None else threads,
-                client,
-                told,
-            )
-            before += grid.size * len(chosen)
             panels[title] = Panel(
                 described,
                 grid,
                 etas,
                 {name: np.asarray(array[...]) for name, array in diagram.arrays.items()},
-                np.array([found.eta_c for found in each]),
-                np.array([found.measured for found in each]),
+                np.asarray(seen.eta_c[...]),
+                np.asarray(seen.measured[...]),
                 n,
                 overlap,
                 length,
             )
-            settings = {**diagram.settings, "tolerance": 0.02}
+            settings = {**seen.settings, "restarts": len(first)}
     return Figure2(panels, settings)
 
 

@@ -582,12 +582,13 @@ def _dimensions(grid: Grid) -> dict[str, tuple[str, ...]]:
     }
 
 
-# The settings of a scan and of a phase diagram, and what stands for None in a file.
+# The settings of a scan, of a phase diagram and of boundaries, and what stands for None in a file.
 _OF_THEORY = ("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "backend", "tables")
 _OF_TRAINING = (
     *("data", "standardize", "n", "checksum", "loss", "momentum", "batch", "epochs", "threshold", "dtype", "trained"),
     "seeds",
 )
+_OF_BOUNDARIES = (*_OF_TRAINING, "tolerance", "reach")
 _NONE = {"samples": "infinitely many", "batch": "full"}
 
 
@@ -693,7 +694,8 @@ def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: 
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
     words = {*_NONE.values(), "none"}
     settings: dict[str, Any] = {}
-    for name in _OF_THEORY if "theory" in said else _OF_TRAINING:
+    names = _OF_THEORY if "theory" in said else _OF_BOUNDARIES if "tolerance" in said else _OF_TRAINING
+    for name in names:
         value = said[name].item() if hasattr(said[name], "item") else said[name]
         if isinstance(value, str):
             value = default.get(name) if value == "axis" else None if value in words else value
