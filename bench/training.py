@@ -5,6 +5,8 @@
     python bench/training.py --only fashion 1000   # of the rows whose name has all these words
     python bench/training.py --redraw              # trains nothing: tables and pictures from what is there
 
+--redraw writes the tables into docs/experiments.md, between marks, and draws docs/training.png and figure 2 again.
+
 Fashion-MNIST must be installed (see `fisherfield.data.load`). Every row is a network, data and a way of training: its
 boundary at every gamma by `ff.experiments.boundary`, or what it reaches by `ff.experiments.phase_diagram`. What has
 been trained is kept in docs/training.json, network by network; a run that was stopped goes on there.
@@ -15,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
+import shutil
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from timing import machine
 
 import fisherfield as ff
+from fisherfield.figures import STYLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 GAMMAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -75,12 +81,49 @@ BOUNDARIES = (
     Row("digits, 1000 units, trained", dense(64, 1000), "digits", {"train_affine": True}),
     Row("digits, convolutions", DIGITS, "digits"),
     Row("digits, convolutions, trained", DIGITS, "digits", {"train_affine": True}),
-    Row("fashion-mnist, 256 units", dense(784, 256), "fashion-mnist"),
     Row("fashion-mnist, 256 units, trained", dense(784, 256), "fashion-mnist", {"train_affine": True}),
     Row("fashion-mnist, 256 units, cross-entropy", dense(784, 256), "fashion-mnist", CROSS),
     Row("fashion-mnist, 1000 units", dense(784, 1000), "fashion-mnist"),
-    Row("fashion-mnist, convolutions", IMAGES, "fashion-mnist"),
 )
+
+
+@dataclass(frozen=True)
+class Map:
+    """What training reaches over gamma and learning rate, the mean of three restarts."""
+
+    name: str
+    net: ff.Network
+    data: str
+    given: dict[str, Any] = field(default_factory=dict)
+    rates: int = 13
+
+    @property
+    def learning_rates(self) -> NDArray[np.float64]:
+        """Those of `ff.experiments.figure2`, of the squared loss: a tenth of the least eta_star to three times the
+        greatest."""
+        ends = [ff.max_learning_rate(self.net.replace(gamma=gamma), 0.9, samples=128) for gamma in (4.0, 0.25)]
+        return np.geomspace(ends[0] / 10, 3 * ends[1], self.rates)
+
+
+MAPS = (
+    Map("losses of digits, 256 units, squared loss", dense(64, 256), "digits"),
+    Map("losses of digits, 256 units, cross-entropy", dense(64, 256), "digits", CROSS),
+    Map("losses of digits, 256 units, trained, squared loss", dense(64, 256), "digits", {"train_affine": True}),
+    Map("losses of digits, convolutions, squared loss", DIGITS, "digits"),
+    Map("losses of digits, convolutions, cross-entropy", DIGITS, "digits", CROSS),
+    Map("losses of fashion-mnist, 256 units, squared loss", dense(784, 256), "fashion-mnist", {}, 11),
+    Map("losses of fashion-mnist, 256 units, cross-entropy", dense(784, 256), "fashion-mnist", CROSS, 11),
+)
+
+# What becomes of F in the first steps of training, at these shares of the exact theory's eta_star.
+STEPS, SHARES = (0, 1, 2, 4, 8, 16, 64, 256), (0.2, 0.6, 0.9)
+FIRST_STEPS = "fashion-mnist, 256 units, first steps"
+
+# Figure 2 by data, each written to a file of its own, which `fisherfield experiment figure2 --redraw` draws, too.
+FIGURES: dict[str, dict[str, Any]] = {
+    "figure2": {"data": "digits", "seeds": 3},
+    "figure2_fashion": {"data": "fashion-mnist", "gammas": GAMMAS, "seeds": 3, "restarts": 1},
+}
 
 
 def trained(row: Row, gamma: float | None, pool: ProcessPoolExecutor) -> dict[str, Any]:
@@ -95,8 +138,70 @@ def trained(row: Row, gamma: float | None, pool: ProcessPoolExecutor) -> dict[st
     }
 
 
-def plain(value: float) -> float | str:
-    """To five digits; JSON has no infinity."""
+def reached(row: Map, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    found = ff.experiments.phase_diagram(
+        row.net, row.data, GAMMAS, row.learning_rates, seeds=SEEDS, threads=1, client=pool, progress=True, **row.given
+    )
+    arrays = {name: [[plain(value) for value in values] for values in array] for name, array in found.arrays.items()}
+    overlap, length = ff.data.overlap_and_length(ff.data.load(row.data))
+    stars = [
+        ff.max_learning_rate(row.net.replace(gamma=gamma), 0.9, samples=128, overlap=overlap, length=length)
+        for gamma in GAMMAS
+    ]
+    return {
+        "eta_star": [plain(star) for star in stars],
+        "learning_rate": [plain(value) for value in found.learning_rate],
+        **arrays,
+        "settings": found.settings,
+        "seconds": round(found.seconds),
+    }
+
+
+def first_steps() -> dict[str, Any]:
+    """lambda_max of F, and the last layer's share in it, during training: of 2048 samples, gamma 1, seed 0.
+
+    The last layer's block of F has the non-zero eigenvalues of (H H^T + 1)/n, once an output; H holds what the layer is
+    fed, and the 1 is of the biases.
+    """
+    import torch
+
+    net = dense(784, 256)
+    data = ff.data.load("fashion-mnist", samples=6000, shape=net)
+    overlap, length = ff.data.overlap_and_length(data)
+    star = ff.max_learning_rate(net, 0.9, samples=128, overlap=overlap, length=length)
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.one_hot())
+    measured = data.x[:2048]
+    found: dict[str, Any] = {}
+    for share in SHARES:
+        sampled = ff.sample(net, 0)
+        model = ff.torch.module(sampled)
+        free = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        descent = torch.optim.SGD(free, lr=share * star, momentum=0.9)
+        orders = np.random.default_rng(0)
+        rows = []
+        for step in range(max(STEPS) + 1):
+            if step in STEPS:
+                affine = [layer for layer in model if isinstance(layer, torch.nn.Linear)]
+                sampled.weights = [layer.weight.detach().numpy() for layer in affine]
+                sampled.biases = [layer.bias.detach().numpy() for layer in affine]
+                with torch.no_grad():
+                    fed = model[:-1](torch.from_numpy(measured)).numpy()
+                largest = ff.sampled_fisher(sampled, measured, tolerance=1e-3).eigenvalues[0]
+                rows.append([plain(largest), plain(np.linalg.eigvalsh((fed @ fed.T + 1) / len(fed))[-1])])
+            part = torch.from_numpy(orders.permutation(len(x))[:128])
+            descent.zero_grad()
+            (0.5 * (model(x[part]) - y[part]).square().sum(dim=1).mean()).backward()
+            descent.step()
+        found[f"{share:g}"] = rows
+    theory = ff.fisher(net, samples=128, overlap=overlap, length=length)
+    shares = (theory.layers.a + 127 * theory.layers.b) / 128
+    return {"exact": plain(theory.lambda_max), "exact, last layer": plain(shares[-1]), **found}
+
+
+def plain(value: float) -> float | str | None:
+    """To five digits; JSON has neither infinity nor NaN."""
+    if np.isnan(value):
+        return None
     return float(f"{value:.5g}") if np.isfinite(value) else "inf"
 
 
@@ -113,6 +218,29 @@ def write(results: dict[str, Any], path: Path) -> None:
 
 
 def train(results: dict[str, Any], path: Path, words: list[str]) -> None:
+    count = ff.num_threads()
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        train_boundaries(results, path, words, pool, count)
+        for row in MAPS:
+            if row.name not in results and all(word in row.name for word in words):
+                results[row.name] = reached(row, pool)
+                write(results, path)
+                print(f"{row.name}: {results[row.name]['seconds']} s", flush=True)
+        if FIRST_STEPS not in results and all(word in FIRST_STEPS for word in words):
+            results[FIRST_STEPS] = first_steps()
+            write(results, path)
+        for name, given in FIGURES.items():
+            kept = DOCS / f"{name}.json"
+            if not kept.exists() and all(word in name for word in words):
+                print(name, flush=True)
+                store = path.parent / f"{name}_runs"  # what was stopped goes on there
+                ff.experiments.figure2(**given, threads=1, client=pool, store=store, progress=True).save(kept)
+                shutil.rmtree(store)
+
+
+def train_boundaries(
+    results: dict[str, Any], path: Path, words: list[str], pool: ProcessPoolExecutor, count: int
+) -> None:
     """Two rows at a time, whose seeds share the processes: no processor waits for the last seed of a row."""
     todo = [
         (row, gamma, entry)
@@ -121,21 +249,202 @@ def train(results: dict[str, Any], path: Path, words: list[str]) -> None:
         if entry not in results.get(row.name, {}) and all(word in row.name for word in words)
     ]
     lock = threading.Lock()
-    count = ff.num_threads()
-    with (
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
-        ThreadPoolExecutor(count) as threads,
-    ):
 
-        def work(row: Row, gamma: float | None, entry: str) -> None:
-            found = trained(row, gamma, pool)
-            with lock:
-                results.setdefault(row.name, {})[entry] = found
-                write(results, path)
-                print(f"{row.name}, {entry}: eta_c {found['eta_c']}, {found['seconds']} s", flush=True)
+    def work(row: Row, gamma: float | None, entry: str) -> None:
+        found = trained(row, gamma, pool)
+        with lock:
+            results.setdefault(row.name, {})[entry] = found
+            write(results, path)
+            print(f"{row.name}, {entry}: eta_c {found['eta_c']}, {found['seconds']} s", flush=True)
 
+    with ThreadPoolExecutor(count) as threads:
         for each in [threads.submit(work, *task) for task in todo]:
             each.result()
+
+
+# ----------------------------------------------------------------------------------------------------------- the tables
+
+THEORIES = {"exact": "exact", "wei2019": "wei2019", "frozen": "frozen", "measured": "F measured"}
+NETWORKS = {
+    "digits, 256 units": "digits, 3 x 256 units",
+    "digits, 1000 units": "digits, 3 x 1000 units",
+    "digits, convolutions": "digits, convolutions 30, 60",
+    "fashion-mnist, 256 units": "Fashion-MNIST, 3 x 256 units",
+    "fashion-mnist, 1000 units": "Fashion-MNIST, 3 x 1000 units",
+    "fashion-mnist, convolutions": "Fashion-MNIST, convolutions 30, 60, 90",
+}
+SETTINGS = (
+    ("digits, 256 units, full batch", "digits, 3 x 256 units, full batch, 100 steps"),
+    ("digits, 256 units, no momentum", "digits, 3 x 256 units, no momentum"),
+    ("digits, 256 units, features standardised", "digits, 3 x 256 units, each feature standardised"),
+    ("digits, 256 units, trained", "digits, 3 x 256 units, gamma and beta trained"),
+    ("digits, 256 units, trained, full batch", "the same, full batch, 100 steps"),
+    ("digits, 1000 units, trained", "digits, 3 x 1000 units, gamma and beta trained"),
+    ("digits, convolutions, trained", "digits, convolutions, gamma and beta trained"),
+    ("fashion-mnist, 256 units, trained", "Fashion-MNIST, 3 x 256 units, gamma and beta trained"),
+    ("digits, 256 units, cross-entropy", "digits, 3 x 256 units, cross-entropy"),
+    ("digits, 256 units, trained, cross-entropy", "the same, gamma and beta trained"),
+    ("fashion-mnist, 256 units, cross-entropy", "Fashion-MNIST, 3 x 256 units, cross-entropy"),
+)
+HEAD = [entry_of(gamma) for gamma in GAMMAS]
+
+
+def of_figure(found: ff.experiments.Figure2, title: str) -> dict[str, Any]:
+    """A panel's boundaries as a row of docs/training.json."""
+    panel, stars = found.panels[title], found.eta_star(title)
+    return {
+        entry_of(float(gamma)): {
+            "eta_c": panel.eta_c[place].tolist(),
+            "measured": panel.measured[place].tolist(),
+            "eta_star": {name: float(values[place]) for name, values in stars.items()},
+        }
+        for place, gamma in enumerate(panel.gammas)
+    }
+
+
+def ratios(entry: dict[str, Any], theory: str) -> NDArray[np.float64]:
+    """eta_c over eta_star, one a seed; of the F measured each seed's own."""
+    eta_c = np.array(entry["eta_c"], np.float64)
+    return eta_c / np.array(entry["measured"] if theory == "measured" else entry["eta_star"][theory], np.float64)
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    """The least and the greatest of the seeds."""
+    low, high = (f"{value:.3g}" if value >= 10 else f"{value:.2f}" for value in (values.min(), values.max()))
+    if np.isinf(values).any():
+        return "none" if np.isinf(values).all() else f"{low}, none"
+    return low if low == high else f"{low}–{high}"
+
+
+def lines_of(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, numbers to the right."""
+    marks = ["---", *["---:" if cell[:1] in "0123456789.n" else "---" for cell in rows[0][1:]]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *rows))
+
+
+def networks_table(results: dict[str, Any]) -> str:
+    rows = []
+    for name, title in NETWORKS.items():
+        for place, (theory, words) in enumerate(THEORIES.items()):
+            cells = [spread(ratios(results[name][gamma], theory)) for gamma in HEAD]
+            rows.append(["" if place else title, words, *cells])
+    return lines_of(["network", "eta_c over eta_star of", *HEAD], rows)
+
+
+def settings_table(results: dict[str, Any]) -> str:
+    rows = [[title, *[spread(ratios(results[name][gamma], "exact")) for gamma in HEAD]] for name, title in SETTINGS]
+    return lines_of(["eta_c over the exact theory's eta_star", *HEAD], rows)
+
+
+def best(found: dict[str, Any]) -> list[tuple[int, int]]:
+    """Of every gamma the cell of the least test loss where no restart exploded."""
+    losses = np.where(np.array(found["exploded"]) > 0, np.nan, np.array(found["test_loss"], np.float64))
+    return [(row, int(np.nanargmin(values))) for row, values in enumerate(losses)]
+
+
+def maps_table(results: dict[str, Any]) -> str:
+    rows = []
+    for row in MAPS:
+        found = results[row.name]
+        for place, (name, words) in enumerate(
+            (("train_loss", "training loss"), ("test_loss", "test loss"), ("test_accuracy", "test accuracy"))
+        ):
+            cells = [f"{found[name][at][column]:.3g}" for at, column in best(found)]
+            rows.append(["" if place else row.name.removeprefix("losses of "), words, *cells])
+    return lines_of(["", "at the best rate", *HEAD], rows)
+
+
+def rates_table(results: dict[str, Any]) -> str:
+    rows = []
+    for row in MAPS:
+        if "loss" not in row.given:
+            found = results[row.name]
+            cells = [f"{found['learning_rate'][column] / found['eta_star'][at]:.2g}" for at, column in best(found)]
+            rows.append([row.name.removeprefix("losses of ").removesuffix(", squared loss"), *cells])
+    return lines_of(["best learning rate over the exact theory's eta_star", *HEAD], rows)
+
+
+def steps_table(results: dict[str, Any]) -> str:
+    found = results[FIRST_STEPS]
+    rows = [
+        [f"{share:g} eta_star: {words}", *[f"{row[place]:.1f}" for row in found[f"{share:g}"]]]
+        for share in SHARES
+        for place, words in enumerate(("largest eigenvalue", "last layer's share"))
+    ]
+    return lines_of(["after so many steps", *map(str, STEPS)], rows)
+
+
+TABLES = {
+    "networks": networks_table,
+    "settings": settings_table,
+    "maps": maps_table,
+    "rates": rates_table,
+    "steps": steps_table,
+}
+
+
+def with_tables(text: str, results: dict[str, Any]) -> str:
+    """The page with its tables made anew."""
+    for name, made in TABLES.items():
+        block = re.compile(rf"(<!-- table {name} -->\n).*?(?=\n<!-- end -->)", flags=re.S)
+        assert len(block.findall(text)) == 1, name
+        table = made(results)
+        text = block.sub(lambda found, table=table: found[1] + table, text)
+    return text
+
+
+def read() -> dict[str, Any]:
+    """docs/training.json and the boundaries of figure 2."""
+    results: dict[str, Any] = json.loads((DOCS / "training.json").read_text(encoding="utf-8"))
+    fashion = ff.experiments.Figure2.open(DOCS / "figure2_fashion.json")
+    names = ("fashion-mnist, 256 units", "fashion-mnist, convolutions")
+    return results | {name: of_figure(fashion, title) for name, title in zip(names, fashion.panels, strict=True)}
+
+
+# ---------------------------------------------------------------------------------------------------------- the picture
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    styles = {**STYLES, "measured": {"color": "black", "linestyle": (0, (1.2, 1.4)), "linewidth": 2.0}}
+    with matplotlib.rc_context({"font.size": 13, "axes.labelsize": 14, "axes.titlesize": 14}):
+        figure = Figure(figsize=(16, 9.6), dpi=100, layout="constrained")
+        panels = figure.subplots(2, 3, sharex=True, sharey=True)
+        for axes, (name, title) in zip(panels.flat, NETWORKS.items(), strict=True):
+            axes.axhline(1, color="black", linewidth=1)
+            for theory, words in THEORIES.items():
+                each = np.array([ratios(results[name][gamma], theory) for gamma in HEAD])
+                mean = np.exp(np.log(each).mean(axis=1))
+                axes.plot(GAMMAS, mean, label=f"$\\eta^*$ {words}", **styles[theory])
+                axes.plot(GAMMAS, each, linestyle="none", marker="o", markersize=5, color=styles[theory]["color"])
+            axes.set(xscale="log", yscale="log", title=title)
+            axes.set_xticks(GAMMAS, HEAD)
+            axes.set_xticks([], minor=True)
+            axes.set_yticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+            axes.set_yticks([], minor=True)
+            axes.grid(True, color="0.9", linewidth=0.8)
+            axes.set_axisbelow(True)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        for axes in panels[1]:
+            axes.set_xlabel(r"BatchNorm's scale $\gamma$")
+        for axes in panels[:, 0]:
+            axes.set_ylabel(r"training explodes at $\eta_c/\eta^*$")
+        handles, names = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False)
+        figure.savefig(path, dpi=100)
+
+
+def redraw() -> None:
+    """Tables and pictures from what is there."""
+    results = read()
+    page = DOCS / "experiments.md"
+    page.write_text(with_tables(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    draw(results, DOCS / "training.png")
+    for name in FIGURES:
+        ff.experiments.Figure2.open(DOCS / f"{name}.json").plot().savefig(DOCS / f"{name}.png", dpi=150)
 
 
 def main() -> None:
@@ -148,6 +457,8 @@ def main() -> None:
     if not options.redraw:
         print(machine())
         train(results, path, options.only)
+    if options.redraw or not options.only:
+        redraw()
 
 
 if __name__ == "__main__":
