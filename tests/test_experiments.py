@@ -422,6 +422,7 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
         (["--out", "nowhere/figure2.png"], "--out must lie in an existing folder"),
         (["--redraw", "nothing.json"], "nothing.json: No such file or directory"),
         (["--redraw", "empty.json"], "empty.json must be what a Figure2 has saved"),
+        (["--quantity", "loss"], "--quantity must be one of test_loss, train_loss, "),
         (["--gammas", "0"], "gammas must be a whole number >= 1, got 0"),
         (["--workers", "0"], "workers must be a whole number >= 1, got 0"),
         (["--data", "nowhere", "--workers", "1"], "nowhere"),
@@ -435,6 +436,17 @@ def test_figure_2_refuses_what_does_not_fit(fisherfield, tmp_path, monkeypatch, 
     assert code == 2
     assert said in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_data_without_a_test_split_are_drawn_by_their_training_loss():
+    loaded = ff.data.load("digits", samples=100)
+    small = {"networks": {"dense": TINY}, "gammas": [1.0], "rates": 2, "epochs": 1, "batch": "full", "seeds": 1}
+    found = ff.experiments.figure2((loaded.x, loaded.y), **small)
+    assert "training loss" in found.plot().axes[-1].get_ylabel()
+    with pytest.raises(
+        ValueError, match="quantity must be one of train_loss, train_accuracy, exploded, got 'test_loss'"
+    ):
+        found.plot("test_loss")
 
 
 def test_maps_may_have_fewer_restarts_than_boundaries():

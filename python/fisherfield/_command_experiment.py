@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from ._arguments import integer
+from ._arguments import choice, integer
 from ._command_scan import FORMATS
 from ._scan_files import replacing
 from ._terminal import Stopped, console, refusing, terminating
@@ -22,9 +22,11 @@ from .threads import num_threads
 
 __all__ = ["run_figure2"]
 
+_QUANTITIES = ("test_loss", "train_loss", "test_accuracy", "train_accuracy", "exploded")
+
 
 def run_figure2(
-    out: str, redraw: str | None, quantity: str, workers: int | None, force: bool, gammas: int, **arguments: Any
+    out: str, redraw: str | None, quantity: str | None, workers: int | None, force: bool, gammas: int, **arguments: Any
 ) -> None:
     """Train, write the picture and the numbers behind it, and print the ratios; or draw what was written before."""
     from . import experiments
@@ -38,6 +40,8 @@ def run_figure2(
                 raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {out!r}")
             if not path.parent.is_dir():
                 raise ValueError(f"--out must lie in an existing folder, got {out!r}")
+            if quantity is not None:
+                choice("--quantity", quantity, _QUANTITIES)
             if redraw is not None:
                 found = experiments.Figure2.open(redraw)
             else:

@@ -23,7 +23,7 @@ _EXPLODED = "0.72"  # grey
 _FONTS: dict[Any, Any] = {"font.size": 13, "axes.titlesize": 14, "axes.labelsize": 14}
 
 
-def plot(drawn: Figure2, quantity: str) -> Figure:
+def plot(drawn: Figure2, quantity: str | None) -> Figure:
     """See `Figure2.plot`."""
     try:
         import matplotlib
@@ -33,6 +33,8 @@ def plot(drawn: Figure2, quantity: str) -> Figure:
         raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
     panels = list(drawn.panels.items())
     allowed = tuple(panels[0][1].arrays)
+    if quantity is None:
+        quantity = "test_loss" if "test_loss" in allowed else "train_loss"
     if quantity not in allowed:
         raise ValueError(f"quantity must be one of {', '.join(allowed)}, got {quantity!r}")
     shown = [np.where(panel.arrays["exploded"] > 0, np.nan, panel.arrays[quantity]) for _, panel in panels]

@@ -659,8 +659,13 @@ def figure2(
         str | None, typer.Option(metavar="FILE", help="Draw the .json that an earlier call has written; train nothing.")
     ] = None,
     quantity: Annotated[
-        str, typer.Option(metavar="NAME", help="test_loss, train_loss, test_accuracy or train_accuracy.")
-    ] = "test_loss",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="test_loss, train_loss, test_accuracy, train_accuracy or exploded.  [default: test_loss, or "
+            "train_loss where there is no test split]",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite numbers that are there.")] = False,
     out: Annotated[
         str, typer.Option(metavar="FILE", help=f"The picture ({', '.join(FORMATS)}); numbers go beside it, in .json.")

@@ -748,10 +748,11 @@ class Figure2:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
 
-    def plot(self, quantity: str = "test_loss") -> Figure:
+    def plot(self, quantity: str | None = None) -> Figure:
         """Heat maps over gamma and log10 eta, grey where a restart exploded; crosses are the boundaries observed.
 
-        Raises ValueError for a quantity that is not there, ImportError without matplotlib.
+        By default of the test loss, or of the training loss where the data have no test split. Raises ValueError for a
+        quantity that is not there, ImportError without matplotlib.
         """
         from ._plot_figure2 import plot
 
