@@ -442,7 +442,7 @@ def test_data_without_a_test_split_are_drawn_by_their_training_loss():
     loaded = ff.data.load("digits", samples=100)
     small = {"networks": {"dense": TINY}, "gammas": [1.0], "rates": 2, "epochs": 1, "batch": "full", "seeds": 1}
     found = ff.experiments.figure2((loaded.x, loaded.y), **small)
-    assert "training loss" in found.plot().axes[-1].get_ylabel()
+    assert "loss of the training samples" in found.plot().axes[-1].get_ylabel()
     with pytest.raises(
         ValueError, match="quantity must be one of train_loss, train_accuracy, exploded, got 'test_loss'"
     ):
