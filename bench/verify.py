@@ -32,6 +32,7 @@ GAMMAS = (0.25, 1.0, 3.0)
 DENSE = ff.mlp([784, 1000, 1000, 1000, 1])
 DEEP = ff.mlp([784, *[1000] * 7, 1])
 CONV = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=1)
+UNPADDED = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=1, padding=0)
 WIDE = ff.convnet((1, 28, 28), channels=[120, 240, 360], outputs=1)
 
 
@@ -57,6 +58,7 @@ ROWS = (
     Row("dense, BatchNorm, n 1000", DENSE, 1000, 10),
     Row("dense, BatchNorm, L 8", DEEP, 128, 20),
     Row("conv, BatchNorm", CONV, 600, 20),
+    Row("conv, BatchNorm, no padding", UNPADDED, 600, 20),
     Row("conv, vanilla", bare(CONV), 400, 40, ("exact",)),
     Row("wide conv, BatchNorm", WIDE, 256, 10),
     Row("dense, vanilla, 800 wide", bare(ff.mlp([784, 800, 800, 800, 1])), 150, 20, ("exact",)),
