@@ -274,3 +274,31 @@ def test_negative_overlap_down_to_the_simplex_is_allowed():
     net = ff.mlp([50, 300, 300, 1], batch_norm=False)
     out = ff.fisher(net, samples=5, overlap=-0.25)
     assert out.lambda_max > ff.fisher(net, samples=5, overlap=-0.25, biases=False).lambda_max > 0
+
+
+def test_padded_convolutions_say_that_they_may_be_too_large():
+    def pooled(padding, pools=1):
+        block = (ff.Conv2d(48, padding=padding), ff.BatchNorm(), ff.Activation("relu"))
+        return ff.Network((1, 12, 12), [*block, *[ff.AvgPool2d(2)] * pools, *block, ff.Flatten(), ff.Dense(1)])
+
+    for net, holds, said in (
+        (pooled(1), False, "with AvgPool2d 2 to 34 % were seen"),
+        (pooled(1, 0), True, "and 2 to 5 % were seen"),
+        (pooled((0, 1)), False, "with AvgPool2d"),
+    ):
+        found = ff.fisher(net)
+        assert (found.holds, said in found.reason) == (holds, True)
+        assert found.bound == ("=" if holds else "~")
+    assert ff.fisher(pooled(0)).reason == ""
+    assert ff.fisher(pooled(1), "frozen").holds
+    first = ff.Network((1, 12, 12), [ff.Conv2d(48, padding=1), *pooled(0).layers[1:]])  # its input has no mean to lose
+    assert ff.fisher(first).reason == ""
+
+
+def test_the_eigenvalue_of_padded_and_pooled_convolutions_lies_between_the_last_layer_s_part_and_the_whole():
+    block = (ff.Conv2d(48, padding=1), ff.BatchNorm(), ff.Activation("relu"))
+    net = ff.Network((1, 8, 8), [*block, ff.AvgPool2d(2), *block, ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(1)])
+    theory = ff.fisher(net, samples=128)
+    sampled = [ff.sampled_fisher(net, ff.data.gaussian(net, 128, seed), seed).eigenvalues[0] for seed in range(4)]
+    share = theory.layers.b[-1] / theory.layers.b.sum()
+    assert 0.95 * share < np.mean(sampled) / theory.lambda_max < 0.9  # docs/theory.md, section 5: 0.78; 4 networks

@@ -279,6 +279,15 @@ def _remarks(
             f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
             "and below it the bulk rules: give samples"
         )
+    if theory == "exact" and facts.padded_norm:
+        words = (
+            "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
+            "by up to the share of the layers before the last (Fisher.layers)"
+        )
+        if facts.pooled_norm:
+            other.append(f"{words}, and with AvgPool2d 2 to 34 % were seen")
+        else:
+            notes.append(f"{words}, and 2 to 5 % were seen")
     if theory == "exact" and facts.image_norm and samples is not None:
         notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
     return below, other, notes

@@ -297,6 +297,8 @@ class _Facts:
     batch_norm: bool  # it has one at all
     trained: bool  # one with trained gamma and beta
     image_norm: bool  # behind a convolution
+    padded_norm: bool  # behind a padded convolution of hidden activations, whose border has another mean
+    pooled_norm: bool  # the same, and AvgPool2d somewhere before it
     last_normed: bool  # the last hidden affine layer has one
     closed: bool  # every BatchNorm has its exact finite-batch form
     convolutional: bool
@@ -319,11 +321,19 @@ class _Facts:
             homogeneous = not isinstance(phi, Activation) or phi._compiled.homogeneous
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
 
+        def padded(place: int) -> bool:
+            layer = net.layers[place]
+            return isinstance(layer, Conv2d) and place != affine[0] and any(_two(layer.padding))
+
+        behind_padding = [place for place in norms if padded(place - 1)]
+
         return cls(
             depth=len(affine),
             batch_norm=bool(norms),
             trained=any(norm.trained for norm in net.batch_norms),
             image_norm=any(isinstance(net.layers[place - 1], Conv2d) for place in norms),
+            padded_norm=bool(behind_padding),
+            pooled_norm=any(isinstance(layer, AvgPool2d) for place in behind_padding for layer in net.layers[:place]),
             last_normed=not hidden or hidden[-1] + 1 in norms,
             closed=all(closed(place) for place in norms),
             convolutional=any(isinstance(layer, Conv2d) for layer in net.layers),
