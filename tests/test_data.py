@@ -35,6 +35,13 @@ def write_idx(folder, compress=False, dotted=False):
     return folder
 
 
+@pytest.fixture
+def two_records(monkeypatch):
+    """In place of CIFAR-10's 10000 a file."""
+    assert ff.data._RECORDS == 10000
+    monkeypatch.setattr(ff.data, "_RECORDS", 2)
+
+
 def write_cifar(folder):
     """Two records a file; the first byte of each image is the number of its file."""
     folder.mkdir()
@@ -322,7 +329,7 @@ def test_idx_files_that_are_none_are_refused_in_a_sentence(tmp_path, content, er
     assert ff.data.load(tmp_path, None, split="test").x.shape == (5, 1, 4, 3)  # which needs none of it
 
 
-def test_cifar_in_its_binary_version(tmp_path):
+def test_cifar_in_its_binary_version(tmp_path, two_records):
     folder = write_cifar(tmp_path / "cifar")
     train, test = (ff.data.load(folder, None, split=split) for split in ("train", "test"))
     assert train.x.shape == (10, 3, 32, 32)
@@ -333,12 +340,13 @@ def test_cifar_in_its_binary_version(tmp_path):
     assert test.x[1, 2, 31, 30] == raw[1, 1 + 2 * 1024 + 31 * 32 + 30]  # by channel, row and column
 
 
-def test_cifar_that_is_none_is_refused_in_a_sentence(tmp_path):
+def test_cifar_that_is_none_is_refused_in_a_sentence(tmp_path, two_records):
     folder = write_cifar(tmp_path / "cifar")
     whole = (folder / "data_batch_4.bin").read_bytes()
     for content, words in (
-        (whole[:-1], "must hold records of 3073 bytes, CIFAR-10's, got 6145 bytes"),
-        (b"", "must hold records of 3073 bytes, CIFAR-10's, got 0 bytes"),
+        (whole[:-1], "must hold 6146 bytes, CIFAR-10's 2 records of 3073, got 6145"),
+        (whole[:3073], "must hold 6146 bytes, CIFAR-10's 2 records of 3073, got 3073"),
+        (b"", "must hold 6146 bytes, CIFAR-10's 2 records of 3073, got 0"),
         (b"\x0a" + whole[1:], "must have labels from 0 to 9, as CIFAR-10 has, got 10"),
     ):
         (folder / "data_batch_4.bin").write_bytes(content)

@@ -512,6 +512,14 @@ def axis_values(name: str, word: str, value: Any) -> np.ndarray:
     return numbers
 
 
+def gammas_of(values: Any) -> np.ndarray:
+    """Values of gamma > 0, each once, in order."""
+    found = np.unique(axis_values("gamma", "gamma", values))
+    if found.size < np.size(values) or not found[0] > 0:
+        raise ValueError(f"gammas must be > 0, each once, got {values!r}")
+    return found
+
+
 def learning_rates_of(value: Any) -> np.ndarray:
     """One or more in one dimension."""
     rates = _array("learning_rates", list(value) if is_sequence(value) and not hasattr(value, "dtype") else value)

@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def run_figure2(
                 raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {out!r}")
             if not path.parent.is_dir():
                 raise ValueError(f"--out must lie in an existing folder, got {out!r}")
+            if find_spec("matplotlib") is None:  # asked for before hours of training, not after
+                raise ImportError("figure2 needs matplotlib: pip install 'fisherfield[plot]'")
             if quantity is not None:
                 choice("--quantity", quantity, _QUANTITIES)
             if redraw is not None:
@@ -80,5 +83,9 @@ def _pool(workers: int | None) -> Iterator[Executor | None]:
     pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
     try:
         yield pool
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()  # a boundary takes minutes; what is in a store is safe at any moment
+        raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -126,5 +126,5 @@ def _caption(drawn: Figure2, width: int) -> str:
     absent = sum(int(np.isinf(panel.eta_c).sum()) for panel in drawn.panels.values())
     total = sum(panel.eta_c.size for panel in drawn.panels.values())
     if absent:
-        said += f"; {absent} of {total} did not explode up to 100 times the measured rate"
+        said += f"; {absent} of {total} did not explode up to {given['reach']:g} times the measured rate"
     return fill(f"{said}.", width)

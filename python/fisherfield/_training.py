@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,20 @@ from .network import Network
 from .sampled import SampledNetwork
 from .threads import num_threads
 
-__all__ = ["Measures", "Recipe", "Samples", "explodes", "has_test", "loaded", "measures", "some", "threaded", "train"]
+__all__ = [
+    "Measures",
+    "Recipe",
+    "Samples",
+    "Source",
+    "explodes",
+    "has_test",
+    "loaded",
+    "measures",
+    "some",
+    "source",
+    "threaded",
+    "train",
+]
 
 _BLOCK = 1024  # samples at a time where nothing is trained
 
@@ -34,94 +48,137 @@ class Recipe:
     data: Any  # as the user gave it
     standardize: str | None
     samples: int | None
-    loss: str
-    momentum: float
-    batch: int | None  # None: all samples
-    epochs: int
-    threshold: float
-    dtype: str
+    loss: str = "sum"
+    momentum: float = 0.9
+    batch: int | None = None  # None: all samples
+    epochs: int = 1
+    threshold: float = 1000.0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A split of the data as they are read, whatever network they are for."""
+
+    x: torch.Tensor  # (n, features), in the dtype of training
+    y: NDArray[Any] | None  # labels (n,), or targets (n, outputs)
+    shape: tuple[int, ...]  # one sample's
+    name: str
+    standardize: str | None
+    mean: Any
+    scale: Any
+    classes: int  # 0: none, or targets
+    checksum: int  # of x in float64
+    overlap: float
+    length: float
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What is trained on or tested with: inputs, and labels or targets."""
+    """What a network is trained on or tested with: inputs, and labels or targets."""
 
-    data: datasets.Data
+    source: Source
     x: torch.Tensor
     y: torch.Tensor
 
+    def __len__(self) -> int:
+        return len(self.x)
 
-def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
-    """A recipe's data, refused where they do not fit the network; read once from a name or a path."""
-    given = (recipe.standardize, recipe.samples if split == "train" else None, split)
-    outputs, cross = net.outputs, recipe.loss == "cross_entropy"
+
+def source(recipe: Recipe, split: str = "train") -> Source:
+    """A recipe's data; what lies on disk is read once in each process, and again when it has changed there."""
+    given = (recipe.standardize, recipe.samples, recipe.dtype, split)
     if isinstance(recipe.data, str):
-        return _from_disk(recipe.data, *given, net.input_shape, outputs, cross, recipe.dtype)
-    return _prepared(_read(recipe.data, *given, net.input_shape), recipe.data, outputs, cross, recipe.dtype)
+        return _from_disk(recipe.data, tuple(datasets.stamps(recipe.data)), *given)
+    return _source(recipe.data, *given)
 
 
 @functools.lru_cache(maxsize=4)
 def _from_disk(
-    source: str,
-    standardize: str | None,
-    samples: int | None,
-    split: str,
-    shape: tuple[int, ...],
-    outputs: int,
-    cross: bool,
-    dtype: str,
-) -> Samples:
-    return _prepared(_read(source, standardize, samples, split, shape), source, outputs, cross, dtype)
+    data: str, _: tuple[Any, ...], standardize: str | None, samples: int | None, dtype: str, split: str
+) -> Source:
+    return _source(data, standardize, samples, dtype, split)
 
 
-def _read(source: Any, standardize: str | None, samples: int | None, split: str, shape: Any) -> datasets.Data:
-    if isinstance(source, datasets.Data):
-        if split != "train":
-            raise ValueError(f"split must be 'train' for data that are loaded already, got {split!r}")
-        if samples is not None:
-            raise ValueError(f"samples must be None for data that are loaded already, got {samples!r}")
-        x = source.x.reshape(len(source.x), *shape) if source.x[0].size == math.prod(shape) else source.x
-        if x.shape[1:] != tuple(shape):
-            raise ValueError(f"data must have samples of shape {tuple(shape)}, the network's input, got {x.shape[1:]}")
-        return datasets.Data(x, source.y, source.name, source.standardize, source.mean, source.scale, source.classes)
-    inputs = source[0] if _with_targets(source) else source
-    return datasets.load(inputs, standardize, samples, split=split, shape=shape)
+def _source(data: Any, standardize: str | None, samples: int | None, dtype: str, split: str) -> Source:
+    if split == "test":  # standardised as what is trained on, which may be a part of the training split
+        train = source(Recipe(data, standardize, samples, dtype=dtype))
+        raw = datasets.load(data, None, split="test")
+        x, y, mean, scale = (raw.x - train.mean) / train.scale, raw.y, train.mean, train.scale
+        name, standardize, classes = train.name, train.standardize, max(train.classes, raw.classes)
+    else:
+        targets = data[1] if _with_targets(data) else None
+        found = _in_memory(data, standardize, samples)
+        if found is None:
+            found = datasets.load(data if targets is None else data[0], standardize, samples)
+        x, mean, scale, name, standardize, classes = (
+            getattr(found, field) for field in ("x", "mean", "scale", "name", "standardize", "classes")
+        )
+        y = found.y if targets is None else np.asarray(targets, np.float64)
+    overlap, length = datasets.overlap_and_length(x)
+    return Source(
+        x=torch.from_numpy(x.reshape(len(x), -1)).to(getattr(torch, dtype)),
+        y=y,
+        shape=x.shape[1:],
+        name=name,
+        standardize=standardize,
+        mean=mean,
+        scale=scale,
+        classes=classes,
+        checksum=zlib.crc32(np.ascontiguousarray(x).data),
+        overlap=overlap,
+        length=length,
+    )
 
 
-def _with_targets(source: Any) -> bool:
+def _in_memory(data: Any, standardize: str | None, samples: int | None) -> datasets.Data | None:
+    """What `load` has given, as it is."""
+    if not isinstance(data, datasets.Data):
+        return None
+    if samples is not None:
+        raise ValueError(f"samples must be None for data that are loaded already, got {samples!r}")
+    if standardize != data.standardize:
+        raise ValueError(f"standardize must be {data.standardize!r}, as the data were loaded with, got {standardize!r}")
+    return data
+
+
+def _with_targets(data: Any) -> bool:
     """Whether it is a pair of inputs and targets (n, outputs), not labels."""
-    return isinstance(source, tuple) and len(source) == 2 and np.ndim(source[1]) == 2
+    return isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) == 2
 
 
-def _prepared(found: datasets.Data, source: Any, outputs: int, cross: bool, dtype: str) -> Samples:
-    kind = getattr(torch, dtype)
+def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
+    """A recipe's data in the shapes of a network, refused where they do not fit it."""
+    found = source(recipe, split)
+    n, features = found.x.shape
+    outputs, cross = net.outputs, recipe.loss == "cross_entropy"
+    if features != math.prod(net.input_shape):
+        raise ValueError(
+            f"data must have samples of {math.prod(net.input_shape)} features, as the network's input "
+            f"{net.input_shape} has, got {features} {found.shape}"
+        )
     y: Any
-    if _with_targets(source):
-        y = np.asarray(source[1], np.float64)
-        if cross or y.shape != (len(found), outputs) or not np.isfinite(y).all():
+    if found.y is None:
+        raise ValueError(f"data must have labels to train for, got {found.name} without any")
+    if found.y.ndim == 2:
+        y = found.y
+        if cross or y.shape != (n, outputs) or not np.isfinite(y).all():
             raise ValueError(
-                f"data must have labels, or for squared losses finite targets of shape {(len(found), outputs)}, "
-                f"got {y.shape}"
+                f"data must have labels, or for squared losses finite targets of shape {(n, outputs)}, got {y.shape}"
             )
-    elif found.y is None:
-        raise ValueError(f"data must have labels to train for, got {found!r}")
     elif outputs == 1 and not cross:
         y = found.y[:, None].astype(np.float64)
     elif found.classes > outputs:
         raise ValueError(f"net must have an output for each of {found.classes} classes of {found.name}, got {outputs}")
     else:
-        y = found.y if cross else found.one_hot(outputs)
-    return Samples(found, torch.from_numpy(found.x).to(kind), torch.from_numpy(y).to(torch.int64 if cross else kind))
+        y = found.y if cross else np.eye(outputs)[found.y]
+    kind = torch.int64 if cross else found.x.dtype
+    return Samples(found, found.x.view(n, *net.input_shape), torch.from_numpy(y).to(kind))
 
 
 def has_test(recipe: Recipe) -> bool:
     """Whether the data have a test split."""
-    if not isinstance(recipe.data, str) or recipe.data.endswith(".npy"):
-        return False
-    if recipe.data.endswith(".npz"):
-        with np.load(recipe.data, allow_pickle=False) as file:
-            return "x_test" in file.files
-    return True
+    return isinstance(recipe.data, str) and datasets.has_test(recipe.data)
 
 
 @contextmanager
@@ -154,9 +211,9 @@ def _batches(seed: int, n: int, batch: int | None, epochs: int) -> Iterator[torc
             yield order[first : first + batch]
 
 
-def some(seed: int, samples: Samples, most: int) -> NDArray[np.float64]:
+def some(seed: int, samples: Samples, most: int) -> NDArray[Any]:
     """All inputs, or so many of them at random."""
-    x = samples.data.x
+    x: NDArray[Any] = samples.x.numpy()
     return x if len(x) <= most else x[stream(seed, "samples").permutation(len(x))[:most]]
 
 
@@ -197,7 +254,10 @@ class Measures:
 
 
 def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Samples) -> list[Measures]:
-    """Of the training samples and of others, with the statistics of the training samples in every BatchNorm."""
+    """Of the training samples and of others, with the statistics of the training samples in every BatchNorm.
+
+    They are the means over blocks of equal size, to one sample, in random order: files may be sorted by label.
+    """
     norms = [layer for layer in module.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
     found = []
     with torch.no_grad():
@@ -206,9 +266,10 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
             norm.momentum = None  # the mean over all blocks
         if norms:
             module.train()
-            size = len(train.x) if recipe.batch is None else min(len(train.x), max(recipe.batch, _BLOCK))
-            for first in range(0, len(train.x) - size + 1, size):
-                module(train.x[first : first + size])
+            n, size = len(train), len(train) if recipe.batch is None else max(recipe.batch, _BLOCK)
+            order = torch.from_numpy(stream(0, "statistics").permutation(n))
+            for part in torch.tensor_split(order, -(-n // size)):
+                module(train.x[part])
         module.eval()
         for each in (train, *others):
             total, right = 0.0, 0
@@ -218,6 +279,6 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
                 total += float(_loss(f, y, recipe.loss)) * len(x)
                 labels = y if y.ndim == 1 else y.argmax(dim=1)
                 right += int((f.argmax(dim=1) == labels).sum())
-            classified = each.data.y is not None and f.shape[1] > 1
+            classified = each.source.classes > 0 and f.shape[1] > 1
             found.append(Measures(total / len(each.x), right / len(each.x) if classified else math.nan))
     return found

@@ -629,20 +629,23 @@ app.add_typer(_experiment, name="experiment")
 def figure2(
     data: Annotated[
         str,
-        typer.Option(metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of IDX files or of CIFAR-10's .bin."),
+        typer.Option(
+            metavar="NAME|PATH",
+            help="digits, fashion-mnist, a folder of IDX files or of CIFAR-10's .bin, or a file .npz.",
+        ),
     ] = "digits",
     loss: _Loss = "sum",
     momentum: _Momentum = 0.9,
     batch: Annotated[str, typer.Option(metavar="N", help="Samples a step, or full.")] = "128",
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data; with full batches steps.")] = 5,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data; with --batch full, steps.")] = 5,
     train_affine: Annotated[
-        bool, typer.Option("--train-affine/--fixed-affine", help="Whether gamma and beta are trained.")
+        bool, typer.Option("--train-affine/--fixed-affine", help="Train gamma and beta, or hold them.")
     ] = False,
     standardize: Annotated[str, typer.Option(metavar="HOW", help="global, feature or none.")] = "global",
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="So many of the data's, at random.  [default: all]")
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts, of each of which the boundary is found.")] = 2,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts: the boundary is found for each.")] = 2,
     restarts: Annotated[
         int | None, typer.Option(metavar="N", help="So many of them train every cell.  [default: all]")
     ] = None,
@@ -693,7 +696,7 @@ def figure2(
         batch="full" if batch == "full" else int(batch),
         epochs=epochs,
         train_affine=train_affine,
-        standardize=None if standardize == "none" else standardize,
+        standardize=None if standardize.lower() == "none" else standardize,
         samples=samples,
         seeds=seeds,
         restarts=restarts,

@@ -35,7 +35,7 @@ _IDX = {
 _CIFAR = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 # What NumPy raises for files that are none of its own.
 _DAMAGED = (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
-_RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the image by channel, row and column
+_RECORDS, _RECORD = 10000, 1 + 3 * 32 * 32  # a file; bytes: the label, then the image by channel, row and column
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -208,6 +208,29 @@ def load(
         numbers -= mean
         numbers /= scale
     return Data(numbers, y, name, standardize, mean, scale, classes)
+
+
+def has_test(source: str) -> bool:
+    """Whether a name, folder or file has a test split; nothing is read of it but names."""
+    if source in _NAMES:
+        return True
+    path = Path(_arguments.path_of("source", source))
+    if path.suffix == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            return "x_test" in file.files
+    return path.is_dir() and (
+        all(_find(path, name) for name in _IDX["test"]) or all((path / name).is_file() for name in _CIFAR["test"])
+    )
+
+
+def stamps(source: str) -> Iterator[tuple[str, int, int]]:
+    """Path, time of the last change and size of what `load` reads: another stamp, other data."""
+    if source == "digits":
+        return
+    path = _fashion_mnist() if source == "fashion-mnist" else Path(_arguments.path_of("source", source))
+    for file in sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []:
+        state = file.stat()
+        yield str(file.resolve()), state.st_mtime_ns, state.st_size
 
 
 def _shaped(x: NDArray[Any], shape: Any) -> NDArray[Any]:
@@ -392,8 +415,11 @@ def _cifar(folder: Path, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if not path.is_file():
             raise FileNotFoundError(f"{path} must be there for the {split} split of CIFAR-10's binary version")
         numbers = np.fromfile(path, np.uint8)
-        if numbers.size == 0 or numbers.size % _RECORD:
-            raise ValueError(f"{path} must hold records of {_RECORD} bytes, CIFAR-10's, got {numbers.size} bytes")
+        if numbers.size != _RECORDS * _RECORD:
+            raise ValueError(
+                f"{path} must hold {_RECORDS * _RECORD} bytes, CIFAR-10's {_RECORDS} records of {_RECORD}, got "
+                f"{numbers.size}"
+            )
         rows = numbers.reshape(-1, _RECORD)
         if rows[:, 0].max() > 9:
             raise ValueError(f"{path} must have labels from 0 to 9, as CIFAR-10 has, got {rows[:, 0].max()}")

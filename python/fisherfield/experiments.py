@@ -9,7 +9,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ __all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]
 
 _MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
 _BATCH = 128
+_LOSS = 1e30  # the largest threshold: in float32 losses end at 3e38
 _SHORT = 5  # a boundary is looked for in the first fifth of the epochs before it is in all
 
 
@@ -67,7 +68,7 @@ class Boundary:
         By the same names eta_c over eta_star, one a seed; "measured" is each seed's own.
     settings : dict
         data, standardize, n, checksum, loss, momentum, batch, epochs, threshold, dtype, trained, overlap, length,
-        tolerance.
+        tolerance, reach.
     seconds : float
     """
 
@@ -103,19 +104,27 @@ class Boundary:
         for name, rate in self.eta_star.items():
             words = "F measured" if name == "measured" else name
             lines.append(f"  {words:<14}{float(rate):>12.5g}   {_spread(self.ratios[name])}")
+        if np.isinf(self.eta_c).any():
+            lines.append(f"  none: all rates were stood, up to {given['reach']:g} times eta_star of F measured")
         return "\n".join(lines)
 
 
 def _spread(values: NDArray[np.float64]) -> str:
-    """The mean of several, least and greatest."""
-    if values.min() == values.max():
-        return f"{values[0]:.4g}"
-    return f"{values.mean():.4g} ({values.min():.4g} to {values.max():.4g})"
+    """The mean of several, least and greatest; inf is none."""
+    finite = values[np.isfinite(values)]
+    absent = values.size - finite.size
+    if not finite.size:
+        return "none"
+    if finite.min() == finite.max():
+        said = f"{finite[0]:.4g}"
+    else:
+        said = f"{finite.mean():.4g} ({finite.min():.4g} to {finite.max():.4g})"
+    return f"{said}, none for {absent} of {values.size} seeds" if absent else said
 
 
 def threshold_of(momentum: float) -> float:
     """1000, and above mu = 0.9 1000 ((1 + mu)/(19 (1 - mu)))^2: see `boundary`."""
-    return 1000.0 * ((1 + momentum) / (19 * (1 - momentum))) ** 2 if momentum > 0.9 else 1000.0
+    return min(1000.0 * ((1 + momentum) / (19 * (1 - momentum))) ** 2, _LOSS) if momentum > 0.9 else 1000.0
 
 
 def boundary(
@@ -145,8 +154,9 @@ def boundary(
     net : Network
         The weights of each seed are those of `sample(net, seed)`.
     data : str, path, pair of arrays or Data
-        As `fisherfield.data.load` takes them, or what it has given. Squared losses train for one-hot labels; with one
-        output for the label itself; or, of a pair (X, y), for targets y of shape (n, outputs).
+        As `fisherfield.data.load` takes them, or what it has given, which stays standardised as it was. Squared losses
+        train for one-hot labels; with one output for the label itself; or, of a pair (X, y), for targets y of shape
+        (n, outputs).
     momentum : float
         mu of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}), which is `torch.optim.SGD`.
     loss : {"sum", "mean", "mse", "cross_entropy"}
@@ -228,12 +238,12 @@ def boundary(
     with _heard(progress, "seeds") as told:
         found = boundaries(net, recipe, None, chosen, search, many, store, client, told)
     train = _training().loaded(recipe, net)
-    recipe = _fitting(recipe, len(train.data))
-    overlap, length = datasets.overlap_and_length(train.data)
+    recipe = _fitting(recipe, len(train))
+    overlap, length = train.source.overlap, train.source.length
     measured = np.asarray(found.measured[...])
-    stars = eta_stars(net, recipe.momentum, recipe.loss, recipe.batch or len(train.data), overlap, length)
+    stars = eta_stars(net, recipe.momentum, recipe.loss, recipe.batch or len(train), overlap, length)
     stars["measured"] = float(np.exp(np.mean(np.log(measured))))
-    settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, "tolerance": search.tolerance}
+    settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, **asdict(search)}
     eta_c = np.asarray(found.eta_c[...])
     return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
 
@@ -301,7 +311,7 @@ def boundaries(
     from . import __version__
 
     train = _training().loaded(recipe, net)
-    recipe = _fitting(recipe, len(train.data))
+    recipe = _fitting(recipe, len(train))
     axes = {} if gammas is None else {"gamma": gammas}
     axes["restart"] = np.arange(len(seeds), dtype=np.float64)
     settings = {**_settings(net, recipe, train), "seeds": " ".join(map(str, seeds)), **asdict(search)}
@@ -317,12 +327,11 @@ def _grid(axes: dict[str, NDArray[np.float64]]) -> Grid:
 
 def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
     """What was trained, in words and numbers; data that are not the same have another checksum."""
-    loaded = train.data
     return {
-        "data": loaded.name,
-        "standardize": loaded.standardize,
-        "n": len(loaded),
-        "checksum": zlib.crc32(train.y.numpy().data, zlib.crc32(np.ascontiguousarray(loaded.x).data)),
+        "data": train.source.name,
+        "standardize": train.source.standardize,
+        "n": len(train),
+        "checksum": zlib.crc32(train.y.numpy().data, train.source.checksum),
         **{name: getattr(recipe, name) for name in ("loss", "momentum", "batch", "epochs", "threshold", "dtype")},
         "trained": net.batch_norms[0].trained if net.batch_norms else None,
     }
@@ -353,18 +362,27 @@ def _recipe(
     if isinstance(batch, str):
         _arguments.choice("batch", batch, ("full",))
     return net, _training().Recipe(
-        data=os.fspath(data) if isinstance(data, os.PathLike) else data,
-        standardize=None
-        if standardize is None
-        else _arguments.choice("standardize", standardize, ("global", "feature")),
-        samples=None if samples is None else _arguments.integer("samples", samples, 2),
+        **_data_of(data, standardize, samples),
         loss=_arguments.loss_of(loss, net.outputs),
         momentum=momentum,
         batch=None if batch == "full" else _arguments.integer("batch", batch, 2 if net.batch_norms else 1),
         epochs=_arguments.integer("epochs", epochs, 1),
-        threshold=threshold_of(momentum) if threshold is None else _within("threshold", threshold, 1.0, 1e30),
+        threshold=threshold_of(momentum) if threshold is None else _within("threshold", threshold, 1.0, _LOSS),
         dtype=str(_arguments.real_dtype_of(dtype)),
     )
+
+
+def _data_of(data: Any, standardize: str | None, samples: int | None) -> dict[str, Any]:
+    """What says which data are meant; `Data` stay as they were loaded."""
+    if standardize is not None:
+        _arguments.choice("standardize", standardize, ("global", "feature"))
+    if isinstance(data, datasets.Data) and standardize == "global":
+        standardize = data.standardize  # "global" stands where nothing was asked for
+    return {
+        "data": os.fspath(data) if isinstance(data, os.PathLike) else data,
+        "standardize": standardize,
+        "samples": None if samples is None else _arguments.integer("samples", samples, 2),
+    }
 
 
 def _fitting(recipe: Any, count: int) -> Any:
@@ -574,9 +592,10 @@ def phase_diagram(
 
     Notes
     -----
-    At the end BatchNorm has the mean statistics of the training samples, in blocks of 1024 or of the batch, for both
-    splits: the running averages of a few steps would still remember their start. The same seeds give the same numbers,
-    bit for bit with the same number of threads.
+    At the end BatchNorm has the mean statistics of all training samples, in equal blocks of at most 1024 or the batch,
+    for both splits: the running averages of a few steps would still remember their start. Test samples are standardised
+    by the mean and the variance of the training samples. The same seeds give the same numbers, bit for bit with the
+    same number of threads.
 
     Examples
     --------
@@ -595,7 +614,7 @@ def phase_diagram(
     axes["learning_rate"] = _arguments.learning_rates_of(learning_rates)
     chosen = _arguments.seeds_of(seeds)
     train = training.loaded(recipe, net)
-    recipe = _fitting(recipe, len(train.data))
+    recipe = _fitting(recipe, len(train))
     if tested := training.has_test(recipe):
         training.loaded(recipe, net, "test")
     grid = _grid(axes)
@@ -645,6 +664,10 @@ class Panel:
     length: float
 
 
+_DRAWN = (
+    *("data", "n", "standardize", "loss", "momentum", "batch", "epochs", "trained", "threshold", "tolerance", "reach"),
+    *("seeds", "restarts"),
+)
 _PANEL_ARRAYS = ("gammas", "learning_rates", "eta_c", "measured")
 
 
@@ -718,7 +741,7 @@ class Figure2:
         }
         text = json.dumps(content, indent=1, allow_nan=False)
         # a row of numbers on a line of its own
-        text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+        text = re.sub(r"\[\s+([-+.,\w\s\"]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text + "\n")
 
@@ -744,9 +767,22 @@ class Figure2:
                     )
                     for title, each in content["panels"].items()
                 }
-                return cls(panels, content["settings"])
+                return cls(panels, content["settings"])._checked()
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
+
+    def _checked(self) -> Figure2:
+        """Raises ValueError where something is missing or of another shape."""
+        missing = [name for name in _DRAWN if name not in self.settings]
+        if not self.panels or missing:
+            raise ValueError(f"without {', '.join(missing) or 'panels'}")
+        for title, panel in self.panels.items():
+            cells = (panel.gammas.size, panel.learning_rates.size)
+            runs = (panel.gammas.size, len(str(self.settings["seeds"]).split()))
+            shapes = {*(values.shape for values in panel.arrays.values())}
+            if shapes != {cells} or panel.eta_c.shape != runs or panel.measured.shape != runs:
+                raise ValueError(f"{title}: arrays must be {cells}, boundaries {runs}")
+        return self
 
     def plot(self, quantity: str | None = None) -> Figure:
         """Heat maps over gamma and log10 eta, grey where a restart exploded; crosses are the boundaries observed.
@@ -829,12 +865,16 @@ def figure2(
     --------
     >>> ff.experiments.figure2("digits").plot().savefig("figure2.png")
     """
-    loaded = datasets.load(data, standardize, samples) if not isinstance(data, datasets.Data) else data
+    training = _training()
+    found = training.source(training.Recipe(**_data_of(data, standardize, samples)))
     if networks is None:
-        networks = _networks(loaded, _arguments.integer("width", width, 1))
+        networks = _networks(found, _arguments.integer("width", width, 1))
+    if not isinstance(networks, Mapping):
+        raise TypeError(f"networks must be a mapping from titles to networks, got {networks!r}")
     if not networks or not all(_arguments.network_of(net).batch_norms for net in networks.values()):
         raise ValueError("networks must hold at least one, each with BatchNorm")
-    grid = np.geomspace(0.25, 4.0, 9) if gammas is None else np.sort(_arguments.axis_values("gamma", "gamma", gammas))
+    grid = np.geomspace(0.25, 4.0, 9) if gammas is None else _arguments.gammas_of(gammas)
+    threads = 0 if threads is None else _arguments.integer("threads", threads, 1, 4096)
     many = _arguments.integer("rates", rates, 2)
     chosen = _arguments.seeds_of(seeds)
     first = chosen[: len(chosen) if restarts is None else _arguments.integer("restarts", restarts, 1, len(chosen))]
@@ -850,23 +890,20 @@ def figure2(
         def told(done: int, _: int) -> None:
             heard(before + done, total)
 
-        for title, net in networks.items():
+        for (title, net), word in zip(networks.items(), _words(networks), strict=True):
             described, recipe = _recipe(net, data, **shared, threshold=None, dtype="float32")
-            recipe = _fitting(recipe, len(loaded))
-            overlap, length = datasets.overlap_and_length(loaded)
-            n = recipe.batch or len(loaded)
+            recipe = _fitting(recipe, len(found.x))
+            overlap, length = found.overlap, found.length
+            n = recipe.batch or len(found.x)
             ends = [
                 eta_stars(described.replace(gamma=float(gamma)), momentum, loss, n, overlap, length)["exact"]
                 for gamma in (grid[-1], grid[0])
             ]
             etas = np.geomspace(ends[0] / 10, ends[1] * 3, many)
-            word = title.split(":")[0].lower()
             paths = [
                 None if folder is None else os.path.join(folder, f"{word}{what}.zarr") for what in ("", "_boundaries")
             ]
-            seen = boundaries(
-                described, recipe, grid, chosen, search, 0 if threads is None else threads, paths[1], client, told
-            )
+            seen = boundaries(described, recipe, grid, chosen, search, threads, paths[1], client, told)
             before += seen.points
             diagram = phase_diagram(
                 net,
@@ -875,7 +912,7 @@ def figure2(
                 etas,
                 **shared,
                 seeds=first,
-                threads=threads,
+                threads=threads or None,
                 store=paths[0],
                 client=client,
                 progress=told,
@@ -896,13 +933,19 @@ def figure2(
     return Figure2(panels, settings)
 
 
-def _networks(loaded: datasets.Data, width: int) -> dict[str, Network]:
+def _words(titles: Iterable[str]) -> list[str]:
+    """Names of files: the beginnings of the titles, numbered where they would meet."""
+    words = [re.sub(r"[^a-z0-9]+", "_", str(title).split(":")[0].lower()).strip("_") for title in titles]
+    return words if len({*words, ""}) > len(words) else [f"{place}_{word}" for place, word in enumerate(words, start=1)]
+
+
+def _networks(found: Any, width: int) -> dict[str, Network]:
     """The paper's two networks for these data."""
-    outputs, shape = max(loaded.classes, 1), loaded.x.shape[1:]
+    outputs, shape = max(found.classes, 1) if np.ndim(found.y) < 2 else found.y.shape[1], found.shape
     inputs = math.prod(shape)
-    found = {f"Dense: {inputs} inputs, 3 x {width} units": mlp([inputs, width, width, width, outputs])}
+    made = {f"Dense: {inputs} inputs, 3 x {width} units": mlp([inputs, width, width, width, outputs])}
     if len(shape) == 3:
         channels = [30, 60] if min(shape[1:]) < 16 else [30, 60, 90]
         words = f"Convolutional: {' x '.join(map(str, shape))}, channels {', '.join(map(str, channels))}"
-        found[words] = convnet((shape[0], shape[1], shape[2]), channels, outputs)
-    return found
+        made[words] = convnet((shape[0], shape[1], shape[2]), channels, outputs)
+    return made
