@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +240,38 @@ def test_what_does_not_fit_is_refused(arguments, said):
         boundary(given.pop("net"), given.pop("data"), **given)
 
 
+def test_loaded_data_stay_as_they_were_standardised():
+    loaded = ff.data.load("digits", "feature", samples=40)
+    found = boundary(SMALL, loaded, batch="full", epochs=1, reach=2.0)
+    assert found.settings["standardize"] == "feature"
+    with pytest.raises(ValueError, match="standardize must be 'feature', as the data were loaded with, got None"):
+        boundary(SMALL, loaded, standardize=None)
+
+
+def test_what_has_changed_on_disk_is_read_again(tmp_path, monkeypatch):
+    x, y = np.random.default_rng(0).standard_normal((300, 64)), np.arange(300) % 10
+    monkeypatch.chdir(tmp_path)
+    arguments = {"epochs": 1, "batch": "full", "reach": 2.0}
+    np.savez("some.npz", x=x[:100], y=y[:100])
+    first = boundary(SMALL, "some.npz", **arguments)
+    np.savez("some.npz", x=x, y=y)
+    second = boundary(SMALL, "some.npz", **arguments)
+    assert (first.settings["n"], second.settings["n"]) == (100, 300)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    np.savez("some.npz", x=x[:50], y=y[:50])
+    assert boundary(SMALL, "some.npz", **arguments).settings["n"] == 50
+
+
+def test_a_search_without_an_end_says_so():
+    data, _ = line()
+    arguments = {"batch": "full", "epochs": 1, "standardize": None, "reach": 2.0, "seeds": 2}
+    text = repr(boundary(LINE, data, **arguments))
+    assert "eta_c none, to 2 %" in text
+    assert text.endswith("none: all rates were stood, up to 2 times eta_star of F measured")
+    assert "inf" not in text
+
+
 # -------------------------------------------------------------------------------------------------------- phase diagram
 
 phase_diagram = ff.experiments.phase_diagram
@@ -292,6 +329,38 @@ def test_a_cell_is_what_pytorch_s_own_loop_gives(unbroken):
             found = model.eval()(tested)
         losses.append(float(0.5 * (found - torch.from_numpy(test.one_hot())).square().sum(dim=1).mean()))
     assert unbroken.test_loss[0, 1] == pytest.approx(np.mean(losses), rel=1e-4)  # float32
+
+
+def test_the_order_of_the_samples_in_a_file_does_not_change_what_is_measured():
+    from fisherfield import _training
+
+    data = ff.data.load("digits")  # 1437: two blocks of statistics
+    losses = []
+    for order in (np.arange(len(data)), np.argsort(data.y, kind="stable")):
+        recipe = _training.Recipe((data.x[order], data.y[order]), None, None, batch=128)
+        module = ff.torch.module(TINY, 0, "float32")
+        losses.append(_training.measures(module, recipe, _training.loaded(recipe, TINY))[0].loss)
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)  # which samples share a block; 0.03 where some were left out
+
+
+def test_test_samples_are_standardised_as_the_training_samples_are():
+    from fisherfield import _training
+
+    recipe = _training.Recipe("digits", "feature", 100)
+    train, test = (_training.source(recipe, split) for split in ("train", "test"))
+    raw = ff.data.load("digits", None, split="test").flat
+    np.testing.assert_allclose(test.x.numpy(), (raw - train.mean.ravel()) / train.scale.ravel(), rtol=1e-6)
+    assert test.mean is train.mean
+
+
+def test_a_folder_without_a_test_split_is_trained_on(tmp_path):
+    images, labels = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8), (np.arange(40) % 10).astype(np.uint8)
+    for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
+        sizes = b"".join(extent.to_bytes(4, "big") for extent in array.shape)
+        (tmp_path / name).write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+    found = phase_diagram(TINY, tmp_path, [1.0], [0.01], batch="full", epochs=1)
+    assert list(found.arrays) == ["train_loss", "train_accuracy", "exploded"]
+    assert found.settings["n"] == 40
 
 
 def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
@@ -446,6 +515,77 @@ def test_data_without_a_test_split_are_drawn_by_their_training_loss():
         ValueError, match="quantity must be one of train_loss, train_accuracy, exploded, got 'test_loss'"
     ):
         found.plot("test_loss")
+
+
+def test_stores_of_networks_do_not_meet_and_stay_in_the_folder(tmp_path):
+    pytest.importorskip("zarr")
+    small = {"gammas": [1.0], "rates": 2, "epochs": 1, "batch": "full", "samples": 40, "seeds": 1}
+    networks = {"../up: a": TINY, "Dense: b": TINY, "Dense: c": SMALL}
+    ff.experiments.figure2("digits", networks=networks, store=tmp_path / "runs", **small)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
+        f"{word}{what}.zarr" for word in ("1_up", "2_dense", "3_dense") for what in ("", "_boundaries")
+    )
+
+
+def test_figures_that_are_kept_are_drawn_and_others_refused(tmp_path):
+    docs = Path(__file__).parent.parent / "docs"
+    for name in ("figure2", "figure2_fashion"):
+        found = ff.experiments.Figure2.open(docs / f"{name}.json")
+        found.save(tmp_path / "again.json")
+        assert json.loads((tmp_path / "again.json").read_text()) == json.loads((docs / f"{name}.json").read_text())
+        assert found.settings["seeds"] == "0 1 2"
+        exact = (
+            found.panels[next(iter(found.panels))].eta_c / found.eta_star(next(iter(found.panels)))["exact"][:, None]
+        )
+        assert (exact > 0.85).all() and (exact < 1.15).all()  # dense: 0.87 to 1.11
+    content = json.loads((docs / "figure2.json").read_text())
+    for change, said in (
+        ({"panels": {}}, "without panels"),
+        ({"settings": {**content["settings"], "seeds": "0"}}, "boundaries"),
+        ({"settings": {"data": "digits"}}, "without n, standardize"),
+    ):
+        (tmp_path / "other.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(ValueError, match=f"must be what a Figure2 has saved, and is not .*{said}"):
+            ff.experiments.Figure2.open(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"gammas": [-1.0, 1.0]}, "gammas must be > 0, each once"),
+        ({"gammas": [1.0, 1.0]}, "gammas must be > 0, each once"),
+        ({"networks": [TINY]}, "networks must be a mapping from titles to networks"),
+        ({"threads": -1}, "threads must be a whole number >= 1, got -1"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(arguments, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        ff.experiments.figure2(**arguments)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_does_not_wait_for_workers(tmp_path):
+    for part in ("matplotlib", "zarr"):
+        pytest.importorskip(part)
+    command = [sys.executable, "-m", "fisherfield", "experiment", "figure2", "--epochs", "100000", "--gammas", "1"]
+    command += ["--workers", "2", "--store", "runs", "--width", "16"]
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "runs" / "dense_boundaries.zarr").is_dir():
+                break
+            time.sleep(0.1)
+        time.sleep(5)  # the workers have begun what takes hours
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    assert "the same command goes on from runs" in errors
+    assert "Traceback" not in errors
 
 
 def test_maps_may_have_fewer_restarts_than_boundaries():

@@ -83,8 +83,9 @@ class Boundary:
     @property
     def ratios(self) -> dict[str, NDArray[np.float64]]:
         """eta_c over eta_star."""
-        found = {name: self.eta_c / float(rate) for name, rate in self.eta_star.items()}
-        return {**found, "measured": self.eta_c / self.measured}
+        with np.errstate(invalid="ignore"):  # inf over inf: where a theory allows every rate, and all were stood
+            found = {name: self.eta_c / float(rate) for name, rate in self.eta_star.items()}
+            return {**found, "measured": self.eta_c / self.measured}
 
     def __repr__(self) -> str:
         given = self.settings
