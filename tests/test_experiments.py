@@ -269,7 +269,7 @@ def test_a_search_without_an_end_says_so():
     text = repr(boundary(LINE, data, **arguments))
     assert "eta_c none, to 2 %" in text
     assert text.endswith("none: all rates were stood, up to 2 times eta_star of F measured")
-    assert "inf" not in text
+    assert "eta_c inf" not in text
 
 
 # -------------------------------------------------------------------------------------------------------- phase diagram
@@ -535,10 +535,9 @@ def test_figures_that_are_kept_are_drawn_and_others_refused(tmp_path):
         found.save(tmp_path / "again.json")
         assert json.loads((tmp_path / "again.json").read_text()) == json.loads((docs / f"{name}.json").read_text())
         assert found.settings["seeds"] == "0 1 2"
-        exact = (
-            found.panels[next(iter(found.panels))].eta_c / found.eta_star(next(iter(found.panels)))["exact"][:, None]
-        )
-        assert (exact > 0.85).all() and (exact < 1.15).all()  # dense: 0.87 to 1.11
+        [dense, _] = found.panels
+        ratios = found.panels[dense].eta_c / found.eta_star(dense)["exact"][:, None]
+        assert 0.85 < ratios.min() <= ratios.max() < 1.15  # docs/experiments.md: 0.87 to 1.10
     content = json.loads((docs / "figure2.json").read_text())
     for change, said in (
         ({"panels": {}}, "without panels"),
