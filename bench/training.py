@@ -5,11 +5,11 @@
     python bench/training.py --only fashion 1000   # of the rows whose name has all these words
     python bench/training.py --redraw              # trains nothing: tables and pictures from what is there
 
---redraw writes the tables into docs/experiments.md, between marks, and draws docs/training.png and figure 2 again.
-
 Fashion-MNIST must be installed (see `fisherfield.data.load`). Every row is a network, data and a way of training: its
 boundary at every gamma by `ff.experiments.boundary`, or what it reaches by `ff.experiments.phase_diagram`. What has
-been trained is kept in docs/training.json, network by network; a run that was stopped goes on there.
+been trained is kept in docs/training.json, network by network, and not trained again: a run that was stopped goes on
+there, and a row that has changed is to be taken out of it. The tables go into docs/experiments.md, between marks, the
+pictures to docs/training.png, docs/figure2.png and docs/figure2_fashion.png.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ class Map:
 
     @property
     def learning_rates(self) -> NDArray[np.float64]:
-        """Those of `ff.experiments.figure2`, of the squared loss: a tenth of the least eta_star to three times the
-        greatest."""
+        """From a tenth of the least eta_star of the squared loss to three times the greatest."""
         ends = [ff.max_learning_rate(self.net.replace(gamma=gamma), 0.9, samples=128) for gamma in (4.0, 0.25)]
         return np.geomspace(ends[0] / 10, 3 * ends[1], self.rates)
 
@@ -144,8 +143,9 @@ def reached(row: Map, pool: ProcessPoolExecutor) -> dict[str, Any]:
     )
     arrays = {name: [[plain(value) for value in values] for values in array] for name, array in found.arrays.items()}
     overlap, length = ff.data.overlap_and_length(ff.data.load(row.data))
+    net = row.net.replace(trained=row.given.get("train_affine", False))
     stars = [
-        ff.max_learning_rate(row.net.replace(gamma=gamma), 0.9, samples=128, overlap=overlap, length=length)
+        ff.max_learning_rate(net.replace(gamma=gamma), 0.9, samples=128, overlap=overlap, length=length)
         for gamma in GAMMAS
     ]
     return {
@@ -258,8 +258,11 @@ def train_boundaries(
             print(f"{row.name}, {entry}: eta_c {found['eta_c']}, {found['seconds']} s", flush=True)
 
     with ThreadPoolExecutor(count) as threads:
-        for each in [threads.submit(work, *task) for task in todo]:
-            each.result()
+        try:
+            for each in [threads.submit(work, *task) for task in todo]:
+                each.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 # ----------------------------------------------------------------------------------------------------------- the tables
@@ -336,22 +339,25 @@ def settings_table(results: dict[str, Any]) -> str:
     return lines_of(["eta_c over the exact theory's eta_star", *HEAD], rows)
 
 
-def best(found: dict[str, Any]) -> list[tuple[int, int]]:
-    """Of every gamma the cell of the least test loss where no restart exploded."""
-    losses = np.where(np.array(found["exploded"]) > 0, np.nan, np.array(found["test_loss"], np.float64))
-    return [(row, int(np.nanargmin(values))) for row, values in enumerate(losses)]
+def stable(found: dict[str, Any], name: str) -> NDArray[np.float64]:
+    """NaN where a restart exploded."""
+    return np.where(np.array(found["exploded"]) > 0, np.nan, np.array(found[name], np.float64))
 
 
 def maps_table(results: dict[str, Any]) -> str:
     rows = []
     for row in MAPS:
         found = results[row.name]
-        for place, (name, words) in enumerate(
-            (("train_loss", "training loss"), ("test_loss", "test loss"), ("test_accuracy", "test accuracy"))
+        for place, (name, words, chosen) in enumerate(
+            (
+                ("train_loss", "training loss", np.nanmin),
+                ("test_loss", "test loss", np.nanmin),
+                ("test_accuracy", "test accuracy", np.nanmax),
+            )
         ):
-            cells = [f"{found[name][at][column]:.3g}" for at, column in best(found)]
+            cells = [f"{value:.3g}" for value in chosen(stable(found, name), axis=1)]
             rows.append(["" if place else row.name.removeprefix("losses of "), words, *cells])
-    return lines_of(["", "at the best rate", *HEAD], rows)
+    return lines_of(["", "best", *HEAD], rows)
 
 
 def rates_table(results: dict[str, Any]) -> str:
@@ -359,7 +365,8 @@ def rates_table(results: dict[str, Any]) -> str:
     for row in MAPS:
         if "loss" not in row.given:
             found = results[row.name]
-            cells = [f"{found['learning_rate'][column] / found['eta_star'][at]:.2g}" for at, column in best(found)]
+            best = np.array(found["learning_rate"])[np.nanargmin(stable(found, "test_loss"), axis=1)]
+            cells = [f"{ratio:.2g}" for ratio in best / np.array(found["eta_star"])]
             rows.append([row.name.removeprefix("losses of ").removesuffix(", squared loss"), *cells])
     return lines_of(["best learning rate over the exact theory's eta_star", *HEAD], rows)
 
