@@ -623,7 +623,7 @@ app.add_typer(_experiment, name="experiment")
 
 @_experiment.command(
     epilog="\b\nExamples:\n  fisherfield experiment figure2 --out figure2.png\n"
-    "  fisherfield experiment figure2 --data fashion-mnist --samples 6000 --store runs --out fashion.png\n"
+    "  fisherfield experiment figure2 --data fashion-mnist --restarts 1 --store runs --out fashion.png\n"
     "  fisherfield experiment figure2 --redraw figure2.json --quantity train_loss --out again.png"
 )
 def figure2(
