@@ -222,7 +222,7 @@ def test_known_initialisers_are_recognised(initialise, expected):
 
 
 def test_what_a_description_says_otherwise_is_said():
-    own = model(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    own = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     with torch.no_grad():
         own[1].weight[:] = torch.arange(8.0)
         own[1].bias[0] = 4.0
@@ -231,8 +231,7 @@ def test_what_a_description_says_otherwise_is_said():
     words = [str(each.message) for each in said]
     assert words[0].startswith("module[1]: gamma is not the same in all channels (0 to 7)")
     assert words[1].endswith("and enters by its mean, 0.5")
-    assert words[2].startswith("module[0]: there are no biases, and sigma_b2 is 0")
-    assert len(words) == 3
+    assert len(words) == 2
     assert (net.layers[1].gamma, net.layers[1].beta) == (pytest.approx(17.5**0.5), 0.5)
     assert said[0].filename == __file__
     still = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
@@ -242,6 +241,55 @@ def test_what_a_description_says_otherwise_is_said():
     nn.init.constant_(shifted[0].weight, 0.1)
     with pytest.warns(UserWarning, match=r"module\[0\]: the weights have mean 0.1 beside a root mean square of 0.1"):
         ff.torch.describe(shifted)
+
+
+def with_biases(first, last, norm):
+    layers = [nn.Linear(6, 9, bias=first), nn.ReLU(), nn.Linear(9, 2, bias=last)]
+    return model(*layers[:1], *([nn.BatchNorm1d(9)] if norm else []), *layers[1:]).double()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "norm", "said"),
+    [
+        (True, True, False, None),
+        (False, True, True, None),
+        (
+            False,
+            False,
+            True,
+            r"module\[0\], module\[3\]: there are no biases, .* in every layer: ask it with biases=False$",
+        ),
+        (False, False, False, r"module\[0\], module\[2\]: there are no biases, .*: ask it with biases=False$"),
+        (True, False, True, r"module\[3\]: there are no biases, .*: ask it with biases=False, where BatchNorm takes"),
+        (False, True, False, r"module\[0\]: there are no biases, .*, or with biases=False in none: neither is exact"),
+        (True, False, False, r"module\[2\]: there are no biases, .*, or with biases=False in none: neither is exact"),
+    ],
+)
+def test_missing_biases_are_said_where_they_change_something(first, last, norm, said):
+    own = with_biases(first, last, norm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if said is None:
+            ff.torch.describe(own)
+        else:
+            with pytest.warns(UserWarning, match=said):
+                ff.torch.describe(own)
+
+
+def test_biases_before_a_batch_norm_change_no_eigenvalue():
+    x = torch.from_numpy(ff.data.gaussian(ff.mlp([6, 2]), 12))
+
+    def largest(own):
+        rows = gradients(own, x).reshape(24, -1)
+        return np.linalg.eigvalsh(rows @ rows.T)[-1]
+
+    without, own = with_biases(False, True, True), with_biases(True, True, True)
+    own.load_state_dict(without.state_dict(), strict=False)
+    assert largest(own) == pytest.approx(largest(without), rel=1e-10)  # roundings
+    net = ff.torch.describe(without)
+    assert ff.fisher(net).lambda_max == pytest.approx(
+        ff.fisher(net, biases=False).lambda_max + 1, rel=1e-12
+    )  # output's
 
 
 class Residual(nn.Module):

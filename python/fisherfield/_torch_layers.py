@@ -18,6 +18,7 @@ from .sampled import SampledNetwork
 
 __all__ = ["Elementwise", "numpy_dtype", "read", "written"]
 
+_AFFINE = (Dense, Conv2d)
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 _SMOOTH = 40.0  # softplus is linear to 1e-17 from here on
 _ERRORS = 6.0  # standard errors that a mean square may be off by chance
@@ -158,7 +159,7 @@ def written(sampled: SampledNetwork) -> nn.Sequential:
     built = []
     for place, (layer, before) in enumerate(zip(net.layers, net.shapes, strict=False)):
         made: Any
-        if isinstance(layer, (Dense, Conv2d)):
+        if isinstance(layer, _AFFINE):
             made = _filled(_affine(layer, before[0], dtype), *next(affine))
         elif isinstance(layer, BatchNorm):
             kind = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
@@ -259,7 +260,7 @@ class _Reading:
     initial: bool
     layers: list[Layer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    without_biases: list[str] = field(default_factory=list)
+    affine: list[tuple[str, bool]] = field(default_factory=list)  # where, and whether with biases
     weights: dict[int, str] = field(default_factory=dict)  # who has them, by their identity
 
 
@@ -278,16 +279,27 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
                 reading.shape = _after(reading, found)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {type(layer).__name__} cannot be described: {error}") from None
-    if reading.without_biases:
-        reading.notes.append(
-            f"{', '.join(reading.without_biases)}: there are no biases, and sigma_b2 is 0; the theory counts the "
-            "gradients of biases in every layer unless it is asked with biases=False"
-        )
+    reading.notes.extend(_missing_biases(reading))
     try:
         return Network(shape, tuple(reading.layers)), reading.notes
     except ValueError as error:
         told = ", ".join(type(layer).__name__ for layer in reading.layers) or "none"
         raise ValueError(f"module cannot be described as the layers {told}: {error}") from None
+
+
+def _missing_biases(reading: _Reading) -> Iterator[str]:
+    """What biases that are not there change: none directly before a BatchNorm, which takes their gradient away."""
+    behind = [reading.layers[place + 1 :] for place, found in enumerate(reading.layers) if isinstance(found, _AFFINE)]
+    normed = [isinstance(next(iter(rest), None), BatchNorm) for rest in behind]
+    missing = [where for where, biases in reading.affine if not biases]
+    felt = {biases for (_, biases), none in zip(reading.affine, normed, strict=True) if not none}
+    said = f"{', '.join(missing)}: there are no biases, and the theory counts the gradients of biases in every layer"
+    if len(missing) == len(reading.affine):
+        yield f"{said}: ask it with biases=False"
+    elif felt == {False}:
+        yield f"{said}: ask it with biases=False, where BatchNorm takes the gradients of the others away (theory exact)"
+    elif False in felt:
+        yield f"{said}, or with biases=False in none: neither is exact"
 
 
 def _leaves(module: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -434,8 +446,7 @@ def _affine_variances(reading: _Reading, layer: Any, where: str) -> tuple[float,
     if first != where:
         raise ValueError(f"it shares its weights with {first}, and the theory has independent ones: give it its own")
     weight, squares = _numbers(layer.weight), _squares(layer)
-    if layer.bias is None:
-        reading.without_biases.append(where)
+    reading.affine.append((where, layer.bias is not None))
     origin = getattr(layer, "_fisherfield", None)
     if isinstance(origin, _Origin) and all(
         math.isclose(now, then, rel_tol=_SAME) for now, then in zip(squares, origin.squares, strict=True)

@@ -116,11 +116,15 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     -----
     UserWarning
         Of what the description says otherwise than the module: unequal gamma or beta within a BatchNorm, which enter
-        by their root mean square and their mean; layers without biases, whose gradients the theory counts unless
-        ``biases=False``; weights whose mean is not 0; a BatchNorm in eval mode, which is described as in train mode.
+        by their root mean square and their mean; layers without biases, where that changes the largest eigenvalue: the
+        theory counts the biases of all layers, or none with ``biases=False``; weights whose mean is not 0; a BatchNorm
+        in eval mode, which is described as in train mode.
 
     Notes
     -----
+    Biases directly before a BatchNorm, which has theirs in beta, are mostly left out. Theory "exact" counts them among
+    the parameters alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
+
     A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
     train mode is refused, for the theory has none: ``describe(copy.deepcopy(model).eval(), ...)`` is the network
     without it.
