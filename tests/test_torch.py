@@ -221,6 +221,61 @@ def test_known_initialisers_are_recognised(initialise, expected):
         ff.torch.describe(layer, variances="initial")
 
 
+INITIALISERS = {
+    "PyTorch's own": (lambda weight: None, lambda fan_in, fan_out: 1 / 3),
+    "LeCun's": (lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="linear"), lambda fan_in, fan_out: 1.0),
+    **{
+        f"{name} {law}": (getattr(nn.init, f"{name}_{law}_"), lambda fan_in, fan_out: 2 * fan_in / (fan_in + fan_out))
+        for name in ("xavier",)
+        for law in ("uniform", "normal")
+    },
+    **{
+        f"kaiming {law} {mode}": (
+            lambda weight, law=law, mode=mode: getattr(nn.init, f"kaiming_{law}_")(
+                weight, mode=mode, nonlinearity="relu"
+            ),
+            (lambda fan_in, fan_out: 2.0) if mode == "fan_in" else (lambda fan_in, fan_out: 2 * fan_in / fan_out),
+        )
+        for law in ("uniform", "normal")
+        for mode in ("fan_in", "fan_out")
+    },
+}
+
+
+@pytest.mark.parametrize("name", INITIALISERS)
+def test_a_known_initialiser_is_never_taken_for_another(name):
+    initialise, expected = INITIALISERS[name]
+    layers = [nn.Linear(4, 10), nn.Linear(10, 2), nn.Linear(3, 1), nn.Conv2d(3, 8, 3), nn.Linear(64, 30)]
+    named = dict.fromkeys(layers, 0)
+    for layer in layers:
+        fans = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+        shape = (3, 5, 5) if isinstance(layer, nn.Conv2d) else fans[0]
+        torch.manual_seed(1)
+        for _ in range(200):
+            layer.reset_parameters()
+            initialise(layer.weight)
+            parts = (layer, nn.AdaptiveAvgPool2d(1)) if isinstance(layer, nn.Conv2d) else (layer,)
+            try:
+                found = ff.torch.describe(nn.Sequential(*parts), shape, variances="initial").layers[0]
+            except ValueError as error:
+                assert re.search("too few to tell .* from .*: use variances='measured'$", str(error))
+            else:
+                named[layer] += 1
+                assert (found.sigma_w2, found.sigma_b2) == (pytest.approx(expected(*fans)), 1 / (3 * fans[0]))
+    if name == "PyTorch's own":
+        assert named[layers[0]] > 100
+    assert named[layers[-1]] == 200
+
+
+def test_zero_and_constant_weights_are_no_random_ones():
+    layer = nn.Linear(6, 5)
+    nn.init.zeros_(layer.weight)
+    assert ff.torch.describe(layer, variances="initial").layers == (ff.Dense(5, 0.0, 1 / 18),)
+    nn.init.constant_(layer.bias, 0.5)  # above 6**-0.5
+    with pytest.raises(ValueError, match=r"its biases have mean square 0.25, of no known initialiser"):
+        ff.torch.describe(layer, variances="initial")
+
+
 def test_what_a_description_says_otherwise_is_said():
     own = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     with torch.no_grad():

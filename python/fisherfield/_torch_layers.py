@@ -22,6 +22,7 @@ _AFFINE = (Dense, Conv2d)
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 _SMOOTH = 40.0  # softplus is linear to 1e-17 from here on
 _ERRORS = 6.0  # standard errors that a mean square may be off by chance
+_ODDS = math.log(1e4)  # by which the likeliest initialiser must be likelier than others
 _SAME = 1e-6  # relative; what a change of dtype leaves of a mean square, and no training does
 
 
@@ -466,32 +467,55 @@ def _affine_variances(reading: _Reading, layer: Any, where: str) -> tuple[float,
 
 
 def _known(measured: float, weight: Any) -> float:
-    """sigma_w2 of the known initialiser that is nearest, within the error of a mean square of so many numbers.
+    """sigma_w2 of the known initialiser that is likelier than any other by 1e4, and 0 of weights that are all 0.
 
-    Standard errors of mean(w^2)/E w^2: sqrt(2/m) for normal w, less for uniform.
+    The law that weights were drawn from loses by such odds at most once in 1e4 times, whatever the other is.
     """
-    fan_in, taps = weight[0].size, weight[0, 0].size
-    known: dict[str, float] = {
-        "PyTorch's own": 1 / 3,
+    if measured == 0.0:
+        return 0.0
+    m, fan_in, fan_out = weight.size, weight[0].size, weight[:, 0].size
+    known = {
         "LeCun's": 1.0,
         "kaiming with the gain of ReLU": 2.0,
-        "xavier": 2 * fan_in / (fan_in + weight.shape[0] * taps),
+        "kaiming with the gain of ReLU and fan_out": 2 * fan_in / fan_out,
+        "xavier": 2 * fan_in / (fan_in + fan_out),
     }
-    nearest = min(known.values(), key=lambda value: abs(measured / value - 1))
-    if abs(measured / nearest - 1) > _ERRORS * math.sqrt(2 / weight.size):
-        words = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
+    largest = float(np.abs(weight).max()) * math.sqrt(fan_in)
+    laws = [("PyTorch's own", 1 / 3, True)] + [(*law, uniform) for law in known.items() for uniform in (True, False)]
+    fits: list[tuple[float, float, str]] = []
+    for name, value, uniform in laws:
+        if not _likely(measured, largest, value, m, uniform):
+            continue
+        odds = -math.log(12 * value) if uniform else -math.log(2 * math.pi * value) - measured / value
+        fits.append((m / 2 * odds, value, name))
+    if not fits:
+        words = ", ".join(f"{name} {value:.4g}" for name, value in {"PyTorch's own": 1 / 3, **known}.items())
         raise ValueError(
             f"its weights have fan_in times mean square {measured:.4g}, of no known initialiser ({words}): "
             "use variances='measured'"
         )
-    return nearest
+    best, found, name = max(fits)
+    for odds, value, other in fits:
+        if odds > best - _ODDS and not math.isclose(value, found):
+            raise ValueError(
+                f"its {m} weights are too few to tell {name} (sigma_w2 {found:.4g}) from {other} ({value:.4g}): "
+                "use variances='measured'"
+            )
+    return found
+
+
+def _likely(measured: float, largest: float, variance: float, m: int, uniform: bool) -> bool:
+    """Whether the mean square of m numbers is within its error, and none is beyond the bound of a uniform law."""
+    error = math.sqrt((0.8 if uniform else 2.0) / m)  # of mean(w^2)/E w^2, from E w^4 = 9/5 or 3 times (E w^2)^2
+    within = abs(measured / variance - 1) <= _ERRORS * error
+    return within and not (uniform and largest > math.sqrt(3 * variance) * (1 + _SAME))
 
 
 def _known_bias(measured: float, bias: Any, fan_in: int) -> float:
     if measured == 0.0:
         return 0.0
     known = 1 / (3 * fan_in)
-    if abs(measured / known - 1) > _ERRORS * math.sqrt(2 / bias.numel()):
+    if not _likely(measured, float(bias.detach().abs().max()), known, bias.numel(), True):
         raise ValueError(
             f"its biases have mean square {measured:.4g}, of no known initialiser (0, PyTorch's own {known:.4g}): "
             "use variances='measured'"

@@ -92,9 +92,11 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     variances : {"measured", "initial"}
         How sigma_w2 and sigma_b2 of each layer are found. "measured": fan_in times the mean square of its weights, and
         the mean square of its biases, as they are now. "initial": those of the known initialiser that the weights fit:
-        PyTorch's own of Linear and Conv2d (sigma_w2 = 1/3, sigma_b2 = 1/(3 fan_in)), kaiming with the gain of ReLU (2),
-        xavier (2 fan_in/(fan_in + fan_out)), LeCun's (1), and biases 0 or PyTorch's own. Weights that
-        `ff.torch.module` drew and that nobody has changed have the described ones, either way.
+        PyTorch's own of Linear and Conv2d (sigma_w2 = 1/3, sigma_b2 = 1/(3 fan_in)); kaiming with the gain of ReLU (2,
+        or 2 fan_in/fan_out with mode="fan_out"), xavier (2 fan_in/(fan_in + fan_out)) and LeCun's (1), uniform or
+        normal; 0; and biases 0 or PyTorch's own. It must be likelier by 1e4 than any other that fits, which small
+        layers are refused for. Weights that `ff.torch.module` drew and that nobody has changed have the described
+        ones, either way.
 
     Returns
     -------
@@ -106,7 +108,8 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     ValueError
         By name and with what to do for a module that cannot be described (maxima over positions, other normalisations,
         residual sums and whatever has a forward of its own, grouped or dilated convolutions, random layers in train
-        mode, hooks, shared weights), for shapes that do not fit, and for weights of no known initialiser.
+        mode, hooks, shared weights), for shapes that do not fit, and for weights of no known initialiser or too few
+        to tell which.
     TypeError
         For what is no torch.nn.Module.
     ImportError
