@@ -123,6 +123,9 @@ def test_weights_that_have_changed_are_measured():
         module[0].weight *= 2
         module[1].weight.fill_(0.5)
     found = ff.torch.describe(module)
+    module[3].weight.data.abs_()  # of the same mean square
+    with pytest.warns(UserWarning, match=r"module\[3\]: the weights have mean"):
+        assert ff.torch.describe(module).layers[3] == ff.Dense(10, *variances(module[3]))
     assert found.layers[0] == ff.Dense(50, *variances(module[0]))
     assert found.layers[0].sigma_w2 == pytest.approx(8.0, rel=0.2)  # 2000 weights
     assert found.layers[1:] == (ff.BatchNorm(0.5), *net.layers[2:])
@@ -367,6 +370,16 @@ def hooked():
     return layer
 
 
+class Doubled(nn.Sequential):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+def changed(layer, change):
+    change(layer)
+    return layer
+
+
 def half_frozen():
     layer = nn.BatchNorm1d(4)
     layer.bias.requires_grad_(False)
@@ -397,8 +410,28 @@ FLAT = {
     "ModuleList": (nn.ModuleList([nn.Linear(4, 4)]), "it has no forward: use Sequential"),
     "Linear": (nn.Linear(5, 4), "takes 5 inputs and gets 4"),
     "frozen Linear": (nn.Linear(4, 4).requires_grad_(False), "some of its do not require gradients"),
-    "hooked Linear": (hooked(), "hooks and parametrisations"),
-    "parametrised Linear": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "hooks and parametrisations"),
+    "hooked Linear": (hooked(), "hooks, parametrisations"),
+    "parametrised Linear": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "hooks, parametrisations"),
+    "backward hook": (changed(nn.ReLU(), lambda it: it.register_full_backward_hook(print)), "hooks, parametrisations"),
+    "before backward": (changed(nn.ReLU(), lambda it: it.register_full_backward_pre_hook(print)), "hooks, param"),
+    "weight's hook": (changed(nn.Linear(4, 4), lambda it: it.weight.register_hook(print)), "a hook on its weight"),
+    "other forward": (
+        changed(nn.Linear(4, 4), lambda it: setattr(it, "forward", abs)),
+        "a forward or __call__ in place",
+    ),
+    "Sequential's": (
+        changed(nn.Sequential(), lambda it: setattr(it, "forward", abs)),
+        "a forward or __call__ in place",
+    ),
+    "other __call__": (Doubled(nn.Linear(4, 4)), "a forward or __call__ in place"),
+    "complex": (nn.Linear(4, 4, dtype=torch.complex64), "its weight is complex: use a real dtype"),
+    "meta": (nn.Linear(4, 4, device="meta"), "its weight is on the meta device"),
+    "no units": (
+        changed(nn.Linear(4, 1), lambda it: setattr(it, "weight", nn.Parameter(torch.zeros(0, 4)))),
+        "one output",
+    ),
+    "eps": (nn.BatchNorm1d(4, eps=-0.1), "eps must be .*, got -0.1"),
+    "AvgPool2d": (nn.AvgPool2d(2), r"takes an image \(channels, height, width\) and gets shape \(4,\)"),
     "BatchNorm1d": (nn.BatchNorm1d(5), "takes 5 features and gets 4"),
     "BatchNorm2d": (nn.BatchNorm2d(4), r"does not take inputs of shape \(4,\)"),
     "half frozen BatchNorm1d": (half_frozen(), "both trained or both fixed"),
@@ -450,7 +483,7 @@ def test_what_cannot_be_described_of_images_is_refused_by_name(case):
 def test_what_stands_in_the_wrong_place_or_is_nothing_is_refused():
     shared = nn.Linear(4, 4)
     with pytest.raises(
-        ValueError, match=r"module\[2\]: Linear cannot be described: it shares its weights with module\["
+        ValueError, match=r"module\[2\]: Linear cannot be described: its weight is module\[0\].weight too, and"
     ):
         ff.torch.describe(nn.Sequential(shared, nn.ReLU(), shared))
     with pytest.raises(ValueError, match="BatchNorm must stand directly after a Dense or Conv2d"):
@@ -473,6 +506,44 @@ def test_what_stands_in_the_wrong_place_or_is_nothing_is_refused():
         ff.torch.module(ff.mlp([3, 4, 2], np.tanh, batch_norm=False))
     with pytest.raises(TypeError, match=r"dtype must be float32 or float64, got 'torch.float16'"):
         ff.torch.module(ff.mlp([3, 4, 2]), dtype=torch.float16)
+
+
+def tied(one, other, name, change=lambda tensor: tensor):
+    setattr(other, name, change(getattr(one, name)))
+    return one, other
+
+
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [
+        ((nn.BatchNorm1d(4),) * 2, "weight"),
+        (tied(nn.BatchNorm1d(4), nn.BatchNorm1d(4), "weight"), "weight"),
+        (tied(nn.Linear(4, 4), nn.Linear(4, 4), "bias"), "bias"),
+        (tied(nn.Linear(4, 4), nn.Linear(4, 4), "weight", lambda it: nn.Parameter(it.data)), "weight"),
+        (tied(nn.Linear(4, 4), nn.Linear(4, 4), "weight", lambda it: nn.Parameter(it.data.T)), "weight"),
+    ],
+)
+def test_shared_parameters_are_refused(pair, name):
+    parts = (
+        [layer for each in pair for layer in (nn.Linear(4, 4), each)] if isinstance(pair[0], nn.BatchNorm1d) else pair
+    )
+    with pytest.raises(
+        ValueError, match=rf"its {name} is module\[\d\].{name} too, and the theory has independent ones"
+    ):
+        ff.torch.describe(nn.Sequential(*parts, nn.Linear(4, 4)))
+
+
+def test_a_module_goes_on_behind_the_flatten_that_makes_its_outputs_flat():
+    net = NETWORKS["positions averaged"]
+    longer = nn.Sequential(ff.torch.module(net), nn.Linear(2, 3))
+    found = ff.torch.describe(longer, net.input_shape)
+    assert found.layers[:-1] == (*net.layers, ff.Flatten())
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_units_is_refused():
+    with pytest.raises(ValueError, match=r"at least one input and one output, got a weight of shape \(0, 6\)"):
+        ff.torch.describe(nn.Linear(6, 0))
 
 
 def test_a_single_layer_and_what_does_nothing_are_described():

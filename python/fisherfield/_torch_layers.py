@@ -16,7 +16,7 @@ from . import _arguments
 from .network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network
 from .sampled import SampledNetwork
 
-__all__ = ["Elementwise", "numpy_dtype", "read", "written"]
+__all__ = ["Elementwise", "numpy_dtype", "read", "remembering", "written"]
 
 _AFFINE = (Dense, Conv2d)
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
@@ -146,10 +146,10 @@ _READ_ACTIVATIONS: dict[type[Any], Callable[[Any], Activation]] = {
 
 @dataclass(frozen=True)
 class _Origin:
-    """What a layer was made of, if of any, and the mean squares that its weights and biases had then."""
+    """What a layer was made of, if of any, and the moments that its weights and biases had then."""
 
     layer: Layer | None
-    squares: tuple[float, ...] = ()
+    moments: tuple[tuple[float, float], ...]
 
 
 def written(sampled: SampledNetwork) -> nn.Sequential:
@@ -178,14 +178,18 @@ def written(sampled: SampledNetwork) -> nn.Sequential:
             made = nn.AvgPool2d(layer.kernel, layer.stride)
         else:
             made = nn.AdaptiveAvgPool2d(1)
-        made._fisherfield = _Origin(layer, _squares(made))
         built.append(made)
     if len(net.shapes[-1]) == 3:
         built.append(nn.Flatten())  # (n, outputs, 1, 1) to (n, outputs)
-        built[-1]._fisherfield = _Origin(None)
-    sequential = nn.Sequential(*built)
-    sequential._fisherfield = net
-    return sequential
+    return nn.Sequential(*built)
+
+
+def remembering(built: Any, net: Network) -> Any:
+    """The Sequential of a network with what `read` needs to find that very network again."""
+    for made, layer in zip(built, (*net.layers, None), strict=False):
+        made._fisherfield = _Origin(layer, _moments(made))
+    built._fisherfield = net
+    return built
 
 
 def _affine(layer: Dense | Conv2d, before: int, dtype: torch.dtype) -> nn.Module:
@@ -210,11 +214,18 @@ def _numbers(tensor: torch.Tensor) -> Any:
     return tensor.detach().cpu().double().numpy()
 
 
-def _squares(layer: Any) -> tuple[float, ...]:
-    """Mean squares of weights and biases."""
+def _moments(layer: Any) -> tuple[tuple[float, float], ...]:
+    """Mean and mean square of weights and of biases."""
     if not isinstance(layer, (nn.Linear, nn.Conv2d)):
         return ()
-    return tuple(0.0 if part is None else float(np.mean(_numbers(part) ** 2)) for part in (layer.weight, layer.bias))
+    parts = [np.zeros(1) if part is None else _numbers(part) for part in (layer.weight, layer.bias)]
+    return tuple((float(np.mean(part)), float(np.mean(part**2))) for part in parts)
+
+
+def _unchanged(now: tuple[float, float], then: tuple[float, float]) -> bool:
+    """Whether mean and mean square are what they were, but for a change of dtype."""
+    same_mean = math.isclose(now[0], then[0], rel_tol=0.0, abs_tol=_SAME * math.sqrt(then[1]))
+    return same_mean and math.isclose(now[1], then[1], rel_tol=_SAME)
 
 
 # ------------------------------------------------------------------------------------------------ module to description
@@ -262,7 +273,7 @@ class _Reading:
     layers: list[Layer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     affine: list[tuple[str, bool]] = field(default_factory=list)  # where, and whether with biases
-    weights: dict[int, str] = field(default_factory=dict)  # who has them, by their identity
+    owners: dict[int, str] = field(default_factory=dict)  # of weights, biases, gammas and betas, by their addresses
 
 
 def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[str]]:
@@ -271,15 +282,19 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
         raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     leaves = list(_leaves(module, "module"))
     shape = _input_shape(module, leaves, input_shape)
-    reading = _Reading(shape, initial)
+    reading, last = _Reading(shape, initial), None
     for where, layer in leaves:
         try:
             found = _read(reading, layer, where)
             if found is not None:
+                last = layer
                 reading.layers.append(found)
                 reading.shape = _after(reading, found)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {type(layer).__name__} cannot be described: {error}") from None
+    origin = getattr(last, "_fisherfield", None)
+    if isinstance(origin, _Origin) and origin.layer is None:
+        reading.layers.pop()  # the Flatten that no description has
     reading.notes.extend(_missing_biases(reading))
     try:
         return Network(shape, tuple(reading.layers)), reading.notes
@@ -313,8 +328,10 @@ def _leaves(module: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _changed(layer: Any) -> bool:
-    """Whether hooks or parametrisations may change what a layer computes."""
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or hasattr(layer, "parametrizations"))
+    """Whether hooks, parametrisations or other methods may change what a layer computes, or its gradient."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    replaced = "forward" in vars(layer) or type(layer).__call__ is not nn.Module.__call__
+    return any(hooks) or replaced or hasattr(layer, "parametrizations")
 
 
 def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tuple[int, ...]:
@@ -367,12 +384,13 @@ def _read(reading: _Reading, layer: Any, where: str) -> Layer | None:
         raise ValueError("its sizes are not known yet: call the module on a batch once")
     if _changed(layer):
         raise ValueError(
-            "hooks and parametrisations (weight_norm, spectral_norm) may change what it computes: take them off"
+            "hooks, parametrisations (weight_norm, spectral_norm) and a forward or __call__ in place of its own may "
+            "change what it computes: take them off"
         )
     origin = getattr(layer, "_fisherfield", None)
     made = origin.layer if isinstance(origin, _Origin) else None
-    if isinstance(origin, _Origin) and made is None:
-        return None
+    for name, tensor in layer.named_parameters(recurse=False):
+        _check(reading, tensor, name, where)
     kind = _kind(layer, _READERS)
     if kind is not None:
         found: Layer | None = _READERS[kind](reading, layer, where)
@@ -386,6 +404,23 @@ def _read(reading: _Reading, layer: Any, where: str) -> Layer | None:
             raise ValueError(_RANDOM)
         return None
     raise ValueError(_why_not(layer))
+
+
+def _check(reading: _Reading, tensor: Any, name: str, where: str) -> None:
+    """Refuses numbers that are not there, not real, or not a layer's own."""
+    if tensor.numel() == 0:
+        raise ValueError(f"it must have at least one input and one output, got a {name} of shape {tuple(tensor.shape)}")
+    if tensor.is_meta:
+        raise ValueError(f"its {name} is on the meta device, which holds no numbers: make it on the CPU or a GPU")
+    if tensor.is_complex():
+        raise ValueError(f"the theory has real weights, and its {name} is complex: use a real dtype")
+    if tensor._backward_hooks:
+        raise ValueError(f"a hook on its {name} may change the gradient: take it off")
+    if tensor.requires_grad:
+        own = f"{where}.{name}"
+        owner = reading.owners.setdefault(tensor.data_ptr(), own)
+        if owner != own:
+            raise ValueError(f"its {name} is {owner} too, and the theory has independent ones: give it its own")
 
 
 def _why_not(layer: Any) -> str:
@@ -412,9 +447,13 @@ def _linear(reading: _Reading, layer: Any, where: str) -> Dense:
     return Dense(layer.out_features, *_affine_variances(reading, layer, where))
 
 
-def _conv2d(reading: _Reading, layer: Any, where: str) -> Conv2d:
+def _image(reading: _Reading) -> None:
     if len(reading.shape) != 3:
         raise ValueError(f"it takes an image (channels, height, width) and gets shape {reading.shape}")
+
+
+def _conv2d(reading: _Reading, layer: Any, where: str) -> Conv2d:
+    _image(reading)
     if layer.groups != 1:
         raise ValueError(f"the theory has no groups of channels, and it has {layer.groups}: use groups=1")
     if set(layer.dilation) != {1}:
@@ -443,27 +482,22 @@ def _affine_variances(reading: _Reading, layer: Any, where: str) -> tuple[float,
             raise ValueError("the theory has every weight and bias trained, and some of its do not require gradients")
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError("its weights and biases must be finite")
-    first = reading.weights.setdefault(id(layer.weight), where)
-    if first != where:
-        raise ValueError(f"it shares its weights with {first}, and the theory has independent ones: give it its own")
-    weight, squares = _numbers(layer.weight), _squares(layer)
+    weight, moments = _numbers(layer.weight), _moments(layer)
+    (mean, square), (_, bias_square) = moments
     reading.affine.append((where, layer.bias is not None))
     origin = getattr(layer, "_fisherfield", None)
-    if isinstance(origin, _Origin) and all(
-        math.isclose(now, then, rel_tol=_SAME) for now, then in zip(squares, origin.squares, strict=True)
-    ):
+    if isinstance(origin, _Origin) and all(map(_unchanged, moments, origin.moments)):
         made: Any = origin.layer
         return made.sigma_w2, made.sigma_b2
     fan_in = weight[0].size
     if reading.initial:
-        return _known(squares[0] * fan_in, weight), _known_bias(squares[1], layer.bias, fan_in)
-    mean = float(weight.mean())
-    if mean**2 * weight.size > _ERRORS**2 * squares[0] and mean**2 > 1e-2 * squares[0]:
+        return _known(square * fan_in, weight), _known_bias(bias_square, layer.bias, fan_in)
+    if mean**2 * weight.size > _ERRORS**2 * square and mean**2 > 1e-2 * square:
         reading.notes.append(
-            f"{where}: the weights have mean {mean:.3g} beside a root mean square of {math.sqrt(squares[0]):.3g}, and "
+            f"{where}: the weights have mean {mean:.3g} beside a root mean square of {math.sqrt(square):.3g}, and "
             "the theory takes their mean to be 0"
         )
-    return squares[0] * fan_in, squares[1]
+    return square * fan_in, bias_square
 
 
 def _known(measured: float, weight: Any) -> float:
@@ -532,7 +566,7 @@ def _batch_norm(reading: _Reading, layer: Any, where: str) -> BatchNorm:
         reading.notes.append(
             f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
         )
-    eps = 0.0 if layer.eps < _arguments.SMALLEST or layer.eps in _TINY else layer.eps
+    eps = 0.0 if 0 <= layer.eps < _arguments.SMALLEST or layer.eps in _TINY else layer.eps
     if layer.weight is None:
         return BatchNorm(eps=eps)
     tensors = {"gamma": layer.weight, "beta": layer.bias}
@@ -576,6 +610,7 @@ def _flatten(reading: _Reading, layer: Any, where: str) -> Flatten | None:
 
 
 def _average_pool(reading: _Reading, layer: Any, where: str) -> AvgPool2d:
+    _image(reading)
     if any(_two(layer.padding)):
         raise ValueError("the theory pools without padding: use padding=0")
     if layer.divisor_override:
@@ -589,8 +624,7 @@ def _average_pool(reading: _Reading, layer: Any, where: str) -> AvgPool2d:
 
 
 def _adaptive_pool(reading: _Reading, layer: Any, where: str) -> Layer | None:
-    if len(reading.shape) != 3:
-        raise ValueError(f"it takes an image (channels, height, width) and gets shape {reading.shape}")
+    _image(reading)
     sizes = reading.shape[1:]
     wanted = tuple(size if aim is None else aim for aim, size in zip(_two(layer.output_size), sizes, strict=True))
     if wanted == (1, 1):

@@ -74,7 +74,7 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     if not hasattr(net, "weights"):
         _arguments.network_of(net)
     sampled = _arguments.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
-    built: torch.nn.Sequential = layers.written(sampled)
+    built: torch.nn.Sequential = layers.remembering(layers.written(sampled), sampled.net)
     return built
 
 
@@ -108,7 +108,7 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     ValueError
         By name and with what to do for a module that cannot be described (maxima over positions, other normalisations,
         residual sums and whatever has a forward of its own, grouped or dilated convolutions, random layers in train
-        mode, hooks, shared weights), for shapes that do not fit, and for weights of no known initialiser or too few
+        mode, hooks, shared parameters), for shapes that do not fit, and for weights of no known initialiser or too few
         to tell which.
     TypeError
         For what is no torch.nn.Module.
