@@ -216,7 +216,7 @@ def _numbers(tensor: torch.Tensor) -> Any:
 
 def _moments(layer: Any) -> tuple[tuple[float, float], ...]:
     """Mean and mean square of weights and of biases."""
-    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+    if not _is_affine(layer):
         return ()
     parts = [np.zeros(1) if part is None else _numbers(part) for part in (layer.weight, layer.bias)]
     return tuple((float(np.mean(part)), float(np.mean(part**2))) for part in parts)
@@ -232,7 +232,10 @@ def _unchanged(now: tuple[float, float], then: tuple[float, float]) -> bool:
 
 _POOL = "use AvgPool2d, or a convolution with a stride"
 _NORM = "use BatchNorm1d or BatchNorm2d, or leave it out"
-_RANDOM = "it draws random numbers in train mode: set it to eval mode, and what is described is the network without it"
+_RANDOM = (
+    "it draws random numbers in train mode: set the Dropout layers alone to eval mode, and what is described is the "
+    "network without them"
+)
 _REFUSED = {
     "MaxPool": f"the theory has no maxima over positions: {_POOL}",
     "LPPool": f"the theory has no norms over positions: {_POOL}",
@@ -243,6 +246,7 @@ _REFUSED = {
     "LocalResponseNorm": f"the theory has no normalisation within one sample: {_NORM}",
     "SyncBatchNorm": "use BatchNorm1d or BatchNorm2d, which it equals on one device",
     "BatchNorm3d": "the theory has images of two dimensions: use Conv2d and BatchNorm2d",
+    "ZeroPad2d": "the theory has padding within convolutions alone: use padding= of Conv2d",
     "ModuleList": "it has no forward: use Sequential",
     "ModuleDict": "it has no forward: use Sequential",
     "ConvTranspose": "the theory has no transposed convolutions: use Conv2d",
@@ -283,15 +287,17 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
     leaves = list(_leaves(module, "module"))
     shape = _input_shape(module, leaves, input_shape)
     reading, last = _Reading(shape, initial), None
-    for where, layer in leaves:
+    final = max((place for place, (_, layer) in enumerate(leaves) if _is_affine(layer)), default=len(leaves))
+    for place, (where, layer) in enumerate(leaves):
         try:
             found = _read(reading, layer, where)
             if found is not None:
+                _standing(found, reading.layers[-1] if reading.layers else None, type(layer).__name__, place > final)
                 last = layer
                 reading.layers.append(found)
                 reading.shape = _after(reading, found)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{where}: {type(layer).__name__} cannot be described: {error}") from None
+            raise _refusal(where, layer, error) from None
     origin = getattr(last, "_fisherfield", None)
     if isinstance(origin, _Origin) and origin.layer is None:
         reading.layers.pop()  # the Flatten that no description has
@@ -301,6 +307,49 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
     except ValueError as error:
         told = ", ".join(type(layer).__name__ for layer in reading.layers) or "none"
         raise ValueError(f"module cannot be described as the layers {told}: {error}") from None
+
+
+def _refusal(where: str, layer: Any, why: object) -> ValueError:
+    return ValueError(f"{where}: {type(layer).__name__} cannot be described: {why}")
+
+
+def _is_affine(layer: Any) -> bool:
+    return isinstance(layer, (nn.Linear, nn.Conv2d))
+
+
+def _standing(found: Layer, before: Layer | None, name: str, behind: bool) -> None:
+    """Refuses BatchNorms and activations where the theory has none; `behind` is behind the last affine layer."""
+    after = "the input" if before is None else _name(before)
+    if isinstance(found, BatchNorm) and not isinstance(before, _AFFINE):
+        advice = _NORM_ADVICE.get(type(before), "put BatchNorm directly behind Conv2d")
+        raise ValueError(f"it must stand directly after Linear or Conv2d, and it stands after {after}: {advice}")
+    if isinstance(found, Activation) and behind:
+        to = "the loss, as BCEWithLogitsLoss does" if name == "Sigmoid" else "what uses the outputs"
+        raise ValueError(f"the output must be linear: leave {name} to {to}")
+    if isinstance(found, Activation) and not isinstance(before, (*_AFFINE, BatchNorm)):
+        advice = _PHI_ADVICE.get(type(before), "swap pooling and activation, which is another network")
+        raise ValueError(
+            f"it must stand directly after Linear, Conv2d or BatchNorm, and it stands after {after}: {advice}"
+        )
+
+
+_NORM_ADVICE: dict[Any, str] = {
+    type(None): "standardize the data before",
+    Activation: "put BatchNorm before the activation",
+    BatchNorm: "leave one out",
+}
+_PHI_ADVICE: dict[Any, str] = {
+    type(None): "begin with Linear or Conv2d",
+    Activation: "use one activation, or ff.Activation of a callable",
+    Flatten: "swap Flatten and activation, which changes nothing",
+}
+
+
+def _name(layer: Layer) -> str:
+    """In PyTorch's words."""
+    name = type(layer).__name__
+    words = {"Dense": "Linear", "GlobalAvgPool2d": "AdaptiveAvgPool2d"}
+    return str(layer) if isinstance(layer, Activation) else words.get(name, name)
 
 
 def _missing_biases(reading: _Reading) -> Iterator[str]:
@@ -339,9 +388,12 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tupl
         origin = getattr(module, "_fisherfield", None)
         if isinstance(origin, Network):
             return origin.input_shape
-        first = next((layer for _, layer in leaves if not isinstance(layer, (*_DROPOUTS, nn.Identity))), None)
+        kinds = (*_DROPOUTS, nn.Identity)
+        where, first = next(((where, layer) for where, layer in leaves if not isinstance(layer, kinds)), ("", None))
         if isinstance(first, nn.Linear):
             return (first.in_features,)
+        if first is not None and not _kind(first, (*_READERS, *_READ_ACTIVATIONS)):
+            raise _refusal(where, first, _why_not(first, where))
         raise ValueError("input_shape must be given where the first layer is not Linear, got None")
     sizes = tuple(given) if _arguments.is_sequence(given) else (given,)
     if len(sizes) not in (1, 3):
@@ -351,7 +403,12 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tupl
 
 def _kind(layer: Any, kinds: Any) -> Any:
     """The one of PyTorch's classes that a layer is, with its forward."""
-    return next((kind for kind in kinds if isinstance(layer, kind) and type(layer).forward is kind.forward), None)
+
+    def same(kind: Any, method: str) -> bool:
+        return getattr(type(layer), method, None) is getattr(kind, method, None)
+
+    computes = ("forward", "_conv_forward")
+    return next((kind for kind in kinds if isinstance(layer, kind) and all(same(kind, it) for it in computes)), None)
 
 
 def _after(reading: _Reading, layer: Layer) -> tuple[int, ...]:
@@ -382,7 +439,7 @@ def _read(reading: _Reading, layer: Any, where: str) -> Layer | None:
     """A layer's description; None where it does nothing. What cannot be described is refused with what to do."""
     if any(isinstance(tensor, nn.parameter.UninitializedTensorMixin) for tensor in layer.parameters(recurse=False)):
         raise ValueError("its sizes are not known yet: call the module on a batch once")
-    if _changed(layer):
+    if _changed(layer) and not _wrapped(layer):
         raise ValueError(
             "hooks, parametrisations (weight_norm, spectral_norm) and a forward or __call__ in place of its own may "
             "change what it computes: take them off"
@@ -403,7 +460,7 @@ def _read(reading: _Reading, layer: Any, where: str) -> Layer | None:
         if layer.training and layer.p > 0:
             raise ValueError(_RANDOM)
         return None
-    raise ValueError(_why_not(layer))
+    raise ValueError(_why_not(layer, where))
 
 
 def _check(reading: _Reading, tensor: Any, name: str, where: str) -> None:
@@ -423,16 +480,27 @@ def _check(reading: _Reading, tensor: Any, name: str, where: str) -> None:
             raise ValueError(f"its {name} is {owner} too, and the theory has independent ones: give it its own")
 
 
-def _why_not(layer: Any) -> str:
+def _wrapped(layer: Any) -> str | None:
+    """Under what name torch.compile and the parallel wrappers hold the module."""
+    if "_orig_mod" in getattr(layer, "_modules", ()):
+        return "_orig_mod"
+    return "module" if isinstance(layer, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else None
+
+
+def _why_not(layer: Any, where: str) -> str:
+    if held := _wrapped(layer):
+        return f"it wraps another module: describe {where}.{held}"
     names = [kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")]
     for part, reason in _REFUSED.items():
         if any(part in name for name in names):
             return reason
     if names and names[0] == type(layer).__name__ != "Module":
         return "the theory has no such layer; of activations it has those of fisherfield.activation_names()"
+    inside = [name for name, child in layer.named_children() if isinstance(child, nn.Sequential)]
+    advice = f"describe its Sequential, {where}.{inside[0]}, if that is all of it, or " if len(inside) == 1 else ""
     return (
         "it has a forward of its own, whose residual sums, branches and functions cannot be seen from outside: "
-        "write it as a Sequential of layers, or describe it by hand as an ff.Network"
+        f"{advice}write it as a Sequential of layers, or describe it by hand as an ff.Network"
     )
 
 

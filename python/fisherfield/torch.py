@@ -129,8 +129,8 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     the parameters alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
 
     A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
-    train mode is refused, for the theory has none: ``describe(copy.deepcopy(model).eval(), ...)`` is the network
-    without it.
+    train mode is refused, for the theory has none; with the Dropout layers alone in eval mode,
+    ``[part.eval() for part in model.modules() if isinstance(part, nn.Dropout)]``, it is the network without them.
 
     Examples
     --------
