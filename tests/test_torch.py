@@ -116,6 +116,13 @@ def test_a_module_s_description_is_the_network(name, dtype):
     assert next(module.parameters()).dtype == (torch.float64 if dtype == "float64" else torch.float32)
 
 
+def test_what_training_makes_remembers_nothing():
+    from fisherfield._torch_layers import written  # moments of all weights would be found for each run
+
+    built = written(ff.sample(NETWORKS["dense"]))
+    assert not any(hasattr(part, "_fisherfield") for part in built.modules())
+
+
 def test_weights_that_have_changed_are_measured():
     net = ff.mlp([40, 50, 10], gamma=1.3)
     module = ff.torch.module(net)
