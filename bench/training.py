@@ -82,7 +82,6 @@ BOUNDARIES = (
     Row("digits, convolutions", DIGITS, "digits"),
     Row("digits, convolutions, trained", DIGITS, "digits", {"train_affine": True}),
     Row("fashion-mnist, 256 units, trained", dense(784, 256), "fashion-mnist", {"train_affine": True}),
-    Row("fashion-mnist, 256 units, cross-entropy", dense(784, 256), "fashion-mnist", CROSS),
     Row("fashion-mnist, 1000 units", dense(784, 1000), "fashion-mnist"),
 )
 
@@ -287,7 +286,6 @@ SETTINGS = (
     ("fashion-mnist, 256 units, trained", "Fashion-MNIST, 3 x 256 units, gamma and beta trained"),
     ("digits, 256 units, cross-entropy", "digits, 3 x 256 units, cross-entropy"),
     ("digits, 256 units, trained, cross-entropy", "the same, gamma and beta trained"),
-    ("fashion-mnist, 256 units, cross-entropy", "Fashion-MNIST, 3 x 256 units, cross-entropy"),
 )
 HEAD = [entry_of(gamma) for gamma in GAMMAS]
 

@@ -50,3 +50,18 @@ def test_the_commands_of_the_pages_and_of_the_readme_run(fisherfield, tmp_path, 
             code, output, errors = fisherfield(*shlex.split(command))
             assert (code, errors) == (0, ""), command
             assert command.startswith("verify") or " written" in output or "written to" in output
+
+
+def test_the_tables_on_training_are_those_of_the_numbers_that_are_kept(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    import training
+
+    page, kept = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8"), training.read()
+    assert training.with_tables(page, kept) == page
+    for name in ("digits, 256 units", "digits, 1000 units"):
+        assert list(kept[name]) == ["0.25", "0.5", "1", "2", "4"]
+        for gamma in ("1", "2", "4"):  # what the README says of them
+            entry = kept[name][gamma]
+            assert len(entry["eta_c"]) == 3
+            assert 0.95 < training.ratios(entry, "exact").min() <= training.ratios(entry, "exact").max() < 1.15
+            assert 1.3 < training.ratios(entry, "wei2019").min() <= training.ratios(entry, "wei2019").max() < 2
