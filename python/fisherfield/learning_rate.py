@@ -72,7 +72,7 @@ def _remarks(fisher: Fisher, momentum: float, loss: str) -> list[str]:
     if facts.trained:
         remarks.append("with trained gamma and beta training blew up at 0.6 to 1.6 times the exact theory's rate")
     if not facts.batch_norm and loss != "cross_entropy":
-        remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 2.0 to 2.8 times it")
+        remarks.append("networks without BatchNorm may leap over it and come back: they blew up at 1.8 to 2.8 times it")
     return remarks
 
 
