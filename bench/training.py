@@ -81,6 +81,7 @@ BOUNDARIES = (
     Row("digits, 1000 units, trained", dense(64, 1000), "digits", {"train_affine": True}),
     Row("digits, convolutions", DIGITS, "digits"),
     Row("digits, convolutions, trained", DIGITS, "digits", {"train_affine": True}),
+    Row("fashion-mnist, 256 units, trained", dense(784, 256), "fashion-mnist", {"train_affine": True}),
     Row("fashion-mnist, 1000 units", dense(784, 1000), "fashion-mnist"),
 )
 
@@ -282,6 +283,7 @@ SETTINGS = (
     ("digits, 256 units, trained, full batch", "the same, full batch, 100 steps"),
     ("digits, 1000 units, trained", "digits, 3 x 1000 units, gamma and beta trained"),
     ("digits, convolutions, trained", "digits, convolutions, gamma and beta trained"),
+    ("fashion-mnist, 256 units, trained", "Fashion-MNIST, 3 x 256 units, gamma and beta trained"),
     ("digits, 256 units, cross-entropy", "digits, 3 x 256 units, cross-entropy"),
     ("digits, 256 units, trained, cross-entropy", "the same, gamma and beta trained"),
 )
