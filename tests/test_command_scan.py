@@ -284,7 +284,7 @@ def test_a_scan_that_is_stopped_goes_on_by_the_same_command(fisherfield, folder,
         assert running.returncode == 130
         told = r"fisherfield: stopped with (\d+) of 210 chunks finished, which stay in scan\.zarr: "
         finished = re.fullmatch(told + r"the same command goes on from there\n", errors)
-        assert finished
+        assert finished, errors
         assert 4 <= int(finished[1]) < 210
     code, output, _ = fisherfield(*command)
     assert code == 0
@@ -293,6 +293,29 @@ def test_a_scan_that_is_stopped_goes_on_by_the_same_command(fisherfield, folder,
     code, output, _ = fisherfield(*command)
     assert output.startswith("scan.zarr has all 600 points already\n")
     assert "points/s" not in output
+
+
+def test_one_sentence_is_all_that_is_said_of_a_store_that_was_cut_short():
+    program = """
+from types import SimpleNamespace
+import fisherfield as ff
+from fisherfield import _command_scan, command_line
+
+async def read(): ...
+
+def scan(*given, progress, **options):
+    progress(3, 600)
+    command_line.cut_short = read()  # as Zarr leaves it: Python warns of it when it ends
+    raise KeyboardInterrupt("scan stopped with 1 of 200 chunks finished, which stay: the same call goes on from there")
+
+_command_scan.ff = SimpleNamespace(scan=scan, load=ff.load)
+command_line.main()
+"""
+    command = ("scan", "net.toml", *GRID, "--chunk", "3", "--out", "scan.zarr")
+    ended = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130
+    told = "stopped with 1 of 200 chunks finished, which stay in scan.zarr: the same command goes on from there"
+    assert ended.stderr == f"fisherfield: {told}\n"
 
 
 @posix

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"fisherfield: {' '.join(said.split())}\n")
         sys.exit(2)
     except Stopped as ending:
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Zarr's tasks that were cut short are of no interest
+        # Zarr's tasks and coroutines that were cut short are of no interest, some of them only as Python ends.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         sys.stderr.write(f"fisherfield: {ending}\n")
         sys.exit(130)
     except typer.Abort:
