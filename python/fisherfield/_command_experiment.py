@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,24 @@ def run_figure2(
     said.print(Text(written), soft_wrap=True)
 
 
+class _Worker(SpawnProcess):
+    """A process that Ctrl-C does not reach, which a terminal sends to all: the one that started it ends it."""
+
+    def start(self) -> None:
+        if not hasattr(signal, "pthread_sigmask"):
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Workers(SpawnContext):
+    Process = _Worker
+
+
 @contextmanager
 def _pool(workers: int | None) -> Iterator[Executor | None]:
     """Processes of one thread each, which small networks are trained fastest by; None for a single one, which is this.
@@ -80,7 +100,10 @@ def _pool(workers: int | None) -> Iterator[Executor | None]:
     if count == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    # Locks of workers that are ended are taken away by a process of multiprocessing's, which need not warn of them.
+    before = os.environ.get("PYTHONWARNINGS", "")
+    os.environ["PYTHONWARNINGS"] = f"{before},ignore:resource_tracker:UserWarning".removeprefix(",")
+    pool = ProcessPoolExecutor(count, mp_context=_Workers())
     try:
         yield pool
     except BaseException:
@@ -89,3 +112,4 @@ def _pool(workers: int | None) -> Iterator[Executor | None]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        os.environ["PYTHONWARNINGS"] = before
