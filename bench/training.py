@@ -15,6 +15,7 @@ pictures to docs/training.png, docs/figure2.png and docs/figure2_fashion.png.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import re
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
 from timing import machine
 
 import fisherfield as ff
@@ -82,6 +84,11 @@ BOUNDARIES = (
     Row("digits, convolutions", DIGITS, "digits"),
     Row("digits, convolutions, trained", DIGITS, "digits", {"train_affine": True}),
     Row("fashion-mnist, 256 units, trained", dense(784, 256), "fashion-mnist", {"train_affine": True}),
+    Row("fashion-mnist, 256 units, full batch", dense(784, 256), "fashion-mnist", FULL),
+    Row(
+        "fashion-mnist, 256 units, features standardised", dense(784, 256), "fashion-mnist", {"standardize": "feature"}
+    ),
+    Row("fashion-mnist, 256 units, cross-entropy", dense(784, 256), "fashion-mnist", CROSS),
     Row("fashion-mnist, 1000 units", dense(784, 1000), "fashion-mnist"),
 )
 
@@ -157,10 +164,11 @@ def reached(row: Map, pool: ProcessPoolExecutor) -> dict[str, Any]:
 
 
 def first_steps() -> dict[str, Any]:
-    """lambda_max of F, and the last layer's share in it, during training: of 2048 samples, gamma 1, seed 0.
+    """lambda_max of F, the last layer's and the first layer's during training: of 2048 samples, gamma 1, seed 0.
 
     The last layer's block of F has the non-zero eigenvalues of (H H^T + 1)/n, once an output; H holds what the layer is
-    fed, and the 1 is of the biases.
+    fed, and the 1 is of the biases. Beside the first layer's stands what it would be if only the statistics of its
+    units had changed.
     """
     import torch
 
@@ -186,15 +194,57 @@ def first_steps() -> dict[str, Any]:
                 with torch.no_grad():
                     fed = model[:-1](torch.from_numpy(measured)).numpy()
                 largest = ff.sampled_fisher(sampled, measured, tolerance=1e-3).eigenvalues[0]
-                rows.append([plain(largest), plain(np.linalg.eigvalsh((fed @ fed.T + 1) / len(fed))[-1])])
+                last = np.linalg.eigvalsh((fed @ fed.T + 1) / len(fed))[-1]
+                first, kept = first_block(model, measured), kept_by_batch_norm(sampled.weights[0], measured)
+                rows.append([largest, last, first, kept])
             part = torch.from_numpy(orders.permutation(len(x))[:128])
             descent.zero_grad()
             (0.5 * (model(x[part]) - y[part]).square().sum(dim=1).mean()).backward()
             descent.step()
-        found[f"{share:g}"] = rows
+        blocks = np.array(rows)
+        blocks[:, 3] *= blocks[0, 2] / blocks[0, 3]
+        found[f"{share:g}"] = [[plain(value) for value in row] for row in blocks]
     theory = ff.fisher(net, samples=128, overlap=overlap, length=length)
     shares = (theory.layers.a + 127 * theory.layers.b) / 128
     return {"exact": plain(theory.lambda_max), "exact, last layer": plain(shares[-1]), **found}
+
+
+def first_block(model: Any, x: NDArray[np.float64]) -> float:
+    """The largest eigenvalue of the first layer's block of F, from products J^T (J v) / n with its Jacobian J."""
+    import torch
+    from torch.func import functional_call, jvp, vjp
+
+    model = copy.deepcopy(model)
+    for layer in model:
+        if isinstance(layer, torch.nn.BatchNorm1d):  # nothing may be counted while torch.func differentiates
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    weight, inputs = model[0].weight.detach(), torch.from_numpy(x)
+
+    def outputs(changed: torch.Tensor) -> torch.Tensor:
+        return functional_call(model, {"0.weight": changed}, (inputs,))
+
+    _, transposed = vjp(outputs, weight)
+
+    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        _, along = jvp(outputs, (weight,), (torch.from_numpy(vector.reshape(weight.shape)),))
+        return transposed(along / len(x))[0].detach().numpy().ravel()
+
+    operator = LinearOperator((weight.numel(),) * 2, matvec=product, dtype=np.float64)
+    start = np.random.default_rng(0).standard_normal(weight.numel())
+    return float(eigsh(operator, k=1, v0=start, tol=1e-3, return_eigenvectors=False)[0])
+
+
+def kept_by_batch_norm(weight: NDArray[np.float64], x: NDArray[np.float64]) -> float:
+    """What BatchNorm leaves of the inputs' covariance C: the largest eigenvalue of the mean of C/s^2 - C w w^T C/s^4.
+
+    w is a unit's weights and s^2 = w^T C w. Its pre-activations change by x v for a change v of w; BatchNorm divides
+    by s, and takes away the mean and what is parallel to the pre-activations.
+    """
+    covariance = np.cov(x, rowvar=False, bias=True)
+    along = covariance @ weight.T
+    s2 = np.sum(weight.T * along, axis=0)
+    left = covariance * np.mean(1 / s2) - (along / s2**2) @ along.T / len(s2)
+    return float(np.linalg.eigvalsh(left)[-1])
 
 
 def plain(value: float) -> float | str | None:
@@ -283,9 +333,12 @@ SETTINGS = (
     ("digits, 256 units, trained, full batch", "the same, full batch, 100 steps"),
     ("digits, 1000 units, trained", "digits, 3 x 1000 units, gamma and beta trained"),
     ("digits, convolutions, trained", "digits, convolutions, gamma and beta trained"),
+    ("fashion-mnist, 256 units, full batch", "Fashion-MNIST, 3 x 256 units, full batch, 100 steps"),
+    ("fashion-mnist, 256 units, features standardised", "Fashion-MNIST, 3 x 256 units, each feature standardised"),
     ("fashion-mnist, 256 units, trained", "Fashion-MNIST, 3 x 256 units, gamma and beta trained"),
     ("digits, 256 units, cross-entropy", "digits, 3 x 256 units, cross-entropy"),
     ("digits, 256 units, trained, cross-entropy", "the same, gamma and beta trained"),
+    ("fashion-mnist, 256 units, cross-entropy", "Fashion-MNIST, 3 x 256 units, cross-entropy"),
 )
 HEAD = [entry_of(gamma) for gamma in GAMMAS]
 
@@ -376,12 +429,15 @@ def rates_table(results: dict[str, Any]) -> str:
     return lines_of(["", "exact theory", *HEAD], rows)
 
 
+BLOCKS = ("largest eigenvalue", "last layer's", "first layer's", "first layer's, by its statistics alone")
+
+
 def steps_table(results: dict[str, Any]) -> str:
     found = results[FIRST_STEPS]
     rows = [
         [f"{share:g} eta_star: {words}", *[f"{row[place]:.1f}" for row in found[f"{share:g}"]]]
         for share in SHARES
-        for place, words in enumerate(("largest eigenvalue", "last layer's share"))
+        for place, words in enumerate(BLOCKS)
     ]
     return lines_of(["after so many steps", *map(str, STEPS)], rows)
 
