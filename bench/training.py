@@ -196,6 +196,7 @@ def first_steps() -> dict[str, Any]:
                 largest = ff.sampled_fisher(sampled, measured, tolerance=1e-3).eigenvalues[0]
                 last = np.linalg.eigvalsh((fed @ fed.T + 1) / len(fed))[-1]
                 first, kept = first_block(model, measured), kept_by_batch_norm(sampled.weights[0], measured)
+                assert max(last, first) <= largest * 1.002  # no block exceeds all of F; two tolerances of 1e-3
                 rows.append([largest, last, first, kept])
             part = torch.from_numpy(orders.permutation(len(x))[:128])
             descent.zero_grad()
