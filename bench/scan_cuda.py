@@ -28,7 +28,8 @@ def call(net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> tuple[obj
         box = [1] * len(shape)
         box[place] = len(values)
         slots.append((name, -1, values.reshape(box)))
-    return net._compiled, _arguments.THEORIES.index(theory), True, 0, (0.0, 0.0, 1.0, 0.0), shape, slots, QUANTITIES
+    settings = (0.0, 0.0, 1.0, 0.0, False, 0.0)
+    return net._compiled, _arguments.THEORIES.index(theory), True, 0, settings, shape, slots, QUANTITIES
 
 
 def check(cuda: object, net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> None:

@@ -227,6 +227,16 @@ def test_zero_variance_before_a_batch_norm_without_eps_is_refused_with_its_layer
         ({"momentum": None}, TypeError, "momentum must be in [0, 1), got None"),
         ({"momentum": False}, TypeError, "momentum must be in [0, 1), got False"),
         ({"momentum": [0.9]}, TypeError, "momentum must be in [0, 1), got [0.9]"),
+        ({"nesterov": 1}, TypeError, "nesterov must be True or False, got 1"),
+        ({"nesterov": None}, TypeError, "nesterov must be True or False, got None"),
+        ({"weight_decay": -1e-4}, ValueError, "weight_decay must be finite and >= 0, got -0.0001"),
+        ({"weight_decay": math.inf}, ValueError, "weight_decay must be finite and >= 0, got inf"),
+        (
+            {"weight_decay": 1e-101},
+            ValueError,
+            "weight_decay must be 0 or between 1e-100 and 1e+100 in size, got 1e-101",
+        ),
+        ({"weight_decay": True}, TypeError, "weight_decay must be finite and >= 0, got True"),
         ({"loss": "l2"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'l2'"),
         ({"loss": "MSE"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'MSE'"),
         ({"loss": None}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got None"),
@@ -247,6 +257,8 @@ def test_momentum_and_loss_in_range_are_taken():
     for loss in ("sum", "mean", "mse"):
         assert ff.max_learning_rate(ff.mlp([20, 300, 1]), loss=loss) > 0
     assert ff.max_learning_rate(NET, loss="cross_entropy") > 0
+    for decay in (0, 1e-100, np.float32(0.5), 1e100):
+        assert ff.max_learning_rate(NET, weight_decay=decay, nesterov=np.True_).weight_decay == decay
 
 
 # Gaussian integrals ---------------------------------------------------------------------------------------------------

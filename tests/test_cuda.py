@@ -34,6 +34,9 @@ SMOOTH_WITH_BETA = [*RAYS, "sin", "cos", "rbf", "exp", "gaussian", "monomial(3)"
 REFUSED = ["mish", "elu", "selu", "celu", "hardtanh", "relu6", "hardsigmoid", "hardswish", "gelu_tanh", "softsign"]
 
 
+PLAIN = (False, 0.0)  # nesterov and weight_decay
+
+
 @pytest.fixture(params=["rehearse", "scan"])
 def scan(request):
     if request.param == "scan" and not DEVICES:
@@ -41,9 +44,11 @@ def scan(request):
     return getattr(_cuda, request.param)
 
 
-def arguments(net, slots, shape, theory="exact", samples=0.0, biases=True, loss="sum", quantities=OF_POINTS):
+def arguments(
+    net, slots, shape, theory="exact", samples=0.0, biases=True, loss="sum", quantities=OF_POINTS, descent=PLAIN
+):
     slots = [(name, layer, np.asarray(values, float)) for name, layer, values in slots]
-    settings = (float(samples), 0.1, 1.0, 0.3)
+    settings = (float(samples), 0.1, 1.0, 0.3, *descent)
     which = (_arguments.THEORIES.index(theory), biases, _arguments.LOSSES.index(loss))
     return (net._compiled, *which, settings, list(shape), slots, list(quantities))
 
@@ -104,7 +109,9 @@ def test_widths_momentum_length_overlap_and_conventions(scan, loss, biases):
     slots = [("width", -1, width), ("momentum", -1, momentum), ("length", -1, length), ("overlap", -1, overlap)]
     for batch_norm in (False, True):
         net = net_of("relu", batch_norm=batch_norm, trained=batch_norm)
-        agree(scan, net, slots, (2, 2, 2, 3), loss=loss, biases=biases, samples=5, quantities=[*OF_POINTS, "fan_in"])
+        for descent in (PLAIN, (True, 0.5)):
+            given = {"loss": loss, "biases": biases, "samples": 5, "descent": descent}
+            agree(scan, net, slots, (2, 2, 2, 3), **given, quantities=[*OF_POINTS, "fan_in"])
 
 
 def test_one_width_for_all_points(scan):

@@ -53,6 +53,44 @@ def test_on_a_quadratic_the_boundary_is_two_times_one_plus_mu_over_lambda(moment
     assert found.ratios["measured"][0] == pytest.approx(1.0, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("momentum", "nesterov", "decay"), [(0.9, True, 0.0), (0.5, True, 0.7), (0.9, False, 0.7), (0.0, True, 0.7)]
+)
+def test_on_a_quadratic_nesterov_and_weight_decay_have_the_boundary_that_theory_gives_them(momentum, nesterov, decay):
+    data, largest = line()
+    given = {"batch": "full", "epochs": 500, "standardize": None, "nesterov": nesterov, "weight_decay": decay}
+    found = boundary(LINE, data, momentum, **given)
+    known = 2 * (1 + momentum) / (1 + 2 * momentum * nesterov) / (largest + decay)
+    assert found.measured[0] == pytest.approx(known, rel=1e-4)  # Lanczos' tolerance
+    assert found.eta_c[0] == pytest.approx(known, rel=0.03)  # 2 %, and what 500 steps do not see of slow growth
+    assert (found.settings["nesterov"], found.settings["weight_decay"]) == (nesterov, decay)
+    words = [f"momentum {momentum:g}", *(["Nesterov"] if nesterov else []), *(["weight decay 0.7"] if decay else [])]
+    assert f"loss sum, {', '.join(words)},\n" in repr(found)
+    assert found.eta_star["exact"] == found.eta_star_all["exact"]  # a step has them all
+    theory = ff.max_learning_rate(
+        *(LINE, momentum, "exact", 100),
+        **{name: found.settings[name] for name in ("overlap", "length", "nesterov", "weight_decay")},
+    )
+    assert found.eta_star["exact"] == theory
+
+
+def test_a_boundary_stands_beside_the_theories_at_a_batch_and_at_all_samples():
+    found = boundary(SMALL, "digits", batch=8, epochs=1, samples=200)
+    overlap, length = (found.settings[name] for name in ("overlap", "length"))
+    for theory in ("exact", "frozen"):
+        at_batch, at_all = (ff.max_learning_rate(SMALL, 0.9, theory, n, overlap, length) for n in (8, 200))
+        assert (found.eta_star[theory], found.eta_star_all[theory]) == (at_batch, at_all)
+        assert found.ratios[theory][0] == found.eta_c[0] / at_batch
+        assert found.ratios_all[theory][0] == found.eta_c[0] / at_all
+    assert found.eta_star["exact"] < 0.9 * found.eta_star_all["exact"]  # BatchNorm takes the mean of eight
+    assert list(found.eta_star_all) == ["exact", "frozen", "wei2019"]
+    lines = repr(found).splitlines()
+    assert lines[3].split() == ["eta_star", "of", "n", "=", "8", "eta_c/eta_star", "n", "=", "200", "eta_c/eta_star"]
+    assert len(lines[4].split()) == 5
+    assert len(lines[-1].split()) == 4  # F measured has no such number
+    assert max(map(len, lines)) <= 130
+
+
 @pytest.mark.parametrize(("loss", "factor"), [("sum", 1.0), ("mean", 1 / 3), ("mse", 2 / 3)])
 def test_every_squared_loss_has_its_own_boundary(loss, factor):
     data, largest = line(outputs=3)
@@ -75,6 +113,12 @@ def test_the_threshold_leaves_room_for_what_overshoots_and_comes_back():
             most = max(most, now * now)
         assert most == pytest.approx(((1 + mu) / (1 - mu)) ** 2, rel=1e-9)
         assert ff.experiments.threshold_of(mu) > 2.7 * most
+        # Nesterov's: theta_1 = theta_0 - eta (1 + mu) lambda theta_0, then docs/theory.md, section 2
+        step = 2 * (1 + mu) / (1 + 2 * mu)
+        before, now = 1.0, 1 - (1 + mu) * step
+        for _ in range(3000):
+            before, now = now, (1 - step) * ((1 + mu) * now - mu * before)
+        assert abs(now) == pytest.approx((1 + mu) * (1 + 2 * mu) / (1 + 3 * mu), rel=1e-9)
     assert ff.experiments.threshold_of(0.9) == 1000.0
     assert stable.settings["threshold"] == 1000.0
 

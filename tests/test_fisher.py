@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import CLOSED, HOMOGENEOUS, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
+from fisherfield import _core
 
 FINITE = data(samples=st.integers(2, 2000))
 INFINITE = data(samples=st.none())
@@ -76,13 +77,70 @@ def test_frozen_is_at_least_exact_for_infinite_data(net, given_data):
         assert frozen.lambda_max >= exact.lambda_max * (1 - 1e-12)
 
 
-@given(dense_networks(), THEORIES, data(), floats(0.0, 0.99), st.sampled_from(("sum", "mean", "mse", "cross_entropy")))
-def test_eta_star_times_lambda_max_is_two_and_two_momenta(net, theory, given_data, momentum, loss):
+LOSSES = st.sampled_from(("sum", "mean", "mse", "cross_entropy"))
+DECAYS = st.one_of(st.just(0.0), floats(1e-6, 1e6))
+
+
+@given(dense_networks(), THEORIES, data(), floats(0.0, 0.99), LOSSES, st.booleans(), DECAYS)
+def test_at_eta_star_the_largest_eigenvalue_is_at_the_limit_of_the_optimiser(
+    net, theory, given_data, momentum, loss, nesterov, decay
+):
     assume(loss != "cross_entropy" or net.outputs > 1)
-    eta = defined(ff.max_learning_rate, net, momentum, theory, loss=loss, **given_data)
+    descent = {"nesterov": nesterov, "weight_decay": decay}
+    eta = defined(ff.max_learning_rate, net, momentum, theory, loss=loss, **descent, **given_data)
     if eta is not None and 0 < eta < math.inf:
         factor = {"sum": 1, "mean": 1 / net.outputs, "mse": 2 / net.outputs, "cross_entropy": 1 / net.outputs}[loss]
-        assert eta * eta.fisher.lambda_max * factor == pytest.approx(2 * (1 + momentum), rel=1e-14)
+        limit = 2 * (1 + momentum) / ((1 + 2 * momentum) if nesterov else 1)
+        assert eta * (eta.fisher.lambda_max * factor + decay) == pytest.approx(limit, rel=1e-14)
+
+
+@given(floats(0.0, 1.0), st.booleans())
+def test_at_the_limit_a_root_of_the_recursion_is_minus_one_and_the_other_within_the_circle(momentum, nesterov):
+    """Judged by the roots themselves, at 50 digits; every step below the limit is stable, as far as it can be tried."""
+    assume(momentum < 1)
+    mp = pytest.importorskip("mpmath").mp
+    with mp.workdps(50):
+        mu = mp.mpf(momentum)
+        limit = mp.mpf(_core.step_limit(momentum, nesterov))
+
+        def roots(step):  # of theta_{t+1} = first theta_t + second theta_{t-1}
+            shrunk = 1 - step
+            first, second = ((1 + mu) * shrunk, -mu * shrunk) if nesterov else (1 + mu - step, -mu)
+            root = mp.sqrt(first**2 + 4 * second)
+            return sorted(((first + root) / 2, (first - root) / 2), key=abs)
+
+        inner, outer = roots(limit)
+        # the limit's own rounding, three ulp, moves a root by less than 20 ulp, but where heavy ball's meet at mu = 1
+        if nesterov or mu < 0.9:
+            assert abs(outer + 1) < 20 * 2.0**-53
+            assert abs(inner - (mu / (1 + 2 * mu) if nesterov else -mu)) < 20 * 2.0**-53
+        for share in (1e-6, 0.01, 0.3, 0.5, 0.9, 0.99, 1 - 1e-12):
+            assert abs(roots(share * limit)[1]) < 1
+        assert abs(roots((1 + mp.mpf(10) ** -12) * limit)[1]) > 1
+
+
+def test_nesterov_s_rate_is_a_third_and_weight_decay_is_not_scaled_by_the_loss():
+    net = ff.mlp([784, 1000, 1000, 1000, 10])
+    heavy, nesterov = (ff.max_learning_rate(net, 0.9, nesterov=which) for which in (False, True))
+    assert nesterov == pytest.approx(heavy / 2.8, rel=1e-15)
+    assert ff.max_learning_rate(net, nesterov=True) == ff.max_learning_rate(net)  # without momentum there is no other
+    flat = ff.mlp([784, 1000, 1], "tanh")
+    assert ff.max_learning_rate(flat, 0.5, biases=False, weight_decay=0.25) == 12.0
+    assert ff.max_learning_rate(flat, biases=False, weight_decay=1e-100, loss="mse") == 2e100
+    top = heavy.fisher.lambda_max
+    for loss, factor in (("sum", 1.0), ("mean", 0.1), ("mse", 0.2)):
+        eta = ff.max_learning_rate(net, 0.9, loss=loss, weight_decay=2.0)
+        assert eta == pytest.approx(3.8 / (factor * top + 2.0), rel=1e-15)
+
+
+def test_a_learning_rate_remembers_its_optimiser():
+    net = ff.mlp([784, 1000, 1000, 1000, 10])
+    eta = ff.max_learning_rate(net, 0.9, nesterov=True, weight_decay=1e-4)
+    assert (eta.nesterov, eta.weight_decay) == (True, 1e-4)
+    assert "(theory exact, momentum 0.9, Nesterov, weight decay 0.0001, loss sum, infinite data)" in repr(eta)
+    assert "(theory exact, momentum 0.9, loss sum, infinite data)" in repr(ff.max_learning_rate(net, 0.9))
+    again = pickle.loads(pickle.dumps(eta))
+    assert (float(again), again.nesterov, again.weight_decay, repr(again)) == (float(eta), True, 1e-4, repr(eta))
 
 
 @given(dense_networks(depth=4), st.sampled_from(("exact", "frozen")), data(), st.booleans())

@@ -211,6 +211,7 @@ def test_it_prints_what_it_found():
     for words in ("423 parameters", "40 samples, 3 outputs", "lambda_max", "2 more, down to", "method", "flop"):
         assert words in repr(found)
     assert found.max_learning_rate(0.9) == pytest.approx(3.8 / found.lambda_max)
+    assert found.max_learning_rate(0.9, True, 2.0) == pytest.approx(3.8 / 2.8 / (found.lambda_max + 2.0))
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,6 +3,8 @@
 
 import hashlib
 import importlib.util
+import itertools
+import json
 import math
 import os
 import pickle
@@ -168,6 +170,45 @@ def test_a_point_without_a_value_has_a_status_that_says_why_and_costs_the_others
         assert (out.lambda_max[1], out.max_learning_rate[1]) == (math.inf, 0.0)
     for word in {ff.Scan.STATUSES[number] for number in status} - {"ok"}:
         assert word in repr(out)
+
+
+def test_nesterov_and_weight_decay_are_settings_that_files_keep(tmp_path):
+    given = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.25, "loss": "mse"}
+    axes = {"gamma": [0.5, 2.0], "samples": [None, 100]}
+    found = ff.scan(NET, axes, **given)
+    for place, (gamma, samples) in enumerate(itertools.product((0.5, 2.0), (None, 100))):
+        rate = ff.max_learning_rate(NET.replace(gamma=gamma), samples=samples, **given)
+        assert found.max_learning_rate.ravel()[place] == pytest.approx(float(rate), rel=1e-14)  # two roundings
+    np.testing.assert_allclose(
+        found.max_learning_rate, ff.reference.scan(NET, axes, **given)["max_learning_rate"], rtol=1e-12
+    )
+    assert "momentum 0.9, Nesterov, weight decay 0.25" in repr(found)
+    plain = ff.scan(NET, axes, momentum=0.9)
+    for each in (found, plain):
+        again = ff.Scan.open(each.to_xarray())
+        assert again.settings == each.settings
+    store = tmp_path / "store"
+    ff.scan(NET, axes, store=store, **given)
+    with pytest.raises(
+        ValueError, match=r"differs in nesterov \('True' there, 'False' here\), weight_decay \(0.25 there"
+    ):
+        ff.scan(NET, axes, store=store, momentum=0.9, loss="mse")
+
+
+def test_a_store_without_nesterov_and_weight_decay_has_neither(tmp_path):
+    """As earlier versions wrote it."""
+    store = tmp_path / "store"
+    found = ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store)
+    written = json.loads((store / "zarr.json").read_text())
+    for name in ("nesterov", "weight_decay"):
+        del written["attributes"][name]
+    (store / "zarr.json").write_text(json.dumps(written))
+    assert ff.Scan.open(store).settings == found.settings
+    np.testing.assert_array_equal(
+        ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store).lambda_max[...], found.lambda_max[...]
+    )
+    with pytest.raises(ValueError, match="differs in nesterov"):
+        ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, nesterov=True, store=store)
 
 
 def test_loss_and_momentum_count_for_learning_rates_alone():

@@ -10,11 +10,12 @@ import fisherfield as ff
 from fisherfield import _core
 
 QUANTITIES = ("lambda_max", "bulk", "mean", "second_moment", "max_learning_rate", "parameters", "outlier", "a", "b")
+PLAIN = (0.0, 0.0, 1.0, 0.0, False, 0.0)  # samples, overlap, length, momentum, nesterov, weight_decay
 # Two recursions of a few roundings a layer; b = o may be what two larger numbers leave, so it is held beside a.
 ROUNDING = 1e-14
 
 
-def scan(net, axes, theory=0, biases=True, settings=(0.0, 0.0, 1.0, 0.0), quantities=QUANTITIES, threads=1):
+def scan(net, axes, theory=0, biases=True, settings=PLAIN, quantities=QUANTITIES, threads=1):
     """The core's scan: `axes` are (field, layer, values)."""
     shape = [len(values) for _, _, values in axes]
     slots = []
@@ -50,7 +51,9 @@ def test_kernels_agree_with_one_point_after_another(phi, depth, name, path):
     wide = [784, *[1000] * (depth - 1), 10]
     vanilla = [("sigma_w2", -1, W2), ("sigma_b2", -1, B2), ("samples", -1, SAMPLES), ("width", -1, WIDTH)]
     if phi != "tanh":
-        compare(ff.mlp(wide, phi, batch_norm=False), [*vanilla, ("momentum", -1, MOMENTUM)])
+        for descent in ((False, 0.0), (True, 0.0), (True, 3.0), (False, 1e-4)):
+            axes = [*vanilla, ("momentum", -1, MOMENTUM)]
+            compare(ff.mlp(wide, phi, batch_norm=False), axes, settings=(*PLAIN[:4], *descent))
     normed = ff.mlp(wide, phi, trained=True)
     for theory in range(3):
         compare(normed, [*vanilla, ("gamma", -1, GAMMA)], theory=theory)

@@ -56,13 +56,13 @@ py::tuple fisher(const NetworkHandle& handle, double parameters, int theory, dou
 }
 
 py::tuple learning_rate(const NetworkHandle& handle, double parameters, int theory, double samples, double overlap,
-                        double length, bool biases, double momentum, int loss) {
+                        double length, bool biases, double momentum, int loss, bool nesterov, double weight_decay) {
     const Result result = compute(handle, settings_of(theory, samples, overlap, length, biases), parameters);
     if (result.outcome.status != Status::ok) {
         return failure(result.outcome);
     }
-    const double eta =
-        max_learning_rate(result.spectrum.lambda_max, momentum, static_cast<Loss>(loss), handle.network.outputs);
+    const double eta = max_learning_rate(result.spectrum.lambda_max, {momentum, nesterov, weight_decay},
+                                         static_cast<Loss>(loss), handle.network.outputs);
     return py::make_tuple(eta, numbers(result), 0);
 }
 
@@ -134,6 +134,7 @@ py::tuple parts(const NetworkHandle& handle, int theory, double samples, double 
 void bind_fisher(py::module_& module) {
     module.def("fisher", &fisher);
     module.def("max_learning_rate", &learning_rate);
+    module.def("step_limit", &step_limit<double>);
     module.def("order_parameters", &order_parameters);
     module.def("contributions", &parts);
 }

@@ -13,7 +13,8 @@
 
 namespace fisherfield {
 
-using PointSettings = std::tuple<double, double, double, double>; // samples, overlap, length, momentum
+// samples, overlap, length, momentum, nesterov, weight_decay
+using PointSettings = std::tuple<double, double, double, double, bool, double>;
 using Varied = std::tuple<std::string, int, py::array_t<double>>; // field, layer, values
 using ScanFunction = std::function<void(const ScanRequest& request, const std::vector<double*>& out,
                                         std::int8_t* status, const std::function<void(long)>& pause)>;
@@ -46,10 +47,10 @@ inline py::tuple scanned(const ScanFunction& scan, const NetworkHandle& handle, 
                          const PointSettings& settings, const std::vector<long>& shape,
                          const std::vector<Varied>& slots, const std::vector<std::string>& quantities, int threads,
                          const py::object& pause, std::vector<std::shared_ptr<const Table>> tables = {}) {
-    const auto [samples, overlap, length, momentum] = settings;
+    const auto [samples, overlap, length, momentum, nesterov, weight_decay] = settings;
     ScanRequest request{handle.network,
                         {static_cast<Theory>(theory), samples, overlap, length, biases},
-                        momentum,
+                        {momentum, nesterov, weight_decay},
                         static_cast<Loss>(loss),
                         shape,
                         {},

@@ -49,7 +49,7 @@ int first_affected(const ScanRequest& request, const Slot& slot) {
 class Walker {
 public:
     explicit Walker(const ScanRequest& request)
-        : request_(request), network_(request.network), settings_(request.settings), momentum_(request.momentum),
+        : request_(request), network_(request.network), settings_(request.settings), descent_(request.descent),
           count_(static_cast<int>(network_.blocks.size())),
           batch_norm_(std::any_of(network_.blocks.begin(), network_.blocks.end(),
                                   [](const Block& block) { return block.batch_norm; })),
@@ -100,7 +100,7 @@ private:
         if (slot.field == Field::width) {
             widen(value, network_.blocks.data(), count_);
         } else if (!in_block(slot.field)) {
-            assign(slot.field, value, &settings_, &momentum_);
+            assign(slot.field, value, &settings_, &descent_.momentum);
         } else {
             for (int l = std::max(slot.layer, 0); l < (slot.layer < 0 ? count_ : slot.layer + 1); ++l) {
                 assign(slot.field, value, &network_.blocks[l]);
@@ -126,7 +126,7 @@ private:
 
     Point at_hand() const {
         const auto layer = [&](int l) -> const Block& { return network_.blocks[l]; };
-        return {settings_, momentum_, request_.loss, network_.outputs, parameters(layer, count_, settings_.biases)};
+        return {settings_, descent_, request_.loss, network_.outputs, parameters(layer, count_, settings_.biases)};
     }
 
     Scaled of_layer(Quantity which, int l) const {
@@ -138,7 +138,7 @@ private:
     const ScanRequest& request_;
     DescribedNetwork network_;
     Settings settings_;
-    double momentum_;
+    Descent descent_;
     int count_;
     bool batch_norm_, layered_, parted_;
     std::vector<double> values_; // of the slots, as they were taken over last

@@ -32,7 +32,7 @@ struct Slot {
 struct ScanRequest {
     const DescribedNetwork& network;
     Settings settings;
-    double momentum;
+    Descent descent;
     Loss loss;
     std::vector<long> shape; // of the box, C order
     std::vector<Slot> slots; // of several for one parameter the last one holds

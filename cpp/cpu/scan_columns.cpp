@@ -248,10 +248,12 @@ bool ScanColumns::build() {
     }
     points_.biases = settings.biases;
     points_.curvature_factor = curvature_factor(request_.loss, network.outputs);
+    points_.nesterov = request_.descent.nesterov;
+    points_.weight_decay = request_.descent.weight_decay;
     points_.overlap = column(overlap, settings.overlap);
     points_.length = column(length, settings.length);
     points_.samples = column(samples, settings.samples);
-    points_.momentum = column(momentum, request_.momentum);
+    points_.momentum = column(momentum, request_.descent.momentum);
     const std::vector<Column> shares = derived({{samples, settings.samples}}, 2, [](const double* in, double* out) {
         Settings at;
         at.samples = in[0];

@@ -324,7 +324,8 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
     to(Quantity::lambda_max, s.lambda_max);
     if (out[static_cast<int>(Quantity::max_learning_rate)] != nullptr) { // a division that others need not wait for
         const Lanes momentum = Entry{points.momentum, columns + i};
-        to(Quantity::max_learning_rate, 2.0 * (1.0 + momentum) / (s.lambda_max * points.curvature_factor));
+        to(Quantity::max_learning_rate,
+           step_limit(momentum, points.nesterov) / (s.lambda_max * points.curvature_factor + points.weight_decay));
     }
     to(Quantity::b, kernel.o);
     to(Quantity::parameters, Entry{points.parameters, columns + i});

@@ -34,7 +34,8 @@ struct LayerColumns {
 
 struct PointColumns {
     bool biases = true;
-    double curvature_factor = 1.0;
+    double curvature_factor = 1.0, weight_decay = 0.0;
+    bool nesterov = false;
     Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters, share; // share = C/P
     Column o, d;                 // of the output, where the recursion has been run before
     const Column* odd = nullptr; // not 0 where a point is to be done otherwise from the start

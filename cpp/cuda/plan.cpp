@@ -76,7 +76,7 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
     job.samples = parameter(Field::samples, -1, settings.samples);
     job.overlap = parameter(Field::overlap, -1, settings.overlap);
     job.length = parameter(Field::length, -1, settings.length);
-    job.momentum = parameter(Field::momentum, -1, request.momentum);
+    job.momentum = parameter(Field::momentum, -1, request.descent.momentum);
 
     std::vector<Block> blocks = network.blocks;
     if (job.width.column < 0 && slot(Field::width, -1) != nullptr) { // one width everywhere
@@ -87,7 +87,7 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
         layers.back().taps = l > 0 ? blocks[l].fan_in / blocks[l - 1].units : 0.0;
     }
     const auto layer = [&](int l) -> const Block& { return blocks[l]; };
-    job.point = {settings, request.momentum, request.loss, network.outputs,
+    job.point = {settings, request.descent, request.loss, network.outputs,
                  parameters(layer, job.count, settings.biases)};
 
     asked = request.quantities;

@@ -106,7 +106,7 @@ FISHERFIELD_HD inline void compute(const Job& job, std::int64_t i) {
     point.settings.samples = value(job.samples);
     point.settings.overlap = value(job.overlap);
     point.settings.length = value(job.length);
-    point.momentum = value(job.momentum);
+    point.descent.momentum = value(job.momentum);
     if (widened) {
         point.parameters = parameters(layer, job.count, point.settings.biases);
     }

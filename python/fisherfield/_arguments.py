@@ -430,6 +430,8 @@ def scan_settings_of(
     biases: Any,
     loss: Any,
     momentum: Any,
+    nesterov: Any,
+    weight_decay: Any,
 ) -> dict[str, Any]:
     """A scan's settings, converted; one that an axis gives is left at its default, and refused otherwise."""
     given = {
@@ -458,6 +460,8 @@ def scan_settings_of(
         "biases": biases_of(biases, theory),
         "loss": loss_of(loss, net.outputs),
         "momentum": momentum_of(momentum),
+        "nesterov": boolean("nesterov", nesterov),
+        "weight_decay": magnitude("weight_decay", weight_decay),
     }
 
 

@@ -92,7 +92,10 @@ class Job:
             THEORIES.index(given["theory"]),
             given["biases"],
             LOSSES.index(given["loss"]),
-            (float(given["samples"] or 0), given["overlap"], given["length"], given["momentum"]),
+            (
+                float(given["samples"] or 0),
+                *(given[name] for name in ("overlap", "length", "momentum", "nesterov", "weight_decay")),
+            ),
             list(shape),
             [(slot.axis.field, slot.axis.layer, slot.broadcast(len(shape))) for slot in slots],
             names,

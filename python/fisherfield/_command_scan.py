@@ -172,8 +172,8 @@ def _description(scan: Scan, network: str) -> dict[str, str]:
         "data": ", ".join(data) or "as varied",
     }
     if "max_learning_rate" in scan.arrays:
-        momentum = "" if "momentum" in scan.axes else f", momentum {given['momentum']:g}"
-        words["learning rate"] = f"loss {given['loss']}{momentum}"
+        descent = _labels.descent(given, "momentum" not in scan.axes)
+        words["learning rate"] = ", ".join([f"loss {given['loss']}", *descent])
     return words
 
 

@@ -78,7 +78,10 @@ def max_learning_rate(
     biases: bool,
     momentum: float,
     loss: int,
+    nesterov: bool,
+    weight_decay: float,
 ) -> tuple[Any, ...]: ...
+def step_limit(momentum: float, nesterov: bool) -> float: ...
 def order_parameters(
     network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
 ) -> tuple[Any, ...]: ...
@@ -86,14 +89,14 @@ def contributions(
     network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
 ) -> tuple[Any, ...]: ...
 
-# samples (0: infinitely many), overlap, length and momentum; (field, layer, values) of what varies, an array with the
-# box's number of dimensions each; statuses are those of `_arguments`.
+# samples (0: infinitely many), overlap, length, momentum, nesterov and weight_decay; (field, layer, values) of what
+# varies, an array with the box's number of dimensions each; statuses are those of `_arguments`.
 def scan(
     network: Network,
     theory: int,
     biases: bool,
     loss: int,
-    settings: tuple[float, float, float, float],
+    settings: tuple[float, float, float, float, bool, float],
     shape: Sequence[int],
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],

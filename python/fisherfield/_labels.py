@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = [
     "AXES",
     "LAYERED",
@@ -12,6 +15,7 @@ __all__ = [
     "STATUSES",
     "TRAINING",
     "core_names",
+    "descent",
     "meaning",
     "symbol",
 ]
@@ -96,6 +100,13 @@ def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
     """The core's words for what was asked for."""
     other = {"contributions": ("part_a", "part_b"), "regime": ("outlier",)}
     return tuple(name for quantity in quantities for name in other.get(quantity, (quantity,)))
+
+
+def descent(settings: Mapping[str, Any], momentum: bool = True) -> list[str]:
+    """The optimiser's settings in words, those that are at work; the momentum where it is no axis."""
+    said = [f"momentum {settings['momentum']:g}"] if momentum else []
+    said += ["Nesterov"] if settings["nesterov"] else []
+    return said + ([f"weight decay {settings['weight_decay']:g}"] if settings["weight_decay"] else [])
 
 
 def meaning(name: str) -> str:

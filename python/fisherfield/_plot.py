@@ -299,7 +299,7 @@ def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[st
         said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
     if name == "max_learning_rate":
         said.append(f"loss {given['loss']}")
-        said += [] if "momentum" in scan.axes else [f"momentum {given['momentum']:g}"]
+        said += _labels.descent(given, "momentum" not in scan.axes)
     for key, value in chosen.items():
         symbol = key if key in ("layer", "point") or key.startswith("point_") else _labels.symbol(key)
         said.append(f"{symbol} = {_value(value)}")

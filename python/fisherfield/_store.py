@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VERSION", "Described", "Store", "opened"]
+__all__ = ["UNWRITTEN", "VERSION", "Described", "Store", "opened"]
 
 # An attribute of the folder until its metadata are complete; then those of the scan replace it.
 _MAKING = "fisherfield_scan_in_the_making"
 VERSION = "fisherfield_version"  # the attribute that every scan has
+# Settings that earlier versions did not have, and what all their scans had of them.
+UNWRITTEN = {"nesterov": "False", "weight_decay": 0.0}
 _COORDINATES = 2**20  # values in a chunk of coordinates
 _LEFT = re.compile(r".+\.[0-9a-f]{32}\.partial")  # what Zarr calls a file that is being written
 
@@ -62,6 +64,7 @@ def _differing(there: Any, coordinates: dict[str, Described]) -> list[str]:
 
 def _others(there: Any, attributes: dict[str, Any]) -> list[str]:
     """Attributes that differ, but for the title, which follows from others."""
+    there = {**UNWRITTEN, **there}
     return [
         f"{name} ({there[name]!r} there, {value!r} here)"
         if name in there and len(f"{value}{there[name]}") < 80

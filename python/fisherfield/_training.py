@@ -54,6 +54,8 @@ class Recipe:
     epochs: int = 1
     threshold: float = 1000.0
     dtype: str = "float32"
+    nesterov: bool = False
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,11 @@ def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples)
     """The trained module, and the step at which its loss exploded, or None."""
     module = written(sampled)
     descent = torch.optim.SGD(
-        [parameter for parameter in module.parameters() if parameter.requires_grad], lr=eta, momentum=recipe.momentum
+        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        lr=eta,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov and recipe.momentum > 0,  # which PyTorch refuses without momentum, where both are one
+        weight_decay=recipe.weight_decay,
     )
     most = math.inf
     for step, part in enumerate(_batches(sampled.seed, len(samples.x), recipe.batch, recipe.epochs)):

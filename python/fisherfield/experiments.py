@@ -11,13 +11,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arguments
+from . import _arguments, _core, _labels
 from . import data as datasets
 from ._chunks import Arrays, Pause, Status
 from ._grid import Axis, Box, Grid, Slot
@@ -34,6 +34,7 @@ __all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]
 
 _MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
 _BATCH = 128
+_SPREAD = 26  # characters of a mean and its range
 _LOSS = 1e30  # the largest threshold: in float32 losses end at 3e38
 _SHORT = 5  # a boundary is looked for in the first fifth of the epochs before it is in all
 
@@ -62,14 +63,18 @@ class Boundary:
     measured : ndarray, (seeds,)
         2 (1 + momentum)/lambda_max, lambda_max of the sampled network's F at the start.
     eta_star : dict
-        By theory ("exact", "frozen", "wei2019", without those that do not cover the network) and by "measured", here
-        the geometric mean over the seeds.
+        By theory ("exact", "frozen", "wei2019", without those that do not cover the network), for as many samples as a
+        step has, and by "measured", here the geometric mean over the seeds.
     ratios : dict
         By the same names eta_c over eta_star, one a seed; "measured" is each seed's own.
     settings : dict
-        data, standardize, n, checksum, loss, momentum, batch, epochs, threshold, dtype, trained, overlap, length,
-        tolerance, reach.
+        data, standardize, n, checksum, loss, momentum, nesterov, weight_decay, batch, epochs, threshold, dtype,
+        trained, overlap, length, tolerance, reach.
     seconds : float
+    eta_star_all : dict
+        By theory, for all samples of the data.
+    ratios_all : dict
+        By the same names eta_c over that, one a seed.
     """
 
     network: Network
@@ -79,13 +84,21 @@ class Boundary:
     eta_star: dict[str, float]
     settings: dict[str, Any]
     seconds: float = 0.0
+    eta_star_all: dict[str, float] = field(default_factory=dict)
 
     @property
     def ratios(self) -> dict[str, NDArray[np.float64]]:
         """eta_c over eta_star."""
-        with np.errstate(invalid="ignore"):  # inf over inf: where a theory allows every rate, and all were stood
-            found = {name: self.eta_c / float(rate) for name, rate in self.eta_star.items()}
-            return {**found, "measured": self.eta_c / self.measured}
+        return {**self._over(self.eta_star), "measured": self.eta_c / self.measured}
+
+    @property
+    def ratios_all(self) -> dict[str, NDArray[np.float64]]:
+        """eta_c over eta_star at all samples of the data."""
+        return self._over(self.eta_star_all)
+
+    def _over(self, rates: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
+        with np.errstate(invalid="ignore"):  # inf over inf: where a theory allows every rate, and training did
+            return {name: self.eta_c / float(rate) for name, rate in rates.items()}
 
     def __repr__(self) -> str:
         given = self.settings
@@ -95,16 +108,22 @@ class Boundary:
         several = len(self.seeds) > 1
         lines = [
             f"Boundary of training on {given['data']}, {how.get(given['standardize'], 'not standardised')}: loss "
-            f"{given['loss']}, momentum {given['momentum']:g},",
+            f"{given['loss']}, {', '.join(_labels.descent(given))},",
             f"  {batches} samples, {given['epochs']} epoch{'s' * (given['epochs'] != 1)}, {fixed}; exploded: loss "
             f"above {given['threshold']:.4g} times the first, or not finite",
             f"  eta_c {_spread(self.eta_c)}, to {100 * given['tolerance']:g} %, "
             + (f"seeds {', '.join(map(str, self.seeds))}" if several else f"seed {self.seeds[0]}"),
-            f"  {'eta_star of':<14}{'':>12}   eta_c/eta_star",
         ]
+        every = self.eta_star_all if given["batch"] else {}
+        step = f"n = {given['batch']}" if every else ""
+        head = f"  {'eta_star of':<14}{step:>12}   {'eta_c/eta_star':<{_SPREAD}}"
+        lines.append(f"{head}{'n = ' + str(given['n']):>12}   eta_c/eta_star" if every else head.rstrip())
         for name, rate in self.eta_star.items():
             words = "F measured" if name == "measured" else name
-            lines.append(f"  {words:<14}{float(rate):>12.5g}   {_spread(self.ratios[name])}")
+            line = f"  {words:<14}{float(rate):>12.5g}   {_spread(self.ratios[name]):<{_SPREAD}}"
+            if name in every:
+                line += f"{float(every[name]):>12.5g}   {_spread(self.ratios_all[name])}"
+            lines.append(line.rstrip())
         if np.isinf(self.eta_c).any():
             lines.append(f"  none: all rates were stood, up to {given['reach']:g} times eta_star of F measured")
         return "\n".join(lines)
@@ -147,6 +166,8 @@ def boundary(
     store: Any = None,
     client: Any = None,
     progress: bool | Callable[[int, int], object] = False,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> Boundary:
     """eta_c, the learning rate at which training explodes, beside eta_star = 2 (1 + momentum)/lambda_max.
 
@@ -190,6 +211,8 @@ def boundary(
         Who trains, each seed a task of its own.
     progress : bool or callable
         True shows a bar; a callable hears (seeds done, seeds in all).
+    nesterov, weight_decay
+        As in `max_learning_rate`. Whatever is trained decays: weights, biases, gamma and beta.
 
     Returns
     -------
@@ -218,9 +241,10 @@ def boundary(
     epochs, for what explodes there explodes in all. Networks without BatchNorm may explode, leap over and stand a still
     larger rate: then it finds one of several boundaries. Under cross-entropy there is often none.
 
-    **The theories** are asked for as many samples as a step has, with the overlap and the length of the data; for
-    "wei2019", as published, infinitely many. F is measured on all samples at once, or on 2048 of them: modes of a
-    single batch that others do not share do not grow.
+    **The theories** are asked for as many samples as a step has, whose mean and variance BatchNorm takes, with the
+    overlap and the length of the data; for "wei2019", as published, infinitely many. Beside it stands what they say for
+    all samples (`eta_star_all`). F is measured on all samples at once, or on 2048 of them: modes of a single batch that
+    others do not share do not grow.
 
     Source: Wei, Stokes and Schwab (2019), section 4 and eq. 7, where the criterion is not given.
 
@@ -229,7 +253,8 @@ def boundary(
     >>> ff.experiments.boundary(ff.mlp([64, 256, 256, 256, 10]), "digits", seeds=3)
     """
     net, recipe = _recipe(
-        net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
+        *(net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype),
+        *(nesterov, weight_decay),
     )
     chosen = _arguments.seeds_of(seeds)
     search = _Search(_within("tolerance", tolerance, 1e-4, 0.5), _within("reach", reach, 2.0, 1e6))
@@ -242,11 +267,15 @@ def boundary(
     recipe = _fitting(recipe, len(train))
     overlap, length = train.source.overlap, train.source.length
     measured = np.asarray(found.measured[...])
-    stars = eta_stars(net, recipe.momentum, recipe.loss, recipe.batch or len(train), overlap, length)
+    descent = {"nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
+    stars, every = (
+        eta_stars(net, recipe.momentum, recipe.loss, n, overlap, length, **descent)
+        for n in (recipe.batch or len(train), len(train))
+    )
     stars["measured"] = float(np.exp(np.mean(np.log(measured))))
     settings = {**_settings(net, recipe, train), "overlap": overlap, "length": length, **asdict(search)}
     eta_c = np.asarray(found.eta_c[...])
-    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin)
+    return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin, every)
 
 
 def _heard(progress: Any, noun: str) -> AbstractContextManager[Callable[[int, int], object]]:
@@ -326,6 +355,9 @@ def _grid(axes: dict[str, NDArray[np.float64]]) -> Grid:
     return Grid(tuple(axes), sizes, tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)))
 
 
+_KEPT = ("loss", "momentum", "nesterov", "weight_decay", "batch", "epochs", "threshold", "dtype")
+
+
 def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
     """What was trained, in words and numbers; data that are not the same have another checksum."""
     return {
@@ -333,7 +365,7 @@ def _settings(net: Network, recipe: Any, train: Any) -> dict[str, Any]:
         "standardize": train.source.standardize,
         "n": len(train),
         "checksum": zlib.crc32(train.y.numpy().data, train.source.checksum),
-        **{name: getattr(recipe, name) for name in ("loss", "momentum", "batch", "epochs", "threshold", "dtype")},
+        **{name: getattr(recipe, name) for name in _KEPT},
         "trained": net.batch_norms[0].trained if net.batch_norms else None,
     }
 
@@ -350,6 +382,8 @@ def _recipe(
     threshold: float | None,
     samples: int | None,
     dtype: str,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> tuple[Network, Any]:
     """The network as it is trained, and what it is trained with; all converted, and refused in a sentence."""
     _arguments.network_of(net)
@@ -370,6 +404,8 @@ def _recipe(
         epochs=_arguments.integer("epochs", epochs, 1),
         threshold=threshold_of(momentum) if threshold is None else _within("threshold", threshold, 1.0, _LOSS),
         dtype=str(_arguments.real_dtype_of(dtype)),
+        nesterov=_arguments.boolean("nesterov", nesterov),
+        weight_decay=_arguments.magnitude("weight_decay", weight_decay),
     )
 
 
@@ -400,7 +436,9 @@ def _within(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
-def eta_stars(net: Network, momentum: float, loss: str, n: int, overlap: float, length: float) -> dict[str, float]:
+def eta_stars(
+    net: Network, momentum: float, loss: str, n: int, overlap: float, length: float, **descent: Any
+) -> dict[str, float]:
     """eta_star of the theories that cover the network, for steps of n samples; "wei2019" for infinitely many."""
     found: dict[str, float] = {}
     for theory in _arguments.THEORIES:
@@ -411,7 +449,7 @@ def eta_stars(net: Network, momentum: float, loss: str, n: int, overlap: float, 
             _arguments.theory_of(net, theory)
         except ValueError:
             continue
-        found[theory] = max_learning_rate(net, momentum, theory, **given, loss=loss)
+        found[theory] = max_learning_rate(net, momentum, theory, **given, loss=loss, **descent)
     return found
 
 
@@ -422,7 +460,7 @@ def _search(net: Network, recipe: Any, seed: int, search: _Search, threads: int)
     sampled = sample(net, seed, recipe.dtype)
     x = training.some(seed, train, _MEASURED)
     largest = sampled_fisher(sampled, x, loss=recipe.loss, tolerance=_ERROR).eigenvalues[0]
-    star = 2 * (1 + recipe.momentum) / float(largest)
+    star = _core.step_limit(recipe.momentum, recipe.nesterov) / (float(largest) + recipe.weight_decay)
     start = float(f"{star:.3g}")  # the same rates are tried again, whatever BLAS's sums leave of star's last digits
 
     def explodes(eta: float, epochs: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _arguments, _core
+from . import _arguments, _core, _labels
 from .fisher import Fisher, result_of
 from .network import Network
 
@@ -21,6 +21,8 @@ class LearningRate(float):
         The spectrum it was read off.
     momentum : float
     loss : str
+    nesterov : bool
+    weight_decay : float
     holds : bool
         False where lambda_max, or the loss's curvature, is known not to be this; `reason` says why.
     reason : str
@@ -32,29 +34,45 @@ class LearningRate(float):
     fisher: Fisher
     momentum: float
     loss: str
+    nesterov: bool
+    weight_decay: float
     holds: bool
     reason: str
     bound: str
 
-    def __new__(cls, value: float, fisher: Fisher, momentum: float, loss: str) -> LearningRate:
+    def __new__(
+        cls,
+        value: float,
+        fisher: Fisher,
+        momentum: float,
+        loss: str,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> LearningRate:
         self = super().__new__(cls, value)
         remarks = _remarks(fisher, momentum, loss)
         self.fisher = fisher
         self.momentum = momentum
         self.loss = loss
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
         self.holds = fisher.holds and loss != "cross_entropy"
         self.reason = "; ".join(([fisher.reason] if fisher.reason else []) + remarks)
         self.bound = "<=" if fisher.bound == ">=" else "=" if self.holds else "~"
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (LearningRate, (float(self), self.fisher, self.momentum, self.loss))
+        return (
+            LearningRate,
+            (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay),
+        )
 
     def __repr__(self) -> str:
         data = "infinite data" if self.fisher.samples is None else f"{self.fisher.samples} samples"
+        descent = ", ".join(_labels.descent(vars(self)))
         lines = [
             f"learning rate {self.bound} {float(self):.6g}"
-            f"  (theory {self.fisher.theory}, momentum {self.momentum:g}, loss {self.loss}, {data})"
+            f"  (theory {self.fisher.theory}, {descent}, loss {self.loss}, {data})"
         ]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
@@ -85,33 +103,51 @@ def max_learning_rate(
     length: float = 1.0,
     biases: bool | None = None,
     loss: str = "sum",
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> LearningRate:
     """eta_star = 2 (1 + momentum)/lambda_max, lambda_max in the convention of the loss (Wei, Stokes and Schwab, eq. 7).
+
+    With Nesterov's momentum 2 (1 + momentum)/((1 + 2 momentum) lambda_max): 0.357 times as much at 0.9. Weight decay
+    adds to lambda_max (docs/theory.md, section 2; for what else changes the rate see docs/learning_rate.md).
 
     Parameters
     ----------
     net : Network
     momentum : float
-        mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}).
+        mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}): the heavy ball, which is what
+        `torch.optim.SGD` does by default.
     theory, samples, overlap, length, biases
         As in `fisher`.
     loss : {"sum", "mean", "mse", "cross_entropy"}
         1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
         `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy at small logits, an approximation, for two outputs or more.
+    nesterov : bool
+        Nesterov's momentum, as `torch.optim.SGD` has it with ``nesterov=True``.
+    weight_decay : float
+        0, or from 1e-100 to 1e100: weight_decay theta is added to the gradient, as in `torch.optim.SGD`. It is taken as
+        it is, whatever the loss.
 
     Returns
     -------
     LearningRate
-        A float, inf where lambda_max is 0; `holds`, `reason` and `bound` say what to make of it.
+        A float, inf where lambda_max and weight_decay are 0; `holds`, `reason` and `bound` say what to make of it.
 
     Raises
     ------
     ValueError, TypeError
-        As `fisher`, and for a momentum outside [0, 1) or cross-entropy with one output.
+        As `fisher`, and for a momentum outside [0, 1), a weight decay out of range, or cross-entropy with one output.
+
+    Notes
+    -----
+    The largest stable rate of these optimisers on a quadratic, not of Adam nor of AdamW. Under BatchNorm and with
+    mini-batches `samples` is the size of a batch, whose statistics BatchNorm takes.
     """
     settings = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     momentum = _arguments.momentum_of(momentum)
     loss = _arguments.loss_of(loss, net.outputs)
+    nesterov = _arguments.boolean("nesterov", nesterov)
+    weight_decay = _arguments.magnitude("weight_decay", weight_decay)
     theory, samples, overlap, length, biases = settings
     out = _core.max_learning_rate(
         net._compiled,
@@ -123,7 +159,9 @@ def max_learning_rate(
         biases,
         momentum,
         _arguments.LOSSES.index(loss),
+        nesterov,
+        weight_decay,
     )
     if len(out) == 2:
         raise _arguments.failure(*out, net)
-    return LearningRate(out[0], result_of(net, settings, out[1]), momentum, loss)
+    return LearningRate(out[0], result_of(net, settings, out[1]), momentum, loss, nesterov, weight_decay)

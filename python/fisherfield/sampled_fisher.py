@@ -446,10 +446,11 @@ class FisherSpectrum(_Measured):
         """The largest eigenvalue, in the convention of the loss."""
         return float(self.eigenvalues[0])
 
-    def max_learning_rate(self, momentum: float = 0.0) -> float:
-        """2 (1 + momentum)/lambda_max; infinity for lambda_max = 0."""
-        momentum = _arguments.momentum_of(momentum)
-        return 2.0 * (1.0 + momentum) / self.lambda_max if self.lambda_max > 0.0 else math.inf
+    def max_learning_rate(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> float:
+        """2 (1 + momentum)/lambda_max; infinity for lambda_max = 0. The rest as in `ff.max_learning_rate`."""
+        limit = _core.step_limit(_arguments.momentum_of(momentum), _arguments.boolean("nesterov", nesterov))
+        top = self.lambda_max + _arguments.magnitude("weight_decay", weight_decay)
+        return float(limit / top) if top > 0.0 else math.inf
 
     def __repr__(self) -> str:
         lines = self._title("Fisher information")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from . import _arguments, _core, _labels
 from ._chunks import Arrays, Job, Status, Work, chunks, cuda
 from ._grid import Box, Grid, grid_of
-from ._store import VERSION, Described, Store, opened
+from ._store import UNWRITTEN, VERSION, Described, Store, opened
 from ._tasks import lost
 from .network import Activation, Conv2d, Dense, Network, from_toml
 from .table import Table, tabulate
@@ -52,7 +52,8 @@ class Scan:
     ----------
     network : Network
     settings : dict
-        theory, samples, overlap, length, biases, loss, momentum, backend and tables; an axis's setting is its default.
+        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend and tables; an axis's
+        setting is its default.
         Of a phase diagram those of its training.
     dimensions : dict
         Of each dimension the names of the axes along it: its own, or those of paired points.
@@ -119,7 +120,7 @@ class Scan:
             said.append("with biases" if given["biases"] else "without biases")
             if "max_learning_rate" in self.arrays:
                 said.append(f"loss {given['loss']}")
-                said += [] if "momentum" in self.axes else [f"momentum {given['momentum']:g}"]
+                said += _labels.descent(given, "momentum" not in self.axes)
         else:
             said = [f"training on {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}"]
             said.append(f"batch {given['batch'] or 'full'}, {given['epochs']} epochs, seeds {given['seeds']}")
@@ -379,6 +380,8 @@ def scan(
     biases: bool | None = None,
     loss: str = "sum",
     momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
     threads: int | None = None,
     backend: str = "cpu",
     chunk: int | None = None,
@@ -402,7 +405,7 @@ def scan(
     quantities : sequence of str
         lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
         `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
-    theory, samples, overlap, length, biases, loss, momentum
+    theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay
         As in `max_learning_rate`; what is an axis is not given here.
     threads : int, optional
         Of each process; by default `num_threads()` there. The result does not depend on it.
@@ -455,7 +458,9 @@ def scan(
 
     _arguments.network_of(net)
     grid, values = grid_of(net, axes)
-    settings = _arguments.scan_settings_of(net, values, theory, samples, overlap, length, biases, loss, momentum)
+    settings = _arguments.scan_settings_of(
+        net, values, theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay
+    )
     settings["backend"] = _arguments.choice("backend", backend, _arguments.BACKENDS)
     wanted = _arguments.quantities_of(quantities, _labels.QUANTITIES)
     made = _tables(net, _arguments.tables_of(tables, backend), wanted, settings["theory"])
@@ -583,10 +588,13 @@ def _dimensions(grid: Grid) -> dict[str, tuple[str, ...]]:
 
 
 # The settings of a scan, of a phase diagram and of boundaries, and what stands for None in a file.
-_OF_THEORY = ("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "backend", "tables")
+_OF_THEORY = (
+    *("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "nesterov", "weight_decay", "backend"),
+    "tables",
+)
 _OF_TRAINING = (
-    *("data", "standardize", "n", "checksum", "loss", "momentum", "batch", "epochs", "threshold", "dtype", "trained"),
-    "seeds",
+    *("data", "standardize", "n", "checksum", "loss", "momentum", "nesterov", "weight_decay", "batch", "epochs"),
+    *("threshold", "dtype", "trained", "seeds"),
 )
 _OF_BOUNDARIES = (*_OF_TRAINING, "tolerance", "reach")
 _NONE = {"samples": "infinitely many", "batch": "full"}
@@ -691,6 +699,7 @@ def _from_store(path: str, seconds: float) -> Scan:
 def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
     """A scan from its variables and attributes, wherever they stand."""
     dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
+    said = {**UNWRITTEN, **said}
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
     words = {*_NONE.values(), "none"}
     settings: dict[str, Any] = {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The largest stable learning rate of heavy-ball descent, eta_star = 2 (1 + mu)/lambda_max          (WSS eq. 7)
+// The largest stable learning rate of descent with momentum: 2 (1 + mu)/lambda_max for the heavy ball (WSS eq. 7)
 #pragma once
 
 #include "fisherfield/host_device.hpp"
@@ -28,12 +28,29 @@ FISHERFIELD_HD inline double curvature_factor(Loss loss, double outputs) {
     return 1.0 / outputs;
 }
 
-// Infinity for lambda_max = 0.
-FISHERFIELD_HD inline double max_learning_rate(Scaled lambda_max, double momentum, Loss loss, double outputs) {
-    if (is_zero(lambda_max)) {
-        return HUGE_VAL;
-    }
-    return (Scaled(2.0 * (1.0 + momentum)) / (lambda_max * Scaled(curvature_factor(loss, outputs)))).value();
+// The optimiser: torch.optim.SGD's momentum, nesterov and weight_decay.
+struct Descent {
+    double momentum = 0.0;
+    bool nesterov = false;
+    double weight_decay = 0.0;
+};
+
+// eta times the largest eigenvalue where descent stops being stable (docs/theory.md, section 2).
+template <class Number>
+FISHERFIELD_HD inline Number step_limit(Number momentum, bool nesterov) {
+    const Number heavy_ball = 2.0 * (1.0 + momentum);
+    return nesterov ? heavy_ball / (1.0 + 2.0 * momentum) : heavy_ball;
+}
+
+// The largest eigenvalue of what is descended: weight decay adds the same to all, whatever the loss's convention.
+FISHERFIELD_HD inline Scaled curvature(Scaled lambda_max, const Descent& descent, Loss loss, double outputs) {
+    return lambda_max * Scaled(curvature_factor(loss, outputs)) + Scaled(descent.weight_decay);
+}
+
+// Infinity where the curvature is 0.
+FISHERFIELD_HD inline double max_learning_rate(Scaled lambda_max, const Descent& descent, Loss loss, double outputs) {
+    const Scaled top = curvature(lambda_max, descent, loss, outputs);
+    return is_zero(top) ? HUGE_VAL : (Scaled(step_limit(descent.momentum, descent.nesterov)) / top).value();
 }
 
 } // namespace fisherfield

@@ -143,7 +143,7 @@ FISHERFIELD_HD inline void assign(Field field, double value, Settings* settings,
 // What a point has besides its layers.
 struct Point {
     Settings settings;
-    double momentum = 0.0;
+    Descent descent;
     Loss loss = Loss::sum;
     double outputs = 1.0, parameters = 0.0; // C and P
 };
@@ -162,7 +162,7 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kern
     case Quantity::second_moment:
         return s.second_moment;
     case Quantity::max_learning_rate:
-        return max_learning_rate(s.lambda_max, point.momentum, point.loss, point.outputs);
+        return max_learning_rate(s.lambda_max, point.descent, point.loss, point.outputs);
     case Quantity::multiplicity:
         return multiplicity(outlier(kernel, settings), settings, point.outputs, point.parameters);
     case Quantity::parameters:
@@ -207,11 +207,11 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Row& row) {
     }
 }
 
-// Whether a number that was asked for has left float64's range. eta_star = inf is what lambda_max = 0 means.
+// Whether a number that was asked for has left float64's range. eta_star = inf is what no curvature at all means.
 FISHERFIELD_HD inline bool beyond_range(Quantity which, Scaled value, const Source<Scaled>& kernel,
                                         const Point& point) {
-    return !value.fits() &&
-           !(which == Quantity::max_learning_rate && is_zero(quantity(Quantity::lambda_max, kernel, point)));
+    return !value.fits() && !(which == Quantity::max_learning_rate && point.descent.weight_decay == 0.0 &&
+                              is_zero(quantity(Quantity::lambda_max, kernel, point)));
 }
 
 // The whole chain for one point, nothing of it taken from another: write(i, l, number) sees the i-th quantity asked

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""eta_star = 2 (1 + momentum)/lambda_max, the largest stable learning rate of heavy-ball descent (WSS eq. 7)."""
+"""The largest stable learning rate of descent with momentum: 2 (1 + momentum)/lambda_max (WSS eq. 7) and its kin."""
 
 from __future__ import annotations
 
@@ -21,12 +21,26 @@ def max_learning_rate(
     length: float = 1.0,
     biases: bool | None = None,
     loss: str = "sum",
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> float:
-    """2 (1 + momentum)/lambda, lambda the largest eigenvalue of the loss's Hessian at a minimum.
+    """eta at which descent stops being stable along lambda, the largest eigenvalue of the loss's Hessian at a minimum.
 
     Along an eigenvector theta_{t+1} = (1 + mu - eta lambda) theta_t - mu theta_{t-1}. The roots of
     x^2 - (1 + mu - eta lambda) x + mu have the product mu < 1; they leave the unit circle at x = -1, where
-    1 + (1 + mu - eta lambda) + mu = 0.
+    1 + (1 + mu - eta lambda) + mu = 0: eta = 2 (1 + mu)/lambda.
+
+    Nesterov's momentum, as torch.optim.SGD has it: v_{t+1} = mu v_t + g_t, theta_{t+1} = theta_t - eta (g_t + mu
+    v_{t+1}) with g_t = lambda theta_t. Without v, s = 1 - eta lambda:
+
+        theta_{t+1} = (1 + mu) s theta_t - mu s theta_{t-1}.
+
+    The roots of x^2 - (1 + mu) s x + mu s have the product mu s. They lie within the unit circle where mu |s| < 1,
+    where 1 - (1 + mu) s + mu s = eta lambda > 0 and where 1 + (1 + mu) s + mu s = 1 + (1 + 2 mu) s > 0. The last is
+    eta lambda < 1 + 1/(1 + 2 mu) = 2 (1 + mu)/(1 + 2 mu); the first, eta lambda < 1 + 1/mu, is beyond that for all mu.
+
+    Weight decay adds weight_decay theta to the gradient, so to every eigenvalue; the loss's convention does not scale
+    it.
 
     "sum": 1/2, summed over outputs, mean over samples: lambda_max of F. "mean": also the mean over the C outputs, /C.
     "mse": without the 1/2, 2/C. "cross_entropy": F = (1/n) J^T H J, H = diag(p) - p p^T, at p = 1/C has the
@@ -34,6 +48,8 @@ def max_learning_rate(
     """
     outputs = _arguments.network_of(net).outputs
     momentum, loss = _arguments.momentum_of(momentum), _arguments.loss_of(loss, outputs)
+    nesterov, decay = _arguments.boolean("nesterov", nesterov), _arguments.magnitude("weight_decay", weight_decay)
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
-    top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max
-    return 2 * (1 + momentum) / top if top > 0 else math.inf
+    top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max + decay
+    limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
+    return limit / top if top > 0 else math.inf

@@ -34,6 +34,8 @@ def scan(
     biases: bool | None = None,
     loss: str = "sum",
     momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Every quantity and the status at every point, the product of all axes; NaN where a point is refused.
 
@@ -45,7 +47,8 @@ def scan(
     sides = [_side(key, values) for key, values in axes.items()]
     points = [{name: value for part in chosen for name, value in part.items()} for chosen in itertools.product(*sides)]
     given = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
-    found = [_point(net, point, names, theory, given, biases, loss) for point in points]
+    of_rates = {"loss": loss, "nesterov": nesterov, "weight_decay": weight_decay}
+    found = [_point(net, point, names, theory, given, biases, of_rates) for point in points]
     layers = max(int(point.get("depth", net.depth)) for point in points)
     shape = tuple(len(side) for side in sides)
     out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in found], np.int8).reshape(shape)}
@@ -75,7 +78,7 @@ def _point(
     theory: str,
     given: dict[str, Any],
     biases: bool | None,
-    loss: str,
+    of_rates: dict[str, Any],
 ) -> tuple[int, dict[str, Any]]:
     """Status and values of one point."""
     data = {**given, **{name: value for name, value in point.items() if name in _SETTINGS}}
@@ -87,15 +90,16 @@ def _point(
         with np.errstate(over="ignore"):
             spectrum = fisher(network, theory, biases=biases, **data)
             rows = order_parameters(network, theory, biases=biases, **data)
-            rate = max_learning_rate(network, momentum, theory, biases=biases, loss=loss, **data)
+            rate = max_learning_rate(network, momentum, theory, biases=biases, **of_rates, **data)
     except ValueError as refusal:
         return _status(str(refusal)), {}
     values: dict[str, Any] = {name: getattr(spectrum, name) for name in _NUMBERS}
     values |= {name: getattr(rows, name) for name in _ROWS}
     values |= {"max_learning_rate": rate, "regime": int(spectrum.regime == "outlier"), "c": rows.q_xy / rows.q}
     values |= {"part_a": spectrum.layers.a, "part_b": spectrum.layers.b}
-    # a learning rate of inf is what lambda_max = 0 means
-    wanted = [name for name in names if not (name == "max_learning_rate" and spectrum.lambda_max == 0)]
+    # a learning rate of inf is what no curvature at all means
+    flat = spectrum.lambda_max == 0 and of_rates["weight_decay"] == 0
+    wanted = [name for name in names if not (name == "max_learning_rate" and flat)]
     beyond = any(np.isinf(values[name]).any() for name in wanted)
     return 5 if beyond else 0, values
 
