@@ -50,6 +50,21 @@ DIGITS, IMAGES = ff.convnet((1, 8, 8), [30, 60], 10), ff.convnet((1, 28, 28), [3
 BARE = dense(64, 256).replace(batch_norm=False)
 
 
+def defaults(batch_norm: bool) -> ff.Network:
+    """64-256-256-10 as PyTorch initialises it: torch.nn.Linear's variances, BatchNorm1d's gamma, beta and eps."""
+    layers: list[Any] = []
+    for fan_in, units in ((64, 256), (256, 256), (256, 10)):
+        layers.append(ff.Dense(units, sigma_w2=1 / 3, sigma_b2=1 / (3 * fan_in)))
+        if units > 10:
+            layers += [ff.BatchNorm(eps=1e-5, trained=True)] if batch_norm else []
+            layers.append(ff.Activation("relu"))
+    return ff.Network(64, layers)
+
+
+BATCHES = (4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
+OTHERWISE = (8, 32, 128)  # batches that are also trained with other gammas, and without momentum
+
+
 @dataclass(frozen=True)
 class Row:
     """Boundaries at every gamma, each with every seed."""
@@ -83,6 +98,44 @@ BOUNDARIES = (
     Row("digits, 1000 units, trained", dense(64, 1000), "digits", {"train_affine": True}),
     Row("digits, convolutions", DIGITS, "digits"),
     Row("digits, convolutions, trained", DIGITS, "digits", {"train_affine": True}),
+    Row("digits, 256 units, Nesterov", dense(64, 256), "digits", {"nesterov": True}, (0.5, 1.0, 3.0)),
+    Row("digits, 256 units, weight decay 5e-4", dense(64, 256), "digits", {"weight_decay": 5e-4}, (1.0,)),
+    *(
+        Row(
+            f"digits, 256 units, batches of {batch}",
+            dense(64, 256),
+            "digits",
+            {"batch": batch},
+            (0.5, 1.0, 3.0) if batch in OTHERWISE else (1.0,),
+        )
+        for batch in BATCHES
+    ),
+    *(
+        Row(
+            f"digits, 256 units, batches of {batch}, no momentum",
+            dense(64, 256),
+            "digits",
+            {"batch": batch, "momentum": 0.0},
+            (1.0,),
+        )
+        for batch in OTHERWISE
+    ),
+    Row("digits, 256 units, vanilla, no momentum", BARE, "digits", {"momentum": 0.0}, (None,)),
+    Row("digits, 256 units, vanilla, cross-entropy", BARE, "digits", CROSS, (None,)),
+    Row("digits, 256 units, vanilla, cross-entropy, no momentum", BARE, "digits", {"momentum": 0.0, **CROSS}, (None,)),
+    Row("digits, 1000 units, vanilla", dense(64, 1000).replace(batch_norm=False), "digits", {}, (None,)),
+    *(
+        Row(
+            f"digits, PyTorch's defaults{' with BatchNorm' if batch_norm else ''}, {loss}, momentum {momentum}",
+            defaults(batch_norm),
+            "digits",
+            {"batch": 64, "loss": loss, "momentum": momentum},
+            (1.0,) if batch_norm else (None,),
+        )
+        for loss in ("mse", "cross_entropy")
+        for batch_norm in (False, True)
+        for momentum in (0.9, 0.0)
+    ),
     Row("fashion-mnist, 256 units, trained", dense(784, 256), "fashion-mnist", {"train_affine": True}),
     Row("fashion-mnist, 256 units, full batch", dense(784, 256), "fashion-mnist", FULL),
     Row(
@@ -138,6 +191,7 @@ def trained(row: Row, gamma: float | None, pool: ProcessPoolExecutor) -> dict[st
         "eta_c": [plain(value) for value in found.eta_c],
         "measured": [plain(value) for value in found.measured],
         "eta_star": {name: plain(value) for name, value in found.eta_star.items()},
+        "eta_star_all": {name: plain(value) for name, value in found.eta_star_all.items()},
         "settings": found.settings,
         "seconds": round(found.seconds),
     }
@@ -160,6 +214,58 @@ def reached(row: Map, pool: ProcessPoolExecutor) -> dict[str, Any]:
         **arrays,
         "settings": found.settings,
         "seconds": round(found.seconds),
+    }
+
+
+DRAWN = "digits, PyTorch's defaults, drawn by PyTorch, {}, momentum {}"  # five seeds: weights are uniform there
+DRAWINGS = (("mse", 0.9), ("mse", 0.0), ("cross_entropy", 0.9))
+
+
+def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
+    """The boundary of `defaults(False)` with weights and biases that torch.nn.Linear has drawn, batches of 64."""
+    import torch
+
+    net, batch, tolerance, reach = defaults(False), 64, 0.02, 100.0
+    training = ff.experiments._training()
+    recipe = training.Recipe("digits", "global", None, loss=loss, momentum=momentum, batch=batch, epochs=5)
+    samples = training.loaded(recipe, net)
+    eta_c, measured = [], []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        layers = [torch.nn.Linear(fan_in, units) for fan_in, units in ((64, 256), (256, 256), (256, 10))]
+        sampled = ff.sample(net, seed, "float32")
+        sampled.weights = [layer.weight.detach().numpy().copy() for layer in layers]
+        sampled.biases = [layer.bias.detach().numpy().copy() for layer in layers]
+        star = ff.sampled_fisher(sampled, samples.x.numpy(), loss=loss, tolerance=1e-3).max_learning_rate(momentum)
+        with training.threaded(1):
+            ends = ff.experiments.bisection(
+                lambda eta, sampled=sampled: training.explodes(sampled, eta, recipe, samples),
+                *(star, tolerance, star / reach, star * reach),
+            )
+        eta_c.append(float(np.sqrt(ends[0] * ends[1])))
+        measured.append(star)
+    source = samples.source
+    settings = {"data": source.name, "standardize": source.standardize, "n": len(samples), "loss": loss}
+    settings |= {"momentum": momentum, "batch": batch, "epochs": 5, "threshold": 1000.0, "trained": None}
+    settings |= {"overlap": source.overlap, "length": source.length, "tolerance": tolerance, "reach": reach}
+    return {"no BatchNorm": starts_entry(eta_c, measured, settings)}
+
+
+def starts_entry(eta_c: list[float], measured: list[float], settings: dict[str, Any]) -> dict[str, Any]:
+    """As `trained` writes one."""
+    given = [settings[name] for name in ("momentum", "loss")]
+    stars = [
+        ff.experiments.eta_stars(defaults(False), *given, n, settings["overlap"], settings["length"])
+        for n in (settings["batch"], settings["n"])
+    ]
+    return {
+        "eta_c": [plain(value) for value in eta_c],
+        "measured": [plain(value) for value in measured],
+        **{
+            name: {theory: plain(value) for theory, value in star.items()}
+            for name, star in zip(("eta_star", "eta_star_all"), stars, strict=True)
+        },
+        "settings": settings,
     }
 
 
@@ -276,6 +382,11 @@ def train(results: dict[str, Any], path: Path, words: list[str]) -> None:
                 results[row.name] = reached(row, pool)
                 write(results, path)
                 print(f"{row.name}: {results[row.name]['seconds']} s", flush=True)
+        for loss, momentum in DRAWINGS:
+            name = DRAWN.format(loss, momentum)
+            if name not in results and all(word in name for word in words):
+                results[name] = drawn(loss, momentum)
+                write(results, path)
         if FIRST_STEPS not in results and all(word in FIRST_STEPS for word in words):
             results[FIRST_STEPS] = first_steps()
             write(results, path)
@@ -391,6 +502,76 @@ def settings_table(results: dict[str, Any]) -> str:
     return lines_of(["eta_c over the exact theory's eta_star", *HEAD], rows)
 
 
+def over_all(entry: dict[str, Any]) -> NDArray[np.float64]:
+    """eta_c over the exact theory's eta_star at all samples of the data."""
+    return np.array(entry["eta_c"], np.float64) / float(entry["eta_star_all"]["exact"])
+
+
+def batches_table(results: dict[str, Any]) -> str:
+    rows = []
+    for batch in BATCHES:
+        entry = results[f"digits, 256 units, batches of {batch}"]["1"]
+        share = float(entry["eta_star"]["exact"]) / float(entry["eta_star_all"]["exact"])
+        rows.append([f"{batch}", spread(ratios(entry, "exact")), spread(over_all(entry)), f"{share:.2f}"])
+    head = ["batch", "n = batch", "n = all 1437", "eta_star at n = batch over that at all"]
+    return lines_of(head, rows)
+
+
+def other_batches_table(results: dict[str, Any]) -> str:
+    kinds = (("gamma 0.5", "", "0.5"), ("gamma 3", "", "3"), ("no momentum", ", no momentum", "1"))
+    rows = []
+    for words, end, gamma in kinds:
+        for place, (name, ratio) in enumerate((("n = batch", lambda entry: ratios(entry, "exact")), ("all", over_all))):
+            entries = [results[f"digits, 256 units, batches of {batch}{end}"][gamma] for batch in OTHERWISE]
+            rows.append(["" if place else words, name, *[spread(ratio(entry)) for entry in entries]])
+    return lines_of(["", "eta_c over eta_star at", *(f"{batch}" for batch in OTHERWISE)], rows)
+
+
+def starts_table(results: dict[str, Any]) -> str:
+    """Networks without BatchNorm, and as PyTorch initialises them, beside the exact theory asked in three ways."""
+    bare, start = "digits, {} units, vanilla{}", "digits, PyTorch's defaults{}, {}, momentum {}"
+    lines: list[tuple[str, str, str, str, ff.Network]] = []
+    for width, end, words in (
+        (256, "", "squared error, 0.9"),
+        (1000, "", "squared error, 0.9"),
+        (256, ", no momentum", "squared error, 0"),
+        (256, ", cross-entropy", "cross-entropy, 0.9"),
+        (256, ", cross-entropy, no momentum", "cross-entropy, 0"),
+    ):
+        net = dense(64, width).replace(batch_norm=False)
+        lines.append((bare.format(width, end), f"3 x {width} units", words, "no BatchNorm", net))
+    for norm, title, gamma in (("", "64-256-256-10", "no BatchNorm"), (" with BatchNorm", "the same, BatchNorm", "1")):
+        for loss, words in (("mse", "MSELoss"), ("cross_entropy", "cross-entropy")):
+            for momentum in ("0.9", "0.0"):
+                name = start.format(norm, loss, momentum)
+                lines.append((name, title, f"{words}, {float(momentum):g}", gamma, defaults(bool(norm))))
+        for loss, momentum in () if norm else DRAWINGS:
+            words = f"{'MSELoss' if loss == 'mse' else 'cross-entropy'}, {momentum:g}"
+            lines.append((DRAWN.format(loss, momentum), "the same, drawn by PyTorch", words, gamma, defaults(False)))
+    rows = []
+    for name, title, words, gamma, net in lines:
+        entry = results[name][gamma]
+        settings = entry["settings"]
+        unasked = ff.max_learning_rate(net, settings["momentum"], loss=settings["loss"])
+        cells = [ratios(entry, "exact"), np.array(entry["eta_c"], np.float64) / unasked, ratios(entry, "measured")]
+        rows.append([title, words, *map(spread, cells)])
+    return lines_of(["network", "loss, momentum", "its data", "overlap 0, infinite data", "F measured"], rows)
+
+
+def optimisers_table(results: dict[str, Any]) -> str:
+    heads = ("0.5", "1", "3")
+    kinds = (
+        ("heavy ball", "digits, 256 units, batches of 128"),
+        ("Nesterov", "digits, 256 units, Nesterov"),
+        ("heavy ball, weight decay 5e-4", "digits, 256 units, weight decay 5e-4"),
+    )
+    rows = [
+        [words, *[spread(ratios(results[name][gamma], "exact")) if gamma in results[name] else "" for gamma in heads]]
+        for words, name in kinds
+    ]
+    return lines_of(["eta_c over the exact theory's eta_star", *heads], rows)
+
+
 def stable(found: dict[str, Any], name: str) -> NDArray[np.float64]:
     """NaN where a restart exploded."""
     return np.where(np.array(found["exploded"]) > 0, np.nan, np.array(found[name], np.float64))
@@ -445,6 +626,10 @@ def steps_table(results: dict[str, Any]) -> str:
 
 TABLES = {
     "networks": networks_table,
+    "batches": batches_table,
+    "other batches": other_batches_table,
+    "starts": starts_table,
+    "optimisers": optimisers_table,
     "settings": settings_table,
     "maps": maps_table,
     "rates": rates_table,

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fisherfield as ff
@@ -118,6 +119,81 @@ def test_lr_names_the_loss(fisherfield, loss):
     code, output, _ = fisherfield("lr", EXAMPLES / "dense.toml", "--loss", loss)
     assert code == 0
     assert f"{loss}: " in output
+
+
+def test_lr_takes_overlap_length_and_number_of_samples_from_data(fisherfield, tmp_path):
+    pytest.importorskip("sklearn")
+    net = ff.mlp([64, 256, 256, 10], batch_norm=False)
+    net.save(tmp_path / "net.toml")
+    digits = ff.data.load("digits")
+    overlap, length = ff.data.overlap_and_length(digits)
+    code, output, errors = fisherfield("lr", tmp_path / "net.toml", "--data", "digits", "--theory", "exact", "--json")
+    assert (code, errors) == (0, "")
+    content = json.loads(output, parse_constant=pytest.fail)
+    rate = ff.max_learning_rate(net, samples=1437, overlap=overlap, length=length)
+    assert content["rows"][0]["max_learning_rate"] == float(rate)
+    assert (content["arguments"]["overlap"], content["arguments"]["length"]) == (overlap, length)
+    assert content["arguments"]["samples"] == 1437
+    assert content["data"] == {"name": "digits", "standardize": "global", "samples": 1437}
+    assert ff.max_learning_rate(net) / rate == pytest.approx(1.43, abs=0.01)  # what overlap 0 would promise too much
+    _, output, _ = fisherfield("lr", tmp_path / "net.toml", "--data", "digits", "--samples", 64)
+    assert "digits, standardised as a whole: 64 samples of 1437; inputs of length 1, overlap 0.4809" in output
+    assert "overlap_and_length" not in output  # it has been done
+    assert max(map(len, output.splitlines())) <= 100
+    _, output, _ = fisherfield("lr", tmp_path / "net.toml", "--data", "digits", "--standardize", "feature")
+    flat = " ".join(output.split())
+    assert "digits, standardised feature by feature: 1437 samples" in flat
+    assert "inputs of length 0.9531, overlap -0.0006637" in flat
+    _, output, _ = fisherfield("lr", tmp_path / "net.toml")
+    flat = " ".join(output.split())
+    assert "infinitely many samples; inputs of length 1, overlap 0 loss" in flat
+    assert "ff.data.overlap_and_length(x)" in flat
+
+
+def test_lr_takes_files_of_inputs_and_refuses_what_does_not_go_with_them(fisherfield, tmp_path):
+    net = tmp_path / "net.toml"
+    ff.mlp([6, 200, 200, 3]).save(net)
+    x = np.random.default_rng(0).standard_normal((20, 2, 3)) + 1.0
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x)
+    for name in ("x.npy", "x.npz"):
+        _, output, _ = fisherfield("lr", net, "--data", tmp_path / name, "--standardize", "none", "--json")
+        content = json.loads(output)
+        assert (content["arguments"]["overlap"], content["arguments"]["length"]) == ff.data.overlap_and_length(x)
+        assert content["arguments"]["samples"] == 20
+        assert content["data"]["standardize"] is None
+    data = ["--data", tmp_path / "x.npy"]
+    for given, words in (
+        ([*data, "--overlap", 0.3], ["--overlap must be left out with --data", "0.3"]),
+        ([*data, "--length", 1], ["--length must be left out with --data", "got 1"]),
+        ([*data, "--samples", 21], ["--samples must be a whole number from 1 to 20", "21"]),
+        ([*data, "--samples", 1], ["samples must be at least 2 under BatchNorm"]),
+        ([*data, "--standardize", "all"], ["--standardize must be one of global, feature, none", "'all'"]),
+        (["--standardize", "none"], ["--standardize needs --data"]),
+        (["--data", tmp_path / "y.npy"], ["y.npy must be there"]),
+        (["--data", "digit"], ["did you mean 'digits'"]),
+    ):
+        assert_refused(fisherfield("lr", net, *given), *words)
+    ff.mlp([7, 200, 3]).save(net)
+    assert_refused(fisherfield("lr", net, *data), "shape must have 6 features", "(7,)")
+
+
+def test_lr_and_scan_know_the_optimisers(fisherfield, tmp_path, monkeypatch):
+    dense = EXAMPLES / "dense.toml"
+    descent = ["--momentum", 0.9, "--nesterov", "--weight-decay", 0.5, "--loss", "mse"]
+    _, output, _ = fisherfield("lr", dense, *descent, "--theory", "exact", "--json")
+    content = json.loads(output)
+    rate = ff.max_learning_rate(ff.load(dense), 0.9, loss="mse", nesterov=True, weight_decay=0.5)
+    assert content["rows"][0]["max_learning_rate"] == float(rate)
+    assert (content["arguments"]["nesterov"], content["arguments"]["weight_decay"]) == (True, 0.5)
+    _, output, _ = fisherfield("lr", dense, *descent)
+    assert "SGD, momentum 0.9, Nesterov, weight decay 0.5" in output
+    pytest.importorskip("zarr")
+    monkeypatch.chdir(tmp_path)
+    code, output, _ = fisherfield("scan", dense, "--axis", "gamma=1,2", *descent)
+    assert code == 0
+    assert "loss mse, momentum 0.9, Nesterov, weight decay 0.5" in output
+    assert ff.Scan.open("dense.zarr").max_learning_rate[0] == pytest.approx(float(rate), rel=1e-14)  # two roundings
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals

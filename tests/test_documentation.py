@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fisherfield import learning_rate
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -32,6 +34,12 @@ def test_the_examples_of_the_page_on_scans_run(tmp_path, monkeypatch):
 def test_the_examples_of_the_page_on_sampled_networks_run():
     page = Path(__file__).parent.parent / "docs" / "sampled.md"
     assert doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_the_examples_of_the_page_on_the_learning_rate_run():
+    pytest.importorskip("sklearn")
+    page = Path(__file__).parent.parent / "docs" / "learning_rate.md"
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 def test_the_commands_of_the_pages_and_of_the_readme_run(fisherfield, tmp_path, monkeypatch):
@@ -65,3 +73,32 @@ def test_the_tables_on_training_are_those_of_the_numbers_that_are_kept(monkeypat
             assert len(entry["eta_c"]) == 3
             assert 0.95 < training.ratios(entry, "exact").min() <= training.ratios(entry, "exact").max() < 1.15
             assert 1.3 < training.ratios(entry, "wei2019").min() <= training.ratios(entry, "wei2019").max() < 2
+
+
+def test_what_a_learning_rate_says_of_training_is_what_was_measured(monkeypatch):
+    """The extremes over every boundary that is kept, at batches of 64 and more: one figure behind the point, or two."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    import training
+
+    kinds = {True: "trained", False: "fixed", None: "vanilla"}
+    seen: dict[tuple[str, bool, float], list[float]] = {}
+    for rows in training.read().values():
+        for entry in rows.values():
+            given = entry.get("settings", {}) if isinstance(entry, dict) else {}
+            if "eta_c" in (entry if isinstance(entry, dict) else ()) and given and (given["batch"] or 1437) >= 64:
+                key = (kinds[given["trained"]], given["loss"] == "cross_entropy", given["momentum"])
+                seen.setdefault(key, []).extend(training.ratios(entry, "exact"))
+
+    def words(*values):
+        finite = [value for value in values if value < float("inf")]
+        return " to ".join(f"{value:.1f}" if value < 10 else f"{value:.0f}" for value in (min(finite), max(finite)))
+
+    for kind in ("trained", "vanilla"):
+        sentence = learning_rate._SQUARED[kind]
+        assert f"{words(*seen[kind, False, 0.9])} times" in sentence
+        assert f"{words(*seen[kind, False, 0.0])} times" in sentence
+        both = [*seen[kind, True, 0.9], *seen[kind, True, 0.0]]
+        assert f"{words(*both)} times" in learning_rate._CROSS_ENTROPY[kind]
+    assert {*seen["fixed", True, 0.9]} == {float("inf")}
+    assert float("inf") in seen["trained", True, 0.9]
+    assert max(seen["vanilla", True, 0.9]) < float("inf")

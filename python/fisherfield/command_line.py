@@ -22,10 +22,10 @@ from rich.text import Text
 
 import fisherfield as ff
 
+from . import _labels
 from ._arguments import BACKENDS, LOSSES, THEORIES, biases_of, choice, integer
 from ._command_scan import FORMATS, picture, run_plot, run_scan
 from ._command_verify import run_verify
-from ._labels import QUANTITIES
 from ._scan_files import ENDINGS
 from ._terminal import Refusal, Stopped, console, refusing
 
@@ -106,6 +106,8 @@ def _root(
 # Options that more than one command has.
 _File = Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")]
 _Momentum = Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")]
+_Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum, as torch.optim.SGD has it.")]
+_WeightDecay = Annotated[float, typer.Option(metavar="X", help="Weight decay, as torch.optim.SGD has it, 0 or more.")]
 _Samples = Annotated[
     int | None, typer.Option(metavar="N", help="Samples in the data, 1 or more.  [default: infinitely many]")
 ]
@@ -125,18 +127,51 @@ _Biases = Annotated[
 
 @app.command(
     epilog="\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
-    "  fisherfield lr examples/convnet.toml --theory exact --samples 50000 --loss mse --json"
+    "  fisherfield lr examples/convnet.toml --theory exact --samples 50000 --loss mse --json\n"
+    "  fisherfield lr net.toml --data digits --samples 64 --momentum 0.9 --nesterov"
 )
 def lr(
     file: _File,
     momentum: _Momentum = 0.0,
+    nesterov: _Nesterov = False,
+    weight_decay: _WeightDecay = 0.0,
     theory: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help=f"{', '.join(THEORIES)}; may be repeated.  [default: all three]"),
     ] = None,
-    samples: _Samples = None,
-    overlap: _Overlap = 0.0,
-    length: _Length = 1.0,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Take overlap, length and number of samples from these: digits, fashion-mnist, a folder of MNIST's or "
+            "CIFAR-10's files, or a .npy or .npz file.",
+        ),
+    ] = None,
+    standardize: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Of --data: global, feature or none.  [default: global]")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Samples that a step sees, 1 or more; with BatchNorm and mini-batches the size of a batch.  [default: "
+            "all of --data, or infinitely many]",
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Mean product of two inputs, per coordinate, at most the length; about half of it in images.  "
+            "[default: 0, or that of --data]",
+        ),
+    ] = None,
+    length: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="Mean square of an input, per coordinate, > 0.  [default: 1, or that of --data]"
+        ),
+    ] = None,
     loss: _Loss = "sum",
     biases: _Biases = None,
     as_json: Annotated[
@@ -148,24 +183,54 @@ def lr(
     By each theory, and beside it the same network without BatchNorm. "exact" lets the gradient flow through the batch
     statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
     Schwab. A number printed with >= or <= is a bound, one with ~ may err on either side, and the reason stands below.
+
+    It is the limit of torch.optim.SGD, with or without momentum, for the squared losses. It is none of Adam.
     """
     with refusing():
         choice("loss", loss, LOSSES)
         theories = tuple(dict.fromkeys(choice("theory", name, THEORIES) for name in theory or THEORIES))
         net = ff.load(file)
+        found = _data(net, data, standardize, samples, overlap, length)
         arguments: dict[str, Any] = {
-            "samples": samples,
-            "overlap": overlap,
-            "length": length,
+            "samples": samples if found is None or samples is not None else len(found),
+            "overlap": 0.0 if overlap is None else overlap,
+            "length": 1.0 if length is None else length,
             "biases": biases,
             "momentum": momentum,
             "loss": loss,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
         }
+        if found is not None:
+            arguments["overlap"], arguments["length"] = ff.data.overlap_and_length(found)
         rows = _rows(net, theories, arguments)
     if as_json:
-        typer.echo(json.dumps(_as_json(file, net, rows, arguments), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_as_json(file, net, rows, arguments, found), indent=2, allow_nan=False))
     else:
-        _print_rates(console(), file, net, rows, arguments)
+        _print_rates(console(), file, net, rows, arguments, found)
+
+
+def _data(
+    net: ff.Network,
+    source: str | None,
+    standardize: str | None,
+    samples: int | None,
+    overlap: float | None,
+    length: float | None,
+) -> ff.data.Data | None:
+    """The data that are asked for, which what else was given must agree with."""
+    if source is None:
+        if standardize is not None:
+            raise ValueError("--standardize needs --data")
+        return None
+    for name, value in (("overlap", overlap), ("length", length)):
+        if value is not None:
+            raise ValueError(f"--{name} must be left out with --data, which has its own, got {value:g}")
+    how = choice("--standardize", standardize or "global", ("global", "feature", "none"))
+    found = ff.data.load(source, None if how == "none" else how, shape=net)
+    if samples is not None:
+        integer("--samples", samples, 1, len(found))
+    return found
 
 
 @dataclass(frozen=True)
@@ -196,9 +261,16 @@ def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -
     return rows
 
 
-def _print_rates(said: Console, file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> None:
+def _print_rates(
+    said: Console,
+    file: str,
+    net: ff.Network,
+    rows: Sequence[_Row],
+    arguments: dict[str, Any],
+    data: ff.data.Data | None,
+) -> None:
     heading = Table.grid(padding=(0, 2))
-    for name, words in _description(file, net, arguments).items():
+    for name, words in _description(file, net, arguments, data).items():
         heading.add_row(Text(name, style="bold"), Text(words))
     said.print(heading)
     for index, (batch_norm, group) in enumerate(itertools.groupby(rows, key=lambda row: row.batch_norm)):
@@ -274,9 +346,13 @@ def _comparison(rows: Sequence[_Row]) -> list[str]:
     return said
 
 
-def _description(file: str, net: ff.Network, arguments: dict[str, Any]) -> dict[str, str]:
+def _description(file: str, net: ff.Network, arguments: dict[str, Any], data: ff.data.Data | None) -> dict[str, str]:
     samples = arguments["samples"]
     many = "infinitely many samples" if samples is None else f"{samples} sample{'s' if samples != 1 else ''}"
+    if data is not None:
+        how = {"global": "standardised as a whole", "feature": "standardised feature by feature"}
+        words = how.get(data.standardize or "", "not standardised")
+        many = f"{data.name}, {words}: {many}{'' if samples == len(data) else f' of {len(data)}'}"
     loss = arguments["loss"]
     return {
         "network": f"{file}: {_architecture(net)}",
@@ -284,9 +360,9 @@ def _description(file: str, net: ff.Network, arguments: dict[str, Any]) -> dict[
         "BatchNorm": _batch_norm_words(net),
         "weights": f"sigma_w2 {_values(layer.sigma_w2 for layer in net.affine_layers)}, "
         f"sigma_b2 {_values(layer.sigma_b2 for layer in net.affine_layers)}; {net.parameters():,} parameters",
-        "data": f"{many}; inputs of length {arguments['length']:g}, overlap {arguments['overlap']:g}",
+        "data": f"{many}; inputs of length {arguments['length']:.4g}, overlap {arguments['overlap']:.4g}",
         "loss": f"{loss}: {_LOSS_WORDS[loss]}{'' if loss == 'sum' else '; lambda_max is that of sum'}",
-        "momentum": f"{arguments['momentum']:g}",
+        "optimiser": f"SGD, {', '.join(_labels.descent(arguments))}",
     }
 
 
@@ -328,7 +404,9 @@ def _bounded(bound: str, value: float) -> str:
     return _number(value) if bound == "=" else f"{bound} {_number(value)}"
 
 
-def _as_json(file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any]) -> dict[str, Any]:
+def _as_json(
+    file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[str, Any], data: ff.data.Data | None
+) -> dict[str, Any]:
     """The schema: change it only by adding keys. Rows come in the order of the table."""
     return {
         "fisherfield": ff.__version__,
@@ -342,6 +420,7 @@ def _as_json(file: str, net: ff.Network, rows: Sequence[_Row], arguments: dict[s
             "batch_norms": len(net.batch_norms),
         },
         "arguments": arguments,
+        "data": None if data is None else {"name": data.name, "standardize": data.standardize, "samples": len(data)},
         "rows": [_row_as_json(row) for row in rows],
     }
 
@@ -413,7 +492,7 @@ def scan(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help=f"What is computed: {', '.join(QUANTITIES)}; may be repeated.  "
+            help=f"What is computed: {', '.join(_labels.QUANTITIES)}; may be repeated.  "
             "[default: lambda_max and max_learning_rate]",
         ),
     ] = None,
@@ -423,6 +502,8 @@ def scan(
     length: _Length = 1.0,
     loss: _Loss = "sum",
     momentum: _Momentum = 0.0,
+    nesterov: _Nesterov = False,
+    weight_decay: _WeightDecay = 0.0,
     biases: _Biases = None,
     out: Annotated[
         str,
@@ -486,6 +567,8 @@ def scan(
         biases=biases,
         loss=loss,
         momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
         threads=threads,
         backend=backend,
         chunk=chunk,
