@@ -540,7 +540,10 @@ def starts_table(results: dict[str, Any]) -> str:
     ):
         net = dense(64, width).replace(batch_norm=False)
         lines.append((bare.format(width, end), f"3 x {width} units", words, "no BatchNorm", net))
-    for norm, title, gamma in (("", "64-256-256-10", "no BatchNorm"), (" with BatchNorm", "the same, BatchNorm", "1")):
+    for norm, title, gamma in (
+        ("", "64-256-256-10", "no BatchNorm"),
+        (" with BatchNorm", "64-256-256-10, BatchNorm", "1"),
+    ):
         for loss, words in (("mse", "MSELoss"), ("cross_entropy", "cross-entropy")):
             for momentum in ("0.9", "0.0"):
                 name = start.format(norm, loss, momentum)

@@ -102,3 +102,27 @@ def test_what_a_learning_rate_says_of_training_is_what_was_measured(monkeypatch)
     assert {*seen["fixed", True, 0.9]} == {float("inf")}
     assert float("inf") in seen["trained", True, 0.9]
     assert max(seen["vanilla", True, 0.9]) < float("inf")
+
+
+def test_what_the_pages_say_of_batches_and_of_pytorch_s_start_is_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    import training
+
+    kept = training.read()
+    found = {batch: kept[f"digits, 256 units, batches of {batch}"]["1"] for batch in training.BATCHES}
+    for batch, entry in found.items():
+        ratios = training.ratios(entry, "exact")
+        if batch >= 24:  # README.md: within 12 %
+            assert 0.88 < ratios.min() <= ratios.max() < 1.12 + 5e-4  # 1.120, of two digits
+        assert entry["settings"]["batch"] == batch
+        assert len(ratios) == 3
+    middle = [training.over_all(found[batch]).mean() for batch in (4, 6, 8, 12, 16, 24, 32, 64)]
+    assert middle == sorted(middle)  # what training stands falls with the batch
+    unasked = {"mse": [], "cross_entropy": []}
+    for loss, momentum in training.DRAWINGS:
+        entry = kept[training.DRAWN.format(loss, momentum)]["no BatchNorm"]
+        if momentum:
+            rate = learning_rate.max_learning_rate(training.defaults(False), momentum, loss=loss)
+            unasked[loss] = training.np.array(entry["eta_c"]) / rate
+    assert min(unasked["mse"]) == pytest.approx(0.85, abs=5e-3)  # the page's digits
+    assert min(unasked["cross_entropy"]) < 0.1

@@ -628,17 +628,31 @@ def test_a_single_layer_and_what_does_nothing_are_described():
     assert ff.torch.describe(idle, 4).layers == (ff.Dense(2, *variances(layer)),)
 
 
+def test_the_networks_that_were_trained_as_pytorch_s_defaults_are_pytorch_s_defaults(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "bench")
+    import training
+
+    torch.manual_seed(0)
+    for batch_norm in (False, True):
+        layers = []
+        for fan_in, units in ((64, 256), (256, 256), (256, 10)):
+            layers += [nn.Linear(fan_in, units), *([nn.BatchNorm1d(units)] if batch_norm else []), nn.ReLU()]
+        model = nn.Sequential(*layers[: -2 if batch_norm else -1])
+        assert ff.torch.describe(model, variances="initial") == training.defaults(batch_norm)
+
+
 # ---------------------------------------------------------------------------------------------------------- the package
 
 
-def test_the_readme_s_five_lines_run():
+def test_the_readme_s_seven_lines_run():
+    pytest.importorskip("sklearn")
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     [block] = [code for code in re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S) if "torch" in code]
-    assert len([line for line in block.splitlines() if line]) <= 5
+    assert len([line for line in block.splitlines() if line]) <= 7
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         out = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True)
-    assert re.match(r"learning rate = 0\.2\d+  \(theory exact, momentum 0.9, loss mse, infinite data\)", out.stdout)
+    assert re.match(r"learning rate = 0\.2\d+  \(theory exact, momentum 0.9, loss mse, 64 samples\)", out.stdout)
 
 
 def test_without_pytorch_the_pip_command_is_given():
