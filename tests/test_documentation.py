@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fisherfield import learning_rate
+from fisherfield import learning_rate, mlp
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,6 +102,15 @@ def test_what_a_learning_rate_says_of_training_is_what_was_measured(monkeypatch)
     assert {*seen["fixed", True, 0.9]} == {float("inf")}
     assert float("inf") in seen["trained", True, 0.9]
     assert max(seen["vanilla", True, 0.9]) < float("inf")
+    # what it says of the overlap of digits, 0.481, by the theory for networks of two and three hidden layers
+    shares = [
+        learning_rate.max_learning_rate(net) / learning_rate.max_learning_rate(net, overlap=0.481)
+        for sizes in ([64, 256, 256, 10], [64, 256, 256, 256, 10])
+        for w2, b2 in ((2.0, 0.5), (2.0, 0.0), (1 / 3, 1 / 192))
+        for net in [mlp(sizes, sigma_w2=w2, sigma_b2=b2, batch_norm=False)]
+    ]
+    bare = learning_rate.max_learning_rate(mlp([64, 256, 256, 10], batch_norm=False))
+    assert f"by {words(*shares)} times for ReLU networks on digits" in bare.reason
 
 
 def test_what_the_pages_say_of_batches_and_of_pytorch_s_start_is_what_was_measured(monkeypatch):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from . import _arguments, _core, _labels
@@ -85,14 +86,14 @@ class LearningRate(float):
 def _remarks(fisher: Fisher, loss: str) -> list[str]:
     """What the data change, and what training showed of ReLU networks (docs/theory.md, section 10)."""
     remarks = []
-    net = fisher.network
-    if not _normed_at_once(net) and fisher.overlap == 0.0 and fisher.length == 1.0:
+    facts = fisher.network._facts
+    if fisher.overlap == 0.0 and fisher.length == 1.0 and not (facts.batch_norm and _normed_at_once(fisher.network)):
         remarks.append(
             "overlap 0 is that of independent inputs: images share more (digits 0.48 of the length, Fashion-MNIST "
             "0.30), and stand less than this, by 1.2 to 1.7 times for ReLU networks on digits: "
             "ff.data.overlap_and_length(x) measures yours"
         )
-    kind = "trained" if net._facts.trained else "fixed" if net._facts.batch_norm else "vanilla"
+    kind = "trained" if facts.trained else "fixed" if facts.batch_norm else "vanilla"
     if loss == "cross_entropy":
         remarks.append("cross-entropy: an approximation at small logits, of the first steps and no limit of training")
         remarks.append(_CROSS_ENTROPY[kind])
@@ -118,8 +119,10 @@ _CROSS_ENTROPY = {
 
 def _normed_at_once(net: Network) -> bool:
     """Whether a BatchNorm follows the first affine layer: it takes the mean, and with it the inputs' overlap."""
-    first = next(place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d)))
-    return isinstance(net.layers[first + 1], BatchNorm) if first + 1 < len(net.layers) else False
+    for before, layer in itertools.pairwise(net.layers):
+        if isinstance(before, (Dense, Conv2d)):
+            return isinstance(layer, BatchNorm)
+    return False
 
 
 def max_learning_rate(
@@ -151,7 +154,7 @@ def max_learning_rate(
         1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
         `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy at small logits, an approximation, for two outputs or more.
     nesterov : bool
-        Nesterov's momentum, as `torch.optim.SGD` has it with ``nesterov=True``.
+        Nesterov's momentum, as `torch.optim.SGD` has it with ``nesterov=True``; with momentum 0 both are plain descent.
     weight_decay : float
         0, or from 1e-100 to 1e100: weight_decay theta is added to the gradient, as in `torch.optim.SGD`. It is taken as
         it is, whatever the loss.
