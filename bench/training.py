@@ -253,9 +253,9 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
 
 def starts_entry(eta_c: list[float], measured: list[float], settings: dict[str, Any]) -> dict[str, Any]:
     """As `trained` writes one."""
-    given = [settings[name] for name in ("momentum", "loss")]
+    asked = [settings[name] for name in ("momentum", "loss")]
     stars = [
-        ff.experiments.eta_stars(defaults(False), *given, n, settings["overlap"], settings["length"])
+        ff.experiments.eta_stars(defaults(False), *asked, n, settings["overlap"], settings["length"])
         for n in (settings["batch"], settings["n"])
     ]
     return {

@@ -163,7 +163,7 @@ def test_lr_takes_files_of_inputs_and_refuses_what_does_not_go_with_them(fisherf
         assert content["arguments"]["samples"] == 20
         assert content["data"]["standardize"] is None
     data = ["--data", tmp_path / "x.npy"]
-    for given, words in (
+    for options, words in (
         ([*data, "--overlap", 0.3], ["--overlap must be left out with --data", "0.3"]),
         ([*data, "--length", 1], ["--length must be left out with --data", "got 1"]),
         ([*data, "--samples", 21], ["--samples must be a whole number from 1 to 20", "21"]),
@@ -173,7 +173,7 @@ def test_lr_takes_files_of_inputs_and_refuses_what_does_not_go_with_them(fisherf
         (["--data", tmp_path / "y.npy"], ["y.npy must be there"]),
         (["--data", "digit"], ["did you mean 'digits'"]),
     ):
-        assert_refused(fisherfield("lr", net, *given), *words)
+        assert_refused(fisherfield("lr", net, *options), *words)
     ff.mlp([7, 200, 3]).save(net)
     assert_refused(fisherfield("lr", net, *data), "shape must have 6 features", "(7,)")
 

@@ -110,8 +110,8 @@ def test_widths_momentum_length_overlap_and_conventions(scan, loss, biases):
     for batch_norm in (False, True):
         net = net_of("relu", batch_norm=batch_norm, trained=batch_norm)
         for descent in (PLAIN, (True, 0.5)):
-            given = {"loss": loss, "biases": biases, "samples": 5, "descent": descent}
-            agree(scan, net, slots, (2, 2, 2, 3), **given, quantities=[*OF_POINTS, "fan_in"])
+            conventions = {"loss": loss, "biases": biases, "samples": 5, "descent": descent}
+            agree(scan, net, slots, (2, 2, 2, 3), **conventions, quantities=[*OF_POINTS, "fan_in"])
 
 
 def test_one_width_for_all_points(scan):

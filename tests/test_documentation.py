@@ -84,9 +84,9 @@ def test_what_a_learning_rate_says_of_training_is_what_was_measured(monkeypatch)
     seen: dict[tuple[str, bool, float], list[float]] = {}
     for rows in training.read().values():
         for entry in rows.values():
-            given = entry.get("settings", {}) if isinstance(entry, dict) else {}
-            if "eta_c" in (entry if isinstance(entry, dict) else ()) and given and (given["batch"] or 1437) >= 64:
-                key = (kinds[given["trained"]], given["loss"] == "cross_entropy", given["momentum"])
+            settings = entry.get("settings", {}) if isinstance(entry, dict) else {}
+            if "eta_c" in (entry if isinstance(entry, dict) else ()) and settings and (settings["batch"] or 1437) >= 64:
+                key = (kinds[settings["trained"]], settings["loss"] == "cross_entropy", settings["momentum"])
                 seen.setdefault(key, []).extend(training.ratios(entry, "exact"))
 
     def words(*values):
@@ -118,14 +118,14 @@ def test_what_the_pages_say_of_batches_and_of_pytorch_s_start_is_what_was_measur
     import training
 
     kept = training.read()
-    found = {batch: kept[f"digits, 256 units, batches of {batch}"]["1"] for batch in training.BATCHES}
-    for batch, entry in found.items():
+    trained = {batch: kept[f"digits, 256 units, batches of {batch}"]["1"] for batch in training.BATCHES}
+    for batch, entry in trained.items():
         ratios = training.ratios(entry, "exact")
         if batch >= 24:  # README.md: within 12 %
             assert 0.88 < ratios.min() <= ratios.max() < 1.12 + 5e-4  # 1.120, of two digits
         assert entry["settings"]["batch"] == batch
         assert len(ratios) == 3
-    middle = [training.over_all(found[batch]).mean() for batch in (4, 6, 8, 12, 16, 24, 32, 64)]
+    middle = [training.over_all(trained[batch]).mean() for batch in (4, 6, 8, 12, 16, 24, 32, 64)]
     assert middle == sorted(middle)  # what training stands falls with the batch
     unasked = {"mse": [], "cross_entropy": []}
     for loss, momentum in training.DRAWINGS:

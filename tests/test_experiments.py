@@ -58,33 +58,33 @@ def test_on_a_quadratic_the_boundary_is_two_times_one_plus_mu_over_lambda(moment
 )
 def test_on_a_quadratic_nesterov_and_weight_decay_have_the_boundary_that_theory_gives_them(momentum, nesterov, decay):
     data, largest = line()
-    given = {"batch": "full", "epochs": 500, "standardize": None, "nesterov": nesterov, "weight_decay": decay}
-    found = boundary(LINE, data, momentum, **given)
+    recipe = {"batch": "full", "epochs": 500, "standardize": None, "nesterov": nesterov, "weight_decay": decay}
+    result = boundary(LINE, data, momentum, **recipe)
     known = 2 * (1 + momentum) / (1 + 2 * momentum * nesterov) / (largest + decay)
-    assert found.measured[0] == pytest.approx(known, rel=1e-4)  # Lanczos' tolerance
-    assert found.eta_c[0] == pytest.approx(known, rel=0.03)  # 2 %, and what 500 steps do not see of slow growth
-    assert (found.settings["nesterov"], found.settings["weight_decay"]) == (nesterov, decay)
+    assert result.measured[0] == pytest.approx(known, rel=1e-4)  # Lanczos' tolerance
+    assert result.eta_c[0] == pytest.approx(known, rel=0.02)  # what is promised
+    assert (result.settings["nesterov"], result.settings["weight_decay"]) == (nesterov, decay)
     words = [f"momentum {momentum:g}", *(["Nesterov"] if nesterov else []), *(["weight decay 0.7"] if decay else [])]
-    assert f"loss sum, {', '.join(words)},\n" in repr(found)
-    assert found.eta_star["exact"] == found.eta_star_all["exact"]  # a step has them all
+    assert f"loss sum, {', '.join(words)},\n" in repr(result)
+    assert result.eta_star["exact"] == result.eta_star_all["exact"]  # a step has them all
     theory = ff.max_learning_rate(
         *(LINE, momentum, "exact", 100),
-        **{name: found.settings[name] for name in ("overlap", "length", "nesterov", "weight_decay")},
+        **{name: result.settings[name] for name in ("overlap", "length", "nesterov", "weight_decay")},
     )
-    assert found.eta_star["exact"] == theory
+    assert result.eta_star["exact"] == theory
 
 
 def test_a_boundary_stands_beside_the_theories_at_a_batch_and_at_all_samples():
-    found = boundary(SMALL, "digits", batch=8, epochs=1, samples=200)
-    overlap, length = (found.settings[name] for name in ("overlap", "length"))
+    result = boundary(SMALL, "digits", batch=8, epochs=1, samples=200)
+    overlap, length = (result.settings[name] for name in ("overlap", "length"))
     for theory in ("exact", "frozen"):
         at_batch, at_all = (ff.max_learning_rate(SMALL, 0.9, theory, n, overlap, length) for n in (8, 200))
-        assert (found.eta_star[theory], found.eta_star_all[theory]) == (at_batch, at_all)
-        assert found.ratios[theory][0] == found.eta_c[0] / at_batch
-        assert found.ratios_all[theory][0] == found.eta_c[0] / at_all
-    assert found.eta_star["exact"] < 0.9 * found.eta_star_all["exact"]  # BatchNorm takes the mean of eight
-    assert list(found.eta_star_all) == ["exact", "frozen", "wei2019"]
-    lines = repr(found).splitlines()
+        assert (result.eta_star[theory], result.eta_star_all[theory]) == (at_batch, at_all)
+        assert result.ratios[theory][0] == result.eta_c[0] / at_batch
+        assert result.ratios_all[theory][0] == result.eta_c[0] / at_all
+    assert result.eta_star["exact"] < 0.9 * result.eta_star_all["exact"]  # BatchNorm takes the mean of eight
+    assert list(result.eta_star_all) == ["exact", "frozen", "wei2019"]
+    lines = repr(result).splitlines()
     assert lines[3].split() == ["eta_star", "of", "n", "=", "8", "eta_c/eta_star", "n", "=", "200", "eta_c/eta_star"]
     assert len(lines[4].split()) == 5
     assert len(lines[-1].split()) == 4  # F measured has no such number

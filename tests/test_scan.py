@@ -173,22 +173,22 @@ def test_a_point_without_a_value_has_a_status_that_says_why_and_costs_the_others
 
 
 def test_nesterov_and_weight_decay_are_settings_that_files_keep(tmp_path):
-    given = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.25, "loss": "mse"}
+    descent = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.25, "loss": "mse"}
     axes = {"gamma": [0.5, 2.0], "samples": [None, 100]}
-    found = ff.scan(NET, axes, **given)
+    scan = ff.scan(NET, axes, **descent)
     for place, (gamma, samples) in enumerate(itertools.product((0.5, 2.0), (None, 100))):
-        rate = ff.max_learning_rate(NET.replace(gamma=gamma), samples=samples, **given)
-        assert found.max_learning_rate.ravel()[place] == pytest.approx(float(rate), rel=1e-14)  # two roundings
+        rate = ff.max_learning_rate(NET.replace(gamma=gamma), samples=samples, **descent)
+        assert scan.max_learning_rate.ravel()[place] == pytest.approx(float(rate), rel=1e-14)  # two roundings
     np.testing.assert_allclose(
-        found.max_learning_rate, ff.reference.scan(NET, axes, **given)["max_learning_rate"], rtol=1e-12
+        scan.max_learning_rate, ff.reference.scan(NET, axes, **descent)["max_learning_rate"], rtol=1e-12
     )
-    assert "momentum 0.9, Nesterov, weight decay 0.25" in repr(found)
+    assert "momentum 0.9, Nesterov, weight decay 0.25" in repr(scan)
     plain = ff.scan(NET, axes, momentum=0.9)
-    for each in (found, plain):
+    for each in (scan, plain):
         again = ff.Scan.open(each.to_xarray())
         assert again.settings == each.settings
     store = tmp_path / "store"
-    ff.scan(NET, axes, store=store, **given)
+    ff.scan(NET, axes, store=store, **descent)
     with pytest.raises(
         ValueError, match=r"differs in nesterov \('True' there, 'False' here\), weight_decay \(0.25 there"
     ):
@@ -198,14 +198,14 @@ def test_nesterov_and_weight_decay_are_settings_that_files_keep(tmp_path):
 def test_a_store_without_nesterov_and_weight_decay_has_neither(tmp_path):
     """As earlier versions wrote it."""
     store = tmp_path / "store"
-    found = ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store)
+    scan = ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store)
     written = json.loads((store / "zarr.json").read_text())
     for name in ("nesterov", "weight_decay"):
         del written["attributes"][name]
     (store / "zarr.json").write_text(json.dumps(written))
-    assert ff.Scan.open(store).settings == found.settings
+    assert ff.Scan.open(store).settings == scan.settings
     np.testing.assert_array_equal(
-        ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store).lambda_max[...], found.lambda_max[...]
+        ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, store=store).lambda_max[...], scan.lambda_max[...]
     )
     with pytest.raises(ValueError, match="differs in nesterov"):
         ff.scan(NET, {"gamma": [0.5, 2.0]}, momentum=0.9, nesterov=True, store=store)

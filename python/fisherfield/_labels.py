@@ -104,9 +104,9 @@ def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
 
 def descent(settings: Mapping[str, Any], momentum: bool = True) -> list[str]:
     """The optimiser's settings in words, those that are at work; the momentum where it is no axis."""
-    said = [f"momentum {settings['momentum']:g}"] if momentum else []
-    said += ["Nesterov"] if settings["nesterov"] else []
-    return said + ([f"weight decay {settings['weight_decay']:g}"] if settings["weight_decay"] else [])
+    words = [f"momentum {settings['momentum']:g}"] if momentum else []
+    words += ["Nesterov"] if settings["nesterov"] else []
+    return words + ([f"weight decay {settings['weight_decay']:g}"] if settings["weight_decay"] else [])
 
 
 def meaning(name: str) -> str:

@@ -190,9 +190,9 @@ def lr(
         choice("loss", loss, LOSSES)
         theories = tuple(dict.fromkeys(choice("theory", name, THEORIES) for name in theory or THEORIES))
         net = ff.load(file)
-        found = _data(net, data, standardize, samples, overlap, length)
+        inputs = _data(net, data, standardize, samples, overlap, length)
         arguments: dict[str, Any] = {
-            "samples": samples if found is None or samples is not None else len(found),
+            "samples": samples if inputs is None or samples is not None else len(inputs),
             "overlap": 0.0 if overlap is None else overlap,
             "length": 1.0 if length is None else length,
             "biases": biases,
@@ -201,13 +201,13 @@ def lr(
             "nesterov": nesterov,
             "weight_decay": weight_decay,
         }
-        if found is not None:
-            arguments["overlap"], arguments["length"] = ff.data.overlap_and_length(found)
+        if inputs is not None:
+            arguments["overlap"], arguments["length"] = ff.data.overlap_and_length(inputs)
         rows = _rows(net, theories, arguments)
     if as_json:
-        typer.echo(json.dumps(_as_json(file, net, rows, arguments, found), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_as_json(file, net, rows, arguments, inputs), indent=2, allow_nan=False))
     else:
-        _print_rates(console(), file, net, rows, arguments, found)
+        _print_rates(console(), file, net, rows, arguments, inputs)
 
 
 def _data(
@@ -227,10 +227,10 @@ def _data(
         if value is not None:
             raise ValueError(f"--{name} must be left out with --data, which has its own, got {value:g}")
     how = choice("--standardize", standardize or "global", ("global", "feature", "none"))
-    found = ff.data.load(source, None if how == "none" else how, shape=net)
+    inputs = ff.data.load(source, None if how == "none" else how, shape=net)
     if samples is not None:
-        integer("--samples", samples, 1, len(found))
-    return found
+        integer("--samples", samples, 1, len(inputs))
+    return inputs
 
 
 @dataclass(frozen=True)
