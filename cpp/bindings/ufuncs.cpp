@@ -87,7 +87,7 @@ int loop(PyArrayMethod_Context* context, char* const* data, const npy_intp* dime
          NpyAuxData*) {
     const auto* ufunc = reinterpret_cast<const PyUFuncObject*>(context->caller);
     const auto& described = *static_cast<const Described*>(ufunc->data[0]);
-    Column columns[kMaxOperands + 2];
+    StridedColumn columns[kMaxOperands + 2];
     for (int i = 0; i < ufunc->nargs; ++i) {
         columns[i] = {data[i], strides[i], context->descriptors[i]->type_num == NPY_FLOAT};
     }

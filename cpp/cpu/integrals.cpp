@@ -24,7 +24,7 @@ constexpr std::ptrdiff_t kByKernel = 128 * kBlock, kByQuadrature = 4;
 constexpr std::ptrdiff_t kWorthThreads = 8 * kByKernel;
 constexpr std::chrono::microseconds kWorthTime{200};
 
-double read(const Column& column, std::ptrdiff_t i) {
+double read(const StridedColumn& column, std::ptrdiff_t i) {
     const char* at = column.data + i * column.stride;
     if (column.single) {
         float x;
@@ -36,7 +36,7 @@ double read(const Column& column, std::ptrdiff_t i) {
     return x;
 }
 
-bool write(const Column& column, std::ptrdiff_t i, double value) {
+bool write(const StridedColumn& column, std::ptrdiff_t i, double value) {
     char* at = column.data + i * column.stride;
     if (column.single) {
         const float x = static_cast<float>(value);
@@ -47,11 +47,11 @@ bool write(const Column& column, std::ptrdiff_t i, double value) {
     return std::isinf(value);
 }
 
-bool contiguous(const Column& column) { return !column.single && column.stride == sizeof(double); }
+bool contiguous(const StridedColumn& column) { return !column.single && column.stride == sizeof(double); }
 
 // A block as float64 without gaps; beyond `count` the last one over and over. The loops over whole blocks are those
 // that a compiler makes vectors of.
-void gather(const Column& column, std::ptrdiff_t first, int count, double* out) {
+void gather(const StridedColumn& column, std::ptrdiff_t first, int count, double* out) {
     if (column.stride == 0) {
         std::fill(out, out + kBlock, read(column, 0));
     } else if (count == kBlock && column.single && column.stride == sizeof(float)) {
@@ -68,7 +68,7 @@ void gather(const Column& column, std::ptrdiff_t first, int count, double* out) 
 }
 
 // Returns whether one of them is infinite, in float32 too.
-bool scatter(const Column& column, std::ptrdiff_t first, int count, const double* values) {
+bool scatter(const StridedColumn& column, std::ptrdiff_t first, int count, const double* values) {
     bool overflow = false;
     if (count == kBlock && column.single && column.stride == sizeof(float)) {
         float* to = reinterpret_cast<float*>(column.data) + first;
@@ -213,7 +213,8 @@ double kernel_error(const Task& task, const double* x, double slope, double valu
 // What the threads of one call share.
 class Loop {
 public:
-    Loop(const Task& task, const Column* inputs, const Column* outputs, const std::function<void()>& pause)
+    Loop(const Task& task, const StridedColumn* inputs, const StridedColumn* outputs,
+         const std::function<void()>& pause)
         : task_(task), inputs_(inputs), outputs_(outputs), pause_(pause),
           kernel_(kernel_of(task.activation.kind, task.which, task.one_minus_c)),
           sums_(sums_over_noises(task.activation.kind)) {}
@@ -383,7 +384,7 @@ private:
     }
 
     const Task& task_;
-    const Column *inputs_, *outputs_;
+    const StridedColumn *inputs_, *outputs_;
     const std::function<void()>& pause_;
     const Kernel kernel_;
     const bool sums_;
@@ -415,7 +416,7 @@ const char* operand_name(const Task& task, int operand) {
     return task.one_minus_c ? "one_minus_c" : "c";
 }
 
-Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,
+Report integrate(const Task& task, const StridedColumn* inputs, const StridedColumn* outputs, std::ptrdiff_t count,
                  const std::function<void()>& pause) {
     Loop loop(task, inputs, outputs, pause);
     if (loop.cheap()) {

@@ -34,7 +34,7 @@ inline constexpr int kMaxOperands = 5;
 const char* operand_name(const Task& task, int operand);
 
 // A column of float64 or float32; the stride is in bytes.
-struct Column {
+struct StridedColumn {
     char* data;
     std::ptrdiff_t stride;
     bool single;
@@ -50,7 +50,7 @@ struct Report {
 };
 
 // `pause` is called every tenth of a second or so by the calling thread; what it throws ends the loop.
-Report integrate(const Task& task, const Column* inputs, const Column* outputs, std::ptrdiff_t count,
+Report integrate(const Task& task, const StridedColumn* inputs, const StridedColumn* outputs, std::ptrdiff_t count,
                  const std::function<void()>& pause);
 
 } // namespace fisherfield

@@ -30,11 +30,13 @@ inline constexpr int kWidth = 2;
 #endif
 typedef double Doubles __attribute__((vector_size(8 * kWidth)));
 typedef std::int64_t Integers __attribute__((vector_size(8 * kWidth)));
+typedef std::uint64_t Unsigned __attribute__((vector_size(8 * kWidth)));
 typedef double Stored __attribute__((vector_size(8 * kWidth), aligned(8), may_alias)); // as arrays of double lie
 #else
 inline constexpr int kWidth = 1;
 using Doubles = double;
 using Integers = std::int64_t;
+using Unsigned = std::uint64_t;
 using Stored = double;
 #endif
 
@@ -82,7 +84,12 @@ FISHERFIELD_INLINE Mask every_lane(std::int64_t x) { return {every(x), every(x)}
 FISHERFIELD_INLINE Mask operator&(Mask x, Mask y) { return {x.a & y.a, x.b & y.b}; }
 FISHERFIELD_INLINE Mask operator|(Mask x, Mask y) { return {x.a | y.a, x.b | y.b}; }
 FISHERFIELD_INLINE Mask operator^(Mask x, Mask y) { return {x.a ^ y.a, x.b ^ y.b}; }
-FISHERFIELD_INLINE Mask operator-(Mask x, Mask y) { return {x.a - y.a, x.b - y.b}; }
+// Modulo 2^64: where one has a sign, the bits of two doubles may be further apart than a signed integer can say.
+FISHERFIELD_INLINE Unsigned without_sign(Integers x) { return __builtin_bit_cast(Unsigned, x); }
+FISHERFIELD_INLINE Integers difference(Integers x, Integers y) {
+    return __builtin_bit_cast(Integers, without_sign(x) - without_sign(y));
+}
+FISHERFIELD_INLINE Mask operator-(Mask x, Mask y) { return {difference(x.a, y.a), difference(x.b, y.b)}; }
 FISHERFIELD_INLINE Mask operator~(Mask x) { return {~x.a, ~x.b}; }
 
 #if defined(__GNUC__)
@@ -187,9 +194,10 @@ FISHERFIELD_INLINE Lanes power_of_two(Lanes n) {
 FISHERFIELD_INLINE Lanes mantissa(Lanes x, Lanes* n) {
     constexpr std::int64_t root_half = 0x3fe6a09e667f3bcd, bias = 1024;
     const Mask above = bits(x) - every_lane(root_half - (bias << 52));
-    const Integers first = above.a >> 52, second = above.b >> 52; // n + 1024 > 0
+    const auto top = [](Integers x) { return __builtin_bit_cast(Integers, without_sign(x) >> 52); };
+    const Integers first = top(above.a), second = top(above.b); // n + 1024: up to 2048, whose bit is a sign's
     *n = lanes({bits(kWhole).a + first, bits(kWhole).b + second}) - (kWhole + bias);
-    return lanes({bits(x).a - ((first - bias) << 52), bits(x).b - ((second - bias) << 52)});
+    return lanes(bits(x) - Mask{(first - bias) << 52, (second - bias) << 52});
 }
 
 // body(0), ..., body(count - 1), each argument a constant: what has to stay in registers takes no loop.
