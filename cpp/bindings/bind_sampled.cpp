@@ -7,6 +7,7 @@
 
 #include "bindings.hpp"
 #include "blas.hpp"
+#include "fisherfield/conversion.hpp"
 #include "sampled.hpp"
 
 namespace fisherfield {
@@ -36,7 +37,7 @@ void load_blas() {
 
 template <class T>
 struct LinearizationHandle {
-    using Array = py::array_t<T, py::array::c_style>;
+    using Array = py::array_t<T, py::array::c_style | kAligned>; // never of another type: that would be a mistake
 
     Linearization<T> linearization;
     std::vector<std::shared_ptr<const Callable>> owners;
@@ -74,7 +75,7 @@ struct LinearizationHandle {
         try {
             const py::gil_scoped_release release;
             const std::lock_guard lock(*busy);
-            linearization.forward(x.data(), x.shape(0), static_cast<std::size_t>(workspace), keep, to);
+            linearization.forward(x.data(), x.shape(0), saturated<std::size_t>(workspace), keep, to);
         } catch (const ZeroVariance& found) {
             return py::make_tuple(found.norm, found.unit);
         }
@@ -84,7 +85,7 @@ struct LinearizationHandle {
     void prepare(double products, double bytes) {
         const py::gil_scoped_release release;
         const std::lock_guard lock(*busy);
-        linearization.prepare(products, static_cast<std::size_t>(bytes));
+        linearization.prepare(products, saturated<std::size_t>(bytes));
     }
 
     // (m, n C) to (m, P) by J^T, and so on, one row after the other

@@ -15,7 +15,7 @@ namespace fisherfield {
 
 // samples, overlap, length, momentum, nesterov, weight_decay
 using PointSettings = std::tuple<double, double, double, double, bool, double>;
-using Varied = std::tuple<std::string, int, py::array_t<double>>; // field, layer, values
+using Varied = std::tuple<std::string, int, AlignedArray<double>>; // field, layer, values
 using ScanFunction = std::function<void(const ScanRequest& request, const std::vector<double*>& out,
                                         std::int8_t* status, const std::function<void(long)>& pause)>;
 

@@ -12,7 +12,7 @@ namespace {
 py::array_t<double> array(const Rows& x) { return py::array_t<double>(static_cast<py::ssize_t>(x.size()), x.data()); }
 
 Rows rows(const py::handle& x) {
-    const auto given = x.cast<py::array_t<double>>();
+    const auto given = x.cast<DenseArray<double>>();
     return Rows(given.data(), given.data() + given.size());
 }
 

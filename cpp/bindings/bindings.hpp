@@ -14,6 +14,15 @@ namespace fisherfield {
 
 namespace py = pybind11;
 
+// Arrays as the core reads them: of this type, each number where one of its type may lie, and one after the other in C
+// order unless strides are read. NumPy copies what is not so: a field of packed records, a part of a message (Dask,
+// MPI).
+inline constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+template <class T>
+using AlignedArray = py::array_t<T, py::array::forcecast | kAligned>;
+template <class T>
+using DenseArray = py::array_t<T, py::array::forcecast | kAligned | py::array::c_style>;
+
 // An activation as Python holds it; a callable one owns the caller's functions.
 struct ActivationHandle {
     Activation activation;

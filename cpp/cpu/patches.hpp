@@ -37,9 +37,9 @@ FISHERFIELD_INLINE V stretched(V kappa, V e, bool rooted) {
     return (1.0 + near) * (1.0 + whole) / (1.0 + far);
 }
 
-// Where integrals of q are: column floor((log q - origin) rate), of 0 .. last.
+// Where integrals of q are: column floor((log q - origin) rate), at most floor(end).
 struct Columns {
-    double low, high, origin, rate, last;
+    double low, high, origin, rate, end;
 };
 
 enum class Parity { none, even, odd };

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 
 #include "threads.hpp"
@@ -56,7 +57,7 @@ struct Problem {
     double kappa(double q) const { return 1.0 + alpha * q; }
     double y(double q, double e) const { return std::log(stretched(kappa(q), e, rooted)); }
     double height(double q) const { return y(q, 1.0); }
-    // Patches of a column up to q; one more where rounding could reach it.
+    // Patches of a column up to q, at most 40 kFinestMesh for q <= 1e12; one more where rounding could reach it.
     int patches(double q, double rate) const { return 1 + static_cast<int>(height(q) * rate + 1e-9); }
 
     // e at y
@@ -331,6 +332,9 @@ constexpr double kSafety = 4.0; // between the error seen and the one promised
 // The last term of a series is some thirty times what is left of it; half of the error wanted.
 constexpr double kTail = 2.0;
 constexpr int kPilots = 8; // columns by which a mesh is chosen
+// Columns, and patches per unit of y: beyond, a table would have a terabyte, and counts of patches must fit into an
+// int.
+constexpr double kFinestMesh = 0x1p20;
 
 class Builder {
 public:
@@ -374,7 +378,7 @@ private:
 
     // `count` of the columns, from the first to the last of them.
     std::vector<Column> built(int count, bool check) {
-        too_large_ = bytes() > request_.bytes;
+        too_large_ = columns_ > kFinestMesh || rate_ > kFinestMesh || bytes() > request_.bytes;
         std::vector<Column> out(count);
         const std::thread::id caller = std::this_thread::get_id();
         parallel_for(count, [&](long k) {
@@ -455,13 +459,21 @@ private:
 Table::Table(Contents contents) : contents_(std::move(contents)) {
     const double origin = std::log(contents_.low), width = std::log(contents_.high) - origin;
     const auto columns = static_cast<double>(contents_.columns);
-    columns_ = {contents_.low, contents_.high, origin, columns / width, columns - 1.0};
+    // The last place of the last column: short of its end by what rounding q's logarithm may add.
+    const double end = columns - std::fmax(0x1p-40, columns * 0x1p-50);
+    columns_ = {contents_.low, contents_.high, origin, columns / width, end};
     const Problem problem{{}, contents_.parity, contents_.alpha, contents_.rooted};
     std::ptrdiff_t first = 0;
     for (long i = 0; i < contents_.columns; ++i) {
         first_.push_back(first);
         const double right = origin + width * static_cast<double>(i + 1) / columns;
         first += kPatch * static_cast<std::ptrdiff_t>(problem.patches(std::exp(right), contents_.rate));
+    }
+    // What was stored elsewhere may come back damaged; kernels trust these counts.
+    const auto all = static_cast<std::size_t>(first) * (contents_.parity == Parity::none ? 2 : 1);
+    if (contents_.curves.size() != 4 * kAcross * first_.size() || contents_.patches[0].size() != all ||
+        contents_.patches[1].size() != all) {
+        throw std::invalid_argument("the parts of a table must fit together");
     }
 }
 

@@ -30,8 +30,7 @@ FISHERFIELD_INLINE Lanes variances(const Columns& columns, const double* q, Mask
 
 FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* inside) {
     // rounded, the last end may be in a column of its own
-    return floor_of(smaller((elementary::log(q) - columns.origin) * columns.rate, columns.last + 1.0 - 0x1p-40),
-                    inside);
+    return floor_of(smaller((elementary::log(q) - columns.origin) * columns.rate, columns.end), inside);
 }
 
 FISHERFIELD_INLINE Doubles stored(const double* from) { return *reinterpret_cast<const Stored*>(from); }
