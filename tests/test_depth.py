@@ -133,6 +133,47 @@ def test_numbers_beyond_float64_are_reported(name, w2):
         assert beyond
 
 
+POWERS = [
+    "monomial(2)",
+    "monomial(32)",
+    "rectified_monomial(2)",
+    "rectified_monomial(32)",
+    "hermite(32)",
+    "polynomial(0, 0, 1)",
+]
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_towers_of_powers_overflow_or_are_refused(name):
+    """x^n in L layers is x^(n^L): exponents that no integer holds are refused, and never wrap around to a number."""
+    refused = 0
+    for depth in range(3, 41):
+        net = ff.mlp([10, *[10] * depth, 1], name, batch_norm=False, sigma_w2=1e10)
+        try:
+            out = ff.fisher(net, samples=100)
+        except ValueError as error:
+            assert "must stay within the range of float64, and overflow" in str(error)
+            refused += 1
+            continue
+        assert refused == 0  # nor is a deeper one a number again
+        assert out.lambda_max > 1e20 * (10.0**10) ** depth  # of x alone; q > 1 in every layer
+        assert out.b <= out.a
+    assert refused > 0
+
+
+@pytest.mark.parametrize("name", ["monomial(3)", "rectified_monomial(3)", "polynomial(0, 0, 1)", "monomial(32)"])
+def test_towers_of_powers_that_vanish_leave_the_last_layer_s_bias(name):
+    """Without biases in the sums q falls below any number within a few layers; the output's own bias has gradient 1."""
+    for depth in (2, 5, 10, 20, 40):
+        net = ff.mlp([10, *[10] * depth, 1], name, batch_norm=False, sigma_w2=1e-12, sigma_b2=0.0)
+        out = ff.fisher(net, samples=100)
+        assert (out.a, out.b, out.lambda_max) == pytest.approx((1.0, 1.0, 1.0), rel=1e-9)  # the rest is 1e-11 of it
+        alone = ff.fisher(net, samples=100, biases=False)
+        below = "lambda_max lies below 1e-1000000, beyond the range of float64" in alone.reason
+        assert below if depth >= 20 else not below or depth > 2  # 1e-1028140 for x^3 in ten layers
+        assert alone.lambda_max == 0.0 or depth == 2
+
+
 def test_a_learning_rate_is_right_where_lambda_max_overflows():
     """2^1030 is no float64, 2/2^1030 is one: the core divides before it rounds to the range."""
     width, depth = 100, 1024

@@ -340,6 +340,15 @@ class TestWhereTheNumberDoesNotHold:
         assert words in ff.max_learning_rate(ff.Network(784, [ff.Dense(1)])).reason
 
 
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf", "hardtanh"])
+def test_units_that_never_leave_their_plateau_are_constants(name):
+    """phi = 1 at 1e12 +- 1e8: each output sees N ones and its bias, N + 1 in all of the kernel, and no slope."""
+    net = ff.convnet((1, 4, 4), [30], 2, activation=name, gamma=1e8, beta=1e12)
+    out, ones = ff.fisher(net, samples=100), ff.order_parameters(net, samples=100)
+    assert (out.b, out.lambda_max) == pytest.approx((ones.fan_in[-1] + 1, ones.fan_in[-1] + 1), rel=1e-12)
+    assert out.a - out.b == pytest.approx(0.0, abs=1e-12 * out.b)
+
+
 def test_multiplicity_and_mean_stop_at_the_number_of_parameters():
     net = ff.mlp([2, 3, 4], batch_norm=False)  # P = 9 + 16 = 25
     out = ff.fisher(net, samples=100)

@@ -419,6 +419,66 @@ def test_covariances_are_right_where_all_of_phi_is_a_tail(q1, q2, rest):
     assert slope == pytest.approx(exact, rel=1e-12)
 
 
+# what they are far to the right: lines through 0, constants
+LINES = dict.fromkeys(("silu", "softplus", "gelu_tanh", "mish", "gelu", "elu", "hardswish"), 1.0)
+LINES["selu"] = 1.0507009873554805
+CONSTANTS = dict.fromkeys(("tanh", "sigmoid", "erf", "hardtanh", "hardsigmoid"), 1.0) | {"relu6": 6.0}
+FAR = [
+    (1e16, 1e16, -0.5, 1e12),
+    (1e16, 1e16, 0.9, 4e9),  # 40 deviations; 0 lies farther from all others
+    (1e20, 1e4, 0.3, 1e14),
+    (1e28, 1e28, -0.99, 1e30),
+    (1e4, 1e4, 0.5, 1e4),
+    (1.0, 1.0, 0.0, 1e12),
+    (1e-20, 1e-20, 0.5, 1e3),
+]
+
+
+@pytest.mark.parametrize(("q1", "q2", "c", "shift"), FAR)
+@pytest.mark.parametrize("name", [*LINES, *CONSTANTS])
+def test_far_from_all_that_turns_phi_is_its_line_or_constant(name, q1, q2, c, shift):
+    """Beyond 40 deviations less than e^-800 of the weight is elsewhere, and phi is e^-40 off its line or less.
+
+    E (u + s)(w + s) = s^2 + c sqrt(q1 q2), all of one sign or small beside s^2: 1e-12 as everywhere.
+    """
+    line = LINES.get(name, 0.0)
+    exact = mp.mpf(line) ** 2 * (mp.mpf(shift) ** 2 + mp.mpf(c) * mp.sqrt(mp.mpf(q1) * mp.mpf(q2)))
+    exact = mp.mpf(CONSTANTS[name]) ** 2 if name in CONSTANTS else exact
+    value, bound = gaussian.covariance(name, q1, q2, c, shift=shift, error=True)
+    slope, slope_bound = gaussian.slope_covariance(name, q1, q2, c, shift=shift, error=True)
+    assert value == pytest.approx(float(exact), rel=1e-12)
+    assert abs(mp.mpf(float(value)) - exact) <= bound
+    assert slope == pytest.approx(line**2, rel=1e-12, abs=1e-30)  # e^-80 is 1e-35
+    assert abs(slope - line**2) <= slope_bound + 1e-30
+
+
+@pytest.mark.parametrize(("q1", "q2", "c", "shift"), [case for case in FAR if case[0] > 1.0])
+@pytest.mark.parametrize("name", ["silu", "softplus", "gelu_tanh", "mish", "gelu", "relu6", "sigmoid"])
+def test_far_to_the_left_nothing_is_left(name, q1, q2, c, shift):
+    """40 deviations are e^-800, less than the least float64; and e^-u is nothing there."""
+    assert gaussian.covariance(name, q1, q2, c, shift=-shift) == 0.0
+    assert gaussian.slope_covariance(name, q1, q2, c, shift=-shift) == 0.0
+
+
+@pytest.mark.parametrize("shift", [-1e12, 1e12, 4e9])
+def test_softsign_far_from_its_kink(shift):
+    """By mpmath over the square of 12 deviations, where |x| is smooth."""
+    q, c = 1e16, -0.5
+    exact = mp.quad(
+        lambda x, y: (
+            mp.exp(-(x * x - 2 * c * x * y + y * y) / (2 * (1 - c * c)))
+            * (1 - 1 / (1 + abs(shift + 1e8 * x)))
+            * (1 - 1 / (1 + abs(shift + 1e8 * y)))
+        ),
+        [-12, 0, 12],
+        [-12, 0, 12],
+    )
+    exact /= 2 * mp.pi * mp.sqrt(1 - c * c)
+    value, bound = gaussian.covariance("softsign", q, q, c, shift=shift, error=True)
+    assert value == pytest.approx(float(exact), rel=1e-12)
+    assert abs(mp.mpf(float(value)) - exact) <= bound
+
+
 def test_an_integral_that_overflows_is_infinite_with_numpy_s_warning():
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert gaussian.second_moment(ff.Activation(np.exp, slope=np.exp), 1.0, 400.0) == np.inf

@@ -10,7 +10,7 @@ namespace fisherfield {
 
 namespace {
 
-using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Array = DenseArray<double>;
 
 // A Python function of an array and its derivative. Worker threads call it: each call takes the GIL.
 class PythonFunction final : public Callable {
@@ -67,7 +67,12 @@ ActivationHandle named(const std::string& name, const std::vector<double>& param
                               std::to_string(parameters.size()));
     }
     const Kind kind = static_cast<Kind>(found - std::begin(kActivationNames));
-    return {make_activation(kind, parameters.data(), static_cast<int>(parameters.size())), nullptr};
+    const Activation activation = make_activation(kind, parameters.data(), static_cast<int>(parameters.size()));
+    if (activation.degree < 0 || activation.degree > kMaxDegree) {
+        throw py::value_error("the degree of " + name + " must be between 0 and " + std::to_string(kMaxDegree) +
+                              ", got " + std::to_string(activation.degree));
+    }
+    return {activation, nullptr};
 }
 
 ActivationHandle callable(py::object function, py::object slope, const std::vector<double>& kinks) {

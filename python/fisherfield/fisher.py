@@ -200,6 +200,7 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
 
 # Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
+_LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)
 # The sampled convolutional networks of section 9 had 30 channels or more; below, nothing is known.
 _FEW_CHANNELS = 30
 # The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
@@ -271,7 +272,10 @@ def _remarks(
     if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
         decades = log2 * math.log10(2.0)
         digits = 10 ** (decades - math.floor(decades))
-        other.append(f"lambda_max = {digits:.4f}e{math.floor(decades):+d} lies beyond the range of float64")
+        number = (
+            f"= {digits:.4f}e{math.floor(decades):+d} lies" if decades > _LEAST_DECADES else "lies below 1e-1000000,"
+        )
+        other.append(f"lambda_max {number} beyond the range of float64")
     elif not fit:
         other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
     if samples is None and outlier and b > 0.0 and a - b > _HIDDEN * b:

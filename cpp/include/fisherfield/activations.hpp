@@ -12,6 +12,7 @@
 
 #include <cmath>
 
+#include "fisherfield/conversion.hpp"
 #include "fisherfield/host_device.hpp"
 
 namespace fisherfield {
@@ -108,7 +109,7 @@ FISHERFIELD_HD inline Activation make_activation(Kind kind, const double* parame
     case Kind::monomial:
     case Kind::rectified_monomial:
     case Kind::hermite:
-        activation.degree = static_cast<int>(activation.parameter);
+        activation.degree = saturated<int>(activation.parameter);
         break;
     case Kind::polynomial:
         for (int i = 0; i < count; ++i) {

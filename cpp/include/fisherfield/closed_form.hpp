@@ -332,10 +332,10 @@ struct TailRatios {
     double r0, r1, r2;
 
     FISHERFIELD_HD explicit TailRatios(double t) : r0(1.0 / t), r1(r0), r2(r0) {
-        if (t > 1e8) {
+        if (!(t <= 1e8)) {
             return;
         }
-        const int start = 10 + static_cast<int>(640.0 / (t * t)); // leaves 1e-17
+        const int start = 10 + static_cast<int>(640.0 / (t * t)); // at most 81; leaves 1e-17
         double above = 0.0, here = 1.0;                           // at most 3^81 sqrt(81!) = 1e99
         const auto down = [&](int n) {
             const double below = t * here + (n + 1) * above;

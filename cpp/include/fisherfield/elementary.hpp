@@ -12,6 +12,7 @@
 
 #include <cmath>
 
+#include "fisherfield/conversion.hpp"
 #include "fisherfield/host_device.hpp"
 
 #if !defined(FISHERFIELD_PATH)
@@ -32,7 +33,7 @@ FISHERFIELD_HD FISHERFIELD_INLINE double root(double x) { return std::sqrt(x); }
 FISHERFIELD_HD FISHERFIELD_INLINE double root_of_fraction(double x) { return std::sqrt(x); }
 FISHERFIELD_HD FISHERFIELD_INLINE double pick(bool condition, double yes, double no) { return condition ? yes : no; }
 FISHERFIELD_HD FISHERFIELD_INLINE double integer(double x) { return std::rint(x); }
-FISHERFIELD_HD FISHERFIELD_INLINE double power_of_two(double n) { return std::ldexp(1.0, static_cast<int>(n)); }
+FISHERFIELD_HD FISHERFIELD_INLINE double power_of_two(double n) { return std::ldexp(1.0, saturated<int>(n)); }
 // x/2^n in [sqrt(1/2), sqrt 2), for normal x > 0
 FISHERFIELD_HD FISHERFIELD_INLINE double mantissa(double x, double* n) {
     int exponent;

@@ -153,6 +153,17 @@ FISHERFIELD_HD inline Integrals needed(const Activation& activation, bool shifte
     return wave_or_exponential(activation.kind) || (unshifted && !shifted) ? Integrals::sums : Integrals::all;
 }
 
+// Powers of what lies beyond kMostExponent are not formed: above, they overflow; below, nothing is lost by the least
+// number that is still within, since float64 has 0 for either.
+FISHERFIELD_HD inline bool overflows(const Activation& activation, Scaled x) {
+    return activation.degree > 1 && x.e > polynomials::kMostExponent;
+}
+
+FISHERFIELD_HD inline Scaled within_powers(const Activation& activation, Scaled x) {
+    const bool below = activation.degree > 1 && x.e < -polynomials::kMostExponent;
+    return below && !is_zero(x) ? Scaled(1.0, -polynomials::kMostExponent) : x;
+}
+
 // E f(g u + beta) for g >= 0.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
@@ -161,8 +172,11 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
     Rays phi{};
     smoothed_step::Family smoothed{};
     Moments out;
+    g = within_powers(activation, g);
     if (is_zero(g)) {
         out = at_point(activation, beta);
+    } else if (overflows(activation, g)) {
+        out.status = Status::overflow;
     } else if (homogeneous(activation, &phi)) {
         out = beta == 0.0 ? closed_form::rays(phi, g) : closed_form::rays(phi, g, beta);
     } else if (activation.kind == Kind::step) {
@@ -309,16 +323,60 @@ FISHERFIELD_HD inline Scaled product_error(Scaled x, Scaled x_error, Scaled y, S
     return abs(x) * y_error + abs(y) * x_error + x_error * y_error + closed_form::rounding(1, x * y);
 }
 
+// The line that phi is far from where it turns: to e^-|x|, or to less.
+struct Line {
+    double constant, slope;
+};
+
+// 45 deviations away, at least 20 of them: beyond 0 there is e^-1012 of the weight, and the product of two tails that
+// fall like e^-|x| is at most e^(-2 |shift| + 2 q) = e^-1000. Neither is a float64.
+FISHERFIELD_HD inline bool far_from_turns(const Activation& activation, Scaled q, double shift, Line* line) {
+    const double away = std::fabs(shift), r = sqrt(q).value();
+    if (!(r >= 20.0 && away >= 45.0 * r)) {
+        return false;
+    }
+    const bool right = shift > 0.0;
+    switch (activation.kind) {
+    case Kind::tanh:
+        *line = {right ? 1.0 : -1.0, 0.0};
+        return true;
+    case Kind::sigmoid:
+        *line = {right ? 1.0 : 0.0, 0.0};
+        return true;
+    case Kind::silu:
+    case Kind::softplus:
+    case Kind::mish:
+    case Kind::gelu_tanh:
+        *line = {0.0, right ? 1.0 : 0.0};
+        return true;
+    default: // those with one integral for any shift, and softsign, which turns everywhere
+        return false;
+    }
+}
+
+FISHERFIELD_HD inline Covariance of_line(const Line& line, Scaled r, const Correlation& correlation, double shift) {
+    const Scaled mean = Scaled(line.slope) * shift + line.constant, least(0x1p-1074);
+    Covariance out = closed_form::rays({line.slope, line.slope}, r, correlation);
+    out.value = out.value + mean * mean;
+    out.value_error = out.value_error + closed_form::rounding(4, mean * mean) + least;
+    out.slope_error = out.slope_error + least;
+    return out;
+}
+
 // E phi(u + shift) phi(w + shift) and its companions; without `differences` these may be left out.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift = 0.0,
                                             bool differences = true) {
+    q1 = within_powers(activation, q1);
+    q2 = within_powers(activation, q2);
     const Scaled larger = q1 < q2 ? q2 : q1, smaller = q1 < q2 ? q1 : q2, r = equal(q1, q2) ? q1 : sqrt(q1 * q2);
     Rays phi{};
     Covariance out;
     const bool is_homogeneous = homogeneous(activation, &phi);
-    if (is_zero(smaller)) {
+    if (overflows(activation, larger)) {
+        out.status = Status::overflow;
+    } else if (is_zero(smaller)) {
         const Moments one = moments<held>(activation, sqrt(q1), shift),
                       two = moments<held>(activation, sqrt(q2), shift);
         out.value = one.mean * two.mean;
@@ -356,11 +414,7 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         // In units of the larger deviation; a shift of 1e3 of them leaves one ray.
         const double t = (Scaled(shift) / sqrt(larger)).value();
         if (std::fabs(t) > 1e3) {
-            const double slope = t > 0 ? phi.plus : phi.minus;
-            const Scaled mean = Scaled(slope) * shift;
-            out = closed_form::rays({slope, slope}, r, correlation);
-            out.value = out.value + mean * mean;
-            out.value_error = out.value_error + closed_form::rounding(4, mean * mean);
+            out = of_line({0.0, t > 0 ? phi.plus : phi.minus}, r, correlation, shift);
         } else {
             const double q = (smaller / larger).value();
             out = continued<held>(activation, q1 < q2 ? q : 1.0, q1 < q2 ? 1.0 : q, correlation, t, differences);
@@ -374,6 +428,8 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         out = closed_form::rays(rays_at(activation, 1e16), r, correlation);
     } else if (larger > Scaled(wave_or_exponential(activation.kind) ? 0x1p400 : kLargeVariance)) {
         out.status = Status::out_of_range;
+    } else if (Line line{}; far_from_turns(activation, larger, shift, &line)) {
+        out = of_line(line, r, correlation, shift);
     } else if (larger < Scaled(kSmallVariance) && shift == 0.0) {
         const Germ near = germ(activation, 0.0);
         const Scaled value(near.value), mean = closed_form::rays(near.rays, Scaled(1.0)).mean;

@@ -24,6 +24,11 @@
 
 namespace fisherfield::polynomials {
 
+// A power multiplies the exponent of its argument: ten layers of x^8 make 2^30 of 1. Integrals of powers are formed of
+// deviations within 2^(-512 kMostExponent) .. 2^(512 kMostExponent), five million decimal digits; beyond, the sums of
+// exponents of kMaxDegree factors would not fit into an int.
+inline constexpr int kMostExponent = 1 << 15;
+
 // A sum of two float64 numbers, about 106 bits.
 struct Double2 {
     double high = 0.0, low = 0.0;
@@ -87,7 +92,8 @@ struct Expansion {
     }
 };
 
-// The least power of two that is at least sqrt(x) and |b|, as its exponent.
+// The least power of two that is at least sqrt(x) and |b|, as its exponent: at most 2^24 in size (kMostExponent), so
+// that all sums of exponents below fit into an int.
 FISHERFIELD_HD inline int unit_of(Scaled x, double b) {
     const double of_x = 0.5 * x.log2(), of_b = b != 0.0 ? std::log2(std::fabs(b)) : of_x;
     return static_cast<int>(std::ceil(std::fmax(of_x, of_b)));
@@ -117,8 +123,8 @@ FISHERFIELD_HD_APART inline Expansion of_powers(const double* coefficients, int 
         const Scaled size = abs(Scaled(coefficients[j]) * power_of_two(j * out.unit));
         largest = size > largest ? size : largest;
     }
-    out.common = is_zero(largest) ? 0 : static_cast<int>(std::floor(largest.log2()));
-    Double2 c[kMaxDegree + 1]; // c_j j!/(j - k)!
+    out.common = is_zero(largest) ? 0 : static_cast<int>(std::floor(largest.log2())); // |it| < 2^30
+    Double2 c[kMaxDegree + 1];                                                        // c_j j!/(j - k)!
     for (int j = 0; j <= degree; ++j) {
         c[j] = {in_units(coefficients[j], out.common - j * out.unit), 0.0};
     }
@@ -157,7 +163,7 @@ FISHERFIELD_HD_APART inline Expansion of_hermite(int n, Scaled q, double shift) 
         size[m + 1] = std::fabs(h[m].high * b) + std::fabs(before.high);
     }
     const Scaled norm = Scaled(1.0 / std::sqrt(std::tgamma(n + 1.0))) * power_of_two(n * out.unit);
-    out.common = static_cast<int>(std::floor(norm.log2()));
+    out.common = static_cast<int>(std::floor(norm.log2())); // |it| < 2^30
     const double front = in_units(norm, out.common);
     Double2 falling{front, 0.0}; // n!/(n - k)!
     for (int k = 0; k <= n; ++k) {

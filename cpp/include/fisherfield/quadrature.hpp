@@ -110,6 +110,7 @@ public:
     template <class F>
     FISHERFIELD_HD void each(double strip, F&& f) const {
         const auto take = [&](double at, double share) { f(at, share * formulas::normal_pdf(at)); };
+        // No more than a few hundred: abscissas lie within kFarthest, steps and panels are no narrower than 1/50.
         const int steps = step_ > 0.0 ? static_cast<int>(high_ / step_) : -1;
         for (int i = low_ < 0.0 ? -steps : 0; i <= steps; ++i) {
             take(i * step_, low_ == 0.0 && i == 0 ? 0.5 * step_ : step_);

@@ -29,10 +29,11 @@ public:
         : activation_(activation), centre_(centre), s_(s),
           step_(quadrature::trapezoidal_step(quadrature::strip(activation) / s) * s) {
         const double out = deviations(std::fabs(centre) + span) * s;
-        if (2.0 * (span + out) < (kMost - 4) * step_) {
+        const double grid = 2.0 * (span + out) / step_, half = out / step_; // steps: far beyond any int, if s is large
+        if (grid < kMost - 4) {
             rule_ = Rule::grid;
             origin_ = -span - out - step_;
-            count_ = static_cast<int>(2.0 * (span + out) / step_) + 4;
+            count_ = static_cast<int>(grid) + 4;
             for (int j = 0; j < count_; ++j) {
                 node_[j] = centre + (origin_ + j * step_);
             }
@@ -40,9 +41,9 @@ public:
             rule_ = panels(std::fabs(centre) + span + out) ? Rule::panels : Rule::none;
         } else if (s >= 0.5 && panels(2.0 * std::fabs(centre) + tail())) {
             rule_ = Rule::panels;
-        } else {
-            count_ = static_cast<int>(out / step_) + 1;
-            rule_ = 2 * count_ > kMost ? Rule::none : Rule::points;
+        } else if (half < kMost / 2) {
+            rule_ = Rule::points;
+            count_ = static_cast<int>(half) + 1;
         }
         if (rule_ == Rule::none) {
             return;
@@ -96,6 +97,7 @@ private:
     static constexpr int kMost = 1024;
     static constexpr double kReach = 9.0; // deviations: beyond, 2e-19 of the density
 
+    // of x >= 0
     FISHERFIELD_HD static int least(double x, int n) { return x < n ? static_cast<int>(x) : n; }
 
     template <bool Differences>

@@ -11,6 +11,7 @@
 
 #include <cmath>
 
+#include "fisherfield/conversion.hpp"
 #include "fisherfield/host_device.hpp"
 
 namespace fisherfield {
@@ -134,7 +135,7 @@ FISHERFIELD_HD_APART inline Scaled scaled_exp(double x) {
     // 512 log 2 in two parts, the first with 33 bits, so that its small multiples are exact
     constexpr double high = 0x1.62e42feep+8, low = 0x1.a39ef35793c76p-24;
     const double n = std::nearbyint(x / high);
-    return {std::exp((x - n * high) - n * low), static_cast<int>(n)};
+    return {std::exp((x - n * high) - n * low), saturated<int>(n)}; // |n| < 3e8
 }
 
 } // namespace fisherfield
