@@ -499,6 +499,11 @@ ONE = "end with Flatten() and Dense, or with GlobalAvgPool2d()"
             "layers must end with one position: Flatten after the last Conv2d makes every position an output",
         ),
         (
+            (1, 2**31 - 1, 5),
+            [ff.Conv2d(2, 3, padding=(2**15, 0)), F, ff.Dense(1)],
+            f"layers[0]: the output must have at most {2**31 - 1} positions along a side, got {2**31 + 2**16 - 3}",
+        ),
+        (
             (1, 5, 5),
             [C, ff.AvgPool2d(2), ff.Conv2d(2, 1), ff.AvgPool2d((1, 1)), F, ff.Dense(3), F],
             "layers[6]: Flatten needs an image (channels, height, width), got shape (3,)",

@@ -39,17 +39,11 @@ struct NetworkHandle {
         affine({Stage::Kind::dense, {}}, units, channels, sigma_w2, sigma_b2);
     }
 
-    void slide(const Windows& w) {
-        for (int side = 0; side < 2; ++side) {
-            size[side] = (size[side] + 2 * w.padding[side] - w.kernel[side]) / w.stride[side] + 1;
-        }
-    }
-
     void conv2d(int units, const Pair& kernel, const Pair& stride, const Pair& padding, double sigma_w2,
                 double sigma_b2) {
         const Windows windows{kernel, stride, padding};
         affine({Stage::Kind::conv2d, windows}, units, channels * kernel[0] * kernel[1], sigma_w2, sigma_b2);
-        slide(windows);
+        size = windows.on(size);
     }
 
     void batch_norm(double gamma, double beta, double eps, bool trained) {
@@ -71,7 +65,7 @@ struct NetworkHandle {
     void average_pool(const Pair& kernel, const Pair& stride) {
         const Windows windows{kernel, stride, {0, 0}};
         network.stages.push_back({Stage::Kind::average_pool, windows});
-        slide(windows);
+        size = windows.on(size);
     }
 
     void flatten() {

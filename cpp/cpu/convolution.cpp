@@ -115,10 +115,7 @@ struct Taps {
     Pair image, size;
     long count, places; // taps of a window; windows
 
-    Taps(Pair image, const Windows& w) : windows(w), image(image) {
-        for (int side = 0; side < 2; ++side) {
-            size[side] = (image[side] + 2 * w.padding[side] - w.kernel[side]) / w.stride[side] + 1;
-        }
+    Taps(Pair image, const Windows& w) : windows(w), image(image), size(w.on(image)) {
         places = static_cast<long>(size[0]) * size[1];
         count = static_cast<long>(w.kernel[0]) * w.kernel[1];
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 #include "fisherfield/network.hpp"
@@ -14,6 +15,16 @@ using Pair = std::array<int, 2>; // height, width
 // Windows of `kernel` positions, every `stride`, on an image with `padding` zeros around it.
 struct Windows {
     Pair kernel{1, 1}, stride{1, 1}, padding{0, 0};
+
+    // How many there are; the padded image may have more positions than an int counts.
+    Pair on(const Pair& image) const {
+        Pair out{};
+        for (int side = 0; side < 2; ++side) {
+            const std::int64_t last = image[side] + 2 * std::int64_t{padding[side]} - kernel[side];
+            out[side] = static_cast<int>(last / stride[side] + 1);
+        }
+        return out;
+    }
 };
 
 struct Stage {

@@ -117,13 +117,7 @@ struct Image {
     long units() const { return positions() * channels; }
 };
 
-Image slid(const Image& image, const Windows& w, int channels) {
-    Image out{channels, {}};
-    for (int side = 0; side < 2; ++side) {
-        out.size[side] = (image.size[side] + 2 * w.padding[side] - w.kernel[side]) / w.stride[side] + 1;
-    }
-    return out;
-}
+Image slid(const Image& image, const Windows& w, int channels) { return {channels, w.on(image.size)}; }
 
 // body(row of the output, tap, position of the input) for every tap that lies on the image; outside is zero.
 template <class Body>
@@ -132,11 +126,11 @@ void taps(const Image& in, const Image& out, const Windows& w, const Body& body)
         for (int x = 0; x < out.size[1]; ++x) {
             for (int dy = 0; dy < w.kernel[0]; ++dy) {
                 for (int dx = 0; dx < w.kernel[1]; ++dx) {
-                    const int from_y = y * w.stride[0] + dy - w.padding[0],
-                              from_x = x * w.stride[1] + dx - w.padding[1];
+                    const std::int64_t from_y = std::int64_t{y} * w.stride[0] + dy - w.padding[0],
+                                       from_x = std::int64_t{x} * w.stride[1] + dx - w.padding[1];
                     const bool inside = from_y >= 0 && from_y < in.size[0] && from_x >= 0 && from_x < in.size[1];
                     body(static_cast<long>(y) * out.size[1] + x, dy * w.kernel[1] + dx,
-                         inside ? static_cast<long>(from_y) * in.size[1] + from_x : -1L);
+                         inside ? static_cast<long>(from_y * in.size[1] + from_x) : -1L);
                 }
             }
         }

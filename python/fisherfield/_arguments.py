@@ -18,6 +18,7 @@ __all__ = [
     "BACKENDS",
     "LARGEST",
     "LOSSES",
+    "MANY",
     "SMALLEST",
     "THEORIES",
     "array",
@@ -87,7 +88,7 @@ BACKENDS = ("cpu", "cuda")
 # Single parameters stay within 1e-100 .. 1e100 so that a product of any three of them is a float64; what many layers
 # make of them is carried with an exponent of its own (scaled.hpp).
 SMALLEST, LARGEST = 1e-100, 1e100
-_MANY = 2**31 - 1  # the core counts units and positions in 32 bits
+MANY = 2**31 - 1  # the core counts units and positions in 32 bits
 
 
 def _no_number(value: Any) -> bool:
@@ -130,7 +131,7 @@ def positive(name: str, value: Any) -> float:
     return magnitude(name, value, positive=True)
 
 
-def integer(name: str, value: Any, low: int, high: int = _MANY) -> int:
+def integer(name: str, value: Any, low: int, high: int = MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
     allowed = f"a whole number >= {low}"
     if _no_number(value):
@@ -331,7 +332,7 @@ def labels_of(name: str, y: Any, count: int) -> np.ndarray:
     given = _numbers(name, y)
     if given.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), a label for each sample, got {given.shape}")
-    wrong = ~((given >= 0) & (given <= _MANY) & (given == np.floor(given)))
+    wrong = ~((given >= 0) & (given <= MANY) & (given == np.floor(given)))
     if wrong.any():
         raise ValueError(f"{name} must be whole numbers >= 0, got {given[wrong][0].item()!r}")
     return given.astype(np.int64)
@@ -481,8 +482,8 @@ _AXES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[str, float]
     "eps": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
     "sigma_w2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
     "sigma_b2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
-    "width": (lambda numbers: _wholes(numbers, 1, _MANY), lambda name, value: integer(name, value, 1)),
-    "depth": (lambda numbers: _wholes(numbers, 2, _MANY), lambda name, value: integer(name, value, 2)),
+    "width": (lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
+    "depth": (lambda numbers: _wholes(numbers, 2, MANY), lambda name, value: integer(name, value, 2)),
     "momentum": (lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
     "samples": (
         lambda numbers: _wholes(numbers, 1, 2**53) | (numbers == math.inf),

@@ -373,6 +373,10 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
                 (size + 2 * pad - width) // step + 1
                 for size, width, step, pad in zip(shape[1:], kernel, stride, padding, strict=True)
             ]
+            if max(after) > _arguments.MANY:
+                raise ValueError(
+                    f"{where}: the output must have at most {_arguments.MANY} positions along a side, got {max(after)}"
+                )
             shape = (layer.channels, *after)
             compiled.conv2d(layer.channels, kernel, stride, padding, layer.sigma_w2, layer.sigma_b2)
         elif isinstance(layer, BatchNorm):
