@@ -14,7 +14,7 @@ are sums over Gauss-Legendre panels. That of two arguments is an outer integral 
     E phi(u) phi(w) = E phi(u) M(u),   M(u) = E [phi(w) | u],   w | u ~ N(shift + sqrt(q2) c z1, q2 (1 - c^2)).
 
 Right to 30 digits of E|integrand|, and of the value where phi is made of pieces, for q = 0 and q in [1e-8, 1e8], every
-c, shifts up to 10. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
+c, shifts up to 100. Slow: milliseconds for one argument, up to minutes for two where M has no formula.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _DIGITS = 60  # worked with: 1 - c = 1e-15 and q = 1e8 take 20 of them, and 40 a
 # On a panel of half-width h an n-point rule converges like rho^(-2n), rho the sum of the half-axes of the largest
 # ellipse with foci at its ends in which f is analytic; with 32 points and rho = 3.4, 1e-34.
 _POINTS = 32
-_REACH = 20  # exp(-20^2/2) = 1e-87: shifts up to 10 let exponential tails grow by e^40, Gaussian ones decay by e^-100
+_REACH = 20  # exp(-20^2/2) = 1e-87, beside the peak of f^2 times the density
 _BULK = tuple(range(-_REACH, _REACH + 1, 4))  # exp(-z^2/2) on the ellipse rho = 3.4 about a panel of 4 is below e^5
 # Structure of phi: on the scale of 1 near 0 (tanh has its pole at i pi/2, gelu_tanh further ones up to where it is
 # linear to 1e-100), of |x| far from it.
@@ -77,7 +77,8 @@ def legendre(points: int = _POINTS) -> tuple[tuple[Number, Number], ...]:
 
 def _expectation(f: Callable[[Number], Number], breaks: Iterable[Number], reach: Number = _REACH) -> Number:
     """E f(z), the line split at `breaks`."""
-    ends = sorted({mp.mpf(x) for x in (*_BULK, *breaks, -reach, reach) if abs(x) <= reach})
+    beyond = [sign * x for x in range(_REACH, int(reach) + 1, 2) for sign in (1, -1)]
+    ends = sorted({mp.mpf(x) for x in (*_BULK, *beyond, *breaks, -reach, reach) if abs(x) <= reach})
     total = mp.zero
     for low, high in pairwise(ends):
         centre, half = (low + high) / 2, (high - low) / 2
@@ -98,6 +99,16 @@ def _turns(f: Smooth, m: Number, r: Number, widened: Number = 1) -> list[Number]
     ]
 
 
+def _peak(f: Any, m: Number, slowest: Number, r: Number) -> Number:
+    """How far out a product of two f, each decaying away from its turns, may have its peak under exp(-z^2/2).
+
+    There z is the rate of decay along z, r times that of f^2 at most: 4 for exponential tails, 2 x and 0.43 x^2 for
+    gelu and gelu_tanh at x. And f has turned where m + slowest z has.
+    """
+    x = max(abs(turn - m) for turn in f.kinks or (0,))
+    return min(x / slowest, r * (4 + x * x / 2))
+
+
 def _ladder(centre: Number, finest: Number, reach: Number) -> list[Number]:
     """Every scale from `finest` to `reach` on both sides of `centre`."""
     steps = int(mp.ceil(mp.log(2 * reach / finest, 3))) + 1
@@ -109,7 +120,7 @@ def _average(f: Any, m: Number, v: Number) -> Number:
     if f.average is not None:
         return f.average(m, v)
     r = mp.sqrt(v)
-    return _expectation(lambda z: f.value(m + r * z), _turns(f, m, r))
+    return _expectation(lambda z: f.value(m + r * z), _turns(f, m, r), _REACH + _peak(f, m, r, r))
 
 
 def _pair(f: Any, q1: Number, q2: Number, rest: Number, shift: Number) -> Number:
@@ -133,6 +144,8 @@ def _pair(f: Any, q1: Number, q2: Number, rest: Number, shift: Number) -> Number
                 if abs(centre) <= reach:
                     breaks += _ladder(centre, finest, reach)
     else:
+        lead = r2 * abs(c)  # of w's mean along z1
+        reach += _peak(f, shift, min(r1, lead), r1 + lead)
         breaks += _turns(f, shift, r1)
         breaks += _turns(f, shift, r2 * c, max(1, r2 * s))
         for kink in f.kinks if s else ():
