@@ -171,7 +171,7 @@ inline constexpr double kTwoOverSqrtPi = 1.12837916709551257389615890312155;
 FISHERFIELD_HD inline double normal_cdf(double x) { return 0.5 * std::erfc(-x / kSqrt2); }
 FISHERFIELD_HD inline double normal_pdf(double x) { return kInvSqrt2Pi * std::exp(-0.5 * x * x); }
 
-FISHERFIELD_HD inline double sigmoid(double x) {
+FISHERFIELD_HD FISHERFIELD_INLINE double sigmoid(double x) {
     const double small = std::exp(-std::fabs(x));
     return (x >= 0 ? 1.0 : small) / (1.0 + small);
 }
@@ -411,6 +411,193 @@ FISHERFIELD_HD_APART inline void evaluate(const Activation& activation, const do
     }
     for (int i = 0; slope != nullptr && i < n; ++i) {
         slope[i] = slope_of(activation, x[i]);
+    }
+}
+
+// The limits of phi and phi' at -infinity or +infinity; 0 where phi has none, and from there it counts as it is.
+struct Limits {
+    double value, slope;
+};
+
+FISHERFIELD_HD_APART inline Limits limits_of(const Activation& activation, bool right) {
+    const double side = right ? 1.0 : -1.0;
+    switch (activation.kind) {
+    case Kind::tanh:
+    case Kind::erf:
+    case Kind::hardtanh:
+    case Kind::softsign:
+        return {side, 0.0};
+    case Kind::sigmoid:
+    case Kind::hardsigmoid:
+        return {right ? 1.0 : 0.0, 0.0};
+    case Kind::relu6:
+        return {right ? 6.0 : 0.0, 0.0};
+    case Kind::gelu:
+    case Kind::silu:
+    case Kind::softplus:
+    case Kind::mish:
+    case Kind::hardswish:
+    case Kind::gelu_tanh:
+        return {0.0, right ? 1.0 : 0.0};
+    case Kind::elu:
+        return {right ? 0.0 : -activation.parameter, right ? 1.0 : 0.0};
+    case Kind::selu:
+        return {right ? 0.0 : -formulas::kSeluScale * formulas::kSeluAlpha, right ? formulas::kSeluScale : 0.0};
+    case Kind::celu:
+        return {right || activation.parameter < 0.0 ? 0.0 : -activation.parameter, right ? 1.0 : 0.0};
+    default:
+        return {0.0, 0.0};
+    }
+}
+
+// phi(x) less its limit on one side. Where phi is saturated this is all that is left of it, and keeps its digits.
+FISHERFIELD_HD inline double value_beyond(const Activation& activation, double x, bool right) {
+    using namespace formulas;
+    const double side = right ? 1.0 : -1.0, parameter = activation.parameter;
+    switch (activation.kind) {
+    case Kind::tanh:
+        return -2.0 * side * sigmoid(-2.0 * side * x);
+    case Kind::erf:
+        return -side * std::erfc(side * x);
+    case Kind::hardtanh:
+        return side * x > 1 ? 0.0 : side * x < -1 ? -2.0 * side : x - side;
+    case Kind::softsign:
+        return -side * (side * x > 0 ? 1.0 / (1.0 + side * x) : (1.0 - 2.0 * side * x) / (1.0 - side * x));
+    case Kind::sigmoid:
+        return right ? -sigmoid(-x) : sigmoid(x);
+    case Kind::hardsigmoid:
+        return !right ? value_of(activation, x) : x > 3 ? 0.0 : x > -3 ? (x - 3.0) / 6.0 : -1.0;
+    case Kind::relu6:
+        return !right ? value_of(activation, x) : x > 6 ? 0.0 : x > 0 ? x - 6.0 : -6.0;
+    case Kind::elu:
+        return right ? value_of(activation, x) : x > 0 ? x + parameter : parameter * std::exp(x);
+    case Kind::selu:
+        return right ? value_of(activation, x) : kSeluScale * (x > 0 ? x + kSeluAlpha : kSeluAlpha * std::exp(x));
+    case Kind::celu:
+        return right || parameter < 0.0 ? value_of(activation, x)
+               : x > 0                  ? x + parameter
+                                        : parameter * std::exp(x / parameter);
+    default:
+        return value_of(activation, x);
+    }
+}
+
+// phi'(x) less its limit on one side. x phi of a sigmoid, odd about 1/2, is x + phi(-x), and so is softplus.
+FISHERFIELD_HD inline double slope_beyond(const Activation& activation, double x, bool right) {
+    using namespace formulas;
+    if (!right) {
+        return slope_of(activation, x);
+    }
+    switch (activation.kind) {
+    case Kind::gelu:
+    case Kind::silu:
+    case Kind::softplus:
+    case Kind::gelu_tanh:
+        return -slope_of(activation, -x);
+    case Kind::mish: {
+        double t, rest;
+        mish_parts(x, &t, &rest);
+        const double y = std::exp(-std::fabs(x));
+        const double below = x > 0 ? 2.0 * y * y / (1.0 + 2.0 * y + 2.0 * y * y) : 1.0 - t; // 1 - t
+        return x * rest * sigmoid(x) - below;
+    }
+    case Kind::hardswish:
+        return x >= 3 ? 0.0 : x > -3 ? (2.0 * x - 3.0) / 6.0 : -1.0;
+    case Kind::elu:
+    case Kind::selu:
+    case Kind::celu:
+        return x > 0 ? 0.0 : slope_of(activation, x) - limits_of(activation, true).slope;
+    default:
+        return slope_of(activation, x);
+    }
+}
+
+// What phi and phi' are measured from next to `at`: the limit on that side, or 0, whichever is nearer.
+struct Level {
+    bool right = false, of_value = false, of_slope = false; // of_value, of_slope: the limit
+    double value = 0.0, slope = 0.0;
+    double phi = 0.0, phi_slope = 0.0, above = 0.0, slope_above = 0.0; // at `at`, and what is above the level there
+
+    Level() = default; // 0
+
+    FISHERFIELD_HD_APART Level(const Activation& activation, double at) : right(at > 0.0) {
+        fisherfield::evaluate(activation, &at, &phi, &phi_slope, 1);
+        above = phi;
+        slope_above = phi_slope;
+        const Limits limits = limits_of(activation, right);
+        const double beyond = limits.value != 0.0 ? value_beyond(activation, at, right) : phi;
+        const double slope_far = limits.slope != 0.0 ? slope_beyond(activation, at, right) : phi_slope;
+        if (std::fabs(beyond) < std::fabs(phi)) {
+            of_value = true;
+            value = limits.value;
+            above = beyond;
+        }
+        if (std::fabs(slope_far) < std::fabs(phi_slope)) {
+            of_slope = true;
+            slope = limits.slope;
+            slope_above = slope_far;
+        }
+    }
+
+    // phi - value and phi' - slope of n points.
+    FISHERFIELD_HD_APART void evaluate(const Activation& activation, const double* x, double* values, double* slopes,
+                                       int n) const {
+        if (!of_value && !of_slope) {
+            fisherfield::evaluate(activation, x, values, slopes, n);
+            return;
+        }
+        for (int i = 0; i < n; ++i) {
+            values[i] = of_value ? value_beyond(activation, x[i], right) : value_of(activation, x[i]);
+        }
+        for (int i = 0; i < n; ++i) {
+            slopes[i] = of_slope ? slope_beyond(activation, x[i], right) : slope_of(activation, x[i]);
+        }
+    }
+};
+
+// phi'' where it is analytic; 0 of a caller's function, of which it is not known.
+FISHERFIELD_HD inline double bend_of(const Activation& activation, double x) {
+    using namespace formulas;
+    switch (activation.kind) {
+    case Kind::erf:
+        return -2.0 * x * slope_of(activation, x);
+    case Kind::tanh:
+        return -2.0 * std::tanh(x) * slope_of(activation, x);
+    case Kind::sigmoid:
+        return -std::tanh(0.5 * x) * slope_of(activation, x);
+    case Kind::softplus:
+        return sigmoid(x) * sigmoid(-x);
+    case Kind::silu:
+        return sigmoid(x) * sigmoid(-x) * (2.0 - x * std::tanh(0.5 * x));
+    case Kind::gelu:
+        return normal_pdf(x) * (2.0 - x * x);
+    case Kind::elu:
+    case Kind::selu:
+        return x > 0 ? 0.0 : slope_of(activation, x);
+    case Kind::celu:
+        return x > 0 ? 0.0 : slope_of(activation, x) / activation.parameter;
+    case Kind::mish: {
+        double t, rest;
+        mish_parts(x, &t, &rest);
+        const double s = sigmoid(x), rise = rest * s; // t'
+        return rise * (2.0 + x * (sigmoid(-x) - 2.0 * t * s));
+    }
+    case Kind::gelu_tanh: {
+        if (std::fabs(x) > kGeluTanhEnd) {
+            return 0.0;
+        }
+        const double y = gelu_tanh_twice_y(x), s = sigmoid(y) * sigmoid(-y), rate = gelu_tanh_twice_slope(x);
+        const double rate2 = 1.59576912160573071175978423973752 * 6.0 * 0.044715 * x;
+        return s * (2.0 * rate + x * (rate2 - std::tanh(0.5 * y) * rate * rate));
+    }
+    case Kind::hardswish:
+        return std::fabs(x) < 3 ? 1.0 / 3.0 : 0.0;
+    case Kind::rectified_monomial:
+        return x > 0 ? activation.degree * (activation.degree - 1) * std::pow(x, activation.degree - 2) : 0.0;
+    case Kind::softsign:
+        return std::copysign(2.0, -x) / ((1.0 + std::fabs(x)) * (1.0 + std::fabs(x)) * (1.0 + std::fabs(x)));
+    default:
+        return 0.0;
     }
 }
 

@@ -72,23 +72,26 @@ struct Outer {
 };
 
 // E phi(u + shift) phi(w + shift), of phi', E u w phi' phi', and differences where the conditional mean at lead z,
-// mean_given(lead z, apart z, phi(u), phi'(u)), has them.
+// mean_given(lead z, apart z, phi(u), phi'(u)), has them; it is given phi and phi' above `level`.
 template <class Given>
-FISHERFIELD_HD Covariance integral(const Activation& activation, const Outer& at, double shift, bool differences,
-                                   Given&& mean_given) {
+FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& level, const Outer& at, double shift,
+                                   bool differences, Given&& mean_given) {
     double value = 0, slope = 0, pair = 0, difference = 0, slope_difference = 0, value_size = 0, slope_size = 0;
     at.mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
         double x[kBatch] = {}, phi[kBatch], phi_slope[kBatch];
         for (int i = 0; i < n; ++i) {
             x[i] = at.outside * z[i] + shift;
         }
-        evaluate(activation, x, phi, phi_slope, n);
+        level.evaluate(activation, x, phi, phi_slope, n);
         for (int i = 0; i < n; ++i) {
+            const double above = phi[i], slope_above = phi_slope[i];
+            phi[i] += level.value;
+            phi_slope[i] += level.slope;
             if (phi[i] == 0.0 && phi_slope[i] == 0.0 && !differences) {
                 continue;
             }
             const double along = at.lead * z[i];
-            const Mean given = mean_given(along, at.apart * z[i], phi[i], phi_slope[i]);
+            const Mean given = mean_given(along, at.apart * z[i], above, slope_above);
             const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
             value += product;
             slope += slopes;
@@ -129,7 +132,7 @@ FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, 
     if (Sampled::serves(activation) && at.s >= kPoint) {
         Sampled sampled(activation, shift, std::fabs(at.lead) * at.range, at.s, differences);
         if (sampled.usable()) {
-            *out = integral(activation, at, shift, sampled.differences(), sampled);
+            *out = integral(activation, sampled.level(), at, shift, sampled.differences(), sampled);
             return {true, sampled.differences()};
         }
         if (activation.kind != Kind::softsign) {
@@ -137,7 +140,7 @@ FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, 
         }
     }
     const auto by = [&](auto&& mean_at) {
-        *out = integral(activation, at, shift, false,
+        *out = integral(activation, Level(), at, shift, false,
                         [&](double along, double, double, double) { return mean_at(along + shift); });
     };
     if (has_mean(activation) || at.s < kPoint) {

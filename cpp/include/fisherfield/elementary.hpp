@@ -19,12 +19,6 @@
 #define FISHERFIELD_PATH plain
 #endif
 
-#if defined(_MSC_VER)
-#define FISHERFIELD_INLINE __forceinline
-#else
-#define FISHERFIELD_INLINE inline __attribute__((always_inline))
-#endif
-
 namespace fisherfield::elementary {
 
 inline namespace FISHERFIELD_PATH {

@@ -202,15 +202,27 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
     } else if (g < low) {
         // Rays from the nearest kink, where that is within reach, else from beta.
         double nearest = beta;
+        bool kink_near = false;
         for (int kink = 0; kink < activation.kink_count; ++kink) {
             const double at = activation.kinks[kink];
             if (Scaled(std::fabs(at - beta)) < Scaled(kFarthest) * g) {
                 nearest = at;
+                kink_near = true;
             }
         }
-        const Germ near = germ(activation, nearest);
+        double value, slope;
+        evaluate(activation, &beta, &value, &slope, 1);
+        const Germ near = kink_near ? germ(activation, nearest) : Germ{value, {slope, slope}};
         out = closed_form::rays(near.rays, g, beta - nearest);
         out.mean = out.mean + Scaled(near.value);
+        if (near.rays.minus == near.rays.plus) { // then phi' is a pair of rays
+            const double left = kink_near ? std::nextafter(nearest, -HUGE_VAL) : beta,
+                         right = kink_near ? std::nextafter(nearest, HUGE_VAL) : beta;
+            const Rays bends{bend_of(activation, left), bend_of(activation, right)};
+            const Moments turn = closed_form::rays(bends, g, beta - nearest);
+            out.slope_variance = turn.variance;
+            out.u_slope = g * turn.slope_mean;
+        }
         out.second = out.variance + out.mean * out.mean;
     } else if (smoothed_step::family(activation.kind, &smoothed) && beta == 0.0) {
         out = smoothed_step::moments(smoothed, g.value());

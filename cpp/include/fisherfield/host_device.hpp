@@ -15,3 +15,11 @@
 #else
 #define FISHERFIELD_HD_APART FISHERFIELD_HD
 #endif
+
+// For what is short and called for every point: left alone, a compiler stops to inline it once it is called from many
+// places, and every loop over it pays.
+#if defined(_MSC_VER)
+#define FISHERFIELD_INLINE __forceinline
+#else
+#define FISHERFIELD_INLINE inline __attribute__((always_inline))
+#endif

@@ -278,10 +278,21 @@ FISHERFIELD_HD inline double range_of(const Activation& activation, double x, do
     const bool exponential = strip(activation) > 0.0 && activation.kind != Kind::gelu_tanh;
     const double rate = exponential ? 4.0 : 4.0 + 0.5 * x * x, power = std::sqrt(2.0 * activation.degree);
     const bool smooth = activation.kink_count == 0;
-    const double out = activation.kind == Kind::softsign ? 0.0
-                       : smooth                          ? std::fmin(t, rate * g)
-                       : t < kFarthest                   ? t
-                                                         : 0.0;
+    double out = smooth ? std::fmin(t, rate * g) : t < kFarthest ? t : 0.0;
+    switch (activation.kind) {
+    case Kind::softsign:
+        out = 0.0;
+        break;
+    case Kind::elu:
+    case Kind::selu:
+        out = std::fmin(t, std::fmax(out, 4.0 * g));
+        break;
+    case Kind::celu:
+        out = std::fmin(t, std::fmax(out, 4.0 * g / std::fabs(activation.parameter)));
+        break;
+    default:
+        break;
+    }
     return std::fmin(kRange + out, kFarthest - power) + power;
 }
 
@@ -312,29 +323,110 @@ FISHERFIELD_HD double reach(Integrand&& integrand) {
     return HUGE_VAL;
 }
 
-// phi(from + h) - phi(from) where h is small: the integral of phi' by three points between kinks (h^6/2e6 relative).
-FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
-    constexpr double node = 0.77459666924148337704;
-    double sum = 0.0, left = h > 0 ? from : from + h;
-    const double start = left, end = h > 0 ? from + h : from;
+// The integral of f over [from, from + h], by five points between kinks; at(kink) is added for each one passed. Places
+// are counted from `from`, so that h may be less than an ulp of it.
+template <class F, class At>
+FISHERFIELD_HD double between_kinks(const Activation& activation, double from, double h, F&& f, At&& at) {
+    constexpr double node[2] = {0.53846931010568309104, 0.90617984593866399280};
+    constexpr double weight[3] = {0.56888888888888888889, 0.47862867049936646804, 0.23692688505618908751};
+    const double end = std::fmax(h, 0.0);
+    double sum = 0.0, left = std::fmin(h, 0.0);
     for (int kink = 0; kink <= activation.kink_count; ++kink) {
-        const double right =
-            kink < activation.kink_count && activation.kinks[kink] < end ? activation.kinks[kink] : end;
-        if (right > left) {
-            // A piece that is the whole has the width h, to the last digit.
-            const double width = left == start && right == end ? std::fabs(h) : right - left;
-            const double centre = 0.5 * (left + right), half = 0.5 * width;
-            const double x[3] = {centre - node * half, centre, centre + node * half};
-            double value[3], slope[3];
-            evaluate(activation, x, value, slope, 3);
-            sum += half * (5.0 / 9.0 * (slope[0] + slope[2]) + 8.0 / 9.0 * slope[1]);
-            left = right;
+        const double place = kink < activation.kink_count ? activation.kinks[kink] - from : end;
+        const bool passed = kink < activation.kink_count && place > left && place < end;
+        if (passed || kink == activation.kink_count) {
+            const double half = 0.5 * (place - left), centre = 0.5 * (left + place);
+            double part = weight[0] * f(from + centre);
+            for (int i = 0; i < 2; ++i) {
+                part += weight[i + 1] * (f(from + (centre - node[i] * half)) + f(from + (centre + node[i] * half)));
+            }
+            sum += half * part + (passed ? at(activation.kinks[kink]) : 0.0);
+            left = place;
         }
     }
     return h > 0 ? sum : -sum;
 }
 
-inline constexpr double kSmallDifference = 0.02; // 0.02^6/2e6 = 3e-17
+// phi(from + h) - phi(from) where h is small, by the integral of phi'. Five points leave h^10/1e8 where phi turns on
+// the scale of 1.
+FISHERFIELD_HD inline double small_difference(const Activation& activation, double from, double h) {
+    return between_kinks(
+        activation, from, h, [&](double x) { return slope_of(activation, x); }, [](double) { return 0.0; });
+}
+
+inline constexpr double kSmallDifference = 0.02;
+
+// The same of phi', by the integral of phi'' and by what it jumps at kinks.
+FISHERFIELD_HD_APART inline double small_bend(const Activation& activation, double from, double h) {
+    return between_kinks(
+        activation, from, h, [&](double x) { return bend_of(activation, x); },
+        [&](double kink) {
+            return slope_of(activation, std::nextafter(kink, HUGE_VAL)) -
+                   slope_of(activation, std::nextafter(kink, -HUGE_VAL));
+        });
+}
+
+// x^n - y^n for x, y > 0, h = x - y: a sum of n terms of one sign.
+FISHERFIELD_HD inline double power_difference(double x, double y, double h, int n) {
+    double sum = 0.0, power = 1.0;
+    for (int k = 0; k < n; ++k) {
+        sum = sum * x + power;
+        power *= y;
+    }
+    return h * sum;
+}
+
+// How fast phi and phi' change next to x, relative to what they are there and to a scale of 1.
+FISHERFIELD_HD inline double rate_of(const Activation& activation, double x) {
+    switch (activation.kind) {
+    case Kind::erf:
+    case Kind::gelu:
+        return 1.0 + 2.0 * std::fabs(x);
+    case Kind::gelu_tanh:
+        return 1.0 + 0.25 * x * x;
+    default:
+        return 1.0;
+    }
+}
+
+inline constexpr double kSmallRise = 0.2;   // of rises(), where phi turns on the scale of 1
+inline constexpr double kSameAsMean = 0.94; // (E f)^2/E f^2: their difference loses four bits
+
+// phi(x) - phi(beta) and phi'(x) - phi'(beta), x = beta + g z, where g is so small that they would cancel.
+FISHERFIELD_HD_APART inline void rises(const Activation& activation, double beta, double g, const double* z,
+                                       const double* x, double* value, double* slope, int n) {
+    const int degree = activation.degree;
+    for (int i = 0; i < n; ++i) {
+        const double h = g * z[i];
+        if (activation.kind == Kind::rectified_monomial) {
+            value[i] = power_difference(x[i], beta, h, degree);
+            slope[i] = degree * power_difference(x[i], beta, h, degree - 1);
+        } else {
+            value[i] = small_difference(activation, beta, h);
+            slope[i] = small_bend(activation, beta, h);
+        }
+    }
+}
+
+struct MomentSums {
+    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;
+    double size = 0, size2 = 0, slope_size = 0, slope_size2 = 0;
+
+    // phi and phi', and how far they are from what they are measured from.
+    FISHERFIELD_HD void add(double z, double weight, double phi, double slope, double r, double s) {
+        rise += weight * r;
+        rise2 += weight * r * r;
+        const double heavy = weight * lost(z * z);
+        size += heavy * std::fabs(phi);
+        size2 += heavy * phi * phi;
+        slope_size += heavy * std::fabs(slope);
+        slope_size2 += heavy * slope * slope;
+        turn += weight * s;
+        turn2 += weight * s * s;
+        u_slope += weight * z * s;
+        u2_slope2 += weight * z * z * slope * slope;
+    }
+};
 
 // E f(g u + beta).
 FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, double beta, int level = 0) {
@@ -379,47 +471,59 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
         }
     }
     coarsest(activation, g, finer, &mesh);
-    const bool by_slope = continuous(activation) && range * g < kSmallDifference;
-    // Slopes are summed as they are where g is large, and as differences from phi'(beta) where it is small.
-    double at_beta, slope_at_beta;
-    evaluate(activation, &beta, &at_beta, &slope_at_beta, 1);
-    const double value_base = g < 1.0 ? at_beta : 0.0, slope_base = g < 1.0 ? slope_at_beta : 0.0;
-    double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;
-    double size = 0, size2 = 0, slope_size = 0, slope_size2 = 0;
-    mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
-        double x[kBatch] = {}, value[kBatch], slope[kBatch];
-        for (int i = 0; i < n; ++i) {
-            x[i] = g * z[i] + beta;
-        }
-        evaluate(activation, x, value, slope, n);
-        for (int i = 0; i < n; ++i) {
-            const double r = by_slope ? small_difference(activation, beta, g * z[i]) : value[i] - value_base;
-            const double s = slope[i] - slope_base;
-            rise += weight[i] * r;
-            rise2 += weight[i] * r * r;
-            const double heavy = weight[i] * lost(z[i] * z[i]);
-            size += heavy * std::fabs(value[i]);
-            size2 += heavy * value[i] * value[i];
-            slope_size += heavy * std::fabs(slope[i]);
-            slope_size2 += heavy * slope[i] * slope[i];
-            turn += weight[i] * s;
-            turn2 += weight[i] * s * s;
-            u_slope += weight[i] * z[i] * s;
-            u2_slope2 += weight[i] * z[i] * z[i] * slope[i] * slope[i];
-        }
-    });
-    out.mean = value_base + rise;
-    out.variance = rise2 - rise * rise;
+    // phi and phi' are measured from what they tend to next to beta, or from 0, then from their values at beta (phi'
+    // where g is small), and last from their own means: nothing that is the same for every u is squared.
+    const Level level_of(activation, beta);
+    const double scale = turns.scale > 0.0 ? std::fmin(turns.scale, kTurn) / kTurn : 1.0;
+    const bool monomial = activation.kind == Kind::rectified_monomial;
+    const bool by_rise =
+        continuous(activation) && !monomial && range * g * rate_of(activation, beta) < kSmallRise * scale;
+    const bool by_power = monomial && range * g < beta;
+    const double slope_base =
+        by_rise || g < std::fmax(1.0, monomial ? beta : 0.5 * turns.scale) ? level_of.slope_above : 0.0;
+    const auto sum_about = [&](double centre, double slope_centre) {
+        MomentSums sum;
+        mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
+            double x[kBatch] = {}, value[kBatch], slope[kBatch];
+            for (int i = 0; i < n; ++i) {
+                x[i] = g * z[i] + beta;
+            }
+            if (by_rise || by_power) {
+                rises(activation, beta, g, z, x, value, slope, n);
+            } else {
+                level_of.evaluate(activation, x, value, slope, n);
+                for (int i = 0; i < n; ++i) { // of u = g z, x has lost digits
+                    value[i] = (value[i] - level_of.above) + (slope[i] + level_of.slope) * (g * z[i] - (x[i] - beta));
+                    slope[i] -= slope_base;
+                }
+            }
+            const double phi = level_of.value + level_of.above, phi_slope = level_of.slope + slope_base;
+            for (int i = 0; i < n; ++i) {
+                sum.add(z[i], weight[i], phi + value[i], phi_slope + slope[i], value[i] - centre,
+                        slope[i] - slope_centre);
+            }
+        });
+        return sum;
+    };
+    double centre = 0.0, slope_centre = 0.0;
+    MomentSums sum = sum_about(centre, slope_centre);
+    if (sum.rise * sum.rise > kSameAsMean * sum.rise2 || sum.turn * sum.turn > kSameAsMean * sum.turn2) {
+        centre = sum.rise;
+        slope_centre = sum.turn;
+        sum = sum_about(centre, slope_centre);
+    }
+    out.mean = level_of.phi + (centre + sum.rise);
+    out.variance = sum.rise2 - sum.rise * sum.rise;
     out.second = out.variance + out.mean * out.mean;
-    out.slope_mean = slope_base + turn;
-    out.slope_variance = turn2 - turn * turn;
+    out.slope_mean = level_of.slope + slope_base + (slope_centre + sum.turn);
+    out.slope_variance = sum.turn2 - sum.turn * sum.turn;
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
-    out.u_slope = u_slope;
-    out.u2_slope2 = u2_slope2;
-    out.mean_error = kErrorUlps * size;
-    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * size2) : Scaled(HUGE_VAL);
-    out.slope_mean_error = kErrorUlps * slope_size;
-    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * slope_size2) : Scaled(HUGE_VAL);
+    out.u_slope = sum.u_slope;
+    out.u2_slope2 = sum.u2_slope2;
+    out.mean_error = kErrorUlps * sum.size;
+    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.size2) : Scaled(HUGE_VAL);
+    out.slope_mean_error = kErrorUlps * sum.slope_size;
+    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.slope_size2) : Scaled(HUGE_VAL);
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -494,12 +598,13 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     bool full = outer.full();
     double sum[7] = {}, s[kBatch], d[kBatch], weight[kBatch], x[2 * kBatch], phi[2 * kBatch], slopes[2 * kBatch];
     int filled = 0;
+    const Level level_of(activation, shift);
     const auto flush = [&] {
         for (int i = 0; i < filled; ++i) {
             x[i] = r1 * (a * s[i] + b * d[i]) + shift;
             x[filled + i] = r2 * (a * s[i] - b * d[i]) + shift;
         }
-        evaluate(activation, x, phi, slopes, 2 * filled);
+        level_of.evaluate(activation, x, phi, slopes, 2 * filled);
         const double *w = x + filled, *phi_w = phi + filled, *slope_w = slopes + filled;
         double part[7] = {};
         for (int i = 0; i < filled; ++i) {
@@ -507,7 +612,8 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
             const bool by_slope = equal && continuous(activation) && gap < kSmallDifference;
             const double rise = by_slope ? small_difference(activation, w[i], gap) : phi[i] - phi_w[i];
             const double bend = slopes[i] - slope_w[i];
-            const double value = weight[i] * phi[i] * phi_w[i], slope = weight[i] * slopes[i] * slope_w[i];
+            const double value = weight[i] * (phi[i] + level_of.value) * (phi_w[i] + level_of.value);
+            const double slope = weight[i] * (slopes[i] + level_of.slope) * (slope_w[i] + level_of.slope);
             const double heavy = lost_twice(s[i] * s[i]) * lost_twice(d[i] * d[i]);
             part[0] += value;
             part[1] += weight[i] * rise * rise;

@@ -58,15 +58,18 @@ public:
             }
         }
         differences_ = differences && rule_ != Rule::panels;
+        if (differences_) {
+            level_ = Level(activation, centre);
+        }
         if (rule_ == Rule::points) {
             return;
         }
-        evaluate(activation, node_, value_, slope_, count_);
+        level_.evaluate(activation, node_, value_, slope_, count_);
         if (differences_ && 2.0 * (span + out) < quadrature::kSmallDifference) {
             relative_ = true;
-            base_ = value_of(activation, centre);
             for (int j = 0; j < count_; ++j) {
-                value_[j] = rise_from_centre(origin_ + j * step_);
+                value_[j] = quadrature::small_difference(activation_, centre_, origin_ + j * step_);
+                slope_[j] = quadrature::small_bend(activation_, centre_, origin_ + j * step_);
             }
         }
         if (rule_ == Rule::panels) {
@@ -81,15 +84,20 @@ public:
     FISHERFIELD_HD bool usable() const { return rule_ != Rule::none; }
     FISHERFIELD_HD bool differences() const { return differences_; }
 
-    // m = centre + along, given u = m + apart, of which phi and phi' are known.
+    // What phi and phi' are measured from, where differences are asked for.
+    FISHERFIELD_HD const Level& level() const { return level_; }
+
+    // m = centre + along, given u = m + apart, of which phi and phi' above the level are known.
     FISHERFIELD_HD Mean operator()(double along, double apart, double phi_u, double slope_u) {
-        if (relative_) {
-            Mean out = mean<true>(along, apart, rise_from_centre(along + apart), slope_u);
-            out.value += base_;
-            out.size += std::fabs(base_);
-            return out;
+        if (!differences_) {
+            return mean<false>(along, apart, phi_u, slope_u);
         }
-        return differences_ ? mean<true>(along, apart, phi_u, slope_u) : mean<false>(along, apart, phi_u, slope_u);
+        if (relative_) {
+            const double rise = quadrature::small_difference(activation_, centre_, along + apart);
+            const double bend = quadrature::small_bend(activation_, centre_, along + apart);
+            return on_top(mean<true>(along, apart, rise, bend), level_.phi, level_.phi_slope);
+        }
+        return on_top(mean<true>(along, apart, phi_u, slope_u), level_.value, level_.slope);
     }
 
 private:
@@ -193,7 +201,7 @@ private:
             for (int j = -first; j <= last; ++j) {
                 node_[first + j] = m + j * step_;
             }
-            evaluate(activation_, node_, value_, slope_, first + last + 1);
+            level_.evaluate(activation_, node_, value_, slope_, first + last + 1);
             for (int j = -first; j <= last; ++j) {
                 const double w = node_[first + j], z = j * step_ / s_, phi = value_[first + j];
                 const double weight = falls_[j < 0 ? -j : j], gap = apart - j * step_;
@@ -217,9 +225,13 @@ private:
         return std::fmin(kReach + std::fmin(std::fabs(m) / s_, rate * s_), kFarthest);
     }
 
-    // phi less phi(centre), where all nodes are so close that their differences would lose digits
-    FISHERFIELD_HD double rise_from_centre(double along) const {
-        return quadrature::small_difference(activation_, centre_, along);
+    // A mean of what is above `value` and `slope`, as that of phi and phi'.
+    FISHERFIELD_HD static Mean on_top(Mean mean, double value, double slope) {
+        mean.value += value;
+        mean.size += std::fabs(value);
+        mean.slope += slope;
+        mean.slope_size += std::fabs(slope);
+        return mean;
     }
 
     FISHERFIELD_HD double ray_value(double x) const {
@@ -289,7 +301,8 @@ private:
     }
 
     const Activation& activation_;
-    double centre_, s_, step_, origin_ = 0.0, end_ = 0.0, base_ = 0.0; // origin: of the grid, from the centre
+    double centre_, s_, step_, origin_ = 0.0, end_ = 0.0; // origin: of the grid, from the centre
+    Level level_;
     Rule rule_ = Rule::none;
     bool differences_ = false, relative_ = false;
     int count_ = 0;

@@ -144,6 +144,7 @@ def _normalised(
     at = norm.gamma**2 if theory == "wei2019" else g2
     m1 = float(quadrature.slope_mean(phi, at, norm.beta)) ** 2
     m2 = float(quadrature.slope_second_moment(phi, at, norm.beta))
+    spread = float(quadrature.slope_variance(phi, at, norm.beta))  # m2 - m1, which may be far smaller than both
     u1 = float(quadrature.first_slope_moment(phi, at, norm.beta)) ** 2
     u2 = float(quadrature.second_slope_moment(phi, at, norm.beta))
 
@@ -160,9 +161,9 @@ def _normalised(
     else:
         c = norm.gamma**2 / (s2 if theory == "frozen" else state.q + norm.eps)
         D, o = c * m2 * state.D, c * m1 * state.o
-        d = c * (m1 * state.d + (m2 - m1) * state.D)
+        d = c * (m1 * state.d + spread * state.D)
     if norm.trained:
-        D, o, d = _add_trained(D, o, d, place, m2 + k * u2, m1 + k * u1)
+        D, o, d = _add_trained(D, o, d, place, m2 + k * u2, m1 + k * u1, spread + k * (u2 - u1))
     return Activated(q_hat, q_hat_xy, v_hat, q_hat_off, v_off, D, o, d)
 
 
@@ -203,16 +204,19 @@ def _exact_closed(state: Preactivated, norm: BatchNorm, phi: Any, n: int, place:
     o = x * (-c_ab / n - v_ab / (n - 1))
     d = D - o
     if norm.trained:
-        D, o, d = _add_trained(D, o, d, place, c_aa + n / (n - 1) * v_aa, c_ab + n / (n - 1) * v_ab)
+        diagonal, off = c_aa + n / (n - 1) * v_aa, c_ab + n / (n - 1) * v_ab
+        D, o, d = _add_trained(D, o, d, place, diagonal, off, diagonal - off)
     v_hat = scale * (v_aa - v_ab)
     return Activated(scale * v_aa, scale * v_ab, v_hat, scale * v_ab, v_hat, D, o, d)
 
 
-def _add_trained(D: Any, o: Any, d: Any, place: int, diagonal: float, off: float) -> tuple[Any, Any, Any]:
+def _add_trained(
+    D: Any, o: Any, d: Any, place: int, diagonal: float, off: float, difference: float
+) -> tuple[Any, Any, Any]:
     D, o, d = D.copy(), o.copy(), d.copy()
     D[place] += diagonal
     o[place] += off
-    d[place] += diagonal - off
+    d[place] += difference
     return D, o, d
 
 

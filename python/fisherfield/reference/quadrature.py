@@ -19,10 +19,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from mpmath import mp
 
 from .. import _arguments
 from ..activations import Activation, as_activation
-from . import activations
+from . import activations, activations_mpmath
 
 __all__ = [
     "covariance",
@@ -36,6 +37,7 @@ __all__ = [
     "slope_pair_moment",
     "slope_second_moment",
     "slope_spread",
+    "slope_variance",
     "spread",
     "variance",
 ]
@@ -51,6 +53,8 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 _END = 38.0  # exp(-38^2/2) is the smallest number there is
 _Z_BREAKS = np.array([0, 3, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38.0])
 _Z_BREAKS = np.concatenate((-_Z_BREAKS[:0:-1], _Z_BREAKS))
+# The same where all there is may lie beyond a kink far out: over a panel the density falls by e^40 at most.
+_FAR_BREAKS = np.concatenate((np.arange(0, 12, 3.0), np.arange(12, 20, 2.0), np.arange(20, 39, 1.0)))
 # Structure of phi: on the scale of 1 near 0, of |x| far from it.
 _X_BREAKS = np.concatenate((np.arange(2, 17, 2.0), 16 * 1.5 ** np.arange(1, 60)))
 _X_BREAKS = np.concatenate((-_X_BREAKS[::-1], [0.0], _X_BREAKS))
@@ -74,12 +78,54 @@ def _panels(breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _one(f: Integrand, kinks: np.ndarray, q: float, shift: float) -> float:
     """E f(sqrt(q) z + shift, z); z and -z are taken together, so that odd functions give 0."""
     root = np.sqrt(q)
-    breaks = _Z_BREAKS
+    breaks = _FAR_BREAKS
     if root > 0:
         with np.errstate(over="ignore"):
             breaks = np.concatenate((breaks, (np.concatenate((kinks, _X_BREAKS)) - shift) / root))
     z, weights = _panels(np.unique(np.clip(np.abs(breaks), 0, _END)))
     return float(np.sum(weights * (f(shift + root * z, z) + f(shift - root * z, -z))))
+
+
+_LOST = 1e-2  # a difference of float64 numbers that is so much smaller than they are has lost two digits
+
+
+def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integrand:
+    """f(sqrt(q) z + shift) - f(shift) for f = phi or phi', to its own last digits.
+
+    Where phi is saturated, or q small, float64 leaves nothing of the difference; there mpmath forms it, with as many
+    digits as it takes. A callable's is what float64 makes it.
+    """
+    f, root = (activations.slope if slope else activations.phi)(activation), np.sqrt(q)
+    if callable(activation.function):
+        return lambda x, z: f(x) - f(np.asarray(shift))
+    function = activations_mpmath.functions(activation)[slope]
+    flat = isinstance(function, activations_mpmath.Piecewise)  # 0 is 0 at any precision
+
+    def value(x: Any) -> Any:
+        """f(x), or f(x) and a constant: erf is 1 - erfc, and comes closer to 1 than any precision."""
+        if activation.function == "erf" and not slope:
+            return -mp.erfc(x) if shift > 0 else mp.erfc(-x)
+        return function.value(x)
+
+    def exactly(z: float) -> float:
+        for digits in (50, 100, 200, 400, 800):
+            with mp.workdps(digits):
+                at = mp.mpf(shift)
+                base = value(at)
+                difference = value(at + mp.mpf(root) * mp.mpf(z)) - base
+                if abs(difference) > mp.mpf(10) ** (20 - digits) * abs(base) or (flat and not difference):
+                    break
+        return float(difference)
+
+    def above(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        base = f(np.asarray(shift))
+        difference = f(x) - base
+        lost = np.abs(difference) <= _LOST * (np.abs(f(x)) + abs(base))
+        lost |= np.abs(root * z) <= _LOST * np.abs(x)
+        difference[lost] = [exactly(float(each)) for each in z[lost]]
+        return difference
+
+    return above
 
 
 def _smoothed(kinks: np.ndarray, slope: float, width: float, shift: float) -> np.ndarray:
@@ -247,15 +293,27 @@ def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return (q * np.ones(()))[()]
     if name is not None:
         return (second_moment(activation, q) - mean(activation, q) ** 2)[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
+    return _each(lambda v: _variance(activation, False, v, shift), q)
 
-    def one(v: float) -> float:
-        if v == 0:
-            return 0.0
-        centre = _one(lambda x, z: f(x), kinks, v, shift)
-        return _one(lambda x, z: (f(x) - centre) ** 2, kinks, v, shift)
 
-    return _each(one, q)
+def slope_variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
+    """E phi'^2 - (E phi')^2, as E (phi' - E phi')^2; ramp: (1 - a)^2/4, as either slope has half of the mass."""
+    activation, (q,) = as_activation(activation), _variances(q)
+    name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
+    if name in _RAMPS:
+        return np.where(q > 0, (1 - _negative_slope(activation, name)) ** 2 / 4, 0.0)[()]
+    if name is not None:
+        return (0 * q)[()]
+    return _each(lambda v: _variance(activation, True, v, shift), q)
+
+
+def _variance(activation: Activation, slope: bool, q: float, shift: float) -> float:
+    """E (f - E f)^2. What is the same for every z is taken away before anything is squared: f(shift), then the mean."""
+    if q == 0:
+        return 0.0
+    above, kinks = _above(activation, slope, q, shift), _kinks(activation)
+    mean = _one(above, kinks, q, shift)
+    return _one(lambda x, z: (above(x, z) - mean) ** 2, kinks, q, shift)
 
 
 def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:

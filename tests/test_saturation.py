@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where BatchNorm's beta or a small gamma leaves an activation almost constant: what is left of it, to its own digits.
+
+There phi(u) is its limit, or phi(beta), to all digits of float64, and variances are integrals of what float64 leaves
+out.
+"""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import GIVEN, floats
+
+import fisherfield as ff
+
+ODD = ("linear", "erf", "tanh", "hardtanh", "sin", "sign", "softsign", "monomial")
+EVERY = tuple(GIVEN.get(name, name) for name in ff.activation_names())
+
+
+def spectrum(name, gamma, beta, theory, widths=(100, 500, 500, 500, 10), samples=1000, **keywords):
+    return ff.fisher(ff.mlp(widths, name, gamma=gamma, beta=beta, **keywords), theory, samples=samples)
+
+
+# The recursion of docs/theory.md, section 4, in mpmath with 80 to 110 digits, integrals by panels of 24 nodes.
+SATURATED = (
+    ("sigmoid", 10, "frozen", 964.135916101583449, 1.58216854946643911),
+    ("sigmoid", 15, "frozen", 963.844595127884044, 1.58512054390021881),
+    ("sigmoid", 20, "frozen", 963.842624725263676, 1.58514052473579388),
+    ("sigmoid", 20, "exact", 500.999996601732218, 5.8398470768383263e-17),
+    ("sigmoid", 40, "frozen", 963.842611358387044, 1.5851406602830648),
+    ("sigmoid", 40, "exact", 500.999999999999993, 2.48097420834231552e-34),
+    ("tanh", 10, "frozen", 551.500938896615321, 10.3174582605655469),
+    ("tanh", -10, "frozen", 551.500938896615321, 10.3174582605655469),
+    ("tanh", 20, "frozen", 551.498811289841318, 10.3191148013485849),
+    ("tanh", 20, "exact", 500.999999999999937, 3.71995585238132627e-30),
+    ("erf", 4, "frozen", 529.098714554804874, 8.85815793803291307),
+    ("erf", 10, "frozen", 662.451657043727287, 161.451657026626552),
+    ("erf", -10, "frozen", 662.451657043727287, 161.451657026626552),
+    ("erf", 10, "exact", 500.999999999999679, 9.61282620653862394e-17),
+    ("softsign", 20, "frozen", 1356.97288278150101, 0.0126185955627269802),
+    ("gelu", -10, "frozen", 1.14051367228018305, 0.140512316995084648),
+    ("gelu_tanh", -5, "frozen", 1.11432439433319891, 0.013067428688771224),
+    ("silu", 20, "frozen", 600005.596126291432, 1.60000019574345521),
+    ("softplus", 20, "frozen", 600005.600203878392, 1.59999998912555504),
+    ("mish", 20, "frozen", 600005.599999999932, 1.60000000000000703),
+    ("elu", -20, "frozen", 963.8426048206718, 1.58514064953110409),
+    ("hardtanh", 10, "frozen", 1445.97808524873404, 944.978085248734033),
+    ("relu6", 10, "frozen", 20082.1730193836615, 2075.37086850507799),
+    ("relu6", 10, "exact", 18000.9576405367762, 0.000512367706195217641),
+)
+OTHER_GAMMAS = (
+    ("tanh", 1e-6, 0.5, 323.328400550468831, 1.26579011043477493e-12),
+    ("tanh", 1e-16, 0.5, 323.328400551108885, 1.26579011043635456e-32),
+    ("silu", 1e-9, -0.7, 83.9230255859627538, 4.61699797533353493e-19),
+    ("silu", 1e-16, 2, 4657.82095544625556, 1.91350769498837931e-32),
+    ("softsign", 1e-14, 3, 846.75, 2.17937499999999999e-29),
+    ("elu", 1e-16, -0.7, 383.139534538181138, 7.77694676844751504e-33),
+    ("gelu", 1e-8, 1, 1064.79147260571155, 1.93083857653733804e-16),
+    ("mish", 1e-4, -2, 98.6354979615033021, 2.90925661978926578e-10),
+    ("gelu_tanh", 0.01, 1, 1064.43415119852203, 0.000192963815340909431),
+    ("erf", 1e-3, 3, 1502.9067297538265, 0.0000541052926151154263),
+    ("softplus", 0.05, 8, 96011.0664676447249, 0.00399734139360911547),
+    ("rectified_monomial(2)", 1e-3, 5, 937503.056547440625, 0.000197500129061997655),
+    ("tanh", 10, 40, 655.156853511513487, 153.846277144301483),
+    ("sigmoid", 3, 40, 546.65715483778984, 45.1000131223263647),
+)
+FIGURES = tuple((name, 1, *rest) for name, *rest in SATURATED)
+FIGURES += tuple((name, gamma, beta, "frozen", *rest) for name, gamma, beta, *rest in OTHER_GAMMAS)
+
+
+@pytest.mark.parametrize(("name", "gamma", "beta", "theory", "lambda_max", "bulk"), FIGURES)
+def test_the_spectrum_of_an_almost_constant_activation_is_that_of_80_digits(
+    name, gamma, beta, theory, lambda_max, bulk
+):
+    result = spectrum(name, gamma, beta, theory)
+    # each of some ten integrals is right to 1e-12
+    assert result.lambda_max == pytest.approx(lambda_max, rel=1e-11, abs=0)
+    assert result.bulk == pytest.approx(bulk, rel=1e-11, abs=0)
+
+
+BETAS = (-40.0, -25.0, -12.0, -6.0, -3.0, -0.7, 0.0, 0.4, 2.0, 6.0, 12.0, 25.0, 40.0)
+GAMMAS = (0.1, 0.35, 1.0, 3.0, 10.0)
+
+
+def of_one_norm(name, gamma, beta, theory, trained=False):
+    return spectrum(name, gamma, beta, theory, (20, 30, 5), 50, trained=trained)
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_bulk_is_not_negative_and_no_eigenvalue_lies_above_the_largest(name, theory):
+    for beta in BETAS:
+        for gamma in GAMMAS:
+            for trained in (False, True):
+                result = of_one_norm(name, gamma, beta, theory, trained)
+                assert result.bulk >= 0
+                # trace and largest eigenvalue are sums of the same few terms, a rounding each
+                assert result.lambda_max >= result.mean * (1 - 1e-14)
+                assert result.lambda_max**2 >= result.second_moment * (1 - 1e-14)
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_activation_does_not_know_the_sign_of_beta(name, theory):
+    for beta in BETAS:
+        for gamma in GAMMAS:
+            one, other = (of_one_norm(GIVEN.get(name, name), gamma, b, theory) for b in (beta, -beta))
+            # the same integrals, but for the order of their sums
+            assert one.lambda_max == pytest.approx(other.lambda_max, rel=1e-12, abs=0)
+            assert one.bulk == pytest.approx(other.bulk, rel=1e-11, abs=0)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@settings(max_examples=3)
+@given(
+    floats(-40, 40),
+    floats(-1, 1).map(lambda x: 10.0**x),
+    st.sampled_from(("exact", "frozen")),
+    st.booleans(),
+)
+def test_core_and_reference_agree_however_far_an_activation_is_saturated(name, beta, gamma, theory, trained):
+    net = ff.mlp((20, 30, 5), name, gamma=gamma, beta=beta, trained=trained)
+    core, slow = (fisher(net, theory, samples=50) for fisher in (ff.fisher, ff.reference.fisher))
+    # 1e-12 of each of some six integrals; below 1e-290 terms of their sums are no normal numbers any more
+    for field in ("lambda_max", "bulk", "mean", "second_moment"):
+        assert getattr(core, field) == pytest.approx(getattr(slow, field), rel=1e-11, abs=1e-290)
