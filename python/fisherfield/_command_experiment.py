@@ -19,7 +19,7 @@ from rich.text import Text
 from ._arguments import choice, integer
 from ._command_scan import FORMATS
 from ._scan_files import replacing
-from ._terminal import Stopped, console, refusing, terminating
+from ._terminal import Stopped, console, noting, refusing, terminating
 from .scan import bar
 from .threads import num_threads
 
@@ -38,7 +38,7 @@ def run_figure2(
     path = Path(out)
     kept = path.with_suffix(".json")
     try:
-        with terminating(), refusing():
+        with terminating(), refusing(), noting(said):
             if path.suffix.lower() not in FORMATS:
                 raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {out!r}")
             if not path.parent.is_dir():

@@ -24,7 +24,7 @@ from ._grid import grid_of
 from ._memory import available_memory, bytes_in_words
 from ._plot import selected
 from ._scan_files import destination, replacing, write
-from ._terminal import Stopped, console, refusing, terminating
+from ._terminal import Stopped, console, noting, refusing, terminating
 from .scan import Scan, bar, result_bytes, short
 
 __all__ = ["FORMATS", "picture", "run_plot", "run_scan"]
@@ -49,7 +49,7 @@ def run_scan(
     said = console()
     watch = _Watch(said)
     try:
-        with terminating(), refusing():
+        with terminating(), refusing(), noting(said):
             net = ff.load(file)
             path = watch.path = destination(out or f"{Path(file).stem}.zarr", force)
             given = axes_of(net, axes, points, random, seed)

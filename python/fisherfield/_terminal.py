@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-__all__ = ["Refusal", "Stopped", "console", "refusing", "terminating"]
+__all__ = ["Refusal", "Stopped", "console", "noting", "refusing", "terminating"]
 
 
 class Refusal(Exception):
@@ -51,6 +53,23 @@ def terminating() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def noting(said: Console) -> Iterator[None]:
+    """Prints what the library warns of in stores as a line of its own, without the place in the code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        if str(message).startswith("store "):
+            said.print(Text(str(message)), soft_wrap=True)
+        else:
+            before(message, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message="store ", category=UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def console() -> Console:

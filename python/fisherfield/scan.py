@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from . import _arguments, _core, _labels
 from ._chunks import Arrays, Job, Status, Work, chunks, cuda
 from ._grid import Box, Grid, grid_of
+from ._layout import Damaged
 from ._store import UNWRITTEN, VERSION, Described, Store, opened
 from ._tasks import lost
 from .network import Activation, Conv2d, Dense, Network, from_toml
@@ -180,7 +181,7 @@ class Scan:
         except ImportError:
             raise ImportError("to_xarray needs xarray: pip install 'fisherfield[scan]'") from None
         if self.store is not None:
-            return xarray.open_zarr(self.store)
+            return xarray.open_zarr(self.status.store)  # which looks at checksums and missing files
         layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
         return xarray.Dataset(
             {name: (tuple(dimensions), self[name], said) for name, (dimensions, said) in self._variables().items()},
@@ -227,7 +228,7 @@ class Scan:
         if not hasattr(source, "data_vars") or VERSION not in source.attrs:
             raise ValueError(f"source must be what a scan has written, got {path or source!r}")
         variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
-        return _from_parts(variables, source.attrs, 0.0, None)
+        return _from_parts(variables, source.attrs, 0.0, None, path or "a Dataset")
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame, one row a point, indexed by the dimensions; per-layer quantities have a column a layer.
@@ -491,20 +492,29 @@ def carried_out(job: Work, values: dict[str, NDArray[np.float64]], store: Any, c
     """All chunks of a job, here or by a client, in memory or in a store that goes on where it was stopped."""
     grid = job.grid
     count = grid.boxes(job.chunk)
-    kept = None if store is None else _prepared(_arguments.path_of("store", store), job, values)
+    kept = None if store is None else Store(_arguments.path_of("store", store))
     result, left = _Result(job), dict.fromkeys(range(count))
-    begin = time.perf_counter()
-    with _speaking(kept, lambda: (count - len(left), count)), _telling(progress, grid.points) as told:
+    try:
         if kept is not None:
-            left = dict.fromkeys(number for number in left if not kept.done(job.box(number)))
-        told.begin(grid.points - sum(_points(job, number) for number in left))
-        for number, arrays, status in chunks(job, list(left), values, kept, client, told.within):
-            if arrays is not None and status is not None:
-                result.take(job.box(number), arrays, status)
-            del left[number]
-            told.add(_points(job, number))
+            _prepare(kept, job, values)
+        begin = time.perf_counter()
+        with _speaking(kept, lambda: (count - len(left), count)), _telling(progress, grid.points) as told:
+            if kept is not None:
+                left = dict.fromkeys(kept.unfinished(left, job.box))
+                if left and kept.hold():  # somebody else may have written until now
+                    left = dict.fromkeys(kept.unfinished(left, job.box))
+                kept.clear(left, job.box)
+            told.begin(grid.points - sum(_points(job, number) for number in left))
+            for number, arrays, status in chunks(job, list(left), values, kept, client, told.within):
+                if arrays is not None and status is not None:
+                    result.take(job.box(number), arrays, status)
+                del left[number]
+                told.add(_points(job, number))
+            if kept is not None:
+                kept.sweep()
+    finally:
         if kept is not None:
-            kept.sweep()
+            kept.release()
     seconds = time.perf_counter() - begin if told.done > told.before else 0.0
     if kept is not None:
         return _from_store(kept.path, seconds)
@@ -661,8 +671,8 @@ def _coordinates(
     return told
 
 
-def _prepared(path: str, job: Work, values: dict[str, NDArray[np.float64]]) -> Store:
-    """The store, made or found to be this scan's."""
+def _prepare(store: Store, job: Work, values: dict[str, NDArray[np.float64]]) -> None:
+    """The store is made, or found to be this scan's."""
     job.network._to_toml()  # refuses callables: a store must know whose it is
     arrays = tuple(name if name != "outlier" else "regime" for name in _labels.core_names(job.quantities))
     dimensions = _dimensions(job.grid)
@@ -677,7 +687,6 @@ def _prepared(path: str, job: Work, values: dict[str, NDArray[np.float64]]) -> S
         name: np.full(job.layers, np.nan) if name in _labels.LAYERED else np.array(np.nan) for name in arrays
     }
     empty |= {name: np.array(-1, np.int8) for name in ("regime", "status") if name in variables}
-    store = Store(path)
     with _speaking(store, None):
         store.prepare(
             attributes,
@@ -686,18 +695,38 @@ def _prepared(path: str, job: Work, values: dict[str, NDArray[np.float64]]) -> S
             job.grid.shape,
             job.chunk,
         )
-    return store
 
 
 def _from_store(path: str, seconds: float) -> Scan:
     group = opened(path)
     if group is None or VERSION not in group.attrs:
         raise ValueError(f"source must be what a scan has written, got {path!r}")
-    return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path)
+    return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path, path)
 
 
-def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
-    """A scan from its variables and attributes, wherever they stand."""
+def _from_parts(
+    variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None, source: Any
+) -> Scan:
+    """A scan from its variables and attributes, wherever they stand; refused in a sentence where they do not fit."""
+    if str(said.get("network")).startswith("Network("):
+        raise ValueError("network must be one of named activations to be read back, got a Python callable")
+    try:
+        scan = _assembled(variables, said, seconds, store)
+    except Damaged:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"source must be what a scan has written, whole, got {source!r}: {what}") from None
+    shapes = {name: (scan.axes[name].size,) for names in scan.dimensions.values() for name in names}
+    grid = tuple(scan.axes[names[0]].size for names in scan.dimensions.values())
+    for name, array in (*scan.axes.items(), *scan.arrays.items(), ("status", scan.status)):
+        fits = shapes.get(name, grid)
+        if array.shape[: len(fits)] != fits or array.ndim - len(fits) != (name in _labels.LAYERED):
+            raise ValueError(f"source must be what a scan has written, whole, got {source!r}: {name} has another shape")
+    return scan
+
+
+def _assembled(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
     dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
     said = {**UNWRITTEN, **said}
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
@@ -710,11 +739,8 @@ def _from_parts(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: 
             value = default.get(name) if value == "axis" else None if value in words else value
             value = {"True": True, "False": False}.get(value, value) if isinstance(value, str) else value
         settings[name] = value
-    text = str(said["network"])
-    if text.startswith("Network("):
-        raise ValueError("network must be one of named activations to be read back, got a Python callable")
     return Scan(
-        from_toml("the network of the scan", text.encode()),
+        from_toml("the network of the scan", str(said["network"]).encode()),
         settings,
         dimensions,
         {name: np.asarray(variables[name][...]) for names in dimensions.values() for name in names},
