@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -204,6 +205,15 @@ def test_a_search_that_was_killed_goes_on_with_the_next_seed(threads, tmp_path):
     assert there.settings["seeds"] == f"{2**62} 2 3"
     with pytest.raises(ValueError, match="differs in tolerance"):
         boundary(SMALL, "digits", store=store, tolerance=0.01, **arguments)
+    path = store / "eta_c" / "c" / "1"  # a seed whose number is damaged is searched again
+    path.write_bytes(path.read_bytes()[:-5] + b"wrong")
+    with pytest.raises(ValueError, match="is damaged, eta_c/c/1 does not have the checksum that it was written with"):
+        there.eta_c[...]
+    heard.clear()
+    with pytest.warns(UserWarning, match=r"was damaged in eta_c/c/1, which is computed again now$"):
+        again = boundary(SMALL, "digits", store=store, progress=lambda done, _: heard.append(done), **arguments)
+    assert heard == [2, 3]
+    np.testing.assert_array_equal(again.eta_c, unbroken.eta_c)
 
 
 def test_what_explodes_late_is_found_below_what_explodes_early():
@@ -592,6 +602,28 @@ def test_figures_that_are_kept_are_drawn_and_others_refused(tmp_path):
         (tmp_path / "other.json").write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=f"must be what a Figure2 has saved, and is not .*{said}"):
             ff.experiments.Figure2.open(tmp_path / "other.json")
+
+
+def test_a_figure_s_file_with_a_flipped_bit_never_gives_other_numbers(tmp_path):
+    kept = (Path(__file__).parent.parent / "docs" / "figure2.json").read_bytes()
+    whole, dice, refused = json.loads(kept), random.Random(0), 0
+    for _ in range(150):
+        place = dice.randrange(8 * len(kept))
+        changed = bytearray(kept)
+        changed[place // 8] ^= 1 << place % 8
+        (tmp_path / "flipped.json").write_bytes(changed)
+        try:
+            found = ff.experiments.Figure2.open(tmp_path / "flipped.json")
+        except ValueError as error:
+            refused += 1
+            assert "must be what a Figure2 has saved, and is not" in str(error)
+            continue
+        found.save(tmp_path / "again.json")
+        assert json.loads((tmp_path / "again.json").read_text()) == whole
+    assert refused > 100
+    del whole["checksum"]  # as version 0.1 wrote it
+    (tmp_path / "old.json").write_text(json.dumps(whole))
+    assert ff.experiments.Figure2.open(tmp_path / "old.json").settings == whole["settings"]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MARK", "Array", "Damaged", "Layout", "damage", "layout_of", "marked", "read", "root_of", "same", "sound"]
+__all__ = [
+    "MARK",
+    "TWIN",
+    "Array",
+    "Damaged",
+    "Layout",
+    "damage",
+    "layout_of",
+    "marked",
+    "read",
+    "root_of",
+    "same",
+    "sound",
+]
 
 # The attribute that holds the metadata's digest. xarray takes names that begin so for netCDF's own: it shows and copies
 # none of them, and a Dataset that is changed and written elsewhere does not claim to be what it was made of.
 MARK = "_nc_fisherfield_checksum"
+# The digest once more, where neither Zarr nor xarray looks: when the metadata are lost, it says whose they were.
+TWIN = "status/scan.sha256"
 _HERE = "call the same scan again with this store, which computes what is damaged once more"
 _ANOTHER = "remove it, or give another one"
 
@@ -162,10 +177,10 @@ def root_of(path: str) -> dict[str, Any] | None:
 
     Raises Damaged for what was a scan's.
     """
-    content, status = (read(Path(path) / name) for name in ("zarr.json", "status/zarr.json"))
-    way_out = _HERE if MARK.encode() in (content or b"") + (status or b"") else _ANOTHER
+    content, status, twin = (read(Path(path) / name) for name in ("zarr.json", "status/zarr.json", TWIN))
+    way_out = _HERE if twin or MARK.encode() in (content or b"") else _ANOTHER
     if content is None:
-        if _ours(status):
+        if twin or _ours(status):
             raise damage(path, "zarr.json is missing", way_out)
         return None
     try:
@@ -173,7 +188,7 @@ def root_of(path: str) -> dict[str, Any] | None:
         if root["node_type"] != "group" or not isinstance(root.get("attributes", {}), dict):
             raise ValueError("no group")
     except (ValueError, KeyError, TypeError, AttributeError):
-        if _ours(content) or _ours(status):
+        if twin or _ours(content) or _ours(status):
             raise damage(path, "zarr.json cannot be read", way_out) from None
         return None
     root.setdefault("attributes", {})
@@ -183,10 +198,7 @@ def root_of(path: str) -> dict[str, Any] | None:
 
 
 def marked(root: dict[str, Any], values: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Metadata with their digest, in which those of the axes' values are.
-
-    The status has it too: by it the group's metadata, when they are lost, are known to have been this scan's.
-    """
+    """Metadata with their digest, in which those of the axes' values are."""
     mark = {
         "attributes": sorted(root["attributes"]),
         "arrays": sorted(root["consolidated_metadata"]["metadata"]),
@@ -197,7 +209,6 @@ def marked(root: dict[str, Any], values: dict[str, NDArray[Any]]) -> dict[str, A
     }
     found = {**root, "attributes": {**root["attributes"], MARK: mark}}
     mark["sha256"] = _digest(found)
-    found["consolidated_metadata"]["metadata"]["status"]["attributes"][MARK] = mark["sha256"]
     return found
 
 
@@ -220,13 +231,10 @@ def same(root: Any, other: dict[str, Any]) -> bool:
 def _digest(root: Any) -> str:
     attributes, held = root["attributes"], root["consolidated_metadata"]
     mark = attributes[MARK]
-    arrays = {name: dict(held["metadata"][name]) for name in mark["arrays"]}
-    for metadata in arrays.values():
-        metadata["attributes"] = {name: value for name, value in metadata["attributes"].items() if name != MARK}
     covered = {
         **root,
         "attributes": {name: attributes[name] for name in mark["attributes"]},
-        "consolidated_metadata": {**held, "metadata": arrays},
+        "consolidated_metadata": {**held, "metadata": {name: held["metadata"][name] for name in mark["arrays"]}},
         MARK: {name: value for name, value in mark.items() if name != "sha256"},
     }
     return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

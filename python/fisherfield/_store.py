@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._layout import MARK, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
+from ._layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
 from ._lock import Lock
 
 __all__ = ["UNWRITTEN", "VERSION", "Described", "Store", "opened"]
@@ -186,8 +186,8 @@ class Store:
             return None
         # The digest of this very scan is there, or all that it is made of.
         digest = root["attributes"][MARK]["sha256"].encode()
-        status = b"" if sound(there) else read(self._folder / "status" / "zarr.json") or b""
-        if digest in content + status or same(there, root):
+        twin = b"" if sound(there) else read(self._folder / TWIN) or b""
+        if digest in content + twin or same(there, root):
             return self._damaged_files(root, [] if sound(there) else ["zarr.json"])
         try:
             there = root_of(self.path)
@@ -215,6 +215,8 @@ class Store:
         for name, metadata in root["consolidated_metadata"]["metadata"].items():
             if _parsed(read(self._folder / name / "zarr.json")) != metadata:
                 found.append(f"{name}/zarr.json")
+        if read(self._folder / TWIN) != root["attributes"][MARK]["sha256"].encode():
+            found.append(TWIN)
         for name in layout.axes:
             keys = [f"{name}/{place}" for place in layout.arrays[name].places()]
             found += [key for key in keys if layout.wrong(key, _bytes(self._folder / key))]
@@ -233,15 +235,18 @@ class Store:
         group = _zarr().open_group(self.path, mode="r+")
         for name, (_, values, _) in coordinates.items():
             _with_empty_chunks(group[name])[...] = values
+        _put(self._folder / TWIN, root["attributes"][MARK]["sha256"])
         _put(self._folder / "zarr.json", root)
         self._new = True
 
     def _mend(self, root: dict[str, Any], coordinates: dict[str, Described], amiss: list[str]) -> None:
         for key in amiss:
             name = key.rpartition("/")[0]
-            if key.endswith("zarr.json"):
+            if key == TWIN:
+                _put(self._folder / key, root["attributes"][MARK]["sha256"])
+            elif key.endswith("zarr.json"):
                 _put(self._folder / key, root["consolidated_metadata"]["metadata"][name] if name else root)
-        for name in dict.fromkeys(key.partition("/c")[0] for key in amiss if not key.endswith("zarr.json")):
+        for name in dict.fromkeys(key.partition("/c")[0] for key in amiss if "/c/" in key):
             for key in amiss:  # Zarr may read what it writes a part of
                 if key.startswith(f"{name}/c"):
                     (self._folder / key).unlink(missing_ok=True)
@@ -336,6 +341,8 @@ def _described(
         whole = zarr.consolidate_metadata(memory)
     whole.attrs.put(attributes)
     root = json.loads(files["zarr.json"].to_bytes())
+    held = root["consolidated_metadata"]
+    held["metadata"] = dict(sorted(held["metadata"].items()))  # by chance in Zarr 3.0
     return marked(root, {name: values for name, (_, values, _) in coordinates.items()})
 
 
@@ -371,12 +378,13 @@ def _with_empty_chunks(array: Any) -> Any:
     return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path, {"write_empty_chunks": True}))
 
 
-def _put(path: Path, metadata: dict[str, Any]) -> None:
-    """A file of metadata as Zarr writes it, whole or not at all."""
+def _put(path: Path, content: dict[str, Any] | str) -> None:
+    """Metadata as Zarr writes them, or a text: whole or not at all."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=2)
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
     try:
-        partial.write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+        partial.write_bytes(text.encode())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

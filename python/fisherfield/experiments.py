@@ -223,7 +223,7 @@ def boundary(
     ValueError, TypeError
         For arguments out of range, for data that do not fit the network, and for the store of another search.
     OSError
-        For a store that cannot be written.
+        For a store that cannot be written, or that another call writes to.
     ImportError
         Without PyTorch, without scikit-learn for "digits", or without zarr for a store.
 
@@ -625,7 +625,7 @@ def phase_diagram(
     ValueError, TypeError
         As `boundary`, and for axes out of range or the store of another diagram.
     OSError
-        For a store that cannot be written.
+        For a store that cannot be written, or that another call writes to.
     ImportError
         Without PyTorch, or without zarr for a store.
 
@@ -764,7 +764,7 @@ class Figure2:
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of it as JSON, numbers to five digits; `open` reads it back."""
+        """Write all of it as JSON, numbers to five digits, with a checksum of it all; `open` reads it back."""
         content = {
             "fisherfield": "figure2",
             "settings": self.settings,
@@ -778,7 +778,7 @@ class Figure2:
                 for title, panel in self.panels.items()
             },
         }
-        text = json.dumps(content, indent=1, allow_nan=False)
+        text = json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=False)
         # a row of numbers on a line of its own
         text = re.sub(r"\[\s+([-+.,\w\s\"]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
         with open(path, "w", encoding="utf-8") as file:
@@ -786,7 +786,7 @@ class Figure2:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Figure2:
-        """What `save` has written. Raises ValueError for another file."""
+        """What `save` has written. Raises ValueError for another file, and for one that was changed since."""
         with open(path, encoding="utf-8") as file:
             try:
                 content = json.load(file)
@@ -806,8 +806,11 @@ class Figure2:
                     )
                     for title, each in content["panels"].items()
                 }
-                return cls(panels, content["settings"])._checked()
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                found = cls(panels, content["settings"])._checked()
+                if content.get("checksum", kept := _checksum(content)) != kept:  # version 0.1 wrote none
+                    raise ValueError("its numbers do not have the checksum that they were saved with")
+                return found
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
 
     def _checked(self) -> Figure2:
@@ -832,6 +835,12 @@ class Figure2:
         from ._plot_figure2 import plot
 
         return plot(self, quantity)
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    """CRC-32 of what a file holds, however it is laid out."""
+    kept = {name: value for name, value in content.items() if name != "checksum"}
+    return zlib.crc32(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _plain(values: NDArray[np.float64]) -> Any:

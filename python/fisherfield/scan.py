@@ -202,7 +202,8 @@ class Scan:
         Raises
         ------
         ValueError
-            For one that no scan has written.
+            For one that no scan has written. For a store that is damaged, here or where its arrays are read: the same
+            scan with that store computes again what it was.
         FileNotFoundError
             Where there is nothing of that name.
         ImportError
@@ -416,7 +417,8 @@ def scan(
         2^17 where a client sends them back, 2^16 where integrals go by quadrature, 2^10 for images.
     store : path, optional
         A Zarr folder, written chunk by chunk: a scan that was stopped goes on there when it is called again with the
-        same arguments. Memory is bounded by the chunk. Named activations only.
+        same arguments; what is damaged or gone of it is computed again, with a warning. Memory is bounded by the chunk.
+        Named activations only.
     client : dask.distributed.Client or concurrent.futures.Executor, optional
         Who computes the chunks. With a store the workers write to it themselves and must see the same path.
     progress : bool or callable
@@ -436,9 +438,11 @@ def scan(
     Raises
     ------
     ValueError, TypeError
-        For an argument or an axis out of range, in one sentence; for a store of another scan.
+        For an argument or an axis out of range, in one sentence; for a store of another scan, or one that is damaged so
+        that it cannot be known whose it is.
     OSError
-        For a store that cannot be written, or a full disk; what was finished stays and the same call goes on.
+        For a store that cannot be written, or a full disk; what was finished stays and the same call goes on. For one
+        that another scan writes to (`BlockingIOError`).
     RuntimeError
         For `backend="cuda"` without it; for worker processes that ended abruptly (`BrokenExecutor`).
     ImportError
