@@ -172,6 +172,27 @@ def test_chunks_that_hold_nothing_but_nan_and_axes_of_zeros_are_files_too(store)
     assert mended(store)[1:] == (RIGHT.points, [])
 
 
+@pytest.mark.parametrize("chunk", [6, 8, 40])
+def test_chunks_that_reach_behind_the_end_of_an_axis_are_finished_and_mended_like_others(tmp_path, chunk):
+    axes = {"gamma": np.linspace(1, 2, 5), "sigma_w2": np.linspace(1, 2, 7), "momentum": [0.0, 0.5]}
+    right, path, heard = ff.scan(NET, axes, chunk=chunk), tmp_path / "s", []
+    ff.scan(NET, axes, chunk=chunk, store=path)
+    before = files(path)
+    ff.scan(NET, axes, chunk=chunk, store=path, progress=lambda done, total: heard.append(done))
+    assert heard == [70]
+    assert any(extent % side for extent, side in zip(right.shape, zarr.open_group(path)["status"].chunks, strict=True))
+    for array in ("status", "lambda_max"):
+        name = max(name for name in before if name.startswith(f"{array}/c"))  # the last chunk
+        (path / name).write_bytes(before[name][:-1])
+    with pytest.warns(UserWarning, match="is computed again now$"):
+        same(ff.scan(NET, axes, chunk=chunk, store=path), right)
+    assert files(path) == before
+    # of version 0.1 too
+    old = without_checksums(path, tmp_path / "old")
+    ff.scan(NET, axes, chunk=chunk, store=old, progress=lambda done, total: heard.append(done))
+    assert heard == [70, 70]
+
+
 def test_the_sentences_name_the_file_and_the_way_out(store):
     path = store / "lambda_max" / "c" / "1" / "0" / "0"
     content = bytearray(path.read_bytes())

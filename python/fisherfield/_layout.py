@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
@@ -133,10 +132,17 @@ class Layout:
         """Where a dimension of its own follows, it is in one chunk."""
         return place + "/0" * (len(self.arrays[name].shape) - len(self.arrays["status"].shape))
 
-    def unfinished(self, status: NDArray[np.uint8]) -> bool:
-        """Whether a sound chunk of the status has points that are not computed."""
-        decoded = _decoded(self.arrays["status"], status)
-        return decoded is None or bool((decoded.view(np.int8) == -1).any())
+    def unfinished(self, key: str, status: NDArray[np.uint8]) -> bool:
+        """Whether a sound chunk of the status has points that are not computed; behind the grid's end it has none."""
+        array = self.arrays["status"]
+        decoded = _decoded(array, status)
+        if decoded is None:
+            return True
+        place = map(int, key.split("/")[2:])
+        inside = tuple(
+            slice(extent - number * side) for number, extent, side in zip(place, array.shape, array.chunk, strict=True)
+        )
+        return bool((decoded.view(np.int8).reshape(array.chunk)[inside] == -1).any())
 
 
 def _decoded(array: Array, content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -199,6 +205,8 @@ def root_of(path: str) -> dict[str, Any] | None:
 
 def marked(root: dict[str, Any], values: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Metadata with their digest, in which those of the axes' values are."""
+    import hashlib
+
     mark = {
         "attributes": sorted(root["attributes"]),
         "arrays": sorted(root["consolidated_metadata"]["metadata"]),
@@ -237,6 +245,8 @@ def _digest(root: Any) -> str:
         "consolidated_metadata": {**held, "metadata": {name: held["metadata"][name] for name in mark["arrays"]}},
         MARK: {name: value for name, value in mark.items() if name != "sha256"},
     }
+    import hashlib
+
     return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

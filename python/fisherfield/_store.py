@@ -13,9 +13,9 @@ a scan writes it holds the lock of a file, which is there only then.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -296,7 +296,7 @@ class Store:
             return []
         if layout.wrong(last, status):
             return [last]
-        if layout.unfinished(status):
+        if layout.unfinished(last, status):
             return []
         wrong = layout.missing(self._folder, last, status)
         wrong += [
@@ -382,7 +382,7 @@ def _put(path: Path, content: dict[str, Any] | str) -> None:
     """Metadata as Zarr writes them, or a text: whole or not at all."""
     text = content if isinstance(content, str) else json.dumps(content, indent=2)
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
+    partial = path.with_suffix(f".{os.urandom(16).hex()}.partial")
     try:
         partial.write_bytes(text.encode())
         partial.replace(path)
