@@ -49,13 +49,13 @@ struct LinearizationHandle {
         load_blas<T>();
     }
 
-    void dense(const Array& weights, const Array& biases) {
-        linearization.dense(static_cast<int>(weights.shape(0)), weights.data(), biases.data());
+    void dense(const Array& weights, const Array& biases, bool trained) {
+        linearization.dense(static_cast<int>(weights.shape(0)), weights.data(), biases.data(), trained);
     }
-    void conv2d(const Array& weights, const Array& biases, const Pair& stride, const Pair& padding) {
+    void conv2d(const Array& weights, const Array& biases, bool trained, const Pair& stride, const Pair& padding) {
         const Windows windows{
             {static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))}, stride, padding};
-        linearization.conv2d(static_cast<int>(weights.shape(0)), windows, weights.data(), biases.data());
+        linearization.conv2d(static_cast<int>(weights.shape(0)), windows, weights.data(), biases.data(), trained);
     }
     void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
         linearization.batch_norm(gamma.data(), beta.data(), eps, trained);
@@ -69,13 +69,15 @@ struct LinearizationHandle {
     void average_pool(const Pair& kernel, const Pair& stride) { linearization.average_pool({kernel, stride, {0, 0}}); }
 
     // The outputs, or (BatchNorm, unit) where the unit has no variance.
-    py::object forward(const Array& x, double workspace, bool keep) {
+    template <class X>
+    py::object forward(const py::array_t<X, py::array::c_style>& x, double workspace, bool keep, double noise,
+                       std::uint64_t seed) {
         Array outputs({x.shape(0), static_cast<py::ssize_t>(linearization.outputs())});
         T* to = outputs.mutable_data();
         try {
             const py::gil_scoped_release release;
             const std::lock_guard lock(*busy);
-            linearization.forward(x.data(), x.shape(0), saturated<std::size_t>(workspace), keep, to);
+            linearization.forward(x.data(), x.shape(0), saturated<std::size_t>(workspace), keep, to, noise, seed);
         } catch (const ZeroVariance& found) {
             return py::make_tuple(found.norm, found.unit);
         }
@@ -122,15 +124,22 @@ struct LinearizationHandle {
 template <class T>
 void bind(py::module_& module, const char* name) {
     using Handle = LinearizationHandle<T>;
-    py::class_<Handle>(module, name)
+    py::class_<Handle> bound(module, name);
+    if constexpr (sizeof(T) == 4) { // as it is; what is neither float32 nor float64 is converted to float64
+        bound.def("forward", &Handle::template forward<float>, py::arg("x").noconvert(), py::arg("workspace"),
+                  py::arg("keep"), py::arg("noise") = 0.0, py::arg("seed") = 0);
+    }
+    bound
         .def(py::init<const std::vector<int>&, bool, bool, bool>(), py::arg("input_shape"), py::arg("mean"),
              py::arg("variance"), py::arg("biases"))
-        .def("dense", &Handle::dense, py::arg("weights"), py::arg("biases"))
-        .def("conv2d", &Handle::conv2d, py::arg("weights"), py::arg("biases"), py::arg("stride"), py::arg("padding"))
+        .def("dense", &Handle::dense, py::arg("weights"), py::arg("biases"), py::arg("trained"))
+        .def("conv2d", &Handle::conv2d, py::arg("weights"), py::arg("biases"), py::arg("trained"), py::arg("stride"),
+             py::arg("padding"))
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
         .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
-        .def("forward", &Handle::forward, py::arg("x"), py::arg("workspace"), py::arg("keep"))
+        .def("forward", &Handle::template forward<double>, py::arg("x"), py::arg("workspace"), py::arg("keep"),
+             py::arg("noise") = 0.0, py::arg("seed") = 0)
         .def("prepare", &Handle::prepare, py::arg("products"), py::arg("bytes"))
         .def("pull", &Handle::pull, py::arg("w"))
         .def("push", &Handle::push, py::arg("v"))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "blas.hpp"
@@ -77,10 +78,10 @@ void copy_rows(const T* from, long rows, int columns, T* to) {
 }
 
 // (a x b) matrices to (b x a) ones, `count` of them.
-template <class T>
-void transpose(const T* from, long count, int a, int b, T* to) {
+template <class X, class T>
+void transpose(const X* from, long count, int a, int b, T* to) {
     parallel_for(count, [&](long item) {
-        const T* in = from + item * a * b;
+        const X* in = from + item * a * b;
         T* out = to + item * a * b;
         if (a == 1 || b == 1) {
             std::copy_n(in, static_cast<long>(a) * b, out);
@@ -108,6 +109,33 @@ void mirror(T* matrix, long n) {
             }
         }
     });
+}
+
+// Numbers of mean 0 and variance 1, the same wherever and in whatever order they are asked for.
+class Noise {
+public:
+    explicit Noise(std::uint64_t seed) : key_(mixed(seed + 0x9e3779b97f4a7c15ULL)) {}
+    double operator()(std::uint64_t place) const {
+        const double uniform = static_cast<double>(mixed(key_ + place * 0x9e3779b97f4a7c15ULL) >> 11) * 0x1p-53;
+        return 3.4641016151377544 * (uniform - 0.5);
+    }
+
+private:
+    static std::uint64_t mixed(std::uint64_t z) { // G. Steele et al., SplitMix
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+        return z ^ (z >> 31);
+    }
+    std::uint64_t key_;
+};
+
+template <class T>
+double norm_of(const T* x, long count) {
+    double sum = 0.0;
+    for (long i = 0; i < count; ++i) {
+        sum += static_cast<double>(x[i]) * x[i];
+    }
+    return std::sqrt(sum);
 }
 
 struct Image {
@@ -176,6 +204,11 @@ struct Linearization<T>::Layer {
     virtual ~Layer() = default;
 
     virtual Buffer<T> forward(Buffer<T> activations, std::size_t workspace, bool keep) = 0;
+    // Errors of `noise` times what rounding makes of the results, so that what they do to others can be seen.
+    double noise = 0.0;
+    std::uint64_t seed = 0;
+    double noise_unit() const { return noise * static_cast<double>(std::numeric_limits<T>::epsilon()); }
+
     // Deltas at the output to deltas at the input, unless nothing before has parameters (null).
     virtual void pull(const T* out, T* in, T* code, bool direct) = 0;
     // Changes at the input, none if null, and of the parameters to changes at the output.
@@ -186,6 +219,7 @@ struct Linearization<T>::Layer {
     virtual void to_pytorch(const T* code, T* v) const { std::copy_n(code, parameters(), v); }
     virtual void from_pytorch(const T* v, T* code) const { std::copy_n(v, parameters(), code); }
     virtual bool affine() const { return false; }
+    virtual void keep_inputs(Buffer<T> /*activations*/) {}
     virtual bool coupled() const { return false; }
     virtual void prepare(double /*products*/, std::size_t* /*bytes*/) {}
     // gram += the layer's part: `count` stacked deltas, each of `samples` samples; lower triangle.
@@ -205,6 +239,12 @@ struct Linearization<T>::Layer {
 namespace {
 
 // z = W h + b at every position; a dense layer is one position and one tap, whose channels are all units.
+//
+// A BatchNorm directly behind it takes the mean of z over all rows away, and with it whatever is the same in all rows
+// of the patches. A common offset of 1e8 would cost 8 digits of z, and as many of the gradient: it is taken off the
+// patches, column by column, before they meet the weights. Deltas that come back through the mean sum to 0, so that
+// their products with the patches do not change either; where the mean is held constant they do, and the patches that
+// are kept are as they were.
 template <class T>
 class Affine final : public Linearization<T>::Layer {
     using Layer = typename Linearization<T>::Layer;
@@ -228,15 +268,32 @@ public:
             patches_ = numbers<T>(chunk_ * out.positions() * fan_in());
         }
         Buffer<T> z = numbers<T>(rows_out() * out.channels);
-        fill_rows(z.get(), rows_out(), out.channels, biases_.data());
-        apply(activations.get(), weights_.get(), z.get());
+        if (normed) {
+            centre(activations.get());
+        }
+        fill_rows(z.get(), rows_out(), out.channels, normed ? nullptr : biases_.data());
+        apply(activations.get(), weights_.get(), z.get(), centres());
+        if (this->noise > 0.0) {
+            disturb(activations.get(), z.get());
+        }
+        if (!flows) {
+            restore(activations.get());
+        }
         kernel_.reset(); // of inputs that were
+        inputs_.reset();
         if (keep) {
             inputs_ = std::move(activations);
         } else {
             patches_.reset();
         }
         return z;
+    }
+
+    // In place of the kept ones, where their offset was taken off beforehand and has to count.
+    void keep_inputs(Buffer<T> activations) override {
+        if (normed && !flows) {
+            inputs_ = std::move(activations);
+        }
     }
 
     void pull(const T* deltas, T* result, T* code, bool direct) override {
@@ -280,16 +337,18 @@ public:
             copy_rows(code, rows_out(), out.channels, result);
         } else if (code) {
             fill_rows(result, rows_out(), out.channels, trains_biases_ ? code + weight_count() : nullptr);
-            apply(inputs_.get(), code, result);
+            apply(inputs_.get(), code, result, centres());
         } else {
             fill_rows<T>(result, rows_out(), out.channels, nullptr);
         }
         if (changes) {
-            apply(changes, weights_.get(), result);
+            apply(changes, weights_.get(), result, nullptr);
         }
     }
 
     bool affine() const override { return true; }
+    bool rows_are_samples() const { return in.positions() == 1; }
+    bool padded() const { return windows_.padding != Pair{0, 0}; }
     long parameters() const override { return weight_count() + (trains_biases_ ? out.channels : 0); }
     long code_size(bool direct) const override { return !direct && kernel_ ? samples * out.channels : parameters(); }
     void to_pytorch(const T* code, T* v) const override {
@@ -339,25 +398,103 @@ public:
                                               : count * forward_flops(n) + rows * rows * parameters();
     }
 
+    bool normed = false;         // a BatchNorm stands directly behind
+    bool flows = true;           // and gradients go through its mean
+    std::vector<double> offsets; // what was taken off the mean of z
+
 private:
     long fan_in() const { return static_cast<long>(channels_) * taps_; }
+    const T* centres() const { return centres_.empty() ? nullptr : centres_.data(); }
     long weight_count() const { return out.channels * fan_in(); }
 
-    // body(first row of the output, rows, their patches)
+    // The means of the patches' columns over all rows, in centres_ where patches are gathered, else taken off at once.
+    void centre(T* activations) {
+        std::vector<double> means;
+        if (plain_) {
+            means = column_sums(activations, rows_out(), static_cast<int>(fan_in()));
+        } else {
+            means = row_sums(samples, fan_in(), [&](long first, long last, double* sums) {
+                for (long sample = first; sample < last; ++sample) {
+                    const T* image = activations + sample * in.units();
+                    taps(in, out, windows_, [&](long, int tap, long position) {
+                        for (int c = 0; position >= 0 && c < channels_; ++c) {
+                            sums[static_cast<long>(tap) * channels_ + c] += image[position * channels_ + c];
+                        }
+                    });
+                }
+            });
+        }
+        centres_.resize(fan_in());
+        for (long k = 0; k < fan_in(); ++k) {
+            centres_[k] = static_cast<T>(means[k] / static_cast<double>(rows_out()));
+        }
+        offsets.assign(biases_.begin(), biases_.end());
+        for (int o = 0; o < out.channels; ++o) {
+            for (long k = 0; k < fan_in(); ++k) {
+                offsets[o] += static_cast<double>(weights_[o * fan_in() + k]) * centres_[k];
+            }
+        }
+        if (plain_) {
+            shift(activations, T(-1));
+        }
+    }
+
+    void restore(T* activations) {
+        if (plain_ && !centres_.empty()) {
+            shift(activations, T(1));
+        }
+        centres_.clear();
+    }
+
+    void shift(T* activations, T sign) {
+        RowBlocks{rows_out()}([&](long, long first, long last) {
+            for (long row = first; row < last; ++row) {
+                T* patch = activations + row * fan_in();
+                for (long k = 0; k < fan_in(); ++k) {
+                    patch[k] += sign * centres_[k];
+                }
+            }
+        });
+    }
+
+    // z_ro is off by about eps |p_r| |w_o|, which is at least the largest of the sums on the way to it.
+    void disturb(const T* activations, T* z) {
+        const Noise random(this->seed);
+        std::vector<double> lengths(out.channels);
+        for (int o = 0; o < out.channels; ++o) {
+            lengths[o] = this->noise_unit() * norm_of(weights_.get() + o * fan_in(), fan_in());
+        }
+        const double bias = normed ? 0.0 : this->noise_unit();
+        each_chunk(
+            activations,
+            [&](long begin, long rows, const T* patches) {
+                parallel_for(rows, [&](long row) {
+                    const double length = norm_of(patches + row * fan_in(), fan_in());
+                    for (int o = 0; o < out.channels; ++o) {
+                        const long at = (begin + row) * out.channels + o;
+                        z[at] += static_cast<T>((length * lengths[o] + bias * std::fabs(biases_[o])) * random(at));
+                    }
+                });
+            },
+            centres());
+    }
+
+    // body(first row of the output, rows, their patches), off their centres where patches are gathered
     template <class Body>
-    void each_chunk(const T* activations, const Body& body) {
+    void each_chunk(const T* activations, const Body& body, const T* centres) {
         if (plain_) {
             body(0L, rows_out(), activations);
             return;
         }
         for (long first = 0; first < samples; first += chunk_) {
             const long some = std::min(chunk_, samples - first);
-            parallel_for(some, [&](long sample) { gather(activations, first + sample, patches_.get(), sample); });
+            parallel_for(some,
+                         [&](long sample) { gather(activations, first + sample, patches_.get(), sample, centres); });
             body(first * out.positions(), some * out.positions(), static_cast<const T*>(patches_.get()));
         }
     }
 
-    void gather(const T* activations, long sample, T* patches, long place) const {
+    void gather(const T* activations, long sample, T* patches, long place, const T* centres) const {
         const T* image = activations + sample * in.units();
         T* to = patches + place * out.positions() * fan_in();
         taps(in, out, windows_, [&](long row, int tap, long position) {
@@ -367,22 +504,34 @@ private:
             } else {
                 std::fill_n(patch, channels_, T(0));
             }
+            if (centres) {
+                const T* centre = centres + static_cast<long>(tap) * channels_;
+                for (int c = 0; c < channels_; ++c) {
+                    patch[c] -= centre[c];
+                }
+            }
         });
     }
 
     // result += patches weights^T
-    void apply(const T* activations, const T* weights, T* result) {
-        each_chunk(activations, [&](long first, long rows, const T* patches) {
-            blas::multiply(false, true, rows, out.channels, fan_in(), patches, fan_in(), weights, fan_in(), T(1),
-                           result + first * out.channels, out.channels);
-        });
+    void apply(const T* activations, const T* weights, T* result, const T* centres) {
+        each_chunk(
+            activations,
+            [&](long first, long rows, const T* patches) {
+                blas::multiply(false, true, rows, out.channels, fan_in(), patches, fan_in(), weights, fan_in(), T(1),
+                               result + first * out.channels, out.channels);
+            },
+            centres);
     }
 
     void gradient(const T* deltas, T* code) {
-        each_chunk(inputs_.get(), [&](long first, long rows, const T* patches) {
-            blas::multiply(true, false, out.channels, fan_in(), rows, deltas + first * out.channels, out.channels,
-                           patches, fan_in(), T(first > 0), code, fan_in());
-        });
+        each_chunk(
+            inputs_.get(),
+            [&](long first, long rows, const T* patches) {
+                blas::multiply(true, false, out.channels, fan_in(), rows, deltas + first * out.channels, out.channels,
+                               patches, fan_in(), T(first > 0), code, fan_in());
+            },
+            centres());
         if (trains_biases_) {
             const std::vector<double> sums = column_sums(deltas, rows_out(), out.channels);
             std::copy(sums.begin(), sums.end(), code + weight_count());
@@ -451,7 +600,7 @@ private:
         const Buffer<T> gradients = numbers<T>(all * some * width);
         for (long first = 0; first < out.channels; first += some) {
             const long channels = std::min(some, out.channels - first);
-            each_chunk(inputs_.get(), [&](long row, long rows, const T* patches) {
+            const auto of_chunk = [&](long row, long rows, const T* patches) {
                 const long begin = row / positions, samples_here = rows / positions;
                 for (long item = 0; item < samples_here * count; ++item) {
                     const long k = item / samples_here, sample = item % samples_here;
@@ -467,7 +616,8 @@ private:
                         to[c * width + inputs] = sum;
                     }
                 }
-            });
+            };
+            each_chunk(inputs_.get(), of_chunk, centres());
             blas::multiply_by_transpose(all, channels * width, gradients.get(), T(1), gram);
         }
     }
@@ -478,6 +628,7 @@ private:
     bool trains_biases_;
     Buffer<T> weights_;
     std::vector<T> biases_;
+    std::vector<T> centres_; // of patches to be gathered; empty: none
     long chunk_ = 1;
     Buffer<T> inputs_, patches_, kernel_;
 };
@@ -494,7 +645,9 @@ public:
     std::vector<double> gamma, beta;
     double eps = 0.0;
     bool trained = false;
-    Activation phi; // linear unless it is set
+    const std::vector<double>* offsets = nullptr; // of z, which the affine layer before took off
+    bool inputs_are_exact = false;                // no activation stands before that layer
+    Activation phi;                               // linear unless it is set
 
     explicit NormPhi(const Image& image) : Layer(image, image) {}
 
@@ -502,12 +655,16 @@ public:
         const long rows = rows_out();
         const int columns = out.channels;
         const std::vector<double> mean = norm >= 0 ? statistics_of(z.get()) : std::vector<double>();
+        u_.reset(); // of inputs that were
+        slope_.reset();
         if (norm >= 0 && keep && (flows() || trained)) {
             u_ = numbers<T>(rows * columns);
         }
         if (phi.kind != Kind::linear && keep) {
             slope_ = numbers<T>(rows * columns);
         }
+        const Noise random(this->seed);
+        const double unit = this->noise_unit();
         RowBlocks{rows}([&](long, long first, long last) {
             for (long row = first; row < last; ++row) { // all of a row while it is in the cache
                 const long at = row * columns;
@@ -523,8 +680,18 @@ public:
                         h[c] = static_cast<T>(gamma[c]) * h[c] + static_cast<T>(beta[c]);
                     }
                 }
+                for (int c = 0; norm >= 0 && unit > 0.0 && c < columns; ++c) {
+                    h[c] += static_cast<T>(unit * (std::fabs(h[c] - beta[c]) + std::fabs(beta[c])) * random(at + c));
+                }
                 if (phi.kind != Kind::linear) {
-                    activate(phi, h, slope_ ? slope_.get() + at : nullptr, columns);
+                    T* slope = slope_ ? slope_.get() + at : nullptr;
+                    activate(phi, h, slope, columns);
+                    for (int c = 0; unit > 0.0 && c < columns; ++c) {
+                        h[c] += static_cast<T>(unit * h[c] * random(rows * columns + at + c));
+                        if (slope) {
+                            slope[c] += static_cast<T>(unit * slope[c] * random(2 * rows * columns + at + c));
+                        }
+                    }
                 }
             }
         });
@@ -620,9 +787,10 @@ private:
         inverse_.resize(columns);
         for (int c = 0; c < columns; ++c) {
             const double variance = squares[c] / static_cast<double>(rows);
-            // what rounding leaves of equal numbers
-            const double noise = (sizeof(T) == 8 ? 1e-12 : 1e-5) * std::fabs(mean[c]);
-            if (eps == 0.0 && variance <= noise * noise) {
+            // What rounding leaves of equal numbers: those in hand, and what was taken off unless that was exact.
+            const double off = inputs_are_exact ? 0.0 : std::fabs((*offsets)[c]);
+            const double least = (sizeof(T) == 8 ? 1e-12 : 1e-5) * (std::fabs(mean[c]) + off);
+            if (eps == 0.0 && variance <= least * least) {
                 throw ZeroVariance(norm, c);
             }
             inverse_[c] = 1.0 / std::sqrt(variance + eps);
@@ -688,6 +856,18 @@ public:
     Buffer<T> forward(Buffer<T> activations, std::size_t /*workspace*/, bool /*keep*/) override {
         Buffer<T> result = numbers<T>(rows_out() * out.channels);
         push(activations.get(), result.get(), nullptr, true);
+        if (this->noise > 0.0) {
+            const long units = rows_in() * in.channels;
+            for (long i = 0; i < units; ++i) {
+                activations[i] = std::fabs(activations[i]);
+            }
+            Buffer<T> sizes = numbers<T>(rows_out() * out.channels);
+            push(activations.get(), sizes.get(), nullptr, true);
+            const Noise random(this->seed);
+            for (long i = 0; i < rows_out() * out.channels; ++i) {
+                result[i] += static_cast<T>(this->noise_unit() * sizes[i] * random(i));
+            }
+        }
         return result;
     }
 
@@ -731,22 +911,25 @@ template <class T>
 Linearization<T>::~Linearization() = default;
 
 template <class T>
-void Linearization<T>::dense(int units, const T* weights, const T* biases) {
+void Linearization<T>::dense(int units, const T* weights, const T* biases, bool trains_biases) {
     // After a flattening, a unit's weights are (channels, positions).
     const Image image{channels_, size_}, flat{static_cast<int>(image.units()), {1, 1}};
     layers_.push_back(std::make_unique<Affine<T>>(flat, Image{units, {1, 1}}, Windows{}, true, channels_,
-                                                  static_cast<int>(image.positions()), weights, biases, biases_));
+                                                  static_cast<int>(image.positions()), weights, biases,
+                                                  biases_ && trains_biases));
     channels_ = units;
     size_ = {1, 1};
     phi_ = nullptr;
 }
 
 template <class T>
-void Linearization<T>::conv2d(int channels, const Windows& windows, const T* weights, const T* biases) {
+void Linearization<T>::conv2d(int channels, const Windows& windows, const T* weights, const T* biases,
+                              bool trains_biases) {
     const Image in{channels_, size_}, out = slid(in, windows, channels);
     const int taps = windows.kernel[0] * windows.kernel[1];
     const bool plain = taps == 1 && windows.stride == Pair{1, 1} && windows.padding == Pair{0, 0};
-    layers_.push_back(std::make_unique<Affine<T>>(in, out, windows, plain, channels_, taps, weights, biases, biases_));
+    layers_.push_back(std::make_unique<Affine<T>>(in, out, windows, plain, channels_, taps, weights, biases,
+                                                  biases_ && trains_biases));
     channels_ = channels;
     size_ = out.size;
     phi_ = nullptr;
@@ -761,6 +944,14 @@ void Linearization<T>::batch_norm(const T* gamma, const T* beta, double eps, boo
     layer->beta.assign(beta, beta + channels_);
     layer->eps = eps;
     layer->trained = trained;
+    auto& before = static_cast<Affine<T>&>(*layers_.back()); // as a description demands
+    before.normed = true;
+    before.flows = statistics_.mean;
+    layer->offsets = &before.offsets;
+    layer->inputs_are_exact = std::count_if(layers_.begin(), layers_.end(), [](auto& it) { return it->affine(); }) == 1;
+    if (layer->inputs_are_exact) {
+        centred_ = before.rows_are_samples() ? Centred::units : before.padded() ? Centred::none : Centred::channels;
+    }
     phi_ = &layer->phi;
     layers_.push_back(std::move(layer));
 }
@@ -802,17 +993,64 @@ bool Linearization<T>::coupled() const {
     return std::any_of(layers_.begin(), layers_.end(), [](const auto& layer) { return layer->coupled(); });
 }
 
+// The inputs' means that a BatchNorm behind the first affine layer takes away: over the samples, and for convolutions
+// over the positions, too. Taken off in the inputs' own precision, an offset costs those of float64 no digit of
+// float32.
 template <class T>
-void Linearization<T>::forward(const T* x, long samples, std::size_t workspace, bool keep, T* outputs) {
+template <class X>
+Buffer<T> Linearization<T>::inputs(const X* x, bool centred) const {
+    const long samples = samples_, units = Image{input_channels_, input_size_}.units();
+    const int channels = input_channels_, positions = static_cast<int>(units / channels);
+    Buffer<T> activations = numbers<T>(samples * units);
+    if (!centred) {
+        transpose(x, samples, channels, positions, activations.get());
+        return activations;
+    }
+    std::vector<double> means = column_sums(x, samples, static_cast<int>(units));
+    for (int c = 0; centred_ == Centred::channels && c < channels; ++c) {
+        double* of_channel = means.data() + static_cast<long>(c) * positions;
+        double sum = 0.0;
+        for (int p = 0; p < positions; ++p) {
+            sum += of_channel[p];
+        }
+        std::fill_n(of_channel, positions, sum / positions);
+    }
+    parallel_for(samples, [&](long sample) {
+        for (int c = 0; c < channels; ++c) {
+            for (int p = 0; p < positions; ++p) {
+                const long unit = static_cast<long>(c) * positions + p;
+                const double mean = means[unit] / static_cast<double>(samples);
+                activations[sample * units + static_cast<long>(p) * channels + c] =
+                    static_cast<T>(x[sample * units + unit] - mean);
+            }
+        }
+    });
+    return activations;
+}
+
+template <class T>
+template <class X>
+void Linearization<T>::forward(const X* x, long samples, std::size_t workspace, bool keep, T* outputs, double noise,
+                               std::uint64_t seed) {
     samples_ = samples;
-    const Image image{input_channels_, input_size_};
-    Buffer<T> activations = numbers<T>(samples * image.units());
-    transpose(x, samples, image.channels, static_cast<int>(image.positions()), activations.get());
+    const bool centred = centred_ != Centred::none && (sizeof(X) > sizeof(T) || !layers_[0]->affine());
+    Buffer<T> activations = inputs(x, centred);
+    if (noise > 0.0 && !centred) { // what is lost of inputs of a higher precision
+        const Noise random(seed);
+        const long units = samples * Image{input_channels_, input_size_}.units();
+        const double unit = noise * std::numeric_limits<T>::epsilon();
+        const bool exact = std::all_of(x, x + units, [](X value) { return static_cast<T>(value) == value; });
+        for (long i = 0; !exact && i < units; ++i) {
+            activations[i] += static_cast<T>(unit * activations[i] * random(i));
+        }
+    }
     first_ = layers_.size();
     std::size_t largest = 0;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         Layer& layer = *layers_[l];
         layer.samples = samples;
+        layer.noise = noise;
+        layer.seed = seed * 1000003 + l + 1;
         if (layer.affine()) {
             first_ = std::min(first_, l);
             last_ = l;
@@ -821,6 +1059,13 @@ void Linearization<T>::forward(const T* x, long samples, std::size_t workspace, 
         largest = std::max<std::size_t>(largest, samples * layer.out.units());
     }
     copy_rows(activations.get(), samples, this->outputs(), outputs);
+    if (centred && keep && !statistics_.mean) {
+        activations = inputs(x, false);
+        for (std::size_t l = 0; l < first_; ++l) {
+            activations = layers_[l]->forward(std::move(activations), workspace, false);
+        }
+        layers_[first_]->keep_inputs(std::move(activations));
+    }
     work_size_ = largest;
     codes_.clear();
     codes_.resize(layers_.size());
@@ -968,5 +1213,8 @@ double Linearization<T>::gram_flops() const {
 
 template class Linearization<float>;
 template class Linearization<double>;
+template void Linearization<float>::forward(const float*, long, std::size_t, bool, float*, double, std::uint64_t);
+template void Linearization<float>::forward(const double*, long, std::size_t, bool, float*, double, std::uint64_t);
+template void Linearization<double>::forward(const double*, long, std::size_t, bool, double*, double, std::uint64_t);
 
 } // namespace fisherfield

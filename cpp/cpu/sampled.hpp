@@ -21,9 +21,12 @@
 //
 // symmetric in the rows, so that deltas and changes go through the same matrix. Where the mean or the variance is held
 // constant its term is left out.
+//
+// What is the same in all rows before such a layer cancels in u, and is taken off before it costs digits.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -55,15 +58,20 @@ public:
     Linearization(Linearization&&) noexcept;
 
     // Layers in order, with weights and vectors as PyTorch has them; all are copied.
-    void dense(int units, const T* weights, const T* biases);
-    void conv2d(int channels, const Windows& windows, const T* weights, const T* biases);
+    // Biases that are not trained are no parameters.
+    void dense(int units, const T* weights, const T* biases, bool trains_biases);
+    void conv2d(int channels, const Windows& windows, const T* weights, const T* biases, bool trains_biases);
     void batch_norm(const T* gamma, const T* beta, double eps, bool trained);
     void activation(const Activation& activation);
     void average_pool(const Windows& windows); // flattening needs no word: a dense layer reads whatever there is
 
     // The forward pass of x (samples, channels, height, width); outputs (samples, C). Work space for convolutions stays
-    // below `workspace` bytes (or one sample's worth). With `keep`, what the operators need is kept.
-    void forward(const T* x, long samples, std::size_t workspace, bool keep, T* outputs);
+    // below `workspace` bytes (or one sample's worth). With `keep`, what the operators need is kept. Inputs may be of
+    // a higher precision than the network. With `noise`, random errors of that many times the rounding errors are added
+    // to every layer's results: what they change shows what rounding costs.
+    template <class X>
+    void forward(const X* x, long samples, std::size_t workspace, bool keep, T* outputs, double noise = 0.0,
+                 std::uint64_t seed = 0);
 
     long samples() const { return samples_; }
     int outputs() const;
@@ -89,6 +97,11 @@ public:
     double bytes(long samples) const;
 
 private:
+    // Over what the inputs' means may be taken off without a change, by the first affine layer and its BatchNorm.
+    enum class Centred { none, units, channels };
+
+    template <class X>
+    Buffer<T> inputs(const X* x, bool centred) const;
     void reserve();
     void backwards(const T* w, bool direct);
     void forwards(T* result, bool direct);
@@ -101,6 +114,7 @@ private:
     Pair input_size_;
     int norms_ = 0;
     Activation* phi_ = nullptr; // of a BatchNorm that just came
+    Centred centred_ = Centred::none;
     std::vector<std::unique_ptr<Layer>> layers_;
     std::size_t first_ = 0, last_ = 0; // affine layers
     long samples_ = 0;

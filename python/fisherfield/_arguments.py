@@ -392,7 +392,11 @@ def tolerance_of(value: Any, dtype: np.dtype) -> float:
 
 
 def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
-    """Samples (n, *input_shape) in `dtype` and C order, at least two numbers under every BatchNorm."""
+    """Samples (n, *input_shape) in C order, at least two numbers under every BatchNorm.
+
+    In `dtype`, in which they are finite; but in float64 where float32 would round them, for a common offset may yet be
+    taken off them.
+    """
     given, shape = _numbers("x", x), network_of(net).input_shape
     if given.ndim == 0 or given.shape[1:] != shape:
         raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {given.shape}")
@@ -404,7 +408,11 @@ def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
                 f"x must hold at least 2 samples under the BatchNorm of layers[{place}], whose variance over one "
                 f"number is 0, got shape {given.shape}"
             )
-    return _finite("x", given, dtype)
+    numbers = _finite("x", given, dtype)
+    if numbers.dtype == np.float64 or given.dtype == numbers.dtype:
+        return numbers
+    exact = np.ascontiguousarray(given, np.float64)
+    return numbers if np.array_equal(numbers, exact) else exact
 
 
 def momentum_of(value: Any, name: str = "momentum") -> float:

@@ -10,10 +10,11 @@ have to take apart.
 
 Some eigenvalue lies within |r| of theta (B. N. Parlett, The Symmetric Eigenvalue Problem, 4.5). A group of g Ritz
 values with residuals R lies within |R|^2/gap of as many eigenvalues, where gap is its distance from the rest of the
-spectrum (11.7), for which the next Ritz value stands in, as far off as its own residual allows. The least of these
-bounds over all groups is the error. What is orthogonal to all that was seen can never be bounded: the start has a
-random part. Full reorthogonalisation, twice (6.9), costs nothing beside products of networks; a full basis is restarted
-from its best Ritz vectors (K. Wu, H. Simon, Thick-restart Lanczos, 2000).
+spectrum (11.7), for which half the distance to the next Ritz value stands in, that as far off as its own residual
+allows: what was not seen yet may lie above it. The least of these bounds over all groups is the error. What is
+orthogonal to all that was seen can never be bounded: the start has a random part. Full reorthogonalisation, twice
+(6.9), costs nothing beside products of networks; a full basis is restarted from its best Ritz vectors (K. Wu, H. Simon,
+Thick-restart Lanczos, 2000).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Eigenpairs:
     errors: Vectors  # bounds, of each value
     residuals: Vectors  # norms, of each pair
     vectors: Vectors  # a row each
+    images: Vectors  # what the operator makes of them
     products: int
 
 
@@ -111,7 +113,11 @@ def largest_eigenpairs(
         wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
         if held == size or products >= most or (held >= k and not wrong.size):
             found = slice(min(k, held))
-            return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), products)
+            if held < size:  # values that the tolerance does not tell from 0 are not told from each other
+                below = np.abs(values[: errors.size]) <= tolerance * np.abs(values).max()
+                errors[below] = np.maximum(errors[below], tolerance * np.abs(values).max())
+            of_pairs = rotation[found] @ images[:held]
+            return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), of_pairs, products)
         next_ = rests[wrong[0]] if wrong.size else random.standard_normal((size,))
         if held == width:
             held = 2 * max(k, len(start)) + 5
@@ -122,7 +128,7 @@ def largest_eigenpairs(
 def _errors(values: Vectors, residuals: Vectors) -> Vectors:
     """min(|R|, |R|^2/gap) over the groups 1 .. g that a value may be counted to; values fall."""
     together = np.sqrt(np.cumsum(residuals**2))
-    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0)
+    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0) / 2
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         of_group = np.where(gaps > together, together**2 / gaps, np.inf)
     best: Vectors = np.minimum(residuals, np.minimum.accumulate(of_group[::-1])[::-1])

@@ -71,6 +71,9 @@ class SampledNetwork:
         One an affine layer, (fan_out,).
     gammas, betas : sequence of ndarray
         One a BatchNorm, (units,) or (channels,); they start at the described gamma and beta.
+    trained_biases : tuple of bool
+        Whether the biases of each affine layer are parameters. Those of a PyTorch layer without biases are not, and
+        are 0 (`fisherfield.torch.sampled`); all others are.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class SampledNetwork:
     biases: Sequence[NDArray[Any]]
     gammas: Sequence[NDArray[Any]]
     betas: Sequence[NDArray[Any]]
+    trained_biases: tuple[bool, ...]
 
     def __init__(
         self,
@@ -96,12 +100,17 @@ class SampledNetwork:
         biases: Sequence[ArrayLike],
         gammas: Sequence[ArrayLike],
         betas: Sequence[ArrayLike],
+        trained_biases: Sequence[bool] | None = None,
     ) -> None:
         fixed = {
             "net": _arguments.network_of(net),
             "seed": _arguments.seed_of(seed),
             "dtype": _arguments.real_dtype_of(dtype),
         }
+        trained = [True] * net.depth if trained_biases is None else list(trained_biases)
+        if len(trained) != net.depth:
+            raise ValueError(f"trained_biases must be {net.depth} booleans, one an affine layer, got {len(trained)}")
+        fixed["trained_biases"] = tuple(_arguments.boolean("trained_biases", item) for item in trained)
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
         for name, arrays in zip(_PARTS, (weights, biases, gammas, betas), strict=True):
@@ -117,8 +126,9 @@ class SampledNetwork:
 
     @property
     def parameters(self) -> int:
-        """P: weights, biases, and gamma and beta of trained BatchNorms."""
-        return self.net.parameters()
+        """P: weights, trained biases, and gamma and beta of trained BatchNorms."""
+        missing = zip(self.biases, self.trained_biases, strict=True)
+        return self.net.parameters() - sum(bias.size for bias, trained in missing if not trained)
 
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         """f(x), with the mean and (biased) variance of the batch x in every BatchNorm.
@@ -137,17 +147,25 @@ class SampledNetwork:
         ------
         ValueError, TypeError
             For x of another shape or not finite, for a single number under a BatchNorm, and for a unit or channel of
-            zero variance (a standard deviation below 1e-12 of its mean, 1e-5 in float32) where eps = 0.
+            zero variance (behind an activation: a standard deviation below 1e-12 of its mean, 1e-5 in float32) where
+            eps = 0.
+
+        Notes
+        -----
+        What a BatchNorm takes away with its mean, a common offset of all inputs above all, is taken off before the
+        layer in front of it, and costs no digits (docs/theory.md, 11).
         """
         from .sampled_fisher import forward, linearization
 
         return forward(self, linearization(self), _arguments.inputs_of(self.net, x, self.dtype), keep=False)
 
     def __copy__(self) -> SampledNetwork:
-        return SampledNetwork(self.net, self.seed, self.dtype, *(getattr(self, name) for name in _PARTS))
+        weights, biases, gammas, betas = (getattr(self, name) for name in _PARTS)
+        return SampledNetwork(self.net, self.seed, self.dtype, weights, biases, gammas, betas, self.trained_biases)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (SampledNetwork, (self.net, self.seed, self.dtype, *(list(getattr(self, name)) for name in _PARTS)))
+        parts = (list(getattr(self, name)) for name in _PARTS)
+        return (SampledNetwork, (self.net, self.seed, self.dtype, *parts, self.trained_biases))
 
     def __repr__(self) -> str:
         lines = [f"SampledNetwork: seed {self.seed}, {self.dtype}, {self.parameters:,} parameters"]
@@ -156,6 +174,7 @@ class SampledNetwork:
             arrays = ""
             if isinstance(layer, (Dense, Conv2d)):
                 arrays = f"weights[{affine}] {self.weights[affine].shape}, biases[{affine}] {self.biases[affine].shape}"
+                arrays += "" if self.trained_biases[affine] else ", not trained"
                 affine += 1
             elif isinstance(layer, BatchNorm):
                 fixed = "" if layer.trained else ", not trained"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,20 +47,28 @@ _CURVATURE: dict[str, Callable[[int], float]] = {
     "mean": lambda outputs: 1.0 / outputs,
     "mse": lambda outputs: 2.0 / outputs,
 }
+# Errors of this many times eps are made to see what rounding changes. Rounding errors themselves are 0.2 to 1 times eps
+# of the same lengths, so that a relu that rounding may turn on or off turns here 4 to 20 times as often.
+_NOISE = 4.0
+# What two such errors change is two normal numbers, of which the larger is below 1/16 of their deviation once in 400.
+_MARGIN = 4.0
+LOSS = {"float64": 1e-8, "float32": 1e-2}  # of the largest eigenvalue, from which on a loss of digits is said
 _WORKSPACE = 32e6  # bytes of a convolution's patches at a time: well beyond what a BLAS needs to be fast
 
 
-def linearization(sampled: SampledNetwork, statistics: str = "exact", biases: bool = True) -> Any:
+def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biases: bool = True) -> Any:
     """The core's network, before any input."""
     kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
-    built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], biases)
-    affine = zip(sampled.weights, sampled.biases, strict=True)
+    built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], with_biases)
+    affine = zip(sampled.weights, sampled.biases, sampled.trained_biases, strict=True)
     norms = zip(sampled.gammas, sampled.betas, strict=True)
     for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
         if isinstance(layer, Dense):
-            built.dense(*next(affine))
+            weights, biases, trained = next(affine)
+            built.dense(weights, biases, trained)
         elif isinstance(layer, Conv2d):
-            built.conv2d(*next(affine), _two(layer.stride), _two(layer.padding))
+            weights, biases, trained = next(affine)
+            built.conv2d(weights, biases, trained, _two(layer.stride), _two(layer.padding))
         elif isinstance(layer, BatchNorm):
             built.batch_norm(*next(norms), layer.eps, layer.trained)
         elif isinstance(layer, Activation):
@@ -71,10 +80,10 @@ def linearization(sampled: SampledNetwork, statistics: str = "exact", biases: bo
     return built
 
 
-def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool) -> Array:
-    """f(x), (n, C)."""
+def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: float = 0.0, seed: int = 0) -> Array:
+    """f(x), (n, C); with `noise`, errors of that many times the rounding errors are added in every layer."""
     with blas_threads():
-        outputs = built.forward(x, _WORKSPACE, keep)
+        outputs = built.forward(x, _WORKSPACE, keep, noise, seed)
     if isinstance(outputs, tuple):
         norm, unit = outputs
         place = [place for place, layer in enumerate(sampled.net.layers) if isinstance(layer, BatchNorm)][norm]
@@ -188,13 +197,36 @@ class FisherOperator:
         self.shape = (self.samples * described.outputs,) * 2
         self._core = linearization(self.network, self.statistics, self.biases)
         self._chunks = self._in_chunks(inputs)
-        self._inputs = inputs if self._chunks else None
-        self.outputs = (
-            np.concatenate([forward(self.network, self._core, inputs[part], False) for part in self._chunks])
-            if self._chunks
-            else forward(self.network, self._core, inputs, True)
-        )
-        self._prepared = False
+        self._inputs, self._noise, self._seed = inputs, 0.0, 0
+        self.outputs = self._pass()
+        self._prepared = self._stale = False
+
+    def _pass(self) -> Array:
+        """f(x); without chunks, the core's operators are at it from now on."""
+        parts = self._chunks or [slice(None)]
+        return np.concatenate([self._forward(part, self._chunks is None) for part in parts])
+
+    def _forward(self, part: slice, keep: bool) -> Array:
+        return forward(self.network, self._core, self._inputs[part], keep, self._noise, self._seed + (part.start or 0))
+
+    @contextmanager
+    def _disturbed(self, seed: int) -> Iterator[None]:
+        """Within, every layer's results have random errors of _NOISE times their rounding errors."""
+        outputs, self._noise, self._seed, self._stale = self.outputs, _NOISE, seed << 32, False
+        self.__dict__.pop("_root", None)
+        try:
+            self.outputs = self._pass()
+            yield
+        finally:
+            self.outputs, self._noise, self._stale = outputs, 0.0, True
+            self.__dict__.pop("_root", None)
+
+    def _refresh(self) -> None:
+        """The pass without those errors, if there was one with them."""
+        if self._stale:
+            self._stale = self._prepared = False
+            if self._chunks is None:
+                self._pass()
 
     def _in_chunks(self, x: Array) -> list[slice] | None:
         """None where all samples fit at once."""
@@ -246,6 +278,7 @@ class FisherOperator:
     def vjp(self, w: ArrayLike) -> Array:
         """J^T w, (P,) of w (n, C) or (nC,): layer by layer weights and biases; trained gammas, then betas."""
         rows = self._rows("w", w, self.shape[0])
+        self._refresh()
         with blas_threads():
             if self._chunks is None:
                 return np.asarray(self._core.pull(rows)[0])
@@ -257,6 +290,7 @@ class FisherOperator:
     def jvp(self, v: ArrayLike) -> Array:
         """J v, (n, C) of v (P,)."""
         row = self._rows("v", v, self.parameters)
+        self._refresh()
         with blas_threads():
             if self._chunks is None:
                 return np.asarray(self._core.push(row)).reshape(self.outputs.shape)
@@ -268,7 +302,7 @@ class FisherOperator:
     def _each(self) -> Iterator[slice]:
         """Chunks of samples, each after its forward pass."""
         for part in self._chunks or ():
-            self._core.forward(self._inputs[part], _WORKSPACE, True)  # type: ignore[index]
+            self._forward(part, True)
             yield part
 
     def _rows(self, name: str, value: ArrayLike, length: int) -> Array:
@@ -277,6 +311,7 @@ class FisherOperator:
 
     def prepare(self, products: int) -> None:
         """Makes what will speed up about so many products; once."""
+        self._refresh()
         if self._chunks is None and not self._prepared:
             self._prepared = True
             with blas_threads():
@@ -284,11 +319,14 @@ class FisherOperator:
 
     def __matmul__(self, w: ArrayLike) -> Array:
         """F* w, of w (nC,) or (n, C), in the same shape."""
+        self.prepare(1)
+        self.products += 1
+        return self._product(w)
+
+    def _product(self, w: ArrayLike) -> Array:
         given = np.asarray(w)
         turned = self._factor(self._rows("w", w, self.shape[0]).reshape(self.outputs.shape), transposed=False)
-        self.products += 1
         if self._chunks is None:
-            self.prepare(1)
             with blas_threads():
                 result = self._core.product(turned.reshape(1, -1)).reshape(self.outputs.shape)
         else:
@@ -298,10 +336,52 @@ class FisherOperator:
 
     matvec = __matmul__
 
+    def _rounding(self, random: np.random.Generator, dual: Array | None = None) -> float:
+        """About |dF*|_F, which no eigenvalue moves by more than, from random signs; `dual` is F* if it is formed."""
+        signs = random.choice([-1.0, 1.0], (2, self.shape[0]))
+        if dual is None:
+            self.prepare(len(signs))
+            images = np.array([self._product(row) for row in signs], np.float64)
+        else:
+            with blas_threads():
+                images = np.asarray(signs.astype(dual.dtype) @ dual, np.float64)
+
+        def change() -> float:
+            rows = np.array([self._product(row) for row in signs], np.float64) - images
+            return float(np.sqrt(np.mean(np.sum(rows**2, axis=1))))
+
+        return self._at_errors(change)
+
+    def _rounding_of(self, found: Eigenpairs, random: np.random.Generator) -> float:
+        """About |v.dF* v| for the largest eigenvalue's v, and for random combinations of all that were found."""
+        mixed = random.choice([-1.0, 1.0], (2 if len(found.values) > 1 else 0, len(found.values)))
+        rows = np.vstack([np.eye(1, len(found.values)), mixed])
+        vectors = rows @ found.vectors
+        quotients = np.sum(vectors * (rows @ found.images), axis=1)
+
+        def change() -> float:
+            turned = [self._factor(self._rows("v", v, v.size).reshape(self.outputs.shape), False) for v in vectors]
+            squares = [float(np.sum(self.vjp(w).astype(np.float64) ** 2)) for w in turned]
+            return float(np.max(np.abs(np.array(squares) / self.samples - quotients)))
+
+        return self._at_errors(change)
+
+    def _at_errors(self, change: Callable[[], float]) -> float:
+        """_MARGIN times the larger of two changes, with errors in every layer; infinite where the network overflows."""
+        sizes = []
+        for seed in (1, 2):
+            try:
+                with self._disturbed(seed):
+                    sizes.append(change())
+            except ValueError:
+                return math.inf
+        return _MARGIN * max(sizes)
+
     def _last_part(self, w: Array) -> Array:
         """n F* w with the gradients by the last affine layer's parameters alone."""
         if self._chunks is not None:
             return w
+        self._refresh()
         with blas_threads():
             row = np.ascontiguousarray(w, self.dtype).reshape(1, -1)
             return np.asarray(self._core.product_of_last(row), np.float64).reshape(w.shape)
@@ -348,6 +428,7 @@ class FisherOperator:
                 if told is not None:
                     told(row + 1, float(np.max(result.diagonal()[: row + 1])))
             return (result + result.T) / 2
+        self._refresh()
         with blas_threads():
             gram = self._core.gram()
         if outputs > 1:
@@ -383,6 +464,7 @@ class _Measured:
     dtype: str
     products: int
     method: str
+    rounding: float
 
     @staticmethod
     def of(operator: FisherOperator) -> dict[str, Any]:
@@ -409,6 +491,21 @@ class _Measured:
         count = f"{self.products} product{'s' * (self.products != 1)}" if self.products else "all of F*"
         return f"  method {self.method} ({count})"
 
+    def _cancellation(self, largest: float, least: float = 0.0) -> str | None:
+        """What is to be said where rounding takes more than LOSS, and more than `least`, of the largest value."""
+        if self.rounding <= max(least, LOSS[self.dtype]) * largest:
+            return None
+        advice = "" if self.dtype == "float64" else ", or use dtype='float64'"
+        share = f"{self.rounding / largest:.1g} times the largest" if largest > 0 else f"{self.rounding:.1g}"
+        return (
+            f"cancellation: rounding in {self.dtype} may change the eigenvalues by {share}, where values are large "
+            f"beside their differences over the batch: take common offsets off the inputs and betas{advice}"
+        )
+
+    def _warn(self, largest: float, least: float = 0.0) -> None:
+        if words := self._cancellation(largest, least):
+            warnings.warn(words, stacklevel=3)
+
 
 @dataclass(frozen=True, repr=False)
 class FisherSpectrum(_Measured):
@@ -420,8 +517,12 @@ class FisherSpectrum(_Measured):
         The largest first.
     errors : ndarray, (k,)
         How far each may be off: min(r, r^2/gap) of its residual r and its distance from its neighbours for
-        "lanczos", nC eps lambda_max of rounding for "dense". What rounding makes of the network itself is not in it:
-        in float32 a relu that flips its sign was seen to change lambda_max by 3e-6.
+        "lanczos", nC eps lambda_max for "dense"; and `rounding`.
+    rounding : float
+        How far rounding in the passes through the network may move an eigenvalue: four times what errors of a
+        few times their size change in v.F* v, for the eigenvectors v that were found, or in |F*| where all of it was
+        formed. An estimate. It is large where values are large beside their differences over the batch, as a common
+        offset of the inputs or a large beta makes them, unless a BatchNorm takes it away exactly (docs/theory.md, 11).
     residuals : ndarray, (k,)
         |F* v - lambda v|; some eigenvalue lies within this of each.
     eigenvectors : ndarray, (k, n, C), optional
@@ -460,6 +561,8 @@ class FisherSpectrum(_Measured):
             lines.append(f"  {name:<14}{value:<14.8g}+- {error:.1g}")
         if len(self.eigenvalues) > shown:
             lines.append(f"  {len(self.eigenvalues) - shown} more, down to {self.eigenvalues[-1]:.8g}")
+        if words := self._cancellation(self.lambda_max):
+            lines.append(f"  {words}")
         return "\n".join([*lines, f"{self._method()}: {self.reason}"])
 
 
@@ -491,8 +594,8 @@ def sampled_fisher(
         Products of F* with vectors, or all of F* entry by entry; "auto" counts which takes fewer operations within the
         memory, and says so.
     tolerance : float
-        Lanczos ends when every eigenvalue is right to this, times lambda_max, by its estimated error. In [1e-14, 0.1],
-        at least 1e-6 in float32.
+        Lanczos ends when every eigenvalue of F* as it was computed is right to this, times lambda_max, by its estimated
+        error. In [1e-14, 0.1], at least 1e-6 in float32.
     eigenvectors : bool
         Give those of F*, too.
     progress : bool or callable
@@ -509,6 +612,12 @@ def sampled_fisher(
     RuntimeError
         Where 1000 products were not enough.
 
+    Warns
+    -----
+    UserWarning
+        Where rounding costs more than the tolerance and more than 1e-8 of lambda_max, 1e-2 in float32; `errors` and
+        `rounding` say how much.
+
     Notes
     -----
     The C outputs make a cluster of C near-equal eigenvalues. Lanczos starts from a block near their space, and the
@@ -521,7 +630,9 @@ def sampled_fisher(
     161.5...
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
-    return spectrum_of(operator, k, method, tolerance, eigenvectors, progress)
+    found = spectrum_of(operator, k, method, tolerance, eigenvectors, progress)
+    found._warn(found.lambda_max, tolerance)
+    return found
 
 
 def spectrum_of(
@@ -541,15 +652,16 @@ def spectrum_of(
     chosen, reason = _choice(operator, count) if method == "auto" else (method, "as asked")
     with _saying(progress) as told:
         if chosen == "lanczos":
-            found = _by_lanczos(operator, count, tolerance, told)
+            found, rounding = _by_lanczos(operator, count, tolerance, told)
         else:
-            found = _by_all_entries(operator, count, eigenvectors, told)
+            found, rounding = _by_all_entries(operator, count, eigenvectors, told)
     vectors = found.vectors.reshape(count, *operator.outputs.shape) if eigenvectors else None
     products = found.products if chosen == "lanczos" else 0
     return FisherSpectrum(
         **_Measured.of(operator),
         eigenvalues=found.values,
-        errors=found.errors,
+        errors=found.errors + rounding,
+        rounding=rounding,
         residuals=found.residuals,
         eigenvectors=vectors,
         products=products,
@@ -605,7 +717,7 @@ def _start(operator: FisherOperator, random: np.random.Generator) -> Array:
     return start
 
 
-def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: Any) -> Eigenpairs:
+def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: Any) -> tuple[Eigenpairs, float]:
     random = stream(operator.network.seed, "vectors")
     operator.prepare(_products(operator, count))
     found = largest_eigenpairs(
@@ -619,23 +731,30 @@ def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, told: An
         float(np.finfo(operator.dtype).eps),
     )
     largest = np.abs(found.values).max()
+    rounding = operator._rounding_of(found, random)
     if np.any(found.errors > tolerance * largest):
+        advice = "ask for fewer, or for method='dense'"
+        if rounding > tolerance * largest:
+            advice = (
+                f"rounding in {operator.dtype} may change them by {rounding / largest:.1g} of the largest, which no "
+                "method mends: take common offsets off the inputs and betas, or ask for a larger tolerance"
+            )
         raise RuntimeError(
             f"{found.products} products were not enough for {count} eigenvalues to {tolerance:g}: reached "
-            f"{np.max(found.errors) / largest:.1g}; ask for fewer, or for method='dense'"
+            f"{np.max(found.errors) / largest:.1g}; {advice}"
         )
-    return found
+    return found, rounding
 
 
-def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, told: Any) -> Eigenpairs:
+def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, told: Any) -> tuple[Eigenpairs, float]:
     from scipy.linalg import eigh
 
     matrix = operator.dense(told)
     size, eps = len(matrix), float(np.finfo(operator.dtype).eps)
+    random = stream(operator.network.seed, "vectors")
     if count <= size // 20:
-        random = stream(operator.network.seed, "vectors")
         with blas_threads():
-            return largest_eigenpairs(
+            pairs = largest_eigenpairs(
                 lambda w: np.asarray(matrix @ w.astype(matrix.dtype), np.float64),
                 _start(operator, random),
                 count,
@@ -644,13 +763,15 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, to
                 random,
                 eps=size * eps,
             )
+        return pairs, operator._rounding_of(pairs, random)
+    rounding = operator._rounding(random, matrix)
     few = None if count == size else (size - count, size - 1)
     with blas_threads():  # the transpose is what LAPACK calls the matrix: nothing is copied
         found = eigh(matrix.T, eigvals_only=not eigenvectors, subset_by_index=few, overwrite_a=True, check_finite=False)
     values, vectors = found if eigenvectors else (found, np.empty((size, 0)))
     values = np.maximum(np.asarray(values[::-1], np.float64), 0.0)  # no negative zeros from rounding
     error = np.full(count, size * eps * values[0])
-    return Eigenpairs(values, error, error, np.asarray(vectors.T[::-1]), 0)
+    return Eigenpairs(values, error, error, np.asarray(vectors.T[::-1]), np.empty((0, size)), 0), rounding
 
 
 @dataclass(frozen=True, repr=False)
@@ -662,7 +783,11 @@ class FisherMoments(_Measured):
     trace, square : float
         tr F and tr F^2.
     trace_error, square_error : float
-        Standard errors over the random vectors; 0 where all of F* was formed.
+        Standard errors over the random vectors, which are 0 where all of F* was formed, and what `rounding` makes of
+        the traces: sqrt(nC) and 2 |F*| times as much, by the Frobenius norm.
+    rounding : float
+        About the Frobenius norm of what rounding in the passes through the network may change in F*, as in
+        `FisherSpectrum`.
     mean, second_moment : float
         tr F/P and tr F^2/P, the moments of all P eigenvalues.
     products : int
@@ -733,9 +858,16 @@ def sampled_moments(
     ------
     ValueError, TypeError
         For arguments out of range, and for more memory than there is.
+
+    Warns
+    -----
+    UserWarning
+        Where rounding costs more than 1e-8 of F*, 1e-2 in float32.
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
-    return moments_of(operator, method, vectors, progress)
+    found = moments_of(operator, method, vectors, progress)
+    found._warn(math.sqrt(max(0.0, found.square)))
+    return found
 
 
 def moments_of(
@@ -751,7 +883,9 @@ def moments_of(
         with _saying(progress) as told:
             matrix = operator.dense(told)
         trace, square = float(np.trace(matrix, dtype=np.float64)), float(np.vdot(matrix, matrix))
-        return FisherMoments(**_Measured.of(operator), **_sums(trace, square), products=0, method=method)
+        rounding = operator._rounding(stream(operator.network.seed, "vectors"), matrix)
+        sums = _sums(operator.shape[0], rounding, trace, square)
+        return FisherMoments(**_Measured.of(operator), **sums, products=0, method=method)
     random = stream(operator.network.seed, "vectors")
     size = operator.shape[0]
     operator.prepare(3 * vectors)
@@ -773,22 +907,34 @@ def moments_of(
         rest = signs - (signs @ space.T) @ space
         of_rest = product(rest)
     sums = _sums(
-        np.sum(rest * of_rest, axis=1), np.sum(of_rest**2, axis=1), np.sum(space * of_space), np.sum(of_space**2)
+        size,
+        operator._rounding(random),
+        np.sum(rest * of_rest, axis=1),
+        np.sum(of_rest**2, axis=1),
+        float(np.sum(space * of_space)),
+        float(np.sum(of_space**2)),
     )
     return FisherMoments(**_Measured.of(operator), **sums, products=3 * vectors, method=method)
 
 
-def _sums(traces: Any, squares: Any, trace: float = 0.0, square: float = 0.0) -> dict[str, Any]:
-    """The means over vectors with their standard errors, and what is known exactly."""
+def _sums(
+    size: int, rounding: float, traces: Any, squares: Any, trace: float = 0.0, square: float = 0.0
+) -> dict[str, Any]:
+    """The means over vectors with their standard errors, beside what is known exactly; and rounding.
+
+    |tr dF| <= sqrt(nC) |dF|, |tr (F + dF)^2 - tr F^2| <= 2 |F| |dF| + |dF|^2 by Frobenius norms.
+    """
 
     def error(values: Any) -> float:
         return float(np.std(values, ddof=1) / math.sqrt(np.size(values))) if np.size(values) > 1 else 0.0
 
+    total = float(square + np.mean(squares))
     return {
         "trace": float(trace + np.mean(traces)),
-        "square": float(square + np.mean(squares)),
-        "trace_error": error(traces),
-        "square_error": error(squares),
+        "square": total,
+        "trace_error": error(traces) + math.sqrt(size) * rounding,
+        "square_error": error(squares) + (2.0 * math.sqrt(max(0.0, total)) + rounding) * rounding,
+        "rounding": rounding,
     }
 
 
@@ -802,6 +948,8 @@ class SpectralDensity(_Measured):
         Lanczos' Ritz values and weights; those of a vector sum to 1.
     products : int
     method : {"lanczos"}
+    rounding : float
+        How far rounding in the passes through the network may move an eigenvalue, as in `FisherMoments`.
     samples, outputs, parameters, statistics, loss, biases, dtype
         What it was measured of.
     """
@@ -879,6 +1027,11 @@ def sampled_density(
     ------
     ValueError, TypeError
         For arguments out of range, and for more memory than there is.
+
+    Warns
+    -----
+    UserWarning
+        Where rounding costs more than 1e-8 of F*, 1e-2 in float32.
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
     vectors = _arguments.integer("vectors", vectors, 2)
@@ -898,9 +1051,16 @@ def sampled_density(
             values, shares = krylov(product, random.choice([-1.0, 1.0], operator.shape[0]), steps)
             nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
             nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
-    return SpectralDensity(
-        **_Measured.of(operator), nodes=nodes, weights=weights, products=operator.products, method="lanczos"
+    found = SpectralDensity(
+        **_Measured.of(operator),
+        nodes=nodes,
+        weights=weights,
+        products=operator.products,
+        method="lanczos",
+        rounding=operator._rounding(random),
     )
+    found._warn(float(nodes.max()))
+    return found
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ._random import stream
 from ._tasks import elsewhere, lost, refuse_other_version
 from .fisher import Fisher, fisher
 from .network import Conv2d, Dense, Network
-from .sampled_fisher import FisherOperator, spectrum_of
+from .sampled_fisher import LOSS, FisherOperator, spectrum_of
 from .scan import bar
 from .threads import num_threads, set_num_threads
 
@@ -108,6 +108,9 @@ class Verification:
     verdict : str
         In words.
     seconds : float
+    rounding : float
+        How far rounding may move the eigenvalues of a network, relative to its largest: the worst of all networks, as
+        of `FisherSpectrum`. The verdict says so where it is more than 1e-8, in float32 1e-2.
     """
 
     network: Network
@@ -119,6 +122,7 @@ class Verification:
     others: dict[str, Array]
     fishers: tuple[Fisher, ...]
     seconds: float = 0.0
+    rounding: float = 0.0
 
     @cached_property
     def sampled(self) -> dict[str, Array]:
@@ -375,9 +379,11 @@ def verify(
         for column, seed in enumerate(chosen)
     ]
     runs = {name: np.full((len(networks), len(chosen)), np.nan) for name in QUANTITIES}
+    rounding = 0.0
     begin = time.perf_counter()
     with _telling(progress) as say:
         for place, found in _results(tasks, client, say):
+            rounding = max(rounding, found.pop("rounding"))
             for name, value in found.items():
                 runs[name][place] = value
     return Verification(
@@ -390,6 +396,7 @@ def verify(
         others=others,
         fishers=fishers,
         seconds=time.perf_counter() - begin,
+        rounding=rounding,
     )
 
 
@@ -450,7 +457,7 @@ class _Task:
 
 
 def _work(task: _Task) -> dict[str, float]:
-    """Every quantity of one network, wherever it is computed."""
+    """Every quantity of one network, and how far rounding may move it, wherever it is computed."""
     from .data import gaussian
 
     refuse_other_version(task.version)
@@ -477,7 +484,8 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
     flops = operator.flops
     products = outputs + 3 + vectors  # Lanczos was seen to take about the first two
     if operator.fits and flops["gram"] + 4 / 3 * size**3 <= max(products * flops["product"], _FEW):
-        values = spectrum_of(operator, "all", "dense").eigenvalues
+        found = spectrum_of(operator, "all", "dense")
+        values = found.eigenvalues
         top, trace, square = values[:outputs], float(values.sum()), float(np.sum(values**2))
     else:
         operator.prepare(products)
@@ -494,6 +502,7 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
         "bulk": (trace - float(top.sum())) / (size - outputs),
         "mean": trace / operator.parameters,
         "second_moment": square / operator.parameters,
+        "rounding": found.rounding / float(top[0]) if top[0] > 0 else 0.0,
     }
 
 
@@ -638,6 +647,11 @@ def _sentences(found: Verification) -> Iterator[str]:
     ]
     if apart:
         yield f"Against the same networks theory {' and '.join(apart)}."
+    if found.rounding > LOSS[found.settings["dtype"]]:
+        yield (
+            f"Rounding in {found.settings['dtype']} may change the sampled eigenvalues by {found.rounding:.1g} times "
+            "the largest: take common offsets off the inputs and betas."
+        )
     result = found.fishers[row]
     if result.reason:
         yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."
