@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings.hpp"
+#include "convolution.hpp"
 
 namespace fisherfield {
 
@@ -107,7 +108,10 @@ void bind_activations(py::module_& module) {
     py::class_<ActivationHandle>(module, "Activation")
         .def(py::init(&named), py::arg("name"), py::arg("parameters") = std::vector<double>())
         .def("evaluate", &evaluated, py::arg("x"), "phi(x) and phi'(x)")
-        .def_property_readonly("homogeneous", &is_homogeneous, "phi(t x) = t phi(x) for t > 0");
+        .def_property_readonly("homogeneous", &is_homogeneous, "phi(t x) = t phi(x) for t > 0")
+        .def(
+            "cheap", [](const ActivationHandle& handle, double shift) { return cheap(handle.activation, shift); },
+            py::arg("shift"), "whether convolutions keep none of its integrals");
     module.def("CallableActivation", &callable, py::arg("function"), py::arg("slope"), py::arg("kinks"),
                "a Python function, its derivative and its kinks");
     module.def(

@@ -18,7 +18,6 @@ py::tuple failure(const Outcome<Scaled>& outcome) {
 struct Result {
     Outcome<Scaled> outcome;
     Spectrum<Scaled> spectrum;
-    bool outlier = true;
     double multiplicity = 0.0;
 };
 
@@ -27,11 +26,10 @@ Result compute(const NetworkHandle& handle, const Settings& settings, double par
     Result result;
     result.outcome = output_kernel(handle.network, settings);
     if (result.outcome.status == Status::ok) {
-        const Source<Scaled>& kernel = result.outcome.kernel;
         const double outputs = handle.network.outputs;
-        result.spectrum = spectrum(kernel, settings, Scaled(outputs / parameters));
-        result.outlier = outlier(kernel, settings);
-        result.multiplicity = multiplicity(result.outlier, settings, outputs, parameters);
+        const Shares<double> share = shares(outputs, parameters);
+        result.spectrum = spectrum(result.outcome.kernel, settings, Shares<Scaled>{share.all, share.others});
+        result.multiplicity = multiplicity(result.spectrum.outlier, settings, outputs, parameters);
     }
     return result;
 }
@@ -45,7 +43,7 @@ py::tuple numbers(const Result& result) {
         fit = fit && x.fits();
     }
     return py::make_tuple((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(),
-                          s.mean.value(), s.second_moment.value(), result.multiplicity, result.outlier,
+                          s.mean.value(), s.second_moment.value(), result.multiplicity, s.outlier,
                           is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
 }
 

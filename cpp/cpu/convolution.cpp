@@ -164,6 +164,56 @@ Matrix gather(const Taps& taps, const Matrix& h, long positions) {
     return out;
 }
 
+// `apart` of windows: a sum over the taps of what their positions differ by, with a length where one lies in the
+// padding and 0 where both do. Nothing is subtracted, and windows that see the same differ by 0. The input's positions,
+// which share nothing, differ by half of both lengths.
+Matrix gather_apart(const Taps& taps, const Matrix& apart, const Matrix& xy, const Matrix& v) {
+    const long positions = static_cast<long>(taps.image[0]) * taps.image[1], step = xy.diagonal ? 1 : positions + 1;
+    std::vector<std::vector<long>> outside(taps.count); // windows whose tap lies in the padding
+    bool padded = false;
+    for (long tap = 0; tap < taps.count; ++tap) {
+        for (long place = 0; place < taps.places; ++place) {
+            if (taps.source(tap, place) < 0) {
+                outside[tap].push_back(place);
+                padded = true;
+            }
+        }
+    }
+    Matrix out{std::vector<double>(taps.places * taps.places), apart.exponent};
+    if (padded || apart.diagonal) {
+        out.exponent = std::max({apart.exponent, xy.exponent, v.exponent});
+    }
+    std::vector<double> halves(positions);
+    for (long a = 0; a < positions; ++a) {
+        halves[a] = 0.5 * rescaled(std::max(xy.at(a * step) + v.at(a * step), Scaled(0.0)), out.exponent);
+    }
+    const double share = 1.0 / static_cast<double>(taps.count);
+    const double scaled = share * rescaled({1.0, apart.exponent}, out.exponent);
+    parallel_for(taps.places, [&](long a) {
+        double* row = out.entries.data() + a * taps.places;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            const long source = taps.source(tap, a);
+            if (source < 0) {
+                taps.add(tap, share, halves.data(), row);
+                continue;
+            }
+            if (apart.diagonal) {
+                taps.add(tap, share, halves.data(), row);
+                for (long b = 0; b < taps.places; ++b) {
+                    row[b] += share * halves[source];
+                }
+                continue;
+            }
+            taps.add(tap, scaled, apart.entries.data() + source * positions, row);
+            for (const long b : outside[tap]) {
+                row[b] += share * halves[source];
+            }
+        }
+        row[a] = 0.0;
+    });
+    return out;
+}
+
 // A H A^T with A the matrix of window means.
 Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     if (h.diagonal) {
@@ -190,6 +240,33 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
         }
     });
     return out;
+}
+
+// `apart` of window means, by what is left of it within windows: with w = A_a - A_b, whose sum is 0, w H w^T = -w G
+// w^T.
+void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apart) {
+    const long positions = static_cast<long>(taps.image[0]) * taps.image[1];
+    if (apart->diagonal) {
+        Matrix full{std::vector<double>(positions * positions), std::max(xy.exponent, v.exponent)};
+        for (long a = 0; a < positions; ++a) {
+            for (long b = 0; b < positions; ++b) {
+                const Scaled sum = a == b ? Scaled(0.0) : xy.at(a) + v.at(a) + (xy.at(b) + v.at(b));
+                full.entries[a * positions + b] = 0.5 * rescaled(sum, full.exponent);
+            }
+        }
+        *apart = std::move(full);
+    }
+    *apart = pool(taps, *apart, positions);
+    std::vector<double> within(taps.places);
+    for (long a = 0; a < taps.places; ++a) {
+        within[a] = apart->entries[a * (taps.places + 1)];
+    }
+    for (long a = 0; a < taps.places; ++a) {
+        for (long b = 0; b < taps.places; ++b) {
+            double& entry = apart->entries[a * taps.places + b];
+            entry = std::max(entry - 0.5 * (within[a] + within[b]), 0.0);
+        }
+    }
 }
 
 // Row means of a symmetric matrix, and their mean.
@@ -238,30 +315,13 @@ struct ArgumentHash {
     }
 };
 
-// Whether an integral is cheaper than looking up whether it was made before.
-bool cheap(const Activation& activation, double shift) {
-    Rays phi{};
-    smoothed_step::Family smoothed{};
-    if (smoothed_step::family(activation.kind, &smoothed)) {
-        return smoothed.count == 1 && shift == 0.0;
-    }
-    switch (activation.kind) {
-    case Kind::step:
-    case Kind::sign:
-        return shift == 0.0;
-    default:
-        return closed_covariance(activation.kind, shift) ||
-               (homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear));
-    }
-}
-
 // The Gaussians behind the entries of an image's matrices, and their integrals.
 class Gaussians {
 public:
     // u = gamma u_hat; the state holds the covariances of u_hat.
     Gaussians(const ImageState& z, const Activation& activation, Scaled gamma2, double shift)
         : z_(z), activation_(activation), gamma2_(gamma2), shift_(shift), positions_(z.positions()),
-          homogeneous_(homogeneous(activation, &rays_) && shift == 0.0) {
+          homogeneous_(homogeneous(activation, &rays_) && shift == 0.0), jumps_(jumps(activation)) {
         for (long a = 0; a < positions_; ++a) {
             // below zero: the rounding of a variance that is zero
             const Scaled q = std::max(z.xy.at(index(a, a)) + z.v.at(index(a, a)), Scaled(0.0));
@@ -272,21 +332,54 @@ public:
         }
     }
 
-    // Entry (a, b) for two inputs; on the diagonal 1 - c = v/q, without subtraction.
+    // Windows that see the same: one Gaussian, to the last bit.
+    bool twins(long a, long b) const {
+        return a == b || (is_zero(z_.apart.at(index(a, b))) && equal(lengths_[a].q, lengths_[b].q));
+    }
+
+    // Entry (a, b) for two inputs, that differ by v more than one; of twins 1 - c = v/q.
     Argument two_inputs(long a, long b) const {
         const Scaled q = lengths_[a].q;
-        if (a == b && !is_zero(q)) {
+        if (twins(a, b) && !is_zero(q)) {
             const Scaled v = std::max(z_.v.at(index(a, a)), Scaled(0.0)), u = gamma2_ * q;
             return {u, u, u, {(z_.xy.at(index(a, a)) / q).value(), v / q}};
         }
-        return argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)));
+        return argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)),
+                        z_.apart.at(index(a, b)) + z_.v.at(index(a, b)));
     }
 
     // Entry (a, b) for one input.
     Argument one_input(long a, long b) const {
         const Scaled q = gamma2_ * lengths_[a].q;
-        return a == b ? Argument{q, q, q, {1.0, 0.0}}
-                      : argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)) + z_.v.at(index(a, b)));
+        return twins(a, b) ? Argument{q, q, q, {1.0, 0.0}}
+                           : argument(lengths_[a], lengths_[b], z_.xy.at(index(a, b)) + z_.v.at(index(a, b)),
+                                      z_.apart.at(index(a, b)));
+    }
+
+    // E [phi(u) - phi(w)]^2/2 from half the mean square of what u and w differ by (of u_hat), with E phi^2 and E phi'^2
+    // of both. Where no integral has it, a mean slope's for small differences; else it is what is left of a
+    // subtraction.
+    Scaled apart(const Covariance& pair, const Argument& x, Scaled before, const Covariance& a,
+                 const Covariance& b) const {
+        before = gamma2_ * before;
+        if (activation_.kind == Kind::linear) {
+            return before;
+        }
+        if (equal(x.q1, x.q2)) {
+            return pair.difference;
+        }
+        const bool same_size = (activation_.kind == Kind::step || activation_.kind == Kind::sign) && shift_ == 0.0;
+        if (homogeneous_ || (same_size && !is_zero(x.r))) {
+            const Scaled gap = same_size ? Scaled(0.0) : sqrt(a.value) - sqrt(b.value);
+            return pair.difference + Scaled(0.5) * gap * gap;
+        }
+        // A slope's mean is right to the share of differences in all there is, its root where slopes jump; a
+        // subtraction to eps over it.
+        const Scaled least = Scaled(jumps_.slope ? 1e-11 : 1e-8) * std::min(x.q1, x.q2);
+        if (!jumps_.value && before < least) {
+            return before * Scaled(0.25) * (a.slope + b.slope + Scaled(2.0) * pair.slope);
+        }
+        return std::max((a.value - pair.value) + (b.value - pair.value), Scaled(0.0)) * Scaled(0.5);
     }
 
     Covariance operator()(const Argument& x) const {
@@ -312,12 +405,12 @@ private:
 
     size_t index(long a, long b) const { return static_cast<size_t>(a * positions_ + b); }
 
-    Argument argument(const Length& x, const Length& y, Scaled overlap) const {
+    // apart = (q1 + q2)/2 - overlap
+    Argument argument(const Length& x, const Length& y, Scaled overlap, Scaled apart) const {
         const Scaled r = x.root * y.root;
         Correlation correlation{1.0, 0.0};
         if (!is_zero(r)) {
-            // 2 r (1 - c) is exactly 0 where the overlap equals both lengths: windows that see the same have c = 1.
-            const Scaled gap = x.root - y.root, twice = (x.q - overlap) + (y.q - overlap) - gap * gap;
+            const Scaled gap = x.root - y.root, twice = apart + apart - gap * gap; // 2 r (1 - c)
             correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
             correlation.one_minus_c = std::clamp(twice / (Scaled(2.0) * r), Scaled(0.0), Scaled(2.0));
         }
@@ -354,6 +447,7 @@ private:
     long positions_;
     Rays rays_{};
     bool homogeneous_;
+    Jumps jumps_;
     std::vector<Length> lengths_;
     std::unordered_map<Argument, size_t, ArgumentHash> known_;
     std::vector<Covariance> results_;
@@ -394,12 +488,29 @@ Status normalise(const Block& block, Theory theory, ImageState* z) {
     const Scaled share = Scaled(1.0) / s2, slope2 = Scaled(block.gamma) * Scaled(block.gamma) / s2;
     combine({{share, &z->xy}}, 0.0, &z->xy);
     combine({{share, &z->v}}, 0.0, &z->v);
+    combine({{share, &z->apart}}, 0.0, &z->apart); // a mean that all positions lose changes no difference
     combine({{slope2, &z->o}}, 0.0, &z->o);
     combine({{slope2, &z->d}}, 0.0, &z->d);
     return Status::ok;
 }
 
 } // namespace
+
+bool cheap(const Activation& activation, double shift) {
+    Rays phi{};
+    smoothed_step::Family smoothed{};
+    if (smoothed_step::family(activation.kind, &smoothed)) {
+        return smoothed.count == 1 && shift == 0.0;
+    }
+    switch (activation.kind) {
+    case Kind::step:
+    case Kind::sign:
+        return shift == 0.0;
+    default:
+        return closed_covariance(activation.kind, shift) ||
+               (homogeneous(activation, &phi) && (shift == 0.0 || activation.kind == Kind::linear));
+    }
+}
 
 Preactivation<Scaled> ImageState::diagonal() const {
     const long k = positions();
@@ -413,7 +524,7 @@ ImageState image_input(Pair size, const Settings& settings) {
     const auto diagonal = [k](double entry) { return Matrix{std::vector<double>(k, entry), 0, true}; };
     h.xy = diagonal(settings.overlap);
     h.v = diagonal(settings.length - settings.overlap);
-    h.o = h.d = diagonal(0.0);
+    h.o = h.d = h.apart = diagonal(0.0);
     return h;
 }
 
@@ -425,9 +536,11 @@ ImageState convolve(const Block& block, const Windows& windows, ImageState h, bo
     z.size = taps.size;
     const auto gathered = [&](Matrix* from) {
         Matrix out = gather(taps, *from, k);
-        *from = {}; // at most five matrices live at a time
+        *from = {}; // at most six matrices live at a time
         return out;
     };
+    z.apart = gather_apart(taps, h.apart, h.xy, h.v);
+    h.apart = {};
     z.xy = gathered(&h.xy);
     z.v = gathered(&h.v);
     z.o = gathered(&h.o);
@@ -437,6 +550,7 @@ ImageState convolve(const Block& block, const Windows& windows, ImageState h, bo
     combine({{fan_in, &z.v}, {w, &z.d}}, 0.0, &z.d);
     combine({{w, &z.xy}}, block.sigma_b2, &z.xy);
     combine({{w, &z.v}}, 0.0, &z.v);
+    combine({{w, &z.apart}}, 0.0, &z.apart);
     return z;
 }
 
@@ -456,20 +570,26 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
     std::atomic<Status> status{Status::ok};
 
     struct Entry {
-        Scaled parts[4]; // of xy, v, o, d
+        Scaled parts[5]; // of xy, v, o, d, apart
     };
+    std::vector<Covariance> alone(k); // of every position with itself
     const auto entry = [&](long a, long b) {
         const size_t at = a * k + b;
         const bool equal = is_zero(z->v.at(at)); // positions that share nothing of the input
+        const bool twins = gaussians.twins(a, b);
         const Argument two = gaussians.two_inputs(a, b), one = equal ? two : gaussians.one_input(a, b);
         const Covariance apart = gaussians(two), same = equal ? apart : gaussians(one);
         raise(&status, apart.status);
         raise(&status, same.status);
-        // What one input has beyond two; on the diagonal an integral of its own, without subtraction.
-        const Scaled rise = a == b ? apart.difference : same.value - apart.value;
-        const Scaled bend = a == b ? apart.slope_difference : same.slope - apart.slope;
+        // What one input's two values differ by, and what two inputs' do beyond that: of twins, an integral of its own.
+        const Scaled before = z->apart.at(at);
+        const Scaled after = twins ? Scaled(0.0) : gaussians.apart(same, one, before, alone[a], alone[b]);
+        const Scaled rise = twins   ? apart.difference
+                            : equal ? Scaled(0.0)
+                                    : gaussians.apart(apart, two, before + z->v.at(at), alone[a], alone[b]) - after;
+        const Scaled bend = twins ? apart.slope_difference : same.slope - apart.slope;
         const Scaled o = z->o.at(at), d = z->d.at(at);
-        Entry out{{apart.value, rise, apart.slope * o, (apart.slope + bend) * d + bend * o}};
+        Entry out{{apart.value, rise, apart.slope * o, (apart.slope + bend) * d + bend * o, after}};
         if (trained) {
             const Scaled of_gamma = gaussians.trained_gamma(apart, two, a, b);
             out.parts[2] = out.parts[2] + apart.slope + of_gamma;
@@ -480,9 +600,12 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
 
     // The diagonal first: its entries are the largest and choose the new exponents.
     std::vector<Entry> diagonal(k);
-    parallel_for(k, [&](long a) { diagonal[a] = entry(a, a); });
-    Matrix* matrices[4] = {&z->xy, &z->v, &z->o, &z->d};
-    int exponents[4];
+    parallel_for(k, [&](long a) {
+        diagonal[a] = entry(a, a);
+        alone[a] = gaussians(gaussians.one_input(a, a));
+    });
+    Matrix* matrices[5] = {&z->xy, &z->v, &z->o, &z->d, &z->apart};
+    int exponents[5];
     for (int i = 0; i < 4; ++i) {
         CommonExponent common;
         for (const Entry& x : diagonal) {
@@ -490,8 +613,9 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
         }
         exponents[i] = common.value();
     }
+    exponents[4] = std::max(exponents[0], exponents[1]);
     const auto store = [&](long a, long b, const Entry& x) {
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 5; ++i) {
             matrices[i]->entries[a * k + b] = rescaled(x.parts[i], exponents[i]);
         }
     };
@@ -506,7 +630,7 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
     for (long a = 0; a < k; ++a) {
         store(a, a, diagonal[a]);
     }
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 5; ++i) {
         matrices[i]->exponent = exponents[i];
     }
     return status;
@@ -515,6 +639,7 @@ Status activate(const Block& block, ImageState* z, const Settings& settings, boo
 ImageState average_pool(const Windows& windows, ImageState h) {
     const Taps taps(h.size, windows);
     const long k = h.positions();
+    pool_apart(taps, h.xy, h.v, &h.apart);
     for (Matrix* matrix : {&h.xy, &h.v, &h.o, &h.d}) {
         *matrix = pool(taps, *matrix, k);
     }

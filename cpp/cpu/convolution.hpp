@@ -18,16 +18,21 @@ struct Matrix {
     Scaled at(size_t index) const { return {entries[index], exponent}; }
 };
 
-// The four matrices over pairs of positions: overlaps of two inputs, what one input with itself has beyond that, and
-// the same of the tangent kernel.
+// The matrices over pairs of positions: overlaps of two inputs, what one input with itself has beyond that, and the
+// same of the tangent kernel; and `apart`, half the mean square of what one input's values at two positions differ by.
+// With lengths q, q_a + q_b - 2 (xy + v) is twice that, but by a difference that loses its digits where windows look
+// alike.
 struct ImageState {
     Pair size{1, 1};
-    Matrix xy, v, o, d;
+    Matrix xy, v, o, d, apart;
 
     long positions() const { return static_cast<long>(size[0]) * size[1]; }
     // Means over positions, i.e. of the diagonals, as one row of order parameters.
     Preactivation<Scaled> diagonal() const;
 };
+
+// Whether an integral is cheaper than looking up whether it was made before; else all that differ are kept for a while.
+bool cheap(const Activation& activation, double shift);
 
 ImageState image_input(Pair size, const Settings& settings);
 

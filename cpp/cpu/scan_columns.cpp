@@ -27,6 +27,11 @@ bool needs_a(Quantity which) {
            which == Quantity::second_moment;
 }
 
+// What changes where the mean of all eigenvalues passes the outlier.
+bool needs_mean(Quantity which) {
+    return which == Quantity::lambda_max || which == Quantity::max_learning_rate || which == Quantity::outlier;
+}
+
 class Lookup : public Tabulated {
 public:
     explicit Lookup(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
@@ -263,16 +268,19 @@ bool ScanColumns::build() {
     points_.one_over_n = shares[0];
     points_.one_over_n_minus_1 = shares[1];
     const std::pair<const Slot*, double> width{slot(Field::width, -1), 0.0};
-    const std::vector<Column> sizes = derived({width}, 2, [&](const double* in, double* out) {
+    const std::vector<Column> sizes = derived({width}, 3, [&](const double* in, double* out) {
         std::vector<Block> blocks = network.blocks;
         if (width.first != nullptr) {
             widen(in[0], blocks.data(), count);
         }
         out[0] = parameters([&](int l) -> const Block& { return blocks[l]; }, count, settings.biases);
-        out[1] = network.outputs / out[0];
+        const Shares<double> share = fisherfield::shares(network.outputs, out[0]);
+        out[1] = share.all;
+        out[2] = share.others;
     });
     points_.parameters = sizes[0];
     points_.share = sizes[1];
+    points_.share_of_others = sizes[2];
     points_.odd = odd_.data();
     points_.odds = static_cast<int>(odd_.size());
     const bool bulk = std::find(asked.begin(), asked.end(), Quantity::bulk) != asked.end();
@@ -281,7 +289,8 @@ bool ScanColumns::build() {
     points_.layers = layers_.data();
 
     const bool batch_norms = std::any_of(layers_.begin(), layers_.end(), [](const auto& x) { return x.batch_norm; });
-    diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a);
+    diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a) ||
+                (std::any_of(asked.begin(), asked.end(), needs_mean) && !outlier_rules());
     kernel_ =
         batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)] : scan_kernels().vanilla[diagonal_];
     run_ahead();
@@ -382,6 +391,56 @@ bool ScanColumns::build(int l) {
     layer.u_slope = found[5];
     layer.u2_slope2 = found[6];
     return !layer.has_eps;
+}
+
+// Whether b > C a/P at every point, for infinite data without BatchNorm and phi of rays with minus plus >= 0: the
+// kernel of b alone may then leave a out. Layer l adds A_l = (N q_hat + 1) q_tilde to a, (N q_hat_xy + 1) q_tilde_xy to
+// b. The overlap is >= 0, and biases only add to correlations: q_hat_xy/q_hat and E phi' phi'/E phi'^2 grow with them,
+// so that c_1 = 0, c_{l+1} = q_hat_xy/q_hat at c_l has the least of both. From l = 2 on b is at least their product
+// times A_l, and A_1 <= (N_0 + 1/length) sigma_w2^2/(N_1 sigma_w2^1) A_2 by E phi^2 = q E phi'^2.
+bool ScanColumns::outlier_rules() const {
+    std::vector<Block> blocks = request_.network.blocks;
+    const int count = static_cast<int>(blocks.size());
+    if (count < 2 || !lookups_.empty()) {
+        return false;
+    }
+    const auto range = [&](Field field, int layer, double otherwise) {
+        std::pair<double, double> out{HUGE_VAL, -HUGE_VAL};
+        all(slot(field, layer), otherwise, [&](double x) {
+            out = {std::min(out.first, x), std::max(out.second, x)};
+            return true;
+        });
+        return out;
+    };
+    if (slot(Field::width, -1) != nullptr) {
+        widen(range(Field::width, -1, 0.0).first, blocks.data(), count);
+    }
+    std::vector<double> overlaps, slopes;
+    double c = 0.0;
+    for (int l = 0; l + 1 < count; ++l) {
+        const double a = layers_[l].a, b = layers_[l].b;
+        const Covariance pair = closed_form::rays({a - b, a + b}, 1.0, {c, 1.0 - c});
+        c = (pair.value / (pair.value + pair.difference)).value();
+        overlaps.push_back(c);
+        slopes.push_back((pair.slope / (pair.slope + pair.slope_difference)).value());
+    }
+    double least = 1.0, back = 1.0;
+    for (int l = count - 1; l > 0; --l) {
+        least = std::fmin(least, overlaps[l - 1] * back);
+        back *= slopes[l - 1];
+    }
+    const Slot* const weights = slot(Field::sigma_w2, 0);
+    double ratio = 1.0;
+    if (weights == nullptr || weights != slot(Field::sigma_w2, 1)) {
+        ratio =
+            range(Field::sigma_w2, 1, blocks[1].sigma_w2).second / range(Field::sigma_w2, 0, blocks[0].sigma_w2).first;
+    }
+    const Settings& settings = request_.settings;
+    const double length = range(Field::length, -1, settings.length).first;
+    const double first = (blocks[0].fan_in + (settings.biases ? 1.0 / length : 0.0)) / blocks[1].fan_in * ratio;
+    const auto layer = [&](int l) -> const Block& { return blocks[l]; };
+    const double share = request_.network.outputs / parameters(layer, count, settings.biases);
+    return share * (1.0 + first) < 0.999 * least; // roundings of a thousand layers are far below
 }
 
 // Whether the output's kernel depends on a slot. Under BatchNorm biases shift what the mean takes away, but for the

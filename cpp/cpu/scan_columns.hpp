@@ -45,6 +45,7 @@ private:
     bool build(int l);
     void mark(const std::vector<std::pair<const Slot*, double>>& from, const std::function<bool(const double*)>& odd);
     bool acts_on_kernel(const Slot& slot) const;
+    bool outlier_rules() const;
     void run_ahead();
 
     const Slot* slot(Field field, int layer) const;

@@ -319,8 +319,14 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
             x.store(at + i);
         }
     };
-    const Spectrum<Lanes> s =
-        spectrum(kernel, LaneSettings<Theory::exact>(points, columns + i), Lanes(Entry{points.share, columns + i}));
+    Spectrum<Lanes> s;
+    if constexpr (diagonal) {
+        s = spectrum(kernel, LaneSettings<Theory::exact>(points, columns + i),
+                     Shares<Lanes>{Entry{points.share, columns + i}, Entry{points.share_of_others, columns + i}});
+    } else { // b alone, where it rules (ScanColumns::outlier_rules)
+        s.lambda_max = kernel.o;
+        s.outlier = every_lane(-1);
+    }
     to(Quantity::lambda_max, s.lambda_max);
     if (out[static_cast<int>(Quantity::max_learning_rate)] != nullptr) { // a division that others need not wait for
         const Lanes momentum = Entry{points.momentum, columns + i};
@@ -329,7 +335,7 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
     }
     to(Quantity::b, kernel.o);
     to(Quantity::parameters, Entry{points.parameters, columns + i});
-    to(Quantity::outlier, pick(kernel.o < 0.0, 0.0, 1.0));
+    to(Quantity::outlier, pick(s.outlier, 1.0, 0.0));
     if constexpr (diagonal) {
         to(Quantity::a, kernel.o + kernel.d);
         to(Quantity::bulk, s.bulk);

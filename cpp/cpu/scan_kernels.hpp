@@ -36,9 +36,10 @@ struct PointColumns {
     bool biases = true;
     double curvature_factor = 1.0, weight_decay = 0.0;
     bool nesterov = false;
-    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters, share; // share = C/P
-    Column o, d;                 // of the output, where the recursion has been run before
-    const Column* odd = nullptr; // not 0 where a point is to be done otherwise from the start
+    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
+    Column share, share_of_others; // C/P and C/(P - C)
+    Column o, d;                   // of the output, where the recursion has been run before
+    const Column* odd = nullptr;   // not 0 where a point is to be done otherwise from the start
     int odds = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
     int count = 0;            // layers

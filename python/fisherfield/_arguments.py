@@ -59,6 +59,7 @@ __all__ = [
     "real",
     "real_dtype_of",
     "refuse_large",
+    "refuse_large_images",
     "refuse_large_network",
     "refuse_operand",
     "refuse_tabulated",
@@ -237,6 +238,7 @@ def settings_of(
     """theory, samples, overlap, length and biases, converted; refused in a sentence."""
     network_of(net)
     theory = theory_of(net, theory)
+    refuse_large_images(net, theory)
     length = magnitude("length", length, positive=True)
     samples = samples_of(samples)
     if samples == 1 and net.batch_norms:
@@ -603,6 +605,19 @@ def refuse_large(needed: int, points: int) -> None:
         raise ValueError(
             f"store must be given for {points:,} points, whose results take {bytes_in_words(needed)}, more than the "
             f"{bytes_in_words(there)} of memory there are"
+        )
+
+
+def refuse_large_images(net: Any, theory: str, passes: int = 1) -> None:
+    """Matrices over pairs of positions that would not fit into memory, `passes` of a network at a time."""
+    needed = 0 if theory == "wei2019" else passes * net._facts.image_bytes
+    there = available_memory() if needed > 1e8 else None
+    if there is not None and needed > there:
+        most = max(math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3)
+        raise ValueError(
+            f"net must fit into memory: the matrices over all pairs of its {most:,} positions take up to "
+            f"{bytes_in_words(needed)}{f' in {passes} threads' if passes > 1 else ''}, more than the "
+            f"{bytes_in_words(there)} there are"
         )
 
 

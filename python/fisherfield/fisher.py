@@ -41,7 +41,7 @@ class Fisher:
     lambda_max : float
         The largest eigenvalue, for the loss 1/2 sum over outputs, mean over samples.
     bulk : float
-        (a - b)/n, the mean of the other non-zero eigenvalues; 0 at infinite data.
+        The mean of the other non-zero eigenvalues: (a - b)/n, and C (n-1)(a - b)/(n (P - C)) where n C > P.
     mean, second_moment : float
         Of all P eigenvalues: tr F/P and tr F^2/P.
     multiplicity : int
@@ -49,16 +49,16 @@ class Fisher:
     parameters : int
         P.
     a, b : float
-        The tangent kernel of one output, on the diagonal and off it: lambda_max = max{a + (n-1) b, a - b}/n.
+        The tangent kernel of one output, on the diagonal and off it.
     regime : {"outlier", "bulk"}
-        Which of the two is the larger.
+        Whether lambda_max is the outlier, (a + (n-1) b)/n, or else the larger of (a - b)/n and the mean.
     theory : {"exact", "frozen", "wei2019"}
     holds : bool
         False where lambda_max is known not to be what a sampled network shows; `reason` says why.
     reason : str
         Why it does not hold, or what was left out; empty if there is nothing to say.
     bound : {"=", ">=", "~"}
-        ">=" where the eigenvalue of a real network lies above lambda_max, "~" where it may lie on either side.
+        ">=" where sampled networks all had their largest eigenvalue above lambda_max, "~" where they lie on either side.
     network, samples, overlap, length, biases
         What it was computed for.
     layers : Layers
@@ -87,6 +87,7 @@ class Fisher:
     @cached_property
     def layers(self) -> Layers:
         """Each affine layer's part of a and of b; for convolutions one more forward pass each."""
+        _arguments.refuse_large_images(self.network, self.theory)
         out = _core.contributions(
             self.network._compiled,
             _arguments.THEORIES.index(self.theory),
@@ -122,7 +123,7 @@ def fisher(
     length: float = 1.0,
     biases: bool | None = None,
 ) -> Fisher:
-    """lambda_max = max{a + (n-1) b, a - b}/n of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and its companions.
+    """lambda_max = max{(a + (n-1) b)/n, (a - b)/n, mean} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and the rest.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
         raise _arguments.failure(*numbers, net)
     theory, samples, overlap, length, biases = settings
     a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2, fit = numbers
-    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, bulk, outlier, log2, fit)
+    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2, fit)
     return Fisher(
         lambda_max=lambda_max,
         bulk=bulk,
@@ -201,12 +202,16 @@ def result_of(net: Network, settings: tuple[str, int | None, float, float, bool]
 # Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
 _LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)
-# The sampled convolutional networks of section 9 had 30 channels or more; below, nothing is known.
+# The sampled convolutional networks of section 9 had 30 channels or more; below, networks lie on either side.
 _FEW_CHANNELS = 30
 # The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
 _DEPTH_PER_WIDTH = 0.1
 # Below, terms of higher order in 1/n count: 397 for 506 at n = 8.
 _FEW_SAMPLES = 50
+# From here on every sampled network had its largest eigenvalue above the bulk's mean; single ones had less before.
+_BULK_SAMPLES = 64
+# Networks whose outlier scatters were all above it where the edge, or the C outputs' spread, passes it so many times.
+_CLEARLY = 1.5
 
 
 # Infinite data hide a bulk that rules at every n below (a - b)/b; said where that is more than a small batch.
@@ -220,53 +225,72 @@ def _remarks(
     a: float,
     b: float,
     lambda_max: float,
-    bulk: float,
     outlier: bool,
     log2: float,
     fit: bool,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4)."""
+    """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
+
+    A reason stands in the first list only where every sampled network lay above.
+    """
     below: list[str] = []
     other: list[str] = []
     notes: list[str] = []
     facts = net._facts
     width, outputs = facts.narrowest, net.outputs
+    # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,
+    # or with statistics frozen, single networks lie 10 % and more from it, on either side.
+    steady = theory == "exact" and facts.last_normed and not facts.convolutional
+
+    def one_sided(holds: bool) -> list[str]:
+        return below if holds else other
+
     if lambda_max == 0.0 and log2 == -math.inf:
-        below.append(
-            "needs samples: no eigenvalue stands out of the bulk at infinite data"
-            if samples is None
-            else "lambda_max = 0: no gradient reaches any parameter"
-        )
+        below.append("lambda_max = 0: no gradient reaches any parameter")
+    # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: of independent rows in N dimensions, and its order at infinite data
+    dimensions = math.prod(net.input_shape) if width is None else width
+    edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
+    passed = edge > lambda_max
     if not outlier:
-        below.append("the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)")
-    elif samples is not None and width is not None and width > 0:
-        edge = (1.0 + math.sqrt(samples / width)) ** 2
-        if edge * bulk > lambda_max:
-            below.append(
-                f"the bulk's edge, at about (1 + sqrt(n/N))^2 = {edge:.2f} times its mean for the narrowest layer's N, "
-                "passes the outlier"
-            )
+        if samples is None or samples * outputs > net.parameters():
+            words = "no eigenvalue stands out of the mean of all, which lambda_max is, while the bulk's edge lies higher"
+        else:
+            words = "the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)"
+        one_sided(samples is None or samples >= _BULK_SAMPLES).append(words)
+    elif passed:
+        words = f"of order (a - b)/N = {edge:.3g} at any number of samples"
+        if samples is not None:
+            words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
+        one_sided(steady or edge > _CLEARLY * lambda_max).append(
+            f"the bulk's edge, {words} for the narrowest layer's N, passes the outlier"
+        )
     if facts.batch_norm and samples is not None and samples < _FEW_SAMPLES:
         closed = theory == "exact" and facts.closed and samples >= 4
         if not closed:
-            below.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
+            other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
     if samples is not None and width is not None and samples > width / 2:
-        below.append(
+        one_sided(steady).append(
             f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
         )
     if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
         factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
-        below.append(
+        normed = facts.last_normed and not facts.convolutional
+        one_sided(normed or factor > _CLEARLY).append(
             f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
+            + ("" if normed or factor > _CLEARLY else ", but networks differ by as much")
         )
     if width is not None and width < _NARROW:
-        below.append(
+        one_sided(steady).append(
             f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %"
+            if steady
+            else f"the narrowest hidden layer has {width} units, where networks differ widely from each other"
         )
     if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
-        below.append(f"the narrowest convolution has {facts.fewest_channels} channels, fewer than were ever sampled")
+        other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
     if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
-        below.append(f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other")
+        one_sided(steady).append(
+            f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
+        )
     if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
         other.append("the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen")
     if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
@@ -278,7 +302,7 @@ def _remarks(
         other.append(f"lambda_max {number} beyond the range of float64")
     elif not fit:
         other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
-    if samples is None and outlier and b > 0.0 and a - b > _HIDDEN * b:
+    if samples is None and outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
         notes.append(
             f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
             "and below it the bulk rules: give samples"

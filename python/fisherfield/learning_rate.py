@@ -59,8 +59,8 @@ class LearningRate(float):
         self.weight_decay = weight_decay
         self.holds = fisher.holds and loss != "cross_entropy"
         self.reason = "; ".join(([fisher.reason] if fisher.reason else []) + remarks)
-        below = fisher.bound == ">=" and loss != "cross_entropy"  # whose curvature may err on either side
-        self.bound = "<=" if below else "=" if self.holds else "~"
+        bounds = {"=": "=", ">=": "<="} if loss != "cross_entropy" else {}  # an approximation has no side
+        self.bound = bounds.get(fisher.bound, "~")
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

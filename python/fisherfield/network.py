@@ -305,6 +305,8 @@ class _Facts:
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
+    fewest_inputs: int  # of the narrowest layer, the input among them
+    image_bytes: int  # that a pass through the convolutions, position by position, holds at once
 
     @classmethod
     def of(cls, net: Network) -> _Facts:
@@ -340,7 +342,37 @@ class _Facts:
             narrowest=min(units, default=None),
             fewest_channels=min(channels, default=None),
             last_width=units[-1] if units else None,
+            fewest_inputs=min([math.prod(net.input_shape), *units]),
+            image_bytes=_image_bytes(net),
         )
+
+
+# Of an integral that is kept: its argument and result, as key, in a list, and among the results.
+_KEPT = 400
+
+
+def _image_bytes(net: Network) -> int:
+    """Five matrices over pairs of positions before a layer and five behind it, all but one of them at a time; and what
+    an activation keeps of integrals, where all differ (convolution.cpp)."""
+    if len(net.input_shape) == 1 or not isinstance(net.layers[0], (Conv2d, AvgPool2d, GlobalAvgPool2d)):
+        return 0
+    positions = [math.prod(shape[1:]) for shape in net.shapes]
+    most = 0
+    for place, layer in enumerate(net.layers):
+        before, after = positions[place] ** 2, positions[place + 1] ** 2
+        if isinstance(layer, Conv2d):
+            before = positions[0] if place == 0 else before  # the input's are diagonal
+            most = max(most, 8 * max(5 * before + after, before + 5 * after))
+        elif isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
+            most = max(most, 8 * (5 * before + 2 * after))
+        elif isinstance(layer, Activation):
+            norm = net.layers[place - 1]
+            shift = norm.beta if isinstance(norm, BatchNorm) else 0.0
+            if not layer._compiled.cheap(shift):
+                most = max(most, 8 * 5 * after + _KEPT * after)
+        elif isinstance(layer, Flatten):
+            break
+    return most
 
 
 def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tuple[tuple[int, ...], ...]]:

@@ -27,6 +27,7 @@ from ._store import UNWRITTEN, VERSION, Described, Store, opened
 from ._tasks import lost
 from .network import Activation, Conv2d, Dense, Network, from_toml
 from .table import Table, tabulate
+from .threads import num_threads
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -488,6 +489,10 @@ def scan(
         version=__version__,
         tables=made,
     )
+    if client is None:
+        shifted = any(name.endswith("beta") for name in values) and bool(net.batch_norms)
+        passes = min(job.threads or num_threads(), grid.points)
+        _arguments.refuse_large_images(net.replace(beta=1.0) if shifted else net, settings["theory"], passes)
     _arguments.refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
     return carried_out(job, values, store, client, progress)
 

@@ -499,7 +499,7 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
     return {
         "lambda_max": float(top[0]),
         "outlier": float(top.mean()),
-        "bulk": (trace - float(top.sum())) / (size - outputs),
+        "bulk": (trace - float(top.sum())) / max(min(size, operator.parameters) - outputs, 1),
         "mean": trace / operator.parameters,
         "second_moment": square / operator.parameters,
         "rounding": found.rounding / float(top[0]) if top[0] > 0 else 0.0,
@@ -543,7 +543,9 @@ def rows_of(found: Verification) -> Iterator[tuple[str, str, str, str, str]]:
     """The table: width, quantity, sampled, theory and their ratio; other theories have nothing sampled of their own."""
     for row, (width, result) in enumerate(zip(found.widths, found.fishers, strict=True)):
         for name in found.shown:
-            bound = f"{result.bound} " if name in ("lambda_max", "outlier") and result.bound != "=" else ""
+            bound = "" if name not in ("lambda_max", "outlier") or result.bound == "=" else f"{result.bound} "
+            if name == "outlier" and bound and found.network.outputs > 1:
+                bound = "~ "  # what holds for the largest of C does not for their mean
             yield (
                 str(width) if name == "lambda_max" else "",
                 _WORDS[name],

@@ -1,45 +1,61 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The spectrum of the Fisher information matrix from the output's tangent kernel Theta_ii = a, Theta_ij = b.
 //
-//     lambda_max = max{ (a + (n-1) b)/n, (a - b)/n },   bulk = (a - b)/n,   mean = C a/P,
-//     second moment = (C/P) (a^2 + (n-1) b^2)/n                              (KAA; docs/theory.md, section 2)
+//     lambda_max = max{ (a + (n-1) b)/n, (a - b)/n, mean },   bulk = C (n-1) (a - b)/n / min(C (n-1), P - C),
+//     mean = C a/P,   second moment = (C/P) (a^2 + (n-1) b^2)/n        (KAA; docs/theory.md, section 2: also n C > P)
 #pragma once
 
 #include "fisherfield/order_parameters.hpp"
 
 namespace fisherfield {
 
+// For C outputs and P parameters: C/P, and C/(P - C), a number beyond all others where no parameter is left.
+template <class T>
+struct Shares {
+    T all, others;
+};
+
+FISHERFIELD_HD inline Shares<double> shares(double outputs, double parameters) {
+    return {outputs / parameters, parameters > outputs ? outputs / (parameters - outputs) : 1e100};
+}
+
 template <class T>
 struct Spectrum {
     T lambda_max = 0.0, bulk = 0.0, mean = 0.0, second_moment = 0.0;
+    decltype(T() < T()) outlier{}; // whether the outlier rules
 };
 
-// o = b and d = a - b of the output; share = C/P.
+// o = b and d = a - b of the output.
 template <class S, class T>
-FISHERFIELD_HD FISHERFIELD_INLINE Spectrum<T> spectrum(const Source<T>& kernel, const S& settings, T share) {
+FISHERFIELD_HD FISHERFIELD_INLINE Spectrum<T> spectrum(const Source<T>& kernel, const S& settings,
+                                                       const Shares<T>& share) {
     const T a = kernel.o + kernel.d, b = kernel.o, d_over_n = T(settings.one_over_n()) * kernel.d;
     Spectrum<T> out;
-    out.mean = share * a;
+    out.mean = share.all * a;
     // With b and d: (a^2 + (n-1) b^2)/n = b^2 + (2 b d + d^2)/n
-    out.second_moment = share * (b * b + d_over_n * (T(2.0) * b + kernel.d));
+    out.second_moment = share.all * (b * b + d_over_n * (T(2.0) * b + kernel.d));
     if (settings.one_sample()) {
         out.lambda_max = a;
+        out.outlier = T(0.0) < T(1.0);
         return out;
     }
-    out.lambda_max = larger(b, T(0.0)) + d_over_n;
+    const T top = b + d_over_n;
+    out.lambda_max = larger(larger(b, T(0.0)) + d_over_n, out.mean);
+    out.outlier = (T(0.0) <= b) & (out.mean <= top);
     out.bulk = d_over_n;
+    // n C > P: F has P eigenvalues for the trace of n C. Where C outliers stand out, the other P - C share the rest.
+    const auto crowded = share.all > T(settings.one_over_n());
+    const T rest = kernel.d - d_over_n; // of one output's trace
+    out.bulk = pick(crowded, smaller(share.others * rest, out.lambda_max), d_over_n);
+    const T atoms = pick(out.outlier, share.all * (top * top + rest * out.bulk), out.mean * out.mean);
+    out.second_moment = pick(crowded, larger(out.second_moment, atoms), out.second_moment);
     return out;
 }
 
-// Whether the outlier rules, not the bulk.
-FISHERFIELD_HD inline bool outlier(const Source<Scaled>& kernel, const Settings& settings) {
-    return settings.one_sample() || kernel.o >= Scaled(0.0);
-}
-
-// Of lambda_max, for C outputs and P parameters; eigenvalues beyond P do not exist.
+// Of lambda_max: how many eigenvalues lie there; no more than P do.
 FISHERFIELD_HD inline double multiplicity(bool outlier, const Settings& settings, double outputs, double parameters) {
-    return outlier ? std::fmin(outputs, parameters)
-                   : std::fmin(outputs * (settings.samples - 1.0), std::fmax(parameters - outputs, 0.0));
+    const double most = outlier ? outputs : settings.finite() ? outputs * (settings.samples - 1.0) : parameters;
+    return std::fmin(most, parameters);
 }
 
 // Row (wo, wd): what a unit of o or of d at one layer is worth at the output.

@@ -98,6 +98,8 @@ FISHERFIELD_HD inline bool operator<=(Scaled x, Scaled y) { return !(y < x); }
 FISHERFIELD_HD inline bool operator>=(Scaled x, Scaled y) { return !(x < y); }
 FISHERFIELD_HD inline bool is_zero(Scaled x) { return x.m == 0.0; }
 FISHERFIELD_HD inline Scaled larger(Scaled x, Scaled y) { return x < y ? y : x; }
+FISHERFIELD_HD inline Scaled smaller(Scaled x, Scaled y) { return y < x ? y : x; }
+FISHERFIELD_HD inline Scaled pick(bool condition, Scaled yes, Scaled no) { return condition ? yes : no; }
 
 FISHERFIELD_HD inline Scaled sqrt(Scaled x) {
     const bool odd = x.e % 2 != 0;

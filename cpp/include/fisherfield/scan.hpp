@@ -151,7 +151,8 @@ struct Point {
 // A quantity of a point from the output's kernel.
 FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kernel, const Point& point) {
     const Settings& settings = point.settings;
-    const Spectrum<Scaled> s = spectrum(kernel, settings, Scaled(point.outputs / point.parameters));
+    const Shares<double> share = shares(point.outputs, point.parameters);
+    const Spectrum<Scaled> s = spectrum(kernel, settings, Shares<Scaled>{share.all, share.others});
     switch (which) {
     case Quantity::lambda_max:
         return s.lambda_max;
@@ -164,11 +165,11 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Source<Scaled>& kern
     case Quantity::max_learning_rate:
         return max_learning_rate(s.lambda_max, point.descent, point.loss, point.outputs);
     case Quantity::multiplicity:
-        return multiplicity(outlier(kernel, settings), settings, point.outputs, point.parameters);
+        return multiplicity(s.outlier, settings, point.outputs, point.parameters);
     case Quantity::parameters:
         return point.parameters;
     case Quantity::outlier:
-        return outlier(kernel, settings) ? 1.0 : 0.0;
+        return s.outlier ? 1.0 : 0.0;
     case Quantity::a:
         return kernel.o + kernel.d;
     case Quantity::b:

@@ -193,11 +193,11 @@ def _exact_closed(state: Preactivated, norm: BatchNorm, phi: Any, n: int, place:
     Trained: dh/dbeta = phi'_a: + C0_ab; dh/dgamma = h/gamma: + n/(n-1) V_ab.
     """
     length = 1 - 1 / n
-    omc = n / (n - 1)  # 1 - c, c = -1/(n-1)
+    c = -1 / (n - 1)  # not by 1 - c = n/(n-1), of which little is left for many data
     v_aa = float(quadrature.second_moment(phi, length))
-    v_ab = float(quadrature.covariance(phi, length, length, one_minus_c=omc))
+    v_ab = float(quadrature.covariance(phi, length, length, c))
     c_aa = float(quadrature.slope_second_moment(phi, length))
-    c_ab = float(quadrature.slope_covariance(phi, length, length, one_minus_c=omc))
+    c_ab = float(quadrature.slope_covariance(phi, length, length, c))
     scale = norm.gamma**2 * n / (n - 1)
     x = norm.gamma**2 * n / (state.v * (n - 3)) * state.d
     D = x * (length * c_aa - v_aa / (n - 1))

@@ -53,32 +53,42 @@ def fisher(
     F* = (1/n) J J^T (nC x nC) has the same non-zero eigenvalues. It is block-diagonal in the outputs, each block
     Theta/n with Theta_ii = a, Theta_ij = b, i.e. (a - b) I + b 11^T (KAA):
         (a + (n-1) b)/n   along 1, C times,          (a - b)/n   across it, C (n-1) times,          0 for the rest of P.
-    Sum of the eigenvalues C a, of their squares C n [a^2 + (n-1) b^2]/n^2; both are divided by P. Infinite data: b,
-    and 0.
+    Sum of the eigenvalues C a, of their squares C n [a^2 + (n-1) b^2]/n^2; both are divided by P.
+
+    n C > P, infinite data among them: F has P eigenvalues only. Where the C outliers stand out of their mean C a/P, the
+    other P - C share what is left of the trace, C (n-1)(a - b)/n; else nothing stands out, and lambda_max is the mean,
+    or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
     """
     end = forward(net, theory, samples, overlap, length, biases)
     n = _arguments.samples_of(samples)
     outputs, parameters = net.outputs, net.parameters(_arguments.biases_of(biases, theory))
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
+    mean = outputs * a / parameters
     if n is None:
-        along, across, square = b, 0.0, b * b
+        along, across, square, left = b, 0.0, b * b, difference
     elif n == 1:
-        along, across, square = a, 0.0, a * a
+        along, across, square, left = a, 0.0, a * a, 0.0
     else:
         along, across, square = (a + (n - 1) * b) / n, difference / n, (a * a + (n - 1) * b * b) / n
-    outlier = along >= across
-    multiplicity = min(outputs, parameters)
-    if not outlier:
-        assert n is not None
-        multiplicity = min(outputs * (n - 1), max(parameters - outputs, 0))
+        left = (n - 1) / n * difference
+    second = outputs * square / parameters
+    largest = max(along, across, mean)
+    outlier = n == 1 or along >= largest
+    bulk = across
+    if n is None or n * outputs > parameters:
+        others = parameters - outputs
+        bulk = outputs * left / others if outlier and others > 0 else largest if left > 0 else 0.0
+        atoms = (outputs * along**2 + others * bulk**2) / parameters if outlier else mean**2
+        second = max(second, atoms)
+    most = outputs if outlier else parameters if n is None else outputs * (n - 1)
     return Fisher(
         a=a,
         b=b,
-        lambda_max=max(along, across),
-        bulk=across,
-        mean=outputs * a / parameters,
-        second_moment=outputs * square / parameters,
-        multiplicity=multiplicity,
+        lambda_max=largest,
+        bulk=bulk,
+        mean=mean,
+        second_moment=second,
+        multiplicity=min(most, parameters),
         parameters=parameters,
         regime="outlier" if outlier else "bulk",
         theory=theory,
