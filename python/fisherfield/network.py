@@ -305,7 +305,7 @@ class _Facts:
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
-    fewest_inputs: int  # of the narrowest layer, the input among them
+    fewest_inputs: int  # into a unit, of all affine layers: units before it, or channels times taps
     image_bytes: int  # that a pass through the convolutions, position by position, holds at once
 
     @classmethod
@@ -322,6 +322,10 @@ class _Facts:
                 return False
             homogeneous = not isinstance(phi, Activation) or phi._compiled.homogeneous
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
+
+        def fan_in(place: int) -> int:
+            layer, before = net.layers[place], net.shapes[place]
+            return before[0] * (math.prod(_two(layer.kernel)) if isinstance(layer, Conv2d) else 1)
 
         def padded(place: int) -> bool:
             layer = net.layers[place]
@@ -342,7 +346,7 @@ class _Facts:
             narrowest=min(units, default=None),
             fewest_channels=min(channels, default=None),
             last_width=units[-1] if units else None,
-            fewest_inputs=min([math.prod(net.input_shape), *units]),
+            fewest_inputs=min(fan_in(place) for place in affine),
             image_bytes=_image_bytes(net),
         )
 
