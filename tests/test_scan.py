@@ -1008,3 +1008,62 @@ def test_flags_are_words_that_any_reader_of_cf_takes():
     words = said["flag_meanings"].split()
     assert len(words) == len(said["flag_values"])
     assert all(re.fullmatch(r"\w+", word) for word in words)
+
+
+CROWDED = {
+    "deep BatchNorm": (ff.mlp([100, *[40] * 24, 1]), {"gamma": [0.5, 1.0], "samples": [2, 100, 10**6, None]}),
+    "outputs": (ff.mlp([3, 4, 200]), {"sigma_b2": [0.0, 0.1, 1.0], "samples": [3, 27, 100, None]}),
+    "vanilla": (ff.mlp([40, 1, 40], batch_norm=False), {"sigma_w2": [1e-3, 0.5, 2.0], "sigma_b2": [0.0, 0.3, 1.0]}),
+    "no hidden layer": (ff.Network(2, [ff.Dense(74)]), {"sigma_w2": [1.0, 2.0], "samples": [1, 2, 27, None]}),
+    "last BatchNorm": (
+        ff.Network(5, [*ff.mlp([5, 6, 3]).layers, ff.BatchNorm()]),
+        {"gamma": [1.0, 2.0], "samples": [2, 10, 11, 12, 13, None]},
+    ),
+    "widths": (ff.mlp([9, 5, 5, 30], batch_norm=False), {"width": [1, 2, 5, 50], "sigma_b2": [0.0, 1.0]}),
+    "P = C": (ff.Network(1, [ff.Dense(20)]), {"length": [0.5, 2.0], "samples": [1, 2, 9, None]}),
+}
+
+
+@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("name", CROWDED)
+def test_where_gradients_outnumber_parameters_a_scan_says_what_fisher_does(name, biases):
+    """By kernels of many points, with and without a, and by single points: the mean may rule at some of them."""
+    net, axes = CROWDED[name]
+    wanted = ("lambda_max", "max_learning_rate", "bulk", "mean", "second_moment", "regime")
+    outs = [ff.scan(net, axes, names, biases=biases) for names in ("lambda_max", wanted, (*wanted, "multiplicity"))]
+    rules = 0
+    for place in np.ndindex(outs[0].shape):
+        point = {key: values[i] for (key, values), i in zip(axes.items(), place, strict=True)}
+        data = {key: point.pop(key) for key in ("samples", "length") if key in point}
+        each = (
+            ff.mlp([net.input_shape[0], point["width"], point.pop("width"), 30], batch_norm=False)
+            if ("width" in point)
+            else net
+        )
+        one = ff.fisher(each.replace(**point) if point else each, biases=biases, **data)
+        rules += one.regime == "bulk"
+        for out in outs:
+            # a few ulp a layer
+            assert out.lambda_max[place] == pytest.approx(one.lambda_max, rel=1e-12)
+        for out in outs[1:]:
+            for quantity in ("bulk", "mean", "second_moment"):
+                # the bulk is a difference from a
+                assert out[quantity][place] == pytest.approx(getattr(one, quantity), rel=1e-11, abs=1e-13 * one.a)
+        assert outs[2]["multiplicity"][place] == one.multiplicity
+    assert rules > 0 or (biases and name in ("outputs", "no hidden layer"))  # the output's bias stands out there
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=2, max_size=8),
+    st.sampled_from(("relu", "leaky_relu(0.3)", "linear")),
+    st.booleans(),
+    floats(0.3, 3.0),
+)
+def test_the_kernel_of_b_alone_is_used_only_where_the_outlier_rules(widths, name, biases, length):
+    net = ff.mlp(widths, name, batch_norm=False)
+    axes = {"sigma_w2": [1e-3, 0.5, 2.0, 3.0], "sigma_b2": [0.0, 1e-3, 0.5]}
+    for layers in ({}, {"layers[0].sigma_w2": [0.1, 2.0]}):
+        alone = ff.scan(net, {**axes, **layers}, "lambda_max", biases=biases, length=length)
+        whole = ff.scan(net, {**axes, **layers}, ("lambda_max", "mean"), biases=biases, length=length)
+        np.testing.assert_array_less(whole["mean"], whole.lambda_max * (1 + 1e-12))
+        np.testing.assert_allclose(alone.lambda_max, whole.lambda_max, rtol=1e-13)

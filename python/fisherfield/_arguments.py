@@ -608,9 +608,9 @@ def refuse_large(needed: int, points: int) -> None:
         )
 
 
-def refuse_large_images(net: Any, theory: str, passes: int = 1) -> None:
+def refuse_large_images(net: Any, theory: str, passes: int = 1, each: int | None = None) -> None:
     """Matrices over pairs of positions that would not fit into memory, `passes` of a network at a time."""
-    needed = 0 if theory == "wei2019" else passes * net._facts.image_bytes
+    needed = 0 if theory == "wei2019" else passes * (net._facts.image_bytes if each is None else each)
     there = available_memory() if needed > 1e8 else None
     if there is not None and needed > there:
         most = max(math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3)

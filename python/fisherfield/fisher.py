@@ -58,7 +58,7 @@ class Fisher:
     reason : str
         Why it does not hold, or what was left out; empty if there is nothing to say.
     bound : {"=", ">=", "~"}
-        ">=" where sampled networks all had their largest eigenvalue above lambda_max, "~" where they lie on either side.
+        ">=" where all sampled networks had their largest eigenvalue above lambda_max, "~" where some lay below.
     network, samples, overlap, length, biases
         What it was computed for.
     layers : Layers
@@ -123,7 +123,7 @@ def fisher(
     length: float = 1.0,
     biases: bool | None = None,
 ) -> Fisher:
-    """lambda_max = max{(a + (n-1) b)/n, (a - b)/n, mean} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and the rest.
+    """lambda_max = max{(a + (n-1) b)/n, (a - b)/n, mean} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and more.
 
     Parameters
     ----------
@@ -212,6 +212,8 @@ _FEW_SAMPLES = 50
 # passes; single ones had less before.
 _BULK_SAMPLES = 64
 _EDGE_SAMPLES = 8
+# Edges of sampled networks at n far above N lay up to so many times above (a - b)/N.
+_EDGE_OVER_ORDER = 2.0
 # Networks whose outlier scatters were all above it where the edge, or the C outputs' spread, passes it so many times.
 _CLEARLY = 1.5
 
@@ -252,7 +254,7 @@ def _remarks(
     # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
     dimensions = facts.fewest_inputs
     edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
-    passed = edge > lambda_max
+    passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
     if not outlier:
         if samples is None or samples * outputs > net.parameters():
             words = (

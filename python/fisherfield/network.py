@@ -305,7 +305,7 @@ class _Facts:
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
-    fewest_inputs: int  # into a unit, of all affine layers: units before it, or channels times taps
+    fewest_inputs: int  # of an affine layer, positions counted
     image_bytes: int  # that a pass through the convolutions, position by position, holds at once
 
     @classmethod
@@ -322,10 +322,6 @@ class _Facts:
                 return False
             homogeneous = not isinstance(phi, Activation) or phi._compiled.homogeneous
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
-
-        def fan_in(place: int) -> int:
-            layer, before = net.layers[place], net.shapes[place]
-            return before[0] * (math.prod(_two(layer.kernel)) if isinstance(layer, Conv2d) else 1)
 
         def padded(place: int) -> bool:
             layer = net.layers[place]
@@ -346,7 +342,7 @@ class _Facts:
             narrowest=min(units, default=None),
             fewest_channels=min(channels, default=None),
             last_width=units[-1] if units else None,
-            fewest_inputs=min(fan_in(place) for place in affine),
+            fewest_inputs=min(math.prod(net.shapes[place]) for place in affine),
             image_bytes=_image_bytes(net),
         )
 
@@ -357,25 +353,35 @@ _KEPT = 400
 
 def _image_bytes(net: Network) -> int:
     """Five matrices over pairs of positions before a layer and five behind it, all but one of them at a time; and what
-    an activation keeps of integrals, where all differ (convolution.cpp)."""
-    if len(net.input_shape) == 1 or not isinstance(net.layers[0], (Conv2d, AvgPool2d, GlobalAvgPool2d)):
+    an activation keeps of integrals that differ (convolution.cpp)."""
+    if len(net.input_shape) == 1:
         return 0
     positions = [math.prod(shape[1:]) for shape in net.shapes]
+    fields, jumps = [1, 1], [1, 1]  # what a position sees of the image, and how far the next one lies, on both sides
     most = 0
     for place, layer in enumerate(net.layers):
+        if isinstance(layer, Flatten):
+            break
         before, after = positions[place] ** 2, positions[place + 1] ** 2
+        if isinstance(layer, (Conv2d, AvgPool2d)):
+            for side, (width, step) in enumerate(
+                zip(_two(layer.kernel), _two(layer.stride or layer.kernel), strict=True)
+            ):
+                fields[side] += (width - 1) * jumps[side]
+                jumps[side] *= step
         if isinstance(layer, Conv2d):
             before = positions[0] if place == 0 else before  # the input's are diagonal
             most = max(most, 8 * max(5 * before + after, before + 5 * after))
         elif isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
-            most = max(most, 8 * (5 * before + 2 * after))
+            most = max(most, 8 * max(5 * before + after, before + 5 * after))
         elif isinstance(layer, Activation):
             norm = net.layers[place - 1]
-            shift = norm.beta if isinstance(norm, BatchNorm) else 0.0
-            if not layer._compiled.cheap(shift):
-                most = max(most, 8 * 5 * after + _KEPT * after)
-        elif isinstance(layer, Flatten):
-            break
+            if not layer._compiled.cheap(norm.beta if isinstance(norm, BatchNorm) else 0.0):
+                kept = 1
+                for size, field, jump in zip(net.shapes[place][1:], fields, jumps, strict=True):
+                    near = -(-field // jump)  # positions that see a border, or each other
+                    kept *= min(size, 2 * near + 1) ** 2 + min(size, 4 * near + 1)
+                most = max(most, 8 * 5 * after + _KEPT * min(kept, after))
     return most
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,10 @@ def forward(net: Network, theory: str, samples: int | None, overlap: float, leng
     """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5)."""
     theory, samples, overlap, length, biases = _arguments.settings_of(net, theory, samples, overlap, length, biases)
     walk = _wei2019 if theory == "wei2019" else _positions
+    if len(net.input_shape) == 3:
+        # per pair of positions, an array for each layer's part and some for every step of a closed form (measured)
+        pairs = max(math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3) ** 2
+        _arguments.refuse_large_images(net, theory, each=8 * (60 + 12 * net.depth) * pairs)
     return walk(net, theory, samples, overlap, length, biases)
 
 
