@@ -2,6 +2,7 @@
 """The core equals the reference: on random networks, in every number of every result."""
 
 import inspect
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -283,3 +284,25 @@ def test_the_reference_at_40_digits_follows_a_tail_to_where_its_square_is_larges
     else:
         exact = reference.gaussian.covariance("gelu", *variances, one_minus_c=rest, shift=shift)
     assert float(exact) == pytest.approx(value, rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("samples", [4, 5, 100, 10**6, 2 * 10**8, 2**40, 2**53])
+def test_b_of_a_linear_finite_batch_keeps_its_digits(samples):
+    """Of the closed form's c = -1/(n-1), formed as such: 1 - n/(n-1) has half of its digits at n = 2e8.
+
+    3-400-1, linear, gamma 1, no biases: b = -400/(n-1) - 3 (n-2)/((n-3)(n-1)) by the formulas of section 4.
+    """
+    n = Fraction(samples)
+    b = float(-400 / (n - 1) - 3 * (n - 2) / ((n - 3) * (n - 1)))
+    net = ff.mlp([3, 400, 1], "linear")
+    for module in (ff, reference):
+        # a dozen roundings
+        assert module.fisher(net, samples=samples, biases=False).b == pytest.approx(b, rel=4e-15)
+
+
+def test_no_outlier_at_infinite_data_is_a_spectrum_like_any_other():
+    for net in (ff.Network(2, [ff.Dense(3), ff.BatchNorm()]), ff.mlp([4, 5, 2], "tanh")):
+        core, slow = (module.fisher(net, biases=False) for module in (ff, reference))
+        assert core.regime == slow.regime == "bulk"
+        assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-14)
+        assert slow.lambda_max == pytest.approx(slow.mean, rel=1e-15)
