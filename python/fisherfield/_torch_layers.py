@@ -16,7 +16,7 @@ from . import _arguments
 from .network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network
 from .sampled import SampledNetwork
 
-__all__ = ["Elementwise", "numpy_dtype", "read", "remembering", "written"]
+__all__ = ["Elementwise", "numpy_dtype", "read", "remembering", "taken", "written"]
 
 _AFFINE = (Dense, Conv2d)
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
@@ -155,13 +155,16 @@ class _Origin:
 def written(sampled: SampledNetwork) -> nn.Sequential:
     """The Sequential of a sampled network."""
     net, dtype = sampled.net, getattr(torch, str(sampled.dtype))
-    affine = zip(sampled.weights, sampled.biases, strict=True)
+    affine = zip(sampled.weights, sampled.biases, sampled.trained_biases, strict=True)
     norms = zip(sampled.gammas, sampled.betas, strict=True)
     built = []
     for place, (layer, before) in enumerate(zip(net.layers, net.shapes, strict=False)):
         made: Any
         if isinstance(layer, _AFFINE):
-            made = _filled(_affine(layer, before[0], dtype), *next(affine))
+            weight, bias, trained = next(affine)
+            made = _filled(_affine(layer, before[0], dtype, trained or bool(bias.any())), weight, bias)
+            if made.bias is not None:
+                made.bias.requires_grad_(trained)
         elif isinstance(layer, BatchNorm):
             kind = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
             eps = layer.eps or float(np.finfo(sampled.dtype).tiny)
@@ -192,21 +195,22 @@ def remembering(built: Any, net: Network) -> Any:
     return built
 
 
-def _affine(layer: Dense | Conv2d, before: int, dtype: torch.dtype) -> nn.Module:
+def _affine(layer: Dense | Conv2d, before: int, dtype: torch.dtype, bias: bool) -> nn.Module:
     """Without PyTorch's own initialisation, which would draw from its generator."""
     made: nn.Module
     if isinstance(layer, Dense):
-        made = nn.utils.skip_init(nn.Linear, before, layer.units, dtype=dtype)
+        made = nn.utils.skip_init(nn.Linear, before, layer.units, bias=bias, dtype=dtype)
     else:
         sizes = (before, layer.channels, layer.kernel, layer.stride, layer.padding)
-        made = nn.utils.skip_init(nn.Conv2d, *sizes, dtype=dtype)
+        made = nn.utils.skip_init(nn.Conv2d, *sizes, bias=bias, dtype=dtype)
     return made
 
 
 def _filled(made: Any, weight: Any, bias: Any) -> Any:
     with torch.no_grad():
         made.weight.copy_(torch.from_numpy(weight))
-        made.bias.copy_(torch.from_numpy(bias))
+        if made.bias is not None:
+            made.bias.copy_(torch.from_numpy(bias))
     return made
 
 
@@ -268,6 +272,14 @@ _REFUSED = {
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
+@dataclass(frozen=True)
+class _Note:
+    """What a description says otherwise than the module; `always`: a sampled network of its numbers as well."""
+
+    text: str
+    always: bool = False
+
+
 @dataclass
 class _Reading:
     """The layers found so far, the shape behind them, and what is to be said of them."""
@@ -275,13 +287,49 @@ class _Reading:
     shape: tuple[int, ...]
     initial: bool
     layers: list[Layer] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[_Note] = field(default_factory=list)
     affine: list[tuple[str, bool]] = field(default_factory=list)  # where, and whether with biases
     owners: dict[int, str] = field(default_factory=dict)  # of weights, biases, gammas and betas, by their addresses
+    # of the module's own: (weight, bias) a layer, (gamma, beta) a BatchNorm; None where there is none
+    weights: list[tuple[Any, Any]] = field(default_factory=list)
+    norms: list[tuple[Any, Any]] = field(default_factory=list)
 
 
 def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[str]]:
     """The network of a module, and notes on what it says otherwise."""
+    net, reading = _reading(module, input_shape, initial)
+    object.__setattr__(net, "_of_module", True)
+    return net, [note.text for note in reading.notes]
+
+
+def taken(module: Any, input_shape: Any, dtype: Any) -> tuple[SampledNetwork, list[str]]:
+    """The sampled network of a module's own numbers, and notes on what it says otherwise."""
+    net, reading = _reading(module, input_shape, initial=False)
+    object.__setattr__(net, "_of_module", True)
+    tensors = [part for pair in (*reading.weights, *reading.norms) for part in pair if part is not None]
+    if dtype is None:  # whatever holds all of them
+        dtype = "float64" if any(tensor.dtype == torch.float64 for tensor in tensors) else "float32"
+
+    def array(tensor: Any, count: int, value: float) -> Any:
+        return np.full(count, value) if tensor is None else _numbers(tensor)
+
+    units = [len(weight) for weight, _ in reading.weights]
+    shapes = zip(net.layers, net.shapes[1:], strict=True)
+    channels = [shape[0] for layer, shape in shapes if isinstance(layer, BatchNorm)]
+    found = SampledNetwork(
+        net,
+        0,
+        dtype,
+        weights=[_numbers(weight) for weight, _ in reading.weights],
+        biases=[array(bias, count, 0.0) for (_, bias), count in zip(reading.weights, units, strict=True)],
+        gammas=[array(gamma, count, 1.0) for (gamma, _), count in zip(reading.norms, channels, strict=True)],
+        betas=[array(beta, count, 0.0) for (_, beta), count in zip(reading.norms, channels, strict=True)],
+        trained_biases=[bias is not None for _, bias in reading.weights],
+    )
+    return found, [note.text for note in reading.notes if note.always]
+
+
+def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, _Reading]:
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     leaves = list(_leaves(module, "module"))
@@ -301,9 +349,9 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
     origin = getattr(last, "_fisherfield", None)
     if isinstance(origin, _Origin) and origin.layer is None:
         reading.layers.pop()  # the Flatten that no description has
-    reading.notes.extend(_missing_biases(reading))
+    reading.notes.extend(map(_Note, _missing_biases(reading)))
     try:
-        return Network(shape, tuple(reading.layers)), reading.notes
+        return Network(shape, tuple(reading.layers)), reading
     except ValueError as error:
         told = ", ".join(type(layer).__name__ for layer in reading.layers) or "none"
         raise ValueError(f"module cannot be described as the layers {told}: {error}") from None
@@ -553,6 +601,7 @@ def _affine_variances(reading: _Reading, layer: Any, where: str) -> tuple[float,
     weight, moments = _numbers(layer.weight), _moments(layer)
     (mean, square), (_, bias_square) = moments
     reading.affine.append((where, layer.bias is not None))
+    reading.weights.append((layer.weight, layer.bias))
     origin = getattr(layer, "_fisherfield", None)
     if isinstance(origin, _Origin) and all(map(_unchanged, moments, origin.moments)):
         made: Any = origin.layer
@@ -562,8 +611,10 @@ def _affine_variances(reading: _Reading, layer: Any, where: str) -> tuple[float,
         return _known(square * fan_in, weight), _known_bias(bias_square, layer.bias, fan_in)
     if mean**2 * weight.size > _ERRORS**2 * square and mean**2 > 1e-2 * square:
         reading.notes.append(
-            f"{where}: the weights have mean {mean:.3g} beside a root mean square of {math.sqrt(square):.3g}, and "
-            "the theory takes their mean to be 0"
+            _Note(
+                f"{where}: the weights have mean {mean:.3g} beside a root mean square of {math.sqrt(square):.3g}, and "
+                "the theory takes their mean to be 0"
+            )
         )
     return square * fan_in, bias_square
 
@@ -631,10 +682,10 @@ def _batch_norm(reading: _Reading, layer: Any, where: str) -> BatchNorm:
     if isinstance(layer, nn.BatchNorm2d) != (len(reading.shape) == 3):
         raise ValueError(f"it does not take inputs of shape {reading.shape}")
     if not layer.training and layer.track_running_stats:
-        reading.notes.append(
-            f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
-        )
+        text = f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
+        reading.notes.append(_Note(text, always=True))
     eps = 0.0 if 0 <= layer.eps < _arguments.SMALLEST or layer.eps in _TINY else layer.eps
+    reading.norms.append((layer.weight, layer.bias))
     if layer.weight is None:
         return BatchNorm(eps=eps)
     tensors = {"gamma": layer.weight, "beta": layer.bias}
@@ -665,8 +716,10 @@ def _one_number(reading: _Reading, values: Any, word: str, where: str) -> float:
     number = float(np.sqrt(np.mean(values**2)) if word == "gamma" else np.mean(values))
     how = "root mean square" if word == "gamma" else "mean"
     reading.notes.append(
-        f"{where}: {word} is not the same in all channels ({values.min():.3g} to {values.max():.3g}) and enters by its "
-        f"{how}, {number:.6g}"
+        _Note(
+            f"{where}: {word} is not the same in all channels ({values.min():.3g} to {values.max():.3g}) and enters by "
+            f"its {how}, {number:.6g}"
+        )
     )
     return number
 

@@ -23,7 +23,7 @@ from ._chunks import Arrays, Pause, Status
 from ._grid import Axis, Box, Grid, Slot
 from .learning_rate import max_learning_rate
 from .network import Network, convnet, from_toml, mlp
-from .sampled import sample
+from .sampled import draw
 from .sampled_fisher import sampled_fisher
 from .scan import Scan, bar, carried_out
 
@@ -457,7 +457,7 @@ def _search(net: Network, recipe: Any, seed: int, search: _Search, threads: int)
     """(eta_c, eta_star of the measured F) of one seed."""
     training = _training()
     train = training.loaded(recipe, net)
-    sampled = sample(net, seed, recipe.dtype)
+    sampled = draw(net, seed, recipe.dtype)
     x = training.some(seed, train, _MEASURED)
     largest = sampled_fisher(sampled, x, loss=recipe.loss, tolerance=_ERROR).eigenvalues[0]
     star = _core.step_limit(recipe.momentum, recipe.nesterov) / (float(largest) + recipe.weight_decay)
@@ -558,7 +558,7 @@ class _Cells:
         training = _training()
         runs: list[list[Any]] = []
         for seed in self.seeds:
-            module, exploded = training.train(sample(net, seed, self.recipe.dtype), eta, self.recipe, data[0])
+            module, exploded = training.train(draw(net, seed, self.recipe.dtype), eta, self.recipe, data[0])
             if exploded is None:
                 runs.append(training.measures(module, self.recipe, *data))
         found = dict.fromkeys(self.quantities, math.nan)

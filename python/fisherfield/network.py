@@ -176,6 +176,8 @@ class Network:
     _shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
     _counts: tuple[int, int] = field(init=False, repr=False, compare=False)  # P without and with biases
     _facts: _Facts = field(init=False, repr=False, compare=False)
+    # A PyTorch module's description, which leaves its weights behind; of this object alone, not of copies.
+    _of_module: bool = field(init=False, repr=False, compare=False, default=False)
 
     def __post_init__(self) -> None:
         shape = self.input_shape

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _arguments
 from ._random import stream
+from ._warn import warn
 from .network import Activation, BatchNorm, Conv2d, Dense, Network
 
-__all__ = ["SampledNetwork", "sample"]
+__all__ = ["SampledNetwork", "draw", "sample"]
 
 _PARTS = ("weights", "biases", "gammas", "betas")
 
@@ -207,12 +208,30 @@ def sample(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> Sampled
     ValueError, TypeError
         For a seed or dtype that is none, and for a network that does not fit into memory.
 
+    Warns
+    -----
+    UserWarning
+        For what `fisherfield.torch.describe` made of a module, whose own weights `fisherfield.torch.sampled` keeps.
+
     Examples
     --------
     >>> sampled = ff.sample(ff.mlp([784, 1000, 10]), seed=1)
     >>> sampled(ff.data.gaussian(sampled.net, samples=500)).shape
     (500, 10)
     """
+    if _arguments.network_of(net)._of_module:
+        warn(DRAWN.format("new weights are drawn"))
+    return draw(net, seed, dtype)
+
+
+DRAWN = (
+    "this network describes a PyTorch module, and {}: ff.torch.sampled(module) has the module's own weights; "
+    "a copy of the description, copy.copy(net), is sampled without this warning"
+)
+
+
+def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNetwork:
+    """`sample`, without a word on where the description is from."""
     shapes = _shapes(_arguments.network_of(net))
     seed, kind = _arguments.seed_of(seed), _arguments.real_dtype_of(dtype)
     _arguments.refuse_large_network(net)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from . import _arguments, _core
 from ._lanczos import Eigenpairs, krylov, largest_eigenpairs
 from ._memory import bytes_in_words
 from ._random import stream
+from ._warn import warn
 from .network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, GlobalAvgPool2d, Network
 from .sampled import SampledNetwork, sample
 from .threads import num_threads
@@ -135,7 +135,7 @@ class FisherOperator:
     Parameters
     ----------
     net : Network or SampledNetwork
-        A description is sampled from `seed` first.
+        A description is sampled from `seed` first. For a PyTorch module's own weights: `fisherfield.torch.sampled`.
     x : array_like, (n, *input_shape)
         The samples.
     seed : int
@@ -504,7 +504,7 @@ class _Measured:
 
     def _warn(self, largest: float, least: float = 0.0) -> None:
         if words := self._cancellation(largest, least):
-            warnings.warn(words, stacklevel=3)
+            warn(words)
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from .sampled import SampledNetwork, sample
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["describe", "module"]
+__all__ = ["describe", "module", "sampled"]
 
 VARIANCES = ("measured", "initial")
 
@@ -63,7 +63,8 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     A BatchNorm whose gamma and beta are not trained has them as parameters with ``requires_grad=False``. PyTorch
     refuses eps = 0 in train mode; in its place stands the smallest normal number of the dtype, 2.2e-308 or 1.2e-38,
     which added to a variance above 1e-291 or 1e-30 changes no digit, and `describe` reads it as 0. In eval mode
-    BatchNorm uses its running averages, which start at PyTorch's 0 and 1 and are not what is described.
+    BatchNorm uses its running averages, which start at PyTorch's 0 and 1 and are not what is described. Biases that are
+    not parameters (`SampledNetwork.trained_biases`) and 0 are left out: ``bias=False``.
 
     Examples
     --------
@@ -73,9 +74,58 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     layers = _layers()
     if not hasattr(net, "weights"):
         _arguments.network_of(net)
-    sampled = _arguments.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
-    built: torch.nn.Sequential = layers.remembering(layers.written(sampled), sampled.net)
+    drawn = _arguments.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
+    built: torch.nn.Sequential = layers.remembering(layers.written(drawn), drawn.net)
     return built
+
+
+def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None) -> SampledNetwork:
+    """A torch.nn.Sequential as a `SampledNetwork` with the module's own weights, biases, gammas and betas.
+
+    What is measured of it, by `sampled_fisher` and its like, is the module's: `describe` leaves the weights behind, and
+    whoever samples a description draws new ones.
+
+    Parameters
+    ----------
+    module, input_shape
+        As `describe` takes them.
+    dtype : {"float64", "float32"} or torch.dtype, optional
+        By default float64 where any of the module's numbers is, else float32.
+
+    Returns
+    -------
+    SampledNetwork
+        Its arrays are copies; its seed, which random vectors are drawn from, is 0; its description is `describe`'s.
+        Outputs are those of the module in train mode, up to rounding.
+
+    Raises
+    ------
+    ValueError, TypeError, ImportError
+        As `describe` does, for the same modules: every weight and bias that is there must require gradients.
+
+    Warns
+    -----
+    UserWarning
+        Of a BatchNorm in eval mode: it takes the batch's mean and variance here, as in train mode.
+
+    Notes
+    -----
+    gamma and beta are the BatchNorm's own in each unit, parameters where they require gradients, and 1 and 0 with
+    ``affine=False``. Biases that a layer does not have are 0 and no parameters, as in the module
+    (`SampledNetwork.trained_biases`). PyTorch's softplus is linear from its threshold of 20 on, 2e-9 off softplus; its
+    hardsigmoid has the slope 1/6 of float32.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 50), torch.nn.BatchNorm1d(50), torch.nn.ReLU(), ...)
+    >>> ff.sampled_fisher(ff.torch.sampled(model), x, loss="mse").max_learning_rate(momentum=0.9)
+    """
+    layers = _layers()
+    taken, notes = layers.taken(module, input_shape, layers.numpy_dtype(dtype))
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    found: SampledNetwork = taken
+    return found
 
 
 def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = "measured") -> Network:
@@ -101,7 +151,8 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Returns
     -------
     Network
-        ``describe(module(net)) == net``.
+        ``describe(module(net)) == net``. It leaves the weights behind: sampling it draws new ones, with a warning;
+        `sampled` keeps the module's own.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import textwrap
 import time
@@ -19,8 +20,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _arguments, _labels
 from ._random import stream
 from ._tasks import elsewhere, lost, refuse_other_version
+from ._warn import warn
 from .fisher import Fisher, fisher
 from .network import Conv2d, Dense, Network
+from .sampled import DRAWN
 from .sampled_fisher import LOSS, FisherOperator, spectrum_of
 from .scan import bar
 from .threads import num_threads, set_num_threads
@@ -331,6 +334,11 @@ def verify(
     RuntimeError
         For worker processes that ended abruptly (`BrokenExecutor`).
 
+    Warns
+    -----
+    UserWarning
+        For what `fisherfield.torch.describe` made of a module: what is sampled has new weights.
+
     Notes
     -----
     The network of a width and a seed is `sample(..., seed)`. Standard errors are those of means over the seeds; widths
@@ -344,6 +352,8 @@ def verify(
     from . import __version__
 
     _arguments.network_of(net)
+    if net._of_module:
+        warn(DRAWN.format("the networks that are sampled have new weights"))
     numbers = _arguments.widths_of(widths)
     chosen = _arguments.seeds_of(seeds)
     _arguments.choice("statistics", statistics, ("exact", "frozen"))
@@ -354,7 +364,7 @@ def verify(
     threads = None if threads is None else _arguments.integer("threads", threads, 1, 4096)
     client = _arguments.client_of(client)
     progress = _arguments.progress_of(progress)
-    networks = [net] if numbers is None else [_scaled(net, width) for width in numbers]
+    networks = [copy.copy(net)] if numbers is None else [_scaled(net, width) for width in numbers]
     fishers = tuple(fisher(each, statistics, n, overlap, length, biases) for each in networks)
     others = {
         name: np.array([_lambda_max(each, name, n, overlap, length, biases) for each in networks])
