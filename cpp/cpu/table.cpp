@@ -341,7 +341,9 @@ public:
     Builder(const TableRequest& request, const std::function<void()>& pause)
         : request_(request), pause_(pause), tail_(kTail * request.error),
           problem_{request.activation, parity_of(request.activation), 4.0, false}, left_(std::log(request.low)),
-          width_(std::log(request.high) - left_), columns_(1 + static_cast<int>(3.0 * width_)), rate_(1.25) {
+          width_(std::log(request.high) - left_),
+          columns_(1 + static_cast<int>(3.0 * width_)), // q^(+-1) <= 1e12: < 170
+          rate_(1.25) {
         // What a kink does to covariances is sharper than what any bend of width 1 does.
         if (request.activation.kink_count > 0) {
             problem_.rooted = true;
@@ -405,6 +407,7 @@ private:
             across = std::fmax(across, one.tail_across);
             along = std::fmax(along, one.tail_along);
         }
+        // at most 2 kFinestMesh, beyond which nothing is built
         columns_ = across > tail_ ? static_cast<int>(std::ceil(columns_ * growth(across, kAcross))) : columns_;
         rate_ *= along > tail_ ? growth(along, kAlong) : 1.0;
         return across > tail_ || along > tail_;

@@ -159,7 +159,7 @@ private:
         const double above = m < 0.0 ? toward : away, below = m < 0.0 ? away : toward;
         switch (rule_) {
         case Rule::grid: {
-            const int at = static_cast<int>(std::rint((along - origin_) / step_));
+            const int at = static_cast<int>(std::rint((along - origin_) / step_)); // |along| <= span: a place in node_
             const double y = origin_ + at * step_ - along, rate = y / (s_ * s_), up = std::exp(-rate * step_),
                          down = 1.0 / up;
             const int last = least(above / step_, count_ - 1 - at);
