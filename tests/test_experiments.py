@@ -604,6 +604,29 @@ def test_figures_that_are_kept_are_drawn_and_others_refused(tmp_path):
             ff.experiments.Figure2.open(tmp_path / "other.json")
 
 
+def test_a_diagram_of_version_0_1_without_labels_is_finished_there(tmp_path):
+    """Its accuracies are NaN throughout, which Zarr left out: nothing is missing. A loss that is gone is."""
+    pytest.importorskip("zarr")
+    from test_stores import without_checksums
+
+    x = np.random.default_rng(0).standard_normal((40, 6))
+    arguments = {"data": (x, x[:, :1]), "gammas": [1.0], "learning_rates": [1e-3, 2e-3], "batch": 10, "epochs": 1}
+    net, heard = ff.mlp([6, 8, 1]), []
+    found = phase_diagram(net, **arguments, threads=1, store=tmp_path / "new")
+    assert np.isnan(found.train_accuracy[...]).all()
+    old = without_checksums(tmp_path / "new", tmp_path / "old")
+    assert not (old / "train_accuracy" / "c").exists()
+    same(ff.Scan.open(old), found)
+    arguments |= {"threads": 1, "store": old, "progress": lambda done, total: heard.append(done)}
+    phase_diagram(net, **arguments)
+    assert heard == [2]
+    (old / "train_loss" / "c" / "0" / "1").unlink()
+    assert ff.Scan.open(old).status[...].tolist() == [[0, -1]]
+    with pytest.warns(UserWarning, match=r"was damaged in train_loss/c/0/1, which is computed again now$"):
+        same(phase_diagram(net, **arguments), found)
+    assert (heard[1], heard[-1]) == (1, 2)
+
+
 def test_a_figure_s_file_with_a_flipped_bit_never_gives_other_numbers(tmp_path):
     kept = (Path(__file__).parent.parent / "docs" / "figure2.json").read_bytes()
     whole, dice, refused = json.loads(kept), random.Random(0), 0

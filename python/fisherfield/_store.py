@@ -126,9 +126,10 @@ class Store:
         return _group(self.path, self._root, "r+")
 
     def _written(self, name: str) -> Any:
-        """An array to write to, empty chunks too: what is not there was not written."""
+        """An array to write to, empty chunks too where the store was begun so: what is not there was not written."""
         if name not in self._arrays:
-            self._arrays[name] = _with_empty_chunks(self.group[name])
+            array = self.group[name]
+            self._arrays[name] = _with_empty_chunks(array) if self._layout.strict else array
         return self._arrays[name]
 
     # ---------------------------------------------------------------------------------------------------- one writer
