@@ -67,13 +67,28 @@ def test_lr_prints_all_theories_for_every_example(fisherfield):
 
 def test_lr_marks_bounds_and_gives_each_reason_once(fisherfield):
     _, output, _ = fisherfield("lr", EXAMPLES / "vanilla.toml", "--theory", "exact", "--theory", "frozen")
-    assert re.search(r">= 2236\.7\s+<= 0\.0008942", row(output, "exact"))
+    assert re.search(r"~ 2236\.7\s+~ 0\.0008942", row(output, "exact"))  # single vanilla networks lie on either side
     reason = ff.max_learning_rate(ff.load(EXAMPLES / "vanilla.toml")).reason
     flat = " ".join(output.split())
     assert reason
     for sentence in reason.split("; "):
         assert flat.count(sentence) == 1
     assert "exact, frozen:" in output
+
+
+def test_lr_prints_a_bound_where_every_sampled_network_lay_on_one_side(fisherfield, tmp_path):
+    ff.mlp([64, 256, 256, 256, 10], "tanh").save(tmp_path / "tanh.toml")
+    _, output, _ = fisherfield("lr", tmp_path / "tanh.toml", "--momentum", 0.9, "--theory", "exact")
+    assert re.search(r">= 1 +<= 3\.8 ", row(output.partition("vanilla (BatchNorm")[0], "exact"))
+    assert "the bulk's edge, of order (a - b)/N = 6.27" in " ".join(output.split())
+
+
+def test_lr_refuses_an_image_that_no_memory_holds(fisherfield, tmp_path, monkeypatch):
+    monkeypatch.setattr(ff._arguments, "available_memory", lambda: 16e9)
+    ff.convnet((3, 224, 224), [64, 128], 10, stride=1).save(tmp_path / "large.toml")
+    code, output, error = fisherfield("lr", tmp_path / "large.toml", "--theory", "exact")
+    assert code != 0
+    assert "net must fit into memory" in " ".join((output + error).split())
 
 
 def test_lr_shows_a_theory_that_refuses_the_network_beside_those_that_do_not(fisherfield, tmp_path):
@@ -106,9 +121,9 @@ def test_lr_json_is_strict_complete_and_in_full_precision(fisherfield):
 
 
 def test_lr_json_writes_infinity_as_a_string(fisherfield, tmp_path):
-    # erf is odd: without biases and beta nothing is left of lambda_max on infinite data.
-    ff.mlp([20, 30, 1], "erf", sigma_b2=0.0).save(tmp_path / "odd.toml")
-    _, output, _ = fisherfield("lr", tmp_path / "odd.toml", "--theory", "exact", "--no-biases", "--json")
+    # relu is 0 at 0: without biases and gamma no gradient reaches any parameter.
+    ff.mlp([20, 30, 1], gamma=0.0).save(tmp_path / "nothing.toml")
+    _, output, _ = fisherfield("lr", tmp_path / "nothing.toml", "--theory", "exact", "--no-biases", "--json")
     first = json.loads(output, parse_constant=pytest.fail)["rows"][0]
     assert first["max_learning_rate"] == "inf"
     assert first["reason"]
