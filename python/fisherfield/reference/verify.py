@@ -31,7 +31,7 @@ def verify(
 
         lambda_max      the largest
         outlier         the mean of the C largest
-        bulk            the mean of the n C - C others
+        bulk            the mean of the others that are not 0, min(n C, P) - C
         mean            tr F/P, their sum over P
         second_moment   tr F^2/P, the sum of their squares over P
     """
@@ -45,7 +45,8 @@ def verify(
         for column, seed in enumerate(chosen):
             inputs = gaussian(each, samples or 500, seed) if x is None else x
             values = sampled_fisher(each, inputs, seed, statistics, "all", biases=counts)
-            found = values[0], values[:C].mean(), values[C:].mean(), values.sum() / P, np.sum(values**2) / P
+            bulk = values[C:].sum() / max(min(len(values), P) - C, 1)
+            found = values[0], values[:C].mean(), bulk, values.sum() / P, np.sum(values**2) / P
             for name, value in zip(names, found, strict=True):
                 runs[name][row, column] = value
     return runs
