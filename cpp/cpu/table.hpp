@@ -37,14 +37,14 @@ class Table {
 public:
     // All that a table is. Columns lie side by side, each with the patches from |c| = 1 to c = 0 in order.
     struct Contents {
-        double low, high; // q
-        long columns;
-        double rate; // patches per unit of y
-        double alpha, error;
-        bool rooted;
-        Parity parity;   // of phi
-        Rows curves;     // of the four integrals of q, one after the other
-        Rows patches[2]; // of the covariance and the slope's
+        double low = 0.0, high = 0.0; // q
+        long columns = 0;
+        double rate = 0.0; // patches per unit of y
+        double alpha = 0.0, error = 0.0;
+        bool rooted = false;
+        Parity parity = Parity::none; // of phi
+        Rows curves;                  // of the four integrals of q, one after the other
+        Rows patches[2];              // of the covariance and the slope's
     };
 
     explicit Table(Contents contents);
