@@ -10,15 +10,19 @@
 
 namespace fisherfield {
 
+// As constants, which a device may read where it may not call numeric_limits. As a double, the largest may round up to
+// a power of two, which lies beyond it; the least is 0 or such a power itself.
+template <class Integer>
+struct Limits {
+    static constexpr Integer least = std::numeric_limits<Integer>::min(), most = std::numeric_limits<Integer>::max();
+    static constexpr double low = static_cast<double>(least), high = static_cast<double>(most);
+};
+
 // x without its fraction; the nearest Integer where x lies beyond them all, 0 where it is no number.
 template <class Integer>
 FISHERFIELD_HD inline Integer saturated(double x) {
-    // The largest one may round up to a power of two, which is beyond it; the least is 0 or such a power itself.
-    constexpr Integer least = std::numeric_limits<Integer>::min(), most = std::numeric_limits<Integer>::max();
-    return x >= static_cast<double>(most)    ? most
-           : x <= static_cast<double>(least) ? least
-           : x == x                          ? static_cast<Integer>(x)
-                                             : Integer{0};
+    using To = Limits<Integer>;
+    return x >= To::high ? To::most : x <= To::low ? To::least : x == x ? static_cast<Integer>(x) : Integer{0};
 }
 
 } // namespace fisherfield
