@@ -356,14 +356,18 @@ FISHERFIELD_HD inline double small_difference(const Activation& activation, doub
 
 inline constexpr double kSmallDifference = 0.02;
 
-// The same of phi', by the integral of phi'' and by what it jumps at kinks.
+// The same of phi', by the integral of phi'' and by what it jumps at kinks; one at `from` has a value of its own.
 FISHERFIELD_HD_APART inline double small_bend(const Activation& activation, double from, double h) {
-    return between_kinks(
-        activation, from, h, [&](double x) { return bend_of(activation, x); },
-        [&](double kink) {
-            return slope_of(activation, std::nextafter(kink, HUGE_VAL)) -
-                   slope_of(activation, std::nextafter(kink, -HUGE_VAL));
-        });
+    const auto slope_next_to = [&](double x, double side) {
+        return slope_of(activation, std::nextafter(x, std::copysign(HUGE_VAL, side)));
+    };
+    double start = 0.0;
+    for (int kink = 0; kink < activation.kink_count; ++kink) {
+        start += activation.kinks[kink] == from ? slope_next_to(from, h) - slope_of(activation, from) : 0.0;
+    }
+    return start + between_kinks(
+                       activation, from, h, [&](double x) { return bend_of(activation, x); },
+                       [&](double kink) { return slope_next_to(kink, 1.0) - slope_next_to(kink, -1.0); });
 }
 
 // x^n - y^n for x, y > 0, h = x - y: a sum of n terms of one sign.
@@ -473,14 +477,14 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     coarsest(activation, g, finer, &mesh);
     // phi and phi' are measured from what they tend to next to beta, or from 0, then from their values at beta (phi'
     // where g is small), and last from their own means: nothing that is the same for every u is squared.
-    const Level level_of(activation, beta);
-    const double scale = turns.scale > 0.0 ? std::fmin(turns.scale, kTurn) / kTurn : 1.0;
     const bool monomial = activation.kind == Kind::rectified_monomial;
+    const double near = std::fmax(1.0, monomial ? beta : 0.5 * turns.scale); // g, so that phi is like phi(beta)
+    const Level level_of = g < near || std::fabs(beta) > g ? Level(activation, beta) : Level();
+    const double scale = turns.scale > 0.0 ? std::fmin(turns.scale, kTurn) / kTurn : 1.0;
     const bool by_rise =
         continuous(activation) && !monomial && range * g * rate_of(activation, beta) < kSmallRise * scale;
     const bool by_power = monomial && range * g < beta;
-    const double slope_base =
-        by_rise || g < std::fmax(1.0, monomial ? beta : 0.5 * turns.scale) ? level_of.slope_above : 0.0;
+    const double slope_base = by_rise || g < near ? level_of.slope_above : 0.0;
     const auto sum_about = [&](double centre, double slope_centre) {
         MomentSums sum;
         mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {

@@ -93,13 +93,23 @@ def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integ
     """f(sqrt(q) z + shift) - f(shift) for f = phi or phi', to its own last digits.
 
     Where phi is saturated, or q small, float64 leaves nothing of the difference; there mpmath forms it, with as many
-    digits as it takes. A callable's is what float64 makes it.
+    digits as it takes, up to 200: the square of what they leave is no float64. A callable's is what float64 makes it.
     """
     f, root = (activations.slope if slope else activations.phi)(activation), np.sqrt(q)
     if callable(activation.function):
         return lambda x, z: f(x) - f(np.asarray(shift))
     function = activations_mpmath.functions(activation)[slope]
-    flat = isinstance(function, activations_mpmath.Piecewise)  # 0 is 0 at any precision
+
+    def constant(x: np.ndarray) -> np.ndarray:
+        """Whether f is a constant around x: then 0 is 0 at any precision."""
+        if not isinstance(function, activations_mpmath.Piecewise):
+            return np.zeros(x.shape, dtype=bool)
+        inside = [
+            (x > float(low)) & (x <= float(high))
+            for low, high, terms in function.pieces
+            if any(k or rate for _, k, rate in terms)
+        ]
+        return ~np.any(inside, axis=0) if inside else np.ones(x.shape, dtype=bool)
 
     def value(x: Any) -> Any:
         """f(x), or f(x) and a constant: erf is 1 - erfc, and comes closer to 1 than any precision."""
@@ -108,12 +118,12 @@ def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integ
         return function.value(x)
 
     def exactly(z: float) -> float:
-        for digits in (50, 100, 200, 400, 800):
+        for digits in (50, 100, 200):
             with mp.workdps(digits):
                 at = mp.mpf(shift)
                 base = value(at)
                 difference = value(at + mp.mpf(root) * mp.mpf(z)) - base
-                if abs(difference) > mp.mpf(10) ** (20 - digits) * abs(base) or (flat and not difference):
+                if abs(difference) > mp.mpf(10) ** (20 - digits) * abs(base):
                     break
         return float(difference)
 
@@ -122,6 +132,7 @@ def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integ
         difference = f(x) - base
         lost = np.abs(difference) <= _LOST * (np.abs(f(x)) + abs(base))
         lost |= np.abs(root * z) <= _LOST * np.abs(x)
+        lost &= ~(constant(x) & constant(np.asarray(shift)))
         difference[lost] = [exactly(float(each)) for each in z[lost]]
         return difference
 
