@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,3 +253,12 @@ def test_the_mark_is_no_part_of_a_description(tmp_path):
     net.save(tmp_path / "net.toml")
     assert ff.load(tmp_path / "net.toml") == net
     assert (tmp_path / "net.toml").read_text().count("module") == 0
+
+
+def test_the_example_of_the_page_on_sampled_networks_runs(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "sampled.md").read_text(encoding="utf-8")
+    (block,) = (part for part in re.findall(r"```python\n(.*?)```", page, flags=re.S) if "torch.sampled" in part)
+    names = {"ff": ff, "x": ff.data.gaussian(100, samples=40)}
+    exec(block, names)
+    assert float(capsys.readouterr().out) > 0
+    assert names["own"].parameters == sum(part.numel() for part in names["model"].parameters())
