@@ -359,12 +359,40 @@ class FisherOperator:
         vectors = rows @ found.vectors
         quotients = np.sum(vectors * (rows @ found.images), axis=1)
 
-        def change() -> float:
+        def change(pull: Callable[[Array], Array]) -> float:
             turned = [self._factor(self._rows("v", v, v.size).reshape(self.outputs.shape), False) for v in vectors]
-            squares = [float(np.sum(self.vjp(w).astype(np.float64) ** 2)) for w in turned]
+            squares = [float(np.sum(pull(w).astype(np.float64) ** 2)) for w in turned]
             return float(np.max(np.abs(np.array(squares) / self.samples - quotients)))
 
-        return self._at_errors(change)
+        in_single = self._in_single(change, float(np.max(np.abs(quotients))))
+        if in_single <= 0.1 * float(np.min(found.errors)):
+            return in_single
+        return self._at_errors(lambda: change(self.vjp))
+
+    def _in_single(self, change: Callable[[Callable[[Array], Array]], float], largest: float) -> float:
+        """The same by float32, in half the time and with 2^29 times the errors; infinite where that says nothing.
+
+        The change is proportional to the errors where it is small. A thousandfold, for it is one draw: what is far
+        below the errors of Lanczos' method needs no more.
+        """
+        if self.dtype != np.float64 or self._chunks is not None:
+            return math.inf
+        of, outputs = self.network, self.outputs
+        try:
+            single = SampledNetwork(of.net, 0, "float32", of.weights, of.biases, of.gammas, of.betas, of.trained_biases)
+            core = linearization(single, self.statistics, self.biases)
+            if core.bytes(self.samples) + self._core.bytes(self.samples) > self.memory:
+                return math.inf
+            self.outputs = forward(single, core, self._inputs, True, _NOISE, 1).astype(np.float64)
+            self.__dict__.pop("_root", None)
+            with blas_threads():
+                size = change(lambda w: np.asarray(core.pull(w.astype(np.float32).reshape(1, -1))[0]))
+        except ValueError:
+            return math.inf
+        finally:
+            self.outputs = outputs
+            self.__dict__.pop("_root", None)
+        return 1e3 * 2.0**-29 * size if size <= 1e-2 * largest else math.inf
 
     def _at_errors(self, change: Callable[[], float]) -> float:
         """_MARGIN times the larger of two changes, with errors in every layer; infinite where the network overflows."""
