@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fisherfield as ff
+from fisherfield import _arguments
 
 FUNCTIONS = ("fisher", "max_learning_rate", "order_parameters")
 NET = ff.mlp([20, 300, 3])
@@ -114,7 +115,9 @@ def test_an_argument_out_of_range_is_refused_in_a_sentence(name, arguments, erro
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("net", ["net", None, 3, [NET], ff.Network, ff.Dense(3)], ids=str)
 def test_a_net_that_is_no_network_is_refused_in_a_sentence(name, net):
-    with pytest.raises(TypeError, match=f"^{re.escape(f'net must be a fisherfield Network, got {net!r}')}$"):
+    with pytest.raises(
+        TypeError, match=f"^{re.escape(f'net must be a fisherfield Network, got {_arguments.shown(net)}')}$"
+    ):
         getattr(ff, name)(net)
 
 
@@ -505,3 +508,48 @@ def test_what_is_given_is_left_as_it_was():
     ff.gaussian.covariance("relu", q, q, c)
     assert np.array_equal(q, [1.0, 2.0])
     assert np.array_equal(c, [1 + 2**-52, -0.5])
+
+
+HUGE = np.broadcast_to(0.5, (2, 10**12))  # a view of one number
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "sentence"),
+    [
+        (lambda: ff.Activation("tanh")([10**400]), TypeError, "x must be a number or an array of numbers, got [1000"),
+        (lambda: ff.Activation("tanh")([(), 1]), TypeError, "x must be a number or an array of numbers, got [(), 1]"),
+        (lambda: ff.Activation("relu").derivative(HUGE), ValueError, "x must fit into memory, got shape (2, 1000000"),
+        (lambda: ff.gaussian.second_moment("tanh", 10**400), ValueError, "q must be from 0 to 1e+100, got inf"),
+        (lambda: ff.gaussian.mean("relu", 1.0, shift=-(10**400)), ValueError, "shift must be from -1e+100 to 1e+100"),
+        (lambda: ff.fisher(NET, samples=10**5000), ValueError, "samples must be a whole number from 1 to 9007199254"),
+        (lambda: ff.fisher(NET, length="x" * 10**6), TypeError, "length must be finite and > 0, got 'xxxxxxxxx"),
+        (lambda: ff.mlp([6, 5, 3], sigma_b2=HUGE[0]), ValueError, "sigma_b2 must be one value or 2 (one a layer), got"),
+        (lambda: ff.scan(NET, {"gamma": [1.0]}, np.ones((1, 2))), ValueError, "quantities must be among lambda_max,"),
+        (lambda: ff.data.gaussian(10**9, 10**9), ValueError, "samples must fit into memory, got shape (1000000000, 1"),
+        (lambda: ff.verify(NET, seeds=10**9), ValueError, "seeds must be a whole number from 1 to 1000000, got 1000"),
+        (lambda: ff.load(1), ValueError, "path must be a path on a file system, got 1"),
+        (lambda: NET.save(None), ValueError, "path must be a path on a file system, got None"),
+    ],
+)
+def test_huge_and_ragged_values_are_refused_in_a_short_sentence(ask, error, sentence):
+    with pytest.raises(error, match=f"^{re.escape(sentence)}") as refused:
+        ask()
+    assert len(str(refused.value)) < 400  # names of quantities, and a value of 80 characters at most
+    assert "\n" not in str(refused.value)
+
+
+def test_what_an_object_shows_is_cut_and_never_fails():
+    class Broken:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert _arguments.shown(Broken()) == "<Broken>"
+    assert _arguments.shown(1.5) == "1.5"
+    assert _arguments.shown(np.arange(10**6)).startswith("array([")
+    assert all(len(_arguments.shown(value)) <= 80 for value in ("x" * 10**6, [1.0] * 10**6, 10**300, NET, {1: NET}))
+
+
+def test_a_failing_integral_names_the_activation_of_its_own_layer():
+    layers = [layer for name in ("abs", "relu", "tanh") for layer in (ff.Dense(5), ff.Activation(name))]
+    with pytest.raises(ValueError, match=r"^affine layer 3: .* of the bounded activation tanh$"):
+        ff.fisher(ff.Network(4, [*layers, ff.Dense(1)]), length=1e40)

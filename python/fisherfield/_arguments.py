@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import reprlib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -34,6 +35,7 @@ __all__ = [
     "dtype_of",
     "either_c",
     "failure",
+    "float_array",
     "inputs_of",
     "integer",
     "integral",
@@ -59,6 +61,7 @@ __all__ = [
     "real",
     "real_dtype_of",
     "refuse_large",
+    "refuse_large_array",
     "refuse_large_images",
     "refuse_large_network",
     "refuse_operand",
@@ -73,6 +76,7 @@ __all__ = [
     "seeds_of",
     "selection_of",
     "settings_of",
+    "shown",
     "tables_of",
     "theory_of",
     "tolerance_of",
@@ -92,6 +96,39 @@ SMALLEST, LARGEST = 1e-100, 1e100
 MANY = 2**31 - 1  # the core counts units and positions in 32 bits
 
 
+_LONGEST = 80  # characters of a value in a message
+
+
+class _Shortened(reprlib.Repr):
+    """repr, but short, on one line and of anything: also of an int that Python refuses to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 12
+        self.maxdict = 6
+        self.maxstring = self.maxother = self.maxlong = _LONGEST
+
+    def repr_int(self, x: int, level: int) -> str:
+        digits = x.bit_length() * math.log10(2.0)
+        return super().repr_int(x, level) if digits < 1000 else f"a whole number of about {digits:.0f} digits"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        try:
+            text = " ".join(repr(x).split())
+        except Exception:  # a message must be told, whatever an object does
+            text = f"<{type(x).__name__}>"
+        return text if len(text) <= self.maxother else f"{text[: self.maxother - 3]}..."
+
+
+_shortened = _Shortened()
+
+
+def shown(value: Any) -> str:
+    """A value received, as messages show it: its repr, cut at about 80 characters."""
+    text = _shortened.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
 def _no_number(value: Any) -> bool:
     """Text, and truth values, NumPy's among them: float() would take them."""
     return isinstance(value, (bool, str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "f") not in "fiu"
@@ -99,11 +136,13 @@ def _no_number(value: Any) -> bool:
 
 def _number(name: str, value: Any, allowed: str) -> float:
     if _no_number(value):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}") from None
 
 
 def real(name: str, value: Any) -> float:
@@ -111,7 +150,7 @@ def real(name: str, value: Any) -> float:
     allowed = f"finite and at most {LARGEST:g} in size"
     number = _number(name, value, allowed)
     if not abs(number) <= LARGEST:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -120,10 +159,10 @@ def magnitude(name: str, value: Any, *, positive: bool = False, signed: bool = F
     sign = "finite" if signed else "finite and > 0" if positive else "finite and >= 0"
     number = _number(name, value, sign)
     if not math.isfinite(number) or (number < 0 and not signed) or (number == 0 and positive):
-        raise ValueError(f"{name} must be {sign}, got {value!r}")
+        raise ValueError(f"{name} must be {sign}, got {shown(value)}")
     if number != 0 and not SMALLEST <= abs(number) <= LARGEST:
         zero = "" if positive else "0 or "
-        raise ValueError(f"{name} must be {zero}between {SMALLEST:g} and {LARGEST:g} in size, got {value!r}")
+        raise ValueError(f"{name} must be {zero}between {SMALLEST:g} and {LARGEST:g} in size, got {shown(value)}")
     return number
 
 
@@ -136,16 +175,16 @@ def integer(name: str, value: Any, low: int, high: int = MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
     allowed = f"a whole number >= {low}"
     if _no_number(value):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     plain = value.item() if hasattr(value, "item") and getattr(value, "size", 0) == 1 else value
     try:
         number = int(plain) if isinstance(plain, float) and plain.is_integer() else operator.index(plain)
     except TypeError:
-        raise TypeError(f"{name} must be {allowed}, got {value!r}") from None
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}") from None
     if number > high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     if number < low:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
 
@@ -160,14 +199,14 @@ def degree(name: str, value: Any) -> int:
     try:
         return integer(name, value, 0, _core.MAX_DEGREE)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be {allowed}, got {value!r}") from None
+        raise type(error)(f"{name} must be {allowed}, got {shown(value)}") from None
 
 
 def coefficients(name: str, value: Any) -> tuple[float, ...]:
     """Of a polynomial of degree `_core.MAX_DEGREE` at most, the one of 1 first."""
     most = _core.MAX_DEGREE + 1
     if not is_sequence(value):
-        raise TypeError(f"{name} must be a sequence of 1 to {most} numbers, got {value!r}")
+        raise TypeError(f"{name} must be a sequence of 1 to {most} numbers, got {shown(value)}")
     numbers = tuple(real(name, number) for number in value)
     if not 1 <= len(numbers) <= most:
         raise ValueError(f"{name} must be 1 to {most} numbers, got {len(numbers)}")
@@ -179,7 +218,7 @@ def pair(name: str, value: Any, low: int, high: int = 2**15) -> int | tuple[int,
     if is_sequence(value):
         numbers = tuple(integer(name, item, low, high) for item in value)
         if len(numbers) != 2:
-            raise ValueError(f"{name} must be one whole number or two (height, width), got {value!r}")
+            raise ValueError(f"{name} must be one whole number or two (height, width), got {shown(value)}")
         return numbers[0] if numbers[0] == numbers[1] else (numbers[0], numbers[1])
     return integer(name, value, low, high)
 
@@ -190,12 +229,12 @@ def boolean(name: str, value: Any) -> bool:
     # numpy.bool is no subclass of bool
     if type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    raise TypeError(f"{name} must be True or False, got {value!r}")
+    raise TypeError(f"{name} must be True or False, got {shown(value)}")
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
     return value
 
 
@@ -214,13 +253,13 @@ def overlap_of(overlap: Any, length: float, samples: int | None) -> float:
     else:
         low, words = -length / (samples - 1), "-length/(samples - 1)"
     if not low <= number <= length:
-        raise ValueError(f"overlap must be from {words} to length = {length:g}, got {overlap!r}")
+        raise ValueError(f"overlap must be from {words} to length = {length:g}, got {shown(overlap)}")
     return number
 
 
 def network_of(net: Any) -> Any:
     if not hasattr(net, "_compiled") or not hasattr(net, "layers"):
-        raise TypeError(f"net must be a fisherfield Network, got {net!r}")
+        raise TypeError(f"net must be a fisherfield Network, got {shown(net)}")
     return net
 
 
@@ -259,10 +298,10 @@ def seed_of(value: Any) -> int:
 def seeds_of(value: Any) -> tuple[int, ...]:
     """So many seeds from 0 on, or these, each once."""
     if not is_sequence(value):
-        return tuple(range(integer("seeds", value, 1)))
+        return tuple(range(integer("seeds", value, 1, 10**6)))
     seeds = tuple(integer("seeds", seed, 0, 2**63 - 1) for seed in value)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be a number of seeds, or at least one of them, each once, got {value!r}")
+        raise ValueError(f"seeds must be a number of seeds, or at least one of them, each once, got {shown(value)}")
     return seeds
 
 
@@ -272,7 +311,7 @@ def widths_of(value: Any) -> tuple[int, ...] | None:
         return None
     widths = tuple(integer("widths", width, 1) for width in (value if is_sequence(value) else (value,)))
     if not widths or len(set(widths)) < len(widths):
-        raise ValueError(f"widths must be one or more whole numbers >= 1, each once, got {value!r}")
+        raise ValueError(f"widths must be one or more whole numbers >= 1, each once, got {shown(value)}")
     return widths
 
 
@@ -284,7 +323,7 @@ def real_dtype_of(dtype: Any) -> np.dtype:
 
 def sampled_of(sampled: Any) -> Any:
     if not hasattr(sampled, "weights") or not hasattr(sampled, "net"):
-        raise TypeError(f"sampled must be a SampledNetwork, as fisherfield.sample gives, got {sampled!r}")
+        raise TypeError(f"sampled must be a SampledNetwork, as fisherfield.sample gives, got {shown(sampled)}")
     return sampled
 
 
@@ -294,7 +333,9 @@ def _finite(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
         numbers = np.ascontiguousarray(given, dtype)
     if not np.isfinite(numbers).all():
         wrong = given[~np.isfinite(numbers)][0]
-        raise ValueError(f"{name} must be finite{' in float32' if np.isfinite(wrong) else ''}, got {float(wrong)!r}")
+        raise ValueError(
+            f"{name} must be finite{' in float32' if np.isfinite(wrong) else ''}, got {shown(float(wrong))}"
+        )
     return numbers
 
 
@@ -304,7 +345,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that gradients are asked of
         given = np.asarray(None)
     if given.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be an array of real numbers, got {value!r}")
+        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
     return given
 
 
@@ -313,7 +354,7 @@ def sample_shape_of(shape: Any) -> tuple[int, ...]:
     shape = getattr(shape, "input_shape", shape)
     sizes = tuple(shape) if is_sequence(shape) else (shape,)
     if not sizes:
-        raise ValueError(f"shape must be a Network, a whole number or a sequence of them, got {shape!r}")
+        raise ValueError(f"shape must be a Network, a whole number or a sequence of them, got {shown(shape)}")
     return tuple(integer("shape", size, 1) for size in sizes)
 
 
@@ -325,7 +366,9 @@ def samples_array_of(name: str, x: Any) -> np.ndarray:
     if given.dtype.kind == "f":
         fits = np.abs(given) <= np.float64(LARGEST)  # which no float32 is beyond
         if not fits.all():
-            raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got {float(given[~fits][0])!r}")
+            raise ValueError(
+                f"{name} must be finite and at most {LARGEST:g} in size, got {shown(float(given[~fits][0]))}"
+            )
     return given
 
 
@@ -354,7 +397,7 @@ def sampled_network_of(net: Any, seed: Any, dtype: Any, sample: Callable[..., An
     if not hasattr(net, "weights"):
         return sample(net, seed, real_dtype_of(dtype))
     if dtype is not None and real_dtype_of(dtype) != net.dtype:
-        raise ValueError(f"dtype must be left out or the SampledNetwork's own, {net.dtype}, got {dtype!r}")
+        raise ValueError(f"dtype must be left out or the SampledNetwork's own, {net.dtype}, got {shown(dtype)}")
     return net
 
 
@@ -389,7 +432,7 @@ def tolerance_of(value: Any, dtype: np.dtype) -> float:
     least = 1e-14 if dtype == np.float64 else 1e-6
     number = _number("tolerance", value, f"in [{least:g}, 0.1]")
     if not least <= number <= 0.1:
-        raise ValueError(f"tolerance must be in [{least:g}, 0.1], got {value!r}")
+        raise ValueError(f"tolerance must be in [{least:g}, 0.1], got {shown(value)}")
     return number
 
 
@@ -420,14 +463,14 @@ def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
 def momentum_of(value: Any, name: str = "momentum") -> float:
     number = _number(name, value, "in [0, 1)")
     if not 0.0 <= number < 1.0:
-        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+        raise ValueError(f"{name} must be in [0, 1), got {shown(value)}")
     return number
 
 
 def loss_of(value: Any, outputs: int) -> str:
     choice("loss", value, LOSSES)
     if value == "cross_entropy" and outputs < 2:
-        raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {value!r}")
+        raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {shown(value)}")
     return str(value)
 
 
@@ -455,7 +498,7 @@ def scan_settings_of(
     for name in taken:
         value, default = given[name]
         if value is not default and not (default is not None and _number(name, value, "a number") == default):
-            raise ValueError(f"{name} must be either an axis or an argument, got both, the argument {value!r}")
+            raise ValueError(f"{name} must be either an axis or an argument, got both, the argument {shown(value)}")
     theory = theory_of(network_of(net), theory)
     length = magnitude("length", length, positive=True)
     samples = samples_of(samples)
@@ -517,7 +560,7 @@ def axis_values(name: str, word: str, value: Any) -> np.ndarray:
         value = math.inf
     if is_sequence(value) and not hasattr(value, "dtype"):
         value = list(value)
-    numbers = _array(f"axis {name}", value)
+    numbers = float_array(f"axis {name}", value)
     if numbers.ndim != 1 or numbers.size == 0:
         raise ValueError(f"axis {name} must be one value or more in one dimension, got shape {numbers.shape}")
     fits, refuse = _AXES[word]
@@ -531,18 +574,18 @@ def gammas_of(values: Any) -> np.ndarray:
     """Values of gamma > 0, each once, in order."""
     found = np.unique(axis_values("gamma", "gamma", values))
     if found.size < np.size(values) or not found[0] > 0:
-        raise ValueError(f"gammas must be > 0, each once, got {values!r}")
+        raise ValueError(f"gammas must be > 0, each once, got {shown(values)}")
     return found
 
 
 def learning_rates_of(value: Any) -> np.ndarray:
     """One or more in one dimension."""
-    rates = _array("learning_rates", list(value) if is_sequence(value) and not hasattr(value, "dtype") else value)
+    rates = float_array("learning_rates", list(value) if is_sequence(value) and not hasattr(value, "dtype") else value)
     if rates.ndim != 1 or rates.size == 0:
         raise ValueError(f"learning_rates must be one value or more in one dimension, got shape {rates.shape}")
     wrong = rates[~((rates > 0) & (rates <= LARGEST))]
     if wrong.size:
-        raise ValueError(f"learning_rates must be finite and > 0, got {float(wrong[0])!r}")
+        raise ValueError(f"learning_rates must be finite and > 0, got {shown(float(wrong[0]))}")
     return rates
 
 
@@ -550,13 +593,13 @@ def range_of(name: str, value: Any) -> tuple[float, float, bool]:
     """low, high and whether their logarithm is meant: (low, high) or (low, high, "log")."""
     allowed = 'a pair (low, high) or (low, high, "log") with low < high'
     if not is_sequence(value) or len(tuple(value)) not in (2, 3):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     low, high, *rest = value
     low, high = (_number(name, number, allowed) for number in (low, high))
     if not (math.isfinite(low) and math.isfinite(high) and low < high) or (rest and rest != ["log"]):
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     if rest and low <= 0:
-        raise ValueError(f"{name} must be > 0 where its logarithm is drawn, got {value!r}")
+        raise ValueError(f"{name} must be > 0 where its logarithm is drawn, got {shown(value)}")
     return low, high, bool(rest)
 
 
@@ -564,14 +607,14 @@ def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what a scan gives, each once; one name may stand alone."""
     names = (value,) if isinstance(value, str) else tuple(value) if is_sequence(value) else ()
     if not names:
-        raise ValueError(f"quantities must be one name or more of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"quantities must be one name or more of {', '.join(allowed)}, got {shown(value)}")
     for name in names:
-        if name not in allowed:
+        if not isinstance(name, str) or name not in allowed:
             from difflib import get_close_matches
 
             near = get_close_matches(str(name), allowed, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"quantities must be among {', '.join(allowed)}, got {name!r}{hint}")
+            raise ValueError(f"quantities must be among {', '.join(allowed)}, got {shown(name)}{hint}")
     return tuple(dict.fromkeys(names))
 
 
@@ -581,7 +624,7 @@ def tables_of(value: Any, backend: str) -> bool | tuple[Any, ...]:
     if given not in (True, False) and not (
         isinstance(given, tuple) and all(type(table).__name__ == "Table" for table in given)
     ):
-        raise TypeError(f"tables must be True, False or tables made by gaussian.tabulate, got {value!r}")
+        raise TypeError(f"tables must be True, False or tables made by gaussian.tabulate, got {shown(value)}")
     if given and backend == "cuda":
         raise ValueError("tables must be False with backend='cuda', which has none")
     return given if isinstance(given, tuple) else bool(given)
@@ -591,7 +634,7 @@ def selection_of(name: str, value: Any) -> float:
     """Where a figure of a scan cuts an axis: any number; infinitely many samples are inf or None."""
     number = math.inf if value is None else _number(f"select {name}", value, "a number")
     if math.isnan(number) or number == -math.inf:
-        raise ValueError(f"select {name} must be a number, got {value!r}")
+        raise ValueError(f"select {name} must be a number, got {shown(value)}")
     return number
 
 
@@ -638,14 +681,16 @@ def path_of(name: str, value: Any) -> str:
     except TypeError:
         path = None
     if not isinstance(path, str) or not path or "\0" in path or "://" in path:
-        raise ValueError(f"{name} must be a path on a file system, got {value!r}")
+        raise ValueError(f"{name} must be a path on a file system, got {shown(value)}")
     return os.path.expanduser(path)
 
 
 def client_of(client: Any) -> Any:
     """Anything that takes tasks: a dask.distributed Client, a concurrent.futures.Executor, or None."""
     if client is not None and not callable(getattr(client, "submit", None)):
-        raise TypeError(f"client must be a dask.distributed Client or a concurrent.futures.Executor, got {client!r}")
+        raise TypeError(
+            f"client must be a dask.distributed Client or a concurrent.futures.Executor, got {shown(client)}"
+        )
     return client
 
 
@@ -654,37 +699,52 @@ def progress_of(progress: Any) -> Any:
     return progress if callable(progress) else boolean("progress", progress)
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def float_array(name: str, value: Any) -> np.ndarray:
+    """A float64 array of what is one number or an array of them."""
     try:
         given = np.asarray(value)
     except ValueError:  # ragged
         given = np.asarray(None)
     if given.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}")
+        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
+    refuse_large_array(name, given.shape)
     return given.astype(np.float64)
+
+
+def refuse_large_array(name: str, shape: tuple[int, ...], copies: int = 3) -> None:
+    """An array of float64 that would not fit into memory, with what is made of it."""
+    needed = 8 * copies * math.prod(shape)
+    there = available_memory() if needed > 1e8 else None
+    if there is not None and needed > there:
+        raise ValueError(
+            f"{name} must fit into memory, got shape {shown(shape)}, for which {bytes_in_words(needed)} are needed and "
+            f"{bytes_in_words(there)} are there"
+        )
 
 
 def array(name: str, value: Any, low: float, high: float) -> np.ndarray:
     """A float64 array with every entry in [low, high]."""
-    numbers = _array(name, value)
+    numbers = float_array(name, value)
     wrong = ~((numbers >= low) & (numbers <= high))
     if wrong.any():
-        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {float(numbers[wrong].flat[0])!r}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {shown(float(numbers[wrong].flat[0]))}")
     return numbers
 
 
 def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
     """c and 1 - c from whichever of the two is given; |c| up to 4 eps beyond 1 counts as 1."""
     if (c is None) == (one_minus_c is None):
-        raise ValueError(f"exactly one of c and one_minus_c must be given, got c={c!r}, one_minus_c={one_minus_c!r}")
+        raise ValueError(
+            f"exactly one of c and one_minus_c must be given, got c={shown(c)}, one_minus_c={shown(one_minus_c)}"
+        )
     if c is None:
         rest = array("one_minus_c", one_minus_c, 0.0, 2.0)
         return 1.0 - rest, rest
     slack = 4 * np.finfo(np.float64).eps
-    correlation = _array("c", c)
+    correlation = float_array("c", c)
     beyond = ~(np.abs(correlation) <= 1.0 + slack)
     if beyond.any():
-        raise ValueError(f"c must be from -1 to 1, got {float(correlation[beyond].flat[0])!r}")
+        raise ValueError(f"c must be from -1 to 1, got {shown(float(correlation[beyond].flat[0]))}")
     correlation = np.clip(correlation, -1.0, 1.0)
     return correlation, 1.0 - correlation
 
@@ -696,42 +756,44 @@ def operand(name: str, value: Any) -> Any:
         if type(value) is float:
             return value  # beside these NumPy's promotion leaves float32 what it is
         if type(value) is int:
-            return float(value) if abs(value) <= 10**300 else refuse_operand(name, math.copysign(math.inf, value))
+            return float(value) if abs(value) <= 10**300 else refuse_operand(name, math.inf if value > 0 else -math.inf)
         try:
             given = np.asarray(value)
         except ValueError:  # ragged
             given = np.asarray(None)
     if getattr(given.dtype, "kind", "O") not in "fiu":
-        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}")
+        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
     return given
 
 
 def refuse_operand(name: str, value: float) -> NoReturn:
     """Raise for a value outside of an operand's range; the core's loops find them."""
     low, high = {"c": (-1.0, 1.0), "one_minus_c": (0.0, 2.0)}.get(name, (0.0 if name[0] == "q" else -LARGEST, LARGEST))
-    raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+    raise ValueError(f"{name} must be from {low:g} to {high:g}, got {shown(value)}")
 
 
 def refuse_tabulated(value: float, low: float, high: float, activation: str) -> NoReturn:
     """Raise for a variance that a table does not reach."""
-    raise ValueError(f"q must be from {low:g} to {high:g}, the range of this table of {activation}, got {value!r}")
+    raise ValueError(f"q must be from {low:g} to {high:g}, the range of this table of {activation}, got {shown(value)}")
 
 
 def variances(name: str, value: Any) -> tuple[float, float]:
     """A range of variances, within 1e-12 .. 1e12."""
     allowed = "a pair 1e-12 <= low < high <= 1e12"
     if not is_sequence(value) or len(tuple(value)) != 2:
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     low, high = (_number(name, number, allowed) for number in value)
     if not 1e-12 <= low < high <= 1e12:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return low, high
 
 
 def either_c(c: Any, one_minus_c: Any) -> tuple[bool, Any]:
     """Whether 1 - c is given in place of c, and whichever it is."""
     if (c is None) == (one_minus_c is None):
-        raise ValueError(f"exactly one of c and one_minus_c must be given, got c={c!r}, one_minus_c={one_minus_c!r}")
+        raise ValueError(
+            f"exactly one of c and one_minus_c must be given, got c={shown(c)}, one_minus_c={shown(one_minus_c)}"
+        )
     return (True, operand("one_minus_c", one_minus_c)) if c is None else (False, operand("c", c))
 
 
@@ -742,7 +804,7 @@ def dtype_of(dtype: Any) -> np.dtype | None:
     except TypeError:
         chosen = np.dtype(object)
     if chosen not in (None, np.float32, np.float64):
-        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
+        raise TypeError(f"dtype must be float32 or float64, got {shown(dtype)}")
     return chosen
 
 
@@ -764,8 +826,10 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
             "eps must be > 0 where the variance over the data is zero, "
             f"as it is before the BatchNorm of affine layer {layer}"
         )
-    names = " or ".join(dict.fromkeys(str(item) for item in net.layers if type(item).__name__ == "Activation"))
-    return ValueError(f"affine layer {layer}: {_INTEGRAL[status].format(activation=names)}")
+    affine = [place for place, item in enumerate(net.layers) if item in net.affine_layers]
+    behind = net.layers[affine[layer - 1] :]
+    name = next((str(item) for item in behind if type(item).__name__ == "Activation"), "the identity")
+    return ValueError(f"affine layer {layer}: {_INTEGRAL[status].format(activation=name)}")
 
 
 _INTEGRAL = {

@@ -11,7 +11,7 @@ __all__ = ["available_memory", "bytes_in_words"]
 
 
 def available_memory() -> int | None:
-    """Bytes that may still be taken, by the machine and by the container's limit; None where nobody says."""
+    """Bytes that may still be taken, by the limits of machine, container and process; None where nobody says."""
     found = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -22,6 +22,13 @@ def available_memory() -> int | None:
         lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
         cached = int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
         found.append(limit - current + cached)
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            found.append(limit - pages * resource.getpagesize())
     if not found:
         with suppress(AttributeError, OSError, ValueError):
             found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -161,11 +161,11 @@ class Activation:
 
     def __call__(self, x: Any) -> np.ndarray:
         """phi(x), elementwise."""
-        return self._compiled.evaluate(np.asarray(x, dtype=np.float64))[0]
+        return self._compiled.evaluate(_arguments.float_array("x", x))[0]
 
     def derivative(self, x: Any) -> np.ndarray:
         """phi'(x) elementwise, as frameworks compute it: 0 at the kink of relu, 0 everywhere for step."""
-        return self._compiled.evaluate(np.asarray(x, dtype=np.float64))[1]
+        return self._compiled.evaluate(_arguments.float_array("x", x))[1]
 
     @property
     def parameters(self) -> dict[str, Any]:

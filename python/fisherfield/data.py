@@ -105,6 +105,7 @@ def gaussian(shape: Any, samples: int, seed: int = 0) -> NDArray[np.float64]:
     """
     shape = _arguments.sample_shape_of(shape)
     samples, seed = _arguments.integer("samples", samples, 1), _arguments.seed_of(seed)
+    _arguments.refuse_large_array("samples", (samples, *shape), copies=1)
     return stream(seed, "inputs").standard_normal((samples, *shape))
 
 

@@ -272,7 +272,7 @@ class Network:
 
         Raises ValueError for an activation that is a Python callable: it has no name to write.
         """
-        text = self._to_toml()
+        path, text = _arguments.path_of("path", path), self._to_toml()
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
@@ -477,7 +477,7 @@ def _per_layer(name: str, value: Any, count: int) -> Sequence[Any]:
     """One value for all `count` layers, or one for each."""
     if not _arguments.is_sequence(value):
         return [value] * count
-    values = list(value)
+    values = value if hasattr(value, "__len__") else list(value)
     if len(values) != count:
         raise ValueError(f"{name} must be one value or {count} (one a layer), got {len(values)} values")
     return values
@@ -600,6 +600,7 @@ def load(path: str | PathLike[str]) -> Network:
     ValueError
         For anything in it that does not fit, with file, place, range and value.
     """
+    path = _arguments.path_of("path", path)
     with open(path, "rb") as file:
         content = file.read()
     return from_toml(path, content)
