@@ -492,6 +492,9 @@ class TestWhereTheNumberDoesNotHold:
             assert (eta.holds, eta.bound) == (False, "~")
             assert "approximation" in eta.reason
             assert words in eta.reason
+        # an approximation has no side, whatever lambda_max has
+        narrow = ff.max_learning_rate(ff.mlp([784, 100, 10]), loss="cross_entropy")
+        assert (narrow.fisher.bound, narrow.bound) == (">=", "~")
 
     def test_the_overlap_of_data_is_asked_for_where_it_matters(self):
         bare = self.wide.replace(batch_norm=False)
@@ -604,11 +607,11 @@ def test_what_keeps_no_pairs_of_positions_is_not_refused(monkeypatch):
 
 
 def test_every_thread_of_a_scan_has_its_own_matrices(monkeypatch):
-    net = ff.convnet((1, 40, 40), [3, 3], 2, stride=1)  # 123 MB
-    monkeypatch.setattr(_arguments, "available_memory", lambda: 3e8)
-    assert ff.scan(net, {"gamma": [1.0, 2.0, 3.0]}, threads=2).shape == (3,)
-    with pytest.raises(ValueError, match=r"1,600 positions take up to 369 MB in 3 threads, more than the 300 MB"):
-        ff.scan(net, {"gamma": [1.0, 2.0, 3.0]}, threads=3)
+    net, axes = ff.convnet((1, 28, 28), [3, 3], 2, stride=1), {"gamma": [1.0, 2.0, 3.0, 4.0]}  # 29.5 MB
+    monkeypatch.setattr(_arguments, "available_memory", lambda: 1.1e8)
+    assert ff.scan(net, axes, threads=3).shape == (4,)
+    with pytest.raises(ValueError, match=r"784 positions take up to 118 MB in 4 threads, more than the 110 MB"):
+        ff.scan(net, axes, threads=4)
 
 
 def test_layers_of_a_result_are_refused_as_it_is(monkeypatch):
