@@ -153,3 +153,18 @@ def test_a_saturated_1x1_convolution_on_a_1x1_image_is_a_dense_layer(name, train
         # 5e-14 was seen; eight integrals of 1e-12 at most
         assert one.lambda_max == pytest.approx(other.lambda_max, rel=1e-12, abs=0)
         assert one.bulk == pytest.approx(other.bulk, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_the_variances_of_an_image_do_not_know_on_which_side_a_sigmoid_is_saturated(padding):
+    """sigmoid(x) = 1 - sigmoid(-x)."""
+
+    def variances(beta):
+        convolution, norm = ff.Conv2d(20, 3, padding=padding), ff.BatchNorm(beta=beta)
+        first = [convolution, ff.BatchNorm(), ff.Activation("linear")]
+        last = [convolution, norm, ff.Activation("sigmoid"), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(5)]
+        return ff.order_parameters(ff.Network((3, 6, 6), first + last), "frozen", samples=100).v_hat
+
+    for beta in (5.0, 10.0, 20.0):
+        # the same integrals but for the order of their sums
+        assert variances(beta) == pytest.approx(variances(-beta), rel=1e-12, abs=0)
