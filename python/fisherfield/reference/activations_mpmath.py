@@ -62,7 +62,8 @@ class Piecewise(NamedTuple):
     def average(self, m: Number, v: Number) -> Number:
         """E f(x), x ~ N(m, v), v > 0; digits that cancel are added beforehand."""
         degree = max((k for piece in self.pieces for _, k, _ in piece.terms), default=0)
-        far = max((abs(end - m) / mp.sqrt(v) for end in self.kinks), default=0) + 1 + abs(m) + v
+        rates = max((abs(rate) for piece in self.pieces for *_, rate in piece.terms), default=0)
+        far = max((abs(end - m) / mp.sqrt(v) for end in self.kinks), default=0) + 1 + abs(m) + v + rates * mp.sqrt(v)
         # The tail beyond t deviations: moments cancel by t^2 each, exp(t^2/2) by t^2; e^x - 1 by |x|, squared.
         digits = mp.dps + 10 + int((2 + 2 * degree) * mp.log10(far)) + int(max(0, -mp.log10(v)))
         with mp.workdps(digits):
@@ -99,6 +100,21 @@ def _collected(terms: list[tuple[Number, int, Number]]) -> tuple[tuple[Number, i
     return tuple((a, k, rate) for (k, rate), a in total.items() if a)
 
 
+def _erfc(x: Number) -> Number:
+    """erfc; far out e^(-x^2)/(x sqrt(pi)) (1 - 1/(2 x^2) + 3/(2 x^2)^2 - ...), where mpmath's overflows."""
+    if abs(x) < 1e6 or not mp.isfinite(x):
+        return mp.erfc(x)
+    if x < 0:
+        return 2 - _erfc(-x)
+    total = term = mp.one
+    for k in range(1, mp.prec):
+        term *= -(2 * k - 1) / (2 * x * x)
+        total += term
+        if abs(term) < mp.eps:
+            break
+    return mp.exp(-x * x) / (x * mp.sqrt(mp.pi)) * total
+
+
 def _truncated(low: Number, high: Number, m: Number, v: Number, degree: int) -> list[Number]:
     """I_k = int_low^high x^k N(x; m, v) dx for k = 0 .. degree.
 
@@ -107,10 +123,10 @@ def _truncated(low: Number, high: Number, m: Number, v: Number, degree: int) -> 
     width = mp.sqrt(2 * v)
     a, b = (low - m) / width, (high - m) / width
     # erfc of the side on which nothing cancels
-    upper, lower = (mp.erfc(a), mp.erfc(b)) if a + b > 0 else (mp.erfc(-b), mp.erfc(-a))
+    upper, lower = (_erfc(a), _erfc(b)) if a + b > 0 else (_erfc(-b), _erfc(-a))
     out = [(upper - lower) / 2]
-    ends = [(x, sign * mp.npdf((x - m) / mp.sqrt(v)) * mp.sqrt(v)) for x, sign in ((high, 1), (low, -1))]
-    ends = [(x, weight) for x, weight in ends if mp.isfinite(x)]
+    density = mp.sqrt(v / (2 * mp.pi))
+    ends = [(x, sign * density * mp.exp(-t * t)) for x, t, sign in ((high, b, 1), (low, a, -1)) if mp.isfinite(t)]
     for k in range(1, degree + 1):
         edge = sum(x ** (k - 1) * weight for x, weight in ends)
         out.append(m * out[k - 1] + ((k - 1) * v * out[k - 2] if k > 1 else 0) - edge)
@@ -301,6 +317,6 @@ def functions(activation: Activation) -> tuple[Any, Any]:
         given = activation.slope if callable(activation.slope) else lambda x: mp.diff(f, x)
         return Smooth(f, kinks), Smooth(given, kinks)
     (parameter,) = activation.parameters.values() or (None,)
-    with mp.workdps(150):  # constants for whatever precision is asked below
+    with mp.workdps(max(150, mp.dps)):  # constants for whatever precision is asked below
         table = _table(activation.function, parameter)
         return (*table, table[0].derivative()) if len(table) == 1 else table
