@@ -166,10 +166,12 @@ def _pair(f: Any, m: Number, q1: Number, q2: Number, rest: Number, digits: int) 
         c, s = 1 - rest, mp.sqrt(rest * (2 - rest))
         kinks = tuple(f.kinks)
         turns = []
+        straight = isinstance(f, Piecewise) and not any(rate for piece in f.pieces for *_, rate in piece.terms)
         for kink in kinks or (mp.zero,):
             own, other = (kink - m) / r1, (kink - m) / r2
             blur = s / abs(c) if kinks else mp.hypot(1 / r2, s) / abs(c)
-            turns += [(own, 1 / r1), (other / c, blur or 1 / (r2 * abs(c))), (c * other, 1 / (1 + abs(other)))]
+            turns += [(own, 1 if straight else 1 / r1), (other / c, blur or 1 / (r2 * abs(c)))]
+            turns += [(c * other, 1 / (1 + abs(other)))] if kinks else []
         if rest == 2 or _negligible(f, m, r2, rest, digits):
             return _expectation(lambda z: f.value(m + r1 * z) * f.value(m + r2 * c * z), turns, digits, not kinks)
         average = getattr(f, "average", None)
@@ -312,6 +314,9 @@ def _trapezoidal(f: Callable[[Number], Number], digits: int) -> Number | None:
     return None
 
 
+_FARTHEST = 1e4
+
+
 def _range(f: Callable[[Number], Number], turns: list[tuple[Number, Number]], digits: int) -> set[Number]:
     """Both ends of where |f(z)| e^(-z^2/2) counts, with its peak; nothing if it is 0."""
 
@@ -322,14 +327,15 @@ def _range(f: Callable[[Number], Number], turns: list[tuple[Number, Number]], di
 
     candidates = {mp.mpf(k) / 2 for k in range(-16, 17)}
     for at, scale in turns:
+        # Beyond 1e4 deviations there is e^(-5e7).
+        part = at if abs(at) < _FARTHEST else mp.sign(at) * _FARTHEST
         near = [at + sign * k * scale for k in (mp.mpf("1e-3"), 1, 4) for sign in (1, -1)]
-        candidates |= {at, *near}
-        part = at
-        while abs(part) > 0.5:
-            part /= 2
-            candidates.add(part)
         beyond = 1 / (1 + abs(at))  # where the weight falls like e^(-|at| z)
-        candidates |= {at + sign * k * beyond for k in (mp.mpf("1e-3"), 1) for sign in (1, -1)}
+        near += [at + sign * k * beyond for k in (mp.mpf("1e-3"), 1) for sign in (1, -1)]
+        candidates |= {z for z in (at, *near) if abs(z) < _FARTHEST}
+        while abs(part) > 0.5:
+            candidates.add(part)
+            part /= 2
     places = sorted(candidates)
     heights = [height(z) for z in places]
     top = max(range(len(places)), key=heights.__getitem__)

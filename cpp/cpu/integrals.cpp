@@ -150,7 +150,8 @@ Result exact(const Task& task, const double* x, Status* status) {
     if (*status == Status::ok && value.finite() && !error.finite()) {
         *status = Status::not_converged;
     }
-    return {infinite(value.value()), infinite(error.value())};
+    // What is less than the smallest float64 is 0 or that.
+    return {infinite(value.value()), infinite(error.value()) + std::numeric_limits<double>::denorm_min()};
 }
 
 // What the terms of a kernel's sum exceed the sum by in size: 0 where they have one sign.

@@ -61,13 +61,24 @@ FISHERFIELD_HD inline void relative_errors(Covariance* out, double count) {
     out->slope_error = rounding(count, out->slope);
 }
 
+// A bound for e^x where x carries so many eps: (e^(count eps) - 1) e^x, which is more than the first power of it.
+FISHERFIELD_HD inline Scaled of_exponent(double count, Scaled size) {
+    return count * kEps < 0.01 || is_zero(size) ? rounding(1.01 * count, size) : size * scaled_exp(count * kEps);
+}
+
+// ratio (e^x - 1) for x >= 0, which is `above` where e^x leaves float64.
+FISHERFIELD_HD inline Scaled times_expm1(Scaled ratio, double x, Scaled above) {
+    return x < 700.0 ? ratio * std::expm1(x) : above;
+}
+
 // Two variances and a correlation, and what is formed of them without cancellation.
 struct Pair {
     double q1, q2, c, rest; // rest = 1 - c
     double root, p;         // sqrt(q1 q2), the covariance
 
     FISHERFIELD_HD Pair(double first, double second, double correlation, double one_minus_c)
-        : q1(first), q2(second), c(correlation), rest(one_minus_c), root(std::sqrt(first * second)),
+        : q1(first), q2(second), c(correlation), rest(one_minus_c),
+          root(first * second >= 1e-290 ? std::sqrt(first * second) : std::sqrt(first) * std::sqrt(second)),
           p(correlation * root) {}
 
     FISHERFIELD_HD double gap() const { return (q1 - q2) / (std::sqrt(q1) + std::sqrt(q2)); } // of the deviations
@@ -240,11 +251,12 @@ FISHERFIELD_HD_APART inline Covariance exp(double q1, double q2, double c, doubl
     const double s = pair.half_plus(), v = pair.root * one_minus_c;
     Covariance out;
     out.value = scaled_exp(2.0 * shift + s);
-    out.difference = v < 700.0 ? out.value * std::expm1(v) : scaled_exp(2.0 * (q1 + shift));
+    out.difference = times_expm1(out.value, v, scaled_exp(2.0 * (q1 + shift)));
     out.slope = out.value;
     out.slope_difference = out.difference;
     out.slope_pair = out.value * (pair.p + pair.plus1() * pair.plus2()); // e^u moves the mean of u by q1, of w by p
-    relative_errors(&out, 8.0 + 4.0 * (std::fabs(shift) + s));
+    out.value_error = of_exponent(8.0 + 4.0 * (std::fabs(shift) + s), out.value);
+    out.slope_error = out.value_error;
     return out;
 }
 
@@ -267,18 +279,19 @@ struct Bells {
         y = b * (1.0 + pair.minus1()) / d;
         // q1 = q2 = q, v = q (1 - c), D0 = 1 + 2 q: the ratio to E bell^2 is e^-fall
         const double d0 = 1.0 + 2.0 * pair.q1, v = pair.root * pair.rest;
-        const double fall = 0.5 * std::log1p(determinant / d0) + b * b * v * (1.0 + v) / (d * d0);
+        const double fall = 0.5 * std::log1p(determinant / d0) + b * b * (v / d) * ((1.0 + v) / d0);
         difference = scaled_exp(-b * b / d0) * (-std::expm1(-fall) / std::sqrt(d0));
     }
 
     // E x y bell bell
-    FISHERFIELD_HD Scaled xy() const { return value * (s12 + x * y); }
+    FISHERFIELD_HD Scaled xy() const { return value * (Scaled(s12) + Scaled(x) * y); }
 
     // E u x w y bell bell, where u = x - b, w = y - b
     FISHERFIELD_HD Scaled uxwy(double b) const {
         const double u = x - b, w = y - b;
+        const Scaled ux = Scaled(u) * x, wy = Scaled(w) * y;
         return value *
-               (s11 * s22 + 2.0 * s12 * s12 + s11 * w * y + s22 * u * x + s12 * (u + x) * (w + y) + u * x * w * y);
+               (Scaled(s11 * s22 + 2.0 * s12 * s12) + wy * s11 + ux * s22 + Scaled(s12) * (u + x) * (w + y) + ux * wy);
     }
 };
 
@@ -294,15 +307,15 @@ FISHERFIELD_HD_APART inline Covariance gaussian(double q1, double q2, double c, 
     // q1 = q2 = q: with E x^2 bell^2 = E bell^2 (q/D0 + b^2/D0^2) and x = y = b (1 + v)/D, everything is a multiple of
     // v
     const double v = pair.root * one_minus_c, d0 = 1.0 + 2.0 * q1, d = 1.0 + q1 + q2 + pair.determinant();
-    const double mean0 = shift / d0, spread = v * (q1 * q1 * (1.0 + c) + d0) / (d * d0);
-    const double apart = -shift * v * (1.0 + v) / (d * d0); // b/D0 - x
-    out.slope_difference = (bells.value + bells.difference) * (spread + apart * (mean0 + bells.x)) +
-                           bells.difference * (bells.s12 + bells.x * bells.x);
+    const double mean0 = shift / d0, spread = (v / d) * ((q1 * q1 * (1.0 + c) + d0) / d0);
+    const double apart = -shift * (v / d) * ((1.0 + v) / d0); // b/D0 - x
+    out.slope_difference = (bells.value + bells.difference) * (Scaled(spread) + Scaled(apart) * (mean0 + bells.x)) +
+                           bells.difference * (Scaled(bells.s12) + Scaled(bells.x) * bells.x);
     const double count = 16.0 + 4.0 * bells.exponent;
     out.value_error = rounding(count, out.value);
     const double x = std::fabs(shift) * (1.0 + pair.size2()) / d, y = std::fabs(shift) * (1.0 + pair.size1()) / d;
-    out.slope_error =
-        rounding(count, out.value * (std::fabs(bells.s12) + std::fabs(bells.x) * y + std::fabs(bells.y) * x));
+    out.slope_error = rounding(count, out.value * (Scaled(std::fabs(bells.s12)) + Scaled(std::fabs(bells.x)) * y +
+                                                   Scaled(std::fabs(bells.y)) * x));
     return out;
 }
 
@@ -315,7 +328,8 @@ FISHERFIELD_HD inline void erf_slopes(double q1, double q2, double c, double one
     const double u = bells.x - b, w = bells.y - b;
     out->slope = bells.value * (4.0 / kPi);
     out->slope_difference = bells.difference * (4.0 / kPi);
-    out->slope_pair = bells.value * (2.0 / kPi * (bells.s12 + u * w)); // u^2 is half of that of the bells
+    // u^2 is half of that of the bells
+    out->slope_pair = bells.value * (2.0 / kPi) * (Scaled(bells.s12) + Scaled(u) * w);
     out->slope_error = rounding(16.0 + 4.0 * bells.exponent, out->slope);
 }
 
@@ -365,6 +379,24 @@ FISHERFIELD_HD_APART inline Tail tail(double t) {
     return {pdf, i0, i0 * ratio.r1, 2.0 * i0 * ratio.r1 * ratio.r2};
 }
 
+// The same for what multiplies it by as much as 1e200.
+struct ScaledTail {
+    Scaled pdf, i0, i1, i2;
+
+    FISHERFIELD_HD explicit ScaledTail(double t) {
+        if (t < 3.0) {
+            const Tail near = tail(t);
+            pdf = near.pdf, i0 = near.i0, i1 = near.i1, i2 = near.i2;
+            return;
+        }
+        const TailRatios ratio(t);
+        pdf = scaled_exp(-0.5 * t * t) * formulas::kInvSqrt2Pi;
+        i0 = pdf * ratio.r0;
+        i1 = i0 * ratio.r1;
+        i2 = i1 * (2.0 * ratio.r2);
+    }
+};
+
 // Rays at g u + beta, beta = 0: homogeneous of degree 1, so g may lie anywhere.
 FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g) {
     const double a = 0.5 * (phi.plus + phi.minus), b = 0.5 * (phi.plus - phi.minus);
@@ -382,32 +414,38 @@ FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g) {
     return out;
 }
 
-// Rays at g u + beta, g > 0, through the tail beyond the kink. For beta > 0, relu(x) = x + relu(-x).
+// Rays at g u + beta, g > 0: the ray on which beta lies, and beyond the kink, t deviations away, the tail of what the
+// other one adds to it,
+//
+//     phi(x) = near x + (far - near) min(x, 0)  for beta > 0, where |min(x, 0)|/g has the moments I_1, I_2.
+//
+// Nothing cancels that is large only on the far side.
 FISHERFIELD_HD inline Moments rays(const Rays& phi, Scaled g, double beta) {
-    const double ratio = (Scaled(beta) / g).value(), jump = phi.plus - phi.minus;
-    const double t = std::fabs(ratio) < 1e3 ? ratio : std::copysign(1e3, beta); // there is no tail left
-    const Tail far = tail(std::fabs(t));
+    const double ratio = std::fabs((Scaled(beta) / g).value());
+    const double t = ratio < 1e4 ? ratio : 1e4; // there is no tail left: e^(-5e7)
     const bool right = beta > 0.0;
-    const double above = right ? 1.0 - far.i0 : far.i0, below = right ? far.i0 : 1.0 - far.i0;
-    const Scaled relu_mean = Scaled(right ? beta : 0.0) + g * far.i1;
-    const double relu_variance = (right ? 1.0 - 2.0 * far.i0 : 0.0) + far.i2 - far.i1 * far.i1; // over g^2
-    const Scaled minus2 = Scaled(phi.minus) * phi.minus, plus2 = Scaled(phi.plus) * phi.plus,
-                 jump2 = Scaled(jump) * jump;
+    const ScaledTail beyond(t);
+    const Scaled near = right ? phi.plus : phi.minus, far = right ? phi.minus : phi.plus;
+    const Scaled jump = right ? Scaled(phi.plus - phi.minus) : Scaled(phi.minus - phi.plus); // near - far
+    const Scaled rise = (right ? jump : -jump) * g * beyond.i1;
+    const Scaled near2 = near * near, far2 = far * far, jump2 = jump * jump, cross = near * jump * beyond.i0 * 2.0;
+    const Scaled here = Scaled(1.0) - beyond.i0, u2_far = beyond.i0 + beyond.pdf * t; // E u^2 beyond
     Moments out;
-    out.mean = Scaled(phi.minus) * beta + Scaled(jump) * relu_mean;
-    out.variance = g * g * (minus2 + Scaled(2.0 * phi.minus) * jump * above + jump2 * relu_variance);
+    out.mean = near * beta + rise;
+    out.variance = g * g * (near2 - cross + jump2 * (beyond.i2 - beyond.i1 * beyond.i1));
     out.second = out.variance + out.mean * out.mean;
-    out.slope_mean = phi.minus + jump * above;
-    out.slope_second = minus2 * below + plus2 * above;
-    out.slope_variance = jump2 * above * below;
-    out.u_slope = jump * far.pdf;
-    const double u2_above = above - t * far.pdf; // E u^2 1(g u + beta > 0)
-    out.u2_slope2 = minus2 * (1.0 - u2_above) + plus2 * u2_above;
-    // An ulp of t is t^2 ulp of the tail; below 3, its second integral cancels to 1/70 of its terms.
-    const double of_tail = 256.0 + 1.5 * t * t, count = right ? 32.0 + of_tail * far.i0 : of_tail;
-    relative_errors(&out, phi.minus == 0.0 ? count : 64.0 + std::fmin(of_tail * (right ? far.i0 : 1.0), 192.0));
-    out.mean_error = rounding(16, Scaled(phi.minus) * beta) + rounding(count, Scaled(jump) * relu_mean);
-    out.slope_mean_error = rounding(16, std::fabs(phi.minus)) + rounding(count, jump * above);
+    out.slope_mean = near * here + far * beyond.i0;
+    out.slope_second = near2 * here + far2 * beyond.i0;
+    out.slope_variance = jump2 * here * beyond.i0;
+    out.u_slope = Scaled(phi.plus - phi.minus) * beyond.pdf;
+    out.u2_slope2 = near2 * (Scaled(1.0) - u2_far) + far2 * u2_far;
+    // An ulp of t is t^2 ulp of the tail; below 3, its second integral cancels, at last to 1/70 of its terms.
+    const double of_tail = t < 3.0 ? 16.0 + 40.0 * t * t : 256.0 + 1.5 * t * t;
+    out.mean_error = rounding(16, near * beta) + rounding(of_tail, rise);
+    out.second_error = g * g * (rounding(32, near2) + rounding(of_tail, abs(cross) + jump2 * beyond.i2)) +
+                       (abs(out.mean) * 2.0 + out.mean_error) * out.mean_error;
+    out.slope_mean_error = rounding(16, near) + rounding(of_tail, abs(far) * beyond.i0);
+    out.slope_second_error = rounding(16, near2) + rounding(of_tail, far2 * beyond.i0);
     return out;
 }
 
@@ -441,7 +479,7 @@ FISHERFIELD_HD inline void erf_shifted(double g, double shift, Moments* out) {
     out->slope_second = scaled_exp(-2.0 * b2 / scale2) * (4.0 / kPi / std::sqrt(scale2));
     // log of E phi'^2/(E phi')^2
     const double rise = 0.5 * std::log1p(4.0 * q * q / scale2) + 4.0 * b2 * q / (scale * scale2);
-    out->slope_variance = out->slope_mean * out->slope_mean * std::expm1(rise);
+    out->slope_variance = times_expm1(out->slope_mean * out->slope_mean, rise, out->slope_second);
     out->u_slope = out->slope_mean * (-2.0 * g * shift / scale);
     out->u2_slope2 = out->slope_second * (1.0 / scale2 + away * away);
     out->mean_error = rounding(16, out->mean);
@@ -481,15 +519,15 @@ FISHERFIELD_HD_APART inline Moments exp(double g, double shift) {
     Moments out;
     out.mean = scaled_exp(shift + 0.5 * q);
     out.second = scaled_exp(2.0 * (shift + q));
-    out.variance = q < 700.0 ? scaled_exp(2.0 * shift + q) * std::expm1(q) : out.second;
+    out.variance = times_expm1(scaled_exp(2.0 * shift + q), q, out.second);
     out.slope_mean = out.mean;
     out.slope_second = out.second;
     out.slope_variance = out.variance;
     out.u_slope = out.mean * g;
     out.u2_slope2 = out.second * (1.0 + 4.0 * q);
     const double count = 8.0 + std::fabs(shift) + q, count2 = 8.0 + 2.0 * std::fabs(shift) + 4.0 * q;
-    out.mean_error = rounding(count, out.mean);
-    out.second_error = rounding(count2, out.second);
+    out.mean_error = of_exponent(count, out.mean);
+    out.second_error = of_exponent(count2, out.second);
     out.slope_mean_error = out.mean_error;
     out.slope_second_error = out.second_error;
     return out;
@@ -505,15 +543,15 @@ FISHERFIELD_HD_APART inline Moments gaussian(double g, double shift) {
     out.second = scaled_exp(-b2 / d2) / Scaled(std::sqrt(d2));
     const double rise = 0.5 * std::log1p(q * q / d2) + b2 * q / (d1 * d2); // log of E bell^2/(E bell)^2
     const Scaled mean2 = out.mean * out.mean;
-    out.variance = rise < 700.0 ? mean2 * std::expm1(rise) : out.second;
+    out.variance = times_expm1(mean2, rise, out.second);
     out.slope_mean = -(out.mean * x1);
-    out.slope_second = out.second * (q / d2 + x2 * x2);
+    out.slope_second = out.second * (Scaled(q / d2) + Scaled(x2) * x2);
     const double bent = rise - 2.0 * std::log1p(q / d1); // the same of the slopes, but for the spread of x
-    out.slope_variance =
-        out.second * (q / d2) + (bent < 700.0 ? mean2 * (x1 * x1 * std::expm1(bent)) : out.second * (x2 * x2));
-    out.u_slope = out.mean * (g * (x1 * x1 - 1.0 / d1));
+    out.slope_variance = out.second * (q / d2) + times_expm1(mean2 * x1 * x1, bent, out.second * x2 * x2);
+    out.u_slope = out.mean * (Scaled(x1) * x1 - Scaled(1.0 / d1)) * g;
+    const Scaled both = Scaled(z2) * x2, sum = g * z2 + x2;
     out.u2_slope2 =
-        out.second * (3.0 * q / (d2 * d2) + std::pow(g * z2 + x2, 2) / d2 + 2.0 * g * z2 * x2 / d2 + z2 * z2 * x2 * x2);
+        out.second * (Scaled(3.0 * q / (d2 * d2)) + (sum * sum + both * (2.0 * g)) * (1.0 / d2) + both * both);
     const double count = 16.0 + 4.0 * b2 / d2;
     relative_errors(&out, count);
     return out;

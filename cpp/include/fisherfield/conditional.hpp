@@ -61,7 +61,7 @@ struct Outer {
                 mesh.turn(t / outside, turns.scale / outside);
             }
             const double width = (blur > 0.0 ? blur : turns.scale) / std::fabs(lead); // s = 0: phi itself turns there
-            if (kinked && width < kPanel) {
+            if (kinked && (width < kPanel || !(blur > 0.0))) {
                 mesh.kink(t / lead, width);
             } else {
                 mesh.turn(t / lead, width);
@@ -76,11 +76,12 @@ struct Outer {
 template <class Given>
 FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& level, const Outer& at, double shift,
                                    bool differences, Given&& mean_given) {
+    const bool crosses = quadrature::crosses_zero(activation.kind);
     double value = 0, slope = 0, pair = 0, difference = 0, slope_difference = 0, value_size = 0, slope_size = 0;
     at.mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
         double x[kBatch] = {}, phi[kBatch], phi_slope[kBatch];
         for (int i = 0; i < n; ++i) {
-            x[i] = at.outside * z[i] + shift;
+            x[i] = quadrature::moved(activation, at.outside, z[i], shift);
         }
         level.evaluate(activation, x, phi, phi_slope, n);
         for (int i = 0; i < n; ++i) {
@@ -102,8 +103,17 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
             const double steep = std::fabs(x[i] * phi_slope[i]) / (std::fabs(phi[i]) + 1e-300);
             const double heavy = weight[i] * quadrature::lost(z[i] * z[i]) * std::fmax(1.0, steep / 64.0);
             const double most = at.s + std::fabs(along + shift) + 1e-300;
-            value_size += heavy * std::fabs(phi[i]) * given.size * tail_lost(given.size / most);
-            slope_size += heavy * std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size);
+            // and so it is of the mean m = along + shift
+            const double far = std::fabs(at.outside * z[i]) + std::fabs(shift), m = std::fabs(along) + std::fabs(shift);
+            // where all that counts is next to one kink: elsewhere an ulp of m moves next to nothing across it
+            const double bent = at.s > 0.0 && std::fabs(shift) > 4.0 * at.outside ? given.z_slope / at.s : 0.0;
+            const double off = quadrature::lost_of_value(m, given.slope);
+            const double slope_off =
+                quadrature::lost_of_slope(crosses, far, x[i], phi[i], phi_slope[i]) * given.slope_size +
+                quadrature::lost_of_value(m, bent) * std::fabs(phi_slope[i]);
+            value_size += heavy * std::fabs(phi[i]) * (given.size * tail_lost(given.size / most) + off);
+            slope_size +=
+                heavy * (std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size) + slope_off);
         }
     });
     Covariance out;

@@ -13,7 +13,7 @@ namespace fisherfield {
 // As constants, which a device may read where it may not call numeric_limits. As a double, the largest may round up to
 // a power of two, which lies beyond it; the least is 0 or such a power itself.
 template <class Integer>
-struct Limits {
+struct IntegerLimits {
     static constexpr Integer least = std::numeric_limits<Integer>::min(), most = std::numeric_limits<Integer>::max();
     static constexpr double low = static_cast<double>(least), high = static_cast<double>(most);
 };
@@ -21,7 +21,7 @@ struct Limits {
 // x without its fraction; the nearest Integer where x lies beyond them all, 0 where it is no number.
 template <class Integer>
 FISHERFIELD_HD inline Integer saturated(double x) {
-    using To = Limits<Integer>;
+    using To = IntegerLimits<Integer>;
     return x >= To::high ? To::most : x <= To::low ? To::least : x == x ? static_cast<Integer>(x) : Integer{0};
 }
 

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cmath>
+#include <initializer_list>
 
 #include "fisherfield/activations.hpp"
 #include "fisherfield/closed_form.hpp"
@@ -31,15 +32,65 @@ namespace fisherfield {
 struct Germ {
     double value;
     Rays rays;
+    bool kinked;
+    double curvature; // not less than phi'' and phi''' on either side
+
+    FISHERFIELD_HD double size() const { return std::fmax(std::fabs(rays.minus), std::fabs(rays.plus)); }
+
+    // What is left out of phi', for a deviation g.
+    FISHERFIELD_HD Scaled bend(Scaled g) const { return (kinked ? g : g * g) * curvature; }
 };
 
+// What phi or phi', `size` large, may err by where it is evaluated: in a tail e^-x by x ulps.
+FISHERFIELD_HD inline Scaled evaluation(double size) {
+    const double x = std::fabs(size);
+    return closed_form::rounding(x > 0.0 && x < 1.0 ? 16.0 - 8.0 * std::log(x) : 16.0, x);
+}
+
+// phi at x; rbf multiplies x by sqrt 2.
+FISHERFIELD_HD inline Scaled value_evaluation(const Activation& activation, double x, double value, double slope) {
+    const double off = activation.kind == Kind::rbf ? 4.0 * closed_form::kEps * std::fabs(x) : 0.0;
+    return evaluation(value) + Scaled(off) * (std::fabs(slope) + std::fmin(off, 1.0));
+}
+
+// phi' at x. That of silu, gelu and their kin passes through 0, a sum of two terms as large as phi; rbf' = rbf(x +-
+// ..).
+FISHERFIELD_HD inline Scaled slope_evaluation(const Activation& activation, double x, double value, double slope) {
+    const bool crosses = quadrature::crosses_zero(activation.kind) && x > -4.0 && x < 0.0;
+    const double size = crosses ? std::fabs(value) : 0.0;
+    return (activation.kind == Kind::rbf ? value_evaluation(activation, x, slope, 2.0 * value) : evaluation(slope)) +
+           closed_form::rounding(8, size);
+}
+
 FISHERFIELD_HD_APART inline Germ germ(const Activation& activation, double at) {
-    const double step = std::fmax(1e-30, 1e-15 * std::fabs(at));
+    bool kinked = false;
+    for (int kink = 0; kink < activation.kink_count; ++kink) {
+        kinked = kinked || activation.kinks[kink] == at;
+    }
+    const double step = kinked ? std::fmax(1e-30, 1e-15 * std::fabs(at)) : 0.0;
     const double x[3] = {at - step, at, at + step};
     double value[3], slope[3];
     evaluate(activation, x, value, slope, 3);
-    return {value[1], {slope[0], slope[2]}};
+    return {value[1], {slope[0], slope[2]}, kinked, 4.0 * std::fmax(1.0, std::fabs(activation.parameter))};
 }
+
+// The kink within reach of beta, if there is one, else beta.
+FISHERFIELD_HD inline double nearest(const Activation& activation, Scaled g, double beta) {
+    double at = beta;
+    for (int kink = 0; kink < activation.kink_count; ++kink) {
+        if (Scaled(std::fabs(activation.kinks[kink] - beta)) < Scaled(kFarthest) * g) {
+            at = activation.kinks[kink];
+        }
+    }
+    return at;
+}
+
+// E x y for |x - x'| <= x_error and so on.
+FISHERFIELD_HD inline Scaled product_error(Scaled x, Scaled x_error, Scaled y, Scaled y_error) {
+    return abs(x) * y_error + abs(y) * x_error + x_error * y_error + closed_form::rounding(1, x * y);
+}
+
+FISHERFIELD_HD inline bool equal(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
 
 // Whether phi, and whether phi', jumps at one of its kinks.
 struct Jumps {
@@ -117,7 +168,80 @@ FISHERFIELD_HD_APART inline Moments at_point(const Activation& activation, doubl
     out.slope_mean = slope;
     out.slope_second = Scaled(slope) * slope;
     out.u2_slope2 = out.slope_second;
-    closed_form::relative_errors(&out, 16);
+    out.mean_error = value_evaluation(activation, x, value, slope);
+    out.second_error = product_error(out.mean, out.mean_error, out.mean, out.mean_error);
+    out.slope_mean_error = slope_evaluation(activation, x, value, slope);
+    out.slope_second_error = product_error(out.slope_mean, out.slope_mean_error, out.slope_mean, out.slope_mean_error);
+    return out;
+}
+
+FISHERFIELD_HD inline Moments rays_beside(const Rays& rays, Scaled g, double offset) {
+    return offset == 0.0 ? closed_form::rays(rays, g) : closed_form::rays(rays, g, offset);
+}
+
+// Rays from the nearest kink, where that is within reach, else from beta.
+FISHERFIELD_HD_APART inline Moments of_germ(const Activation& activation, Scaled g, double beta) {
+    const double at = nearest(activation, g, beta);
+    const Germ near = germ(activation, at);
+    Moments out = rays_beside(near.rays, g, beta - at);
+    const Scaled of_value = value_evaluation(activation, at, near.value, near.size()) + g * g * near.curvature;
+    const Scaled of_slope = slope_evaluation(activation, at, near.value, near.size()) + near.bend(g);
+    out.mean = out.mean + Scaled(near.value);
+    out.second = out.variance + out.mean * out.mean;
+    out.mean_error = out.mean_error + of_value;
+    out.second_error = product_error(out.mean, out.mean_error, out.mean, out.mean_error) +
+                       closed_form::rounding(256, out.variance) + g * g * of_slope * (near.size() + near.curvature);
+    out.slope_mean_error = out.slope_mean_error + of_slope;
+    out.slope_second_error = out.slope_second_error + (Scaled(2.0 * near.size()) + of_slope) * of_slope +
+                             g * g * near.curvature * near.curvature;
+    if (near.rays.minus == near.rays.plus) { // then phi' is a pair of rays
+        const double left = near.kinked ? std::nextafter(at, -HUGE_VAL) : at,
+                     right = near.kinked ? std::nextafter(at, HUGE_VAL) : at;
+        const Moments turn = rays_beside({bend_of(activation, left), bend_of(activation, right)}, g, beta - at);
+        out.slope_variance = turn.variance;
+        out.u_slope = g * turn.slope_mean;
+    }
+    return out;
+}
+
+// What phi tends to on the left, where it is a ray on the right: -alpha or 0.
+FISHERFIELD_HD inline double low_value(const Activation& activation) {
+    switch (activation.kind) {
+    case Kind::elu:
+    case Kind::celu:
+        return -activation.parameter;
+    case Kind::selu:
+        return -formulas::kSeluScale * formulas::kSeluAlpha;
+    default:
+        return 0.0;
+    }
+}
+
+// A variance so large that phi is the two rays it tends to and, where these do not meet, a step between them; g is so
+// large that phi on its own scale weighs 1/g.
+FISHERFIELD_HD_APART inline Moments far_out(const Activation& activation, Scaled g, double beta) {
+    Moments out = closed_form::rays(rays_at(activation, 1e16), g, beta);
+    const Scaled low(low_value(activation)), size = larger(Scaled(1.0), abs(low));
+    const double t = (Scaled(beta) / g).value();
+    const closed_form::ScaledTail far(std::fmin(std::fabs(t), 1e4));
+    const Scaled below = t > 0.0 ? far.i0 : Scaled(1.0) - far.i0;
+    const double of_tail = 256.0 + 1.5 * t * t;
+    const Scaled off =
+        t > 0.0 ? closed_form::rounding(std::fmin(of_tail, 1e9), far.i0)
+                : closed_form::rounding(of_tail < 1e9 ? of_tail : 0.0, far.i0) + closed_form::rounding(2, below);
+    // phi' where it turns is about `size` over a length of 1, phi there less than that by a factor of |x| or so
+    const Scaled turn = far.pdf / g;
+    out.mean = out.mean + low * below;
+    out.mean_error = out.mean_error + abs(low) * off + size * turn * 4.0 + closed_form::rounding(2, out.mean);
+    out.variance =
+        out.variance + low * low * below * (Scaled(1.0) - below) - low * below * (out.mean - low * below) * 2.0;
+    out.second = out.second + low * low * below;
+    out.second_error =
+        out.second_error + low * low * off + size * size * turn * 4.0 + closed_form::rounding(2, out.second);
+    out.slope_mean = out.slope_mean - low * turn;
+    out.slope_mean_error = out.slope_mean_error + size * turn * 4.0;
+    out.slope_second = out.slope_second + low * low * turn * 0.5;
+    out.slope_second_error = out.slope_second_error + size * size * turn * 4.0;
     return out;
 }
 
@@ -164,9 +288,49 @@ FISHERFIELD_HD inline Scaled within_powers(const Activation& activation, Scaled 
     return below && !is_zero(x) ? Scaled(1.0, -polynomials::kMostExponent) : x;
 }
 
+// phi in units of its own: celu is alpha celu_1(x/alpha), a rectified monomial u^n of x/u. Meshes and limits then know
+// its scale, and no power of it overflows.
+FISHERFIELD_HD inline double unit_of(const Activation& activation, Scaled g, double beta) {
+    if (activation.kind == Kind::celu) {
+        return activation.parameter > 0.0 ? activation.parameter : 1.0;
+    }
+    if (activation.kind != Kind::rectified_monomial || beta == 0.0) {
+        return 1.0;
+    }
+    const double larger = std::fmax(g.value(), std::fabs(beta)); // of both, as a power of two
+    return larger >= 0.25 && larger <= 4.0 ? 1.0 : std::ldexp(1.0, std::ilogb(larger));
+}
+
+FISHERFIELD_HD inline Activation in_unit(Activation activation) {
+    activation.parameter = activation.kind == Kind::celu ? 1.0 : activation.parameter;
+    return activation;
+}
+
+FISHERFIELD_HD inline int degree_of(const Activation& activation) {
+    return activation.kind == Kind::celu ? 1 : activation.degree;
+}
+
 // E f(g u + beta) for g >= 0.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
+    const double unit = unit_of(activation, g, beta);
+    if (unit != 1.0) {
+        Moments out = moments<held>(in_unit(activation), g / Scaled(unit), beta / unit);
+        const Scaled value = power(Scaled(unit), degree_of(activation)), slope = value / Scaled(unit);
+        for (Scaled* x : {&out.mean, &out.mean_error}) {
+            *x = *x * value;
+        }
+        for (Scaled* x : {&out.second, &out.variance, &out.second_error}) {
+            *x = *x * value * value;
+        }
+        for (Scaled* x : {&out.slope_mean, &out.u_slope, &out.slope_mean_error}) {
+            *x = *x * slope;
+        }
+        for (Scaled* x : {&out.slope_second, &out.slope_variance, &out.u2_slope2, &out.slope_second_error}) {
+            *x = *x * slope * slope;
+        }
+        return out;
+    }
     // the range of g for which an integral is formed as it stands
     [[maybe_unused]] const Scaled low(0x1p-50), high(0x1p50);
     Rays phi{};
@@ -196,34 +360,11 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
     } else if (activation.kind == Kind::rectified_monomial && beta == 0.0) {
         out = closed_form::rectified_monomial(activation.degree, g);
     } else if (g > high && unbounded(activation)) {
-        out = closed_form::rays(rays_at(activation, 1e16), g, beta);
+        out = far_out(activation, g, beta);
     } else if (g > (wave_or_exponential(activation.kind) ? Scaled(0x1p200) : high)) {
         out.status = Status::out_of_range;
-    } else if (g < low) {
-        // Rays from the nearest kink, where that is within reach, else from beta.
-        double nearest = beta;
-        bool kink_near = false;
-        for (int kink = 0; kink < activation.kink_count; ++kink) {
-            const double at = activation.kinks[kink];
-            if (Scaled(std::fabs(at - beta)) < Scaled(kFarthest) * g) {
-                nearest = at;
-                kink_near = true;
-            }
-        }
-        double value, slope;
-        evaluate(activation, &beta, &value, &slope, 1);
-        const Germ near = kink_near ? germ(activation, nearest) : Germ{value, {slope, slope}};
-        out = closed_form::rays(near.rays, g, beta - nearest);
-        out.mean = out.mean + Scaled(near.value);
-        if (near.rays.minus == near.rays.plus) { // then phi' is a pair of rays
-            const double left = kink_near ? std::nextafter(nearest, -HUGE_VAL) : beta,
-                         right = kink_near ? std::nextafter(nearest, HUGE_VAL) : beta;
-            const Rays bends{bend_of(activation, left), bend_of(activation, right)};
-            const Moments turn = closed_form::rays(bends, g, beta - nearest);
-            out.slope_variance = turn.variance;
-            out.u_slope = g * turn.slope_mean;
-        }
-        out.second = out.variance + out.mean * out.mean;
+    } else if (g < (wave_or_exponential(activation.kind) ? Scaled(0x1p-500) : low)) {
+        out = of_germ(activation, g, beta);
     } else if (smoothed_step::family(activation.kind, &smoothed) && beta == 0.0) {
         out = smoothed_step::moments(smoothed, g.value());
     } else if (activation.kind == Kind::exp) {
@@ -246,8 +387,6 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
     }
     return out;
 }
-
-FISHERFIELD_HD inline bool equal(Scaled x, Scaled y) { return x.m == y.m && x.e == y.e; }
 
 // Those without a closed form: one integral where the conditional mean is elementary, else two.
 FISHERFIELD_HD inline Covariance integrated(const Activation& activation, double q1, double q2, double c,
@@ -331,8 +470,88 @@ FISHERFIELD_HD inline Covariance continued(const Activation& activation, double 
     return out;
 }
 
-FISHERFIELD_HD inline Scaled product_error(Scaled x, Scaled x_error, Scaled y, Scaled y_error) {
-    return abs(x) * y_error + abs(y) * x_error + x_error * y_error + closed_form::rounding(1, x * y);
+template <Integrals held = Integrals::all>
+FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
+                                            const Correlation& correlation, double shift = 0.0,
+                                            bool differences = true);
+
+// Both variances so small that phi is its value and its rays.
+template <Integrals held>
+FISHERFIELD_HD_APART inline Covariance of_germs(const Activation& activation, Scaled q1, Scaled q2,
+                                                const Correlation& correlation, double shift, bool differences) {
+    const Scaled most = q1 < q2 ? q2 : q1, deviation = sqrt(most);
+    const double at = nearest(activation, deviation, shift), offset = shift - at;
+    const Germ near = germ(activation, at);
+    Covariance out;
+    if (offset == 0.0) {
+        out = closed_form::rays(near.rays, equal(q1, q2) ? q1 : sqrt(q1 * q2), correlation);
+    } else { // plus leaky_relu(x), or minus relu(-x)
+        const bool right = near.rays.plus != 0.0;
+        const double factor = right ? near.rays.plus : -near.rays.minus;
+        const Activation ray = right ? make_activation(Kind::leaky_relu, near.rays.minus / factor) //
+                                     : make_activation(Kind::relu);
+        const Scaled factor2 = Scaled(factor) * factor;
+        out = covariance<held>(ray, q1, q2, correlation, right ? offset : -offset, differences);
+        for (Scaled* x : {&out.value, &out.difference, &out.slope, &out.slope_difference, &out.slope_pair,
+                          &out.value_error, &out.slope_error}) {
+            *x = *x * factor2;
+        }
+    }
+    const Moments one = rays_beside(near.rays, sqrt(q1), offset), two = rays_beside(near.rays, sqrt(q2), offset);
+    const Scaled value(near.value), size(near.size()),
+        of_value = value_evaluation(activation, at, near.value, near.size()) + most * near.curvature;
+    const Scaled of_slope = slope_evaluation(activation, at, near.value, near.size()) + near.bend(deviation);
+    out.value = out.value + value * (value + one.mean + two.mean);
+    out.value_error = out.value_error +
+                      abs(value) * (of_value * 2.0 + one.mean_error + two.mean_error + abs(one.mean) * 0x1p-48 +
+                                    abs(two.mean) * 0x1p-48) +
+                      of_value * (of_value + (size + of_slope) * deviation * 2.0) + most * size * of_slope * 2.0;
+    out.slope_error = out.slope_error + (size * 2.0 + of_slope) * of_slope + most * (near.curvature * near.curvature);
+    return out;
+}
+
+// One variance so small that phi is its value and its rays there, the other one not. Where phi is straight, by Stein's
+// lemma, u ~ N(0, q1):
+//
+//     E [phi(b) + phi'(b) u] f(w) = phi(b) E f(w) + phi'(b) p E f'(w)
+//
+// Beside a kink at 0 it is homogeneous, and is taken at a variance that float64 resolves. Beside another one its two
+// slopes have their mean, and the bound says what that leaves out.
+template <Integrals held>
+FISHERFIELD_HD_APART inline Covariance beside_a_point(const Activation& activation, Scaled q1, Scaled q2,
+                                                      const Correlation& correlation, double shift, bool differences) {
+    const bool first = q1 < q2;
+    const Scaled small = sqrt(first ? q1 : q2), large = sqrt(first ? q2 : q1), floor(0x1p-100);
+    const double at = nearest(activation, small, shift);
+    const Germ near = germ(activation, at);
+    const Scaled held_small = small < floor ? floor : small, ratio = small / held_small;
+    const bool homogeneous = near.kinked && at == 0.0;
+    const double v = (held_small * held_small).value(), w = (large * large).value();
+    const double moved = homogeneous ? (Scaled(shift) / ratio).value() : shift;
+    Covariance out = continued<held>(activation, first ? v : w, first ? w : v, correlation, moved, differences);
+    out.slope_pair = out.slope_pair * ratio;
+    if (homogeneous) {
+        const Scaled power = jumps(activation).value ? Scaled(1.0) : ratio;
+        out.value = out.value * power;
+        out.value_error = out.value_error * power;
+        return out;
+    }
+    const Moments other = moments<held>(activation, large, shift);
+    const double mean_slope = 0.5 * (near.rays.minus + near.rays.plus);
+    const double apart = 0.5 * std::fabs(near.rays.minus - near.rays.plus);
+    const Scaled p = small * large * correlation.c, value(near.value), slope(mean_slope);
+    const Scaled size = sqrt(other.second + other.second_error), slope_size = sqrt(other.slope_second);
+    const Scaled of_value = evaluation(near.value) + small * small * near.curvature + small * apart;
+    const Scaled of_slope =
+        slope_evaluation(activation, at, near.value, near.size()) + near.bend(small) + small * near.curvature;
+    out.value = value * other.mean + slope * p * other.slope_mean;
+    out.slope = slope * other.slope_mean;
+    out.value_error = abs(value) * other.mean_error + size * of_value +
+                      abs(p) * (abs(slope) * other.slope_mean_error + of_slope * slope_size) +
+                      closed_form::rounding(8, abs(value * other.mean) + abs(slope * p * other.slope_mean));
+    out.slope_error = abs(slope) * other.slope_mean_error + slope_size * (of_slope + Scaled(apart)) +
+                      closed_form::rounding(8, out.slope);
+    return out;
 }
 
 // The line that phi is far from where it turns: to e^-|x|, or to less.
@@ -376,10 +595,23 @@ FISHERFIELD_HD inline Covariance of_line(const Line& line, Scaled r, const Corre
 }
 
 // E phi(u + shift) phi(w + shift) and its companions; without `differences` these may be left out.
-template <Integrals held = Integrals::all>
+template <Integrals held>
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
-                                            const Correlation& correlation, double shift = 0.0,
-                                            bool differences = true) {
+                                            const Correlation& correlation, double shift, bool differences) {
+    const double unit = unit_of(activation, sqrt(q1 < q2 ? q2 : q1), shift);
+    if (unit != 1.0) {
+        const Scaled unit2 = Scaled(unit) * unit, value = power(Scaled(unit2), degree_of(activation)),
+                     slope = value / unit2;
+        Covariance out =
+            covariance<held>(in_unit(activation), q1 / unit2, q2 / unit2, correlation, shift / unit, differences);
+        for (Scaled* x : {&out.value, &out.difference, &out.slope_pair, &out.value_error}) {
+            *x = *x * value;
+        }
+        for (Scaled* x : {&out.slope, &out.slope_difference, &out.slope_error}) {
+            *x = *x * slope;
+        }
+        return out;
+    }
     q1 = within_powers(activation, q1);
     q2 = within_powers(activation, q2);
     const Scaled larger = q1 < q2 ? q2 : q1, smaller = q1 < q2 ? q1 : q2, r = equal(q1, q2) ? q1 : sqrt(q1 * q2);
@@ -438,23 +670,24 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
     } else if (smaller > Scaled(kLargeVariance) && unbounded(activation) &&
                Scaled(shift) * shift < Scaled(0x1p-80) * smaller) {
         out = closed_form::rays(rays_at(activation, 1e16), r, correlation);
+        // The turn of phi and the shift are lengths beside the smaller deviation, alpha is one beside both.
+        const Scaled length(1.0 + std::fabs(shift)), low(std::fabs(low_value(activation))), least = sqrt(smaller);
+        out.value_error = out.value_error + (length + low) * (length + low + sqrt(larger));
+        out.slope_error = out.slope_error + (length + low * (low / least + Scaled(1.0))) * 2.0 / least;
     } else if (larger > Scaled(wave_or_exponential(activation.kind) ? 0x1p400 : kLargeVariance)) {
         out.status = Status::out_of_range;
     } else if (Line line{}; far_from_turns(activation, larger, shift, &line)) {
         out = of_line(line, r, correlation, shift);
-    } else if (larger < Scaled(kSmallVariance) && shift == 0.0) {
-        const Germ near = germ(activation, 0.0);
-        const Scaled value(near.value), mean = closed_form::rays(near.rays, Scaled(1.0)).mean;
-        out = closed_form::rays(near.rays, r, correlation);
-        out.value = out.value + value * (value + mean * (sqrt(q1) + sqrt(q2)));
-        closed_form::relative_errors(&out, 16);
+    } else if (larger < Scaled(wave_or_exponential(activation.kind) ? 0x1p-900 : kSmallVariance)) {
+        out = of_germs<held>(activation, q1, q2, correlation, shift, differences);
+    } else if (smaller < Scaled(closed_covariance(activation.kind, shift) ? 0x1p-200 : kSmallVariance) &&
+               !wave_or_exponential(activation.kind)) {
+        out = beside_a_point<held>(activation, q1, q2, correlation, shift, differences);
     } else {
-        // A variance far below the other one is nothing to it.
-        const double floor = 0x1p-200;
-        const double v1 = q1 < Scaled(floor) ? floor : q1.value(), v2 = q2 < Scaled(floor) ? floor : q2.value();
-        out = continued<held>(activation, v1, v2, correlation, shift, differences);
+        out = continued<held>(activation, q1.value(), q2.value(), correlation, shift, differences);
         if (activation.kind == Kind::erf && shift != 0.0) {
-            closed_form::erf_slopes(v1, v2, correlation.c, correlation.one_minus_c.value(), shift, &out);
+            closed_form::erf_slopes(q1.value(), q2.value(), correlation.c, correlation.one_minus_c.value(), shift,
+                                    &out);
         }
     }
     if (out.status == Status::ok && !finite(out)) {

@@ -75,19 +75,19 @@ FISHERFIELD_HD inline Double2 square_root(Double2 x) {
 // The means of all derivatives of phi, in units: lengths of 2^unit, values of 2^common.
 struct Expansion {
     int degree = 0, unit = 0, common = 0;
-    double q = 0.0;                     // in these units
+    double q = 0.0;                     // in these units; 0 where it is nothing beside the shift
+    Scaled deviation;                   // its root, whatever it is
     Double2 derivative[kMaxDegree + 1]; // B_k
     double size[kMaxDegree + 1] = {};   // what its roundings are relative to
     Scaled a[kMaxDegree + 1], error[kMaxDegree + 1];
 
     // a_k from B_k
     FISHERFIELD_HD void normalise() {
-        const Scaled root = std::sqrt(q);
         Scaled front = power_of_two(common);
         for (int k = 0; k <= degree; ++k) {
             a[k] = front * derivative[k].high;
             error[k] = closed_form::rounding(2.0 + k, a[k]) + front * (kEps2 * size[k]);
-            front = front * root / Scaled(std::sqrt(k + 1.0));
+            front = front * deviation / Scaled(std::sqrt(k + 1.0));
         }
     }
 };
@@ -109,6 +109,7 @@ FISHERFIELD_HD_APART inline Expansion of_powers(const double* coefficients, int 
     out.degree = degree;
     out.unit = unit_of(q, shift);
     out.q = in_units(q, 2 * out.unit);
+    out.deviation = sqrt(q) * power_of_two(-out.unit);
     const double b = in_units(shift, out.unit);
     Double2 moment[kMaxDegree + 1];
     moment[0] = {1.0, 0.0};
@@ -151,6 +152,7 @@ FISHERFIELD_HD_APART inline Expansion of_hermite(int n, Scaled q, double shift) 
     out.degree = n;
     out.unit = unit_of(q > Scaled(1.0) ? q : Scaled(1.0), shift);
     out.q = in_units(q, 2 * out.unit);
+    out.deviation = sqrt(q) * power_of_two(-out.unit);
     const double b = in_units(shift, out.unit), one = in_units(1.0, 2 * out.unit);
     const Double2 rest = exact_sum(one, -out.q);
     Double2 h[kMaxDegree + 1];
@@ -247,6 +249,28 @@ FISHERFIELD_HD inline void differences(const Expansion& one, const Expansion& tw
     }
 }
 
+// The sums over k as they stand.
+FISHERFIELD_HD inline Covariance of_series(const Expansion& one, const Expansion& two, const Correlation& correlation,
+                                           Scaled r) {
+    Covariance out;
+    Scaled power(1.0), before(0.0);
+    for (int k = 0; k <= one.degree; ++k) {
+        const Scaled product = one.a[k] * two.a[k];
+        const Scaled error = closed_form::rounding(4.0 + k, product) + abs(one.a[k]) * two.error[k] +
+                             abs(two.a[k]) * one.error[k] + one.error[k] * two.error[k];
+        out.value = out.value + power * product;
+        out.value_error = out.value_error + abs(power) * error;
+        if (k > 0 && !is_zero(r)) {
+            out.slope = out.slope + before * product * k / r;
+            out.slope_error = out.slope_error + abs(before) * error * k / r;
+        }
+        before = power;
+        power = power * correlation.c;
+    }
+    differences(one, two, correlation, r, &out);
+    return out;
+}
+
 FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                                   const Correlation& correlation, double shift) {
     const Expansion one = expansion(activation, q1, shift), two = expansion(activation, q2, shift);
@@ -266,6 +290,9 @@ FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, 
         slope_size += std::fabs(before.high) * error;
         before = power;
         power = power * p / (k + 1.0);
+    }
+    if (std::fabs(p.high) < 0x1p-400) { // its powers leave float64, and nothing of them cancels
+        return of_series(one, two, correlation, sqrt(q1 * q2));
     }
     const Scaled scale = power_of_two(one.common + two.common);
     const Scaled slope_scale = power_of_two(one.common + two.common - one.unit - two.unit);

@@ -323,28 +323,69 @@ FISHERFIELD_HD double reach(Integrand&& integrand) {
     return HUGE_VAL;
 }
 
+// x, on the side of each kink that `low` .. `high` is on: a sum of shift and deviations may round across one.
+FISHERFIELD_HD inline double between(double x, double low, double high) {
+    return x <= low ? std::nextafter(low, high) : x >= high ? std::nextafter(high, low) : x;
+}
+
 // The integral of f over [from, from + h], by five points between kinks; at(kink) is added for each one passed. Places
-// are counted from `from`, so that h may be less than an ulp of it.
+// are counted from `from`, so that h may be less than an ulp of it, and each stays on its side of the kinks.
 template <class F, class At>
 FISHERFIELD_HD double between_kinks(const Activation& activation, double from, double h, F&& f, At&& at) {
     constexpr double node[2] = {0.53846931010568309104, 0.90617984593866399280};
     constexpr double weight[3] = {0.56888888888888888889, 0.47862867049936646804, 0.23692688505618908751};
     const double end = std::fmax(h, 0.0);
-    double sum = 0.0, left = std::fmin(h, 0.0);
+    double sum = 0.0, left = std::fmin(h, 0.0), below = -HUGE_VAL;
     for (int kink = 0; kink <= activation.kink_count; ++kink) {
-        const double place = kink < activation.kink_count ? activation.kinks[kink] - from : end;
-        const bool passed = kink < activation.kink_count && place > left && place < end;
-        if (passed || kink == activation.kink_count) {
-            const double half = 0.5 * (place - left), centre = 0.5 * (left + place);
-            double part = weight[0] * f(from + centre);
+        const double above = kink < activation.kink_count ? activation.kinks[kink] : HUGE_VAL;
+        const double right = std::fmin(above - from, end);
+        if (right > left) {
+            const double half = 0.5 * (right - left), centre = 0.5 * (left + right);
+            const auto value = [&](double place) { return f(between(from + place, below, above)); };
+            double part = weight[0] * value(centre);
             for (int i = 0; i < 2; ++i) {
-                part += weight[i + 1] * (f(from + (centre - node[i] * half)) + f(from + (centre + node[i] * half)));
+                part += weight[i + 1] * (value(centre - node[i] * half) + value(centre + node[i] * half));
             }
-            sum += half * part + (passed ? at(activation.kinks[kink]) : 0.0);
-            left = place;
+            sum += half * part + (right < end ? at(above) : 0.0);
+            left = right;
         }
+        below = above;
     }
     return h > 0 ? sum : -sum;
+}
+
+// g z + beta, on the side of each kink that z says: it may round across one.
+FISHERFIELD_HD inline double moved(const Activation& activation, double g, double z, double beta) {
+    double x = g * z + beta;
+    for (int i = 0; i < activation.kink_count; ++i) {
+        const double kink = activation.kinks[i];
+        if (std::fabs(x - kink) <= 0x1p-50 * std::fabs(beta)) {
+            const double away = g * z - (kink - beta);
+            x = away > 0.0   ? std::fmax(x, std::nextafter(kink, HUGE_VAL))
+                : away < 0.0 ? std::fmin(x, std::nextafter(kink, -HUGE_VAL))
+                             : x;
+        }
+    }
+    return x;
+}
+
+// What an ulp of x = g z + beta, far = |g z| + |beta|, changes, as a part of kErrorUlps; of phi' also one of its terms
+// where it `crosses` 0. phi''/phi' is at most 1 or, in tails, phi'/phi; far out on a ramp it is 0.
+FISHERFIELD_HD inline double lost_of_value(double far, double slope) { return 0.005 * std::fabs(far * slope); }
+FISHERFIELD_HD inline double lost_of_slope(bool crosses, double far, double x, double value, double slope) {
+    const double size = std::fabs(value), rise = std::fabs(slope);
+    const double term = crosses && x > -4.0 && x < 0.0 ? 0.01 * size : 0.0;
+    if (rise <= size) {
+        return term + (x > 40.0 && rise > 0.5 ? 0.0 : 0.005 * far * rise);
+    }
+    const double most = 1.0 + std::fabs(x) * (1.0 + 0.25 * std::fabs(x));
+    return term + 0.005 * far * rise * (rise < most * size ? rise / size : most);
+}
+
+// phi' is a sum of two terms that cancel somewhere below 0.
+FISHERFIELD_HD inline bool crosses_zero(Kind kind) {
+    return kind == Kind::silu || kind == Kind::gelu || kind == Kind::gelu_tanh || kind == Kind::mish ||
+           kind == Kind::hardswish;
 }
 
 // phi(from + h) - phi(from) where h is small, by the integral of phi'. Five points leave h^10/1e8 where phi turns on
@@ -416,15 +457,16 @@ struct MomentSums {
     double rise = 0, rise2 = 0, turn = 0, turn2 = 0, u_slope = 0, u2_slope2 = 0;
     double size = 0, size2 = 0, slope_size = 0, slope_size2 = 0;
 
-    // phi and phi', and how far they are from what they are measured from.
-    FISHERFIELD_HD void add(double z, double weight, double phi, double slope, double r, double s) {
+    // phi and phi', what roundings of x change of them, and how far they are from what they are measured from.
+    FISHERFIELD_HD void add(double z, double weight, double phi, double slope, double off, double slope_off, double r,
+                            double s) {
         rise += weight * r;
         rise2 += weight * r * r;
         const double heavy = weight * lost(z * z);
-        size += heavy * std::fabs(phi);
-        size2 += heavy * phi * phi;
-        slope_size += heavy * std::fabs(slope);
-        slope_size2 += heavy * slope * slope;
+        size += heavy * (std::fabs(phi) + off);
+        size2 += heavy * std::fabs(phi) * (std::fabs(phi) + 2.0 * off);
+        slope_size += heavy * (std::fabs(slope) + slope_off);
+        slope_size2 += heavy * std::fabs(slope) * (std::fabs(slope) + 2.0 * slope_off);
         turn += weight * s;
         turn2 += weight * s * s;
         u_slope += weight * z * s;
@@ -483,14 +525,14 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     const double scale = turns.scale > 0.0 ? std::fmin(turns.scale, kTurn) / kTurn : 1.0;
     const bool by_rise =
         continuous(activation) && !monomial && range * g * rate_of(activation, beta) < kSmallRise * scale;
-    const bool by_power = monomial && range * g < beta;
+    const bool by_power = monomial && range * g < beta, crosses = crosses_zero(activation.kind);
     const double slope_base = by_rise || g < near ? level_of.slope_above : 0.0;
     const auto sum_about = [&](double centre, double slope_centre) {
         MomentSums sum;
         mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {
             double x[kBatch] = {}, value[kBatch], slope[kBatch];
             for (int i = 0; i < n; ++i) {
-                x[i] = g * z[i] + beta;
+                x[i] = moved(activation, g, z[i], beta);
             }
             if (by_rise || by_power) {
                 rises(activation, beta, g, z, x, value, slope, n);
@@ -502,9 +544,13 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
                 }
             }
             const double phi = level_of.value + level_of.above, phi_slope = level_of.slope + slope_base;
+            // Beside a kink roundings of x are many and average out; rises do not round x there.
+            const double share = activation.kink_count == 0 ? 1.0 : by_rise || by_power ? 0.0 : 0.1;
             for (int i = 0; i < n; ++i) {
-                sum.add(z[i], weight[i], phi + value[i], phi_slope + slope[i], value[i] - centre,
-                        slope[i] - slope_centre);
+                const double far = std::fabs(g * z[i]) + std::fabs(beta), y = phi + value[i],
+                             y_slope = phi_slope + slope[i];
+                sum.add(z[i], weight[i], y, y_slope, share * lost_of_value(far, y_slope),
+                        lost_of_slope(crosses, far, x[i], y, y_slope), value[i] - centre, slope[i] - slope_centre);
             }
         });
         return sum;

@@ -63,6 +63,8 @@ class Piecewise(NamedTuple):
         """E f(x), x ~ N(m, v), v > 0; digits that cancel are added beforehand."""
         degree = max((k for piece in self.pieces for _, k, _ in piece.terms), default=0)
         rates = max((abs(rate) for piece in self.pieces for *_, rate in piece.terms), default=0)
+        if not rates and any(abs(end - m) > _FARTHEST * mp.sqrt(v) for end in self.kinks):
+            return self._within(m, _FARTHEST * mp.sqrt(v)).average(m, v)
         far = max((abs(end - m) / mp.sqrt(v) for end in self.kinks), default=0) + 1 + abs(m) + v + rates * mp.sqrt(v)
         # The tail beyond t deviations: moments cancel by t^2 each, exp(t^2/2) by t^2; e^x - 1 by |x|, squared.
         digits = mp.dps + 10 + int((2 + 2 * degree) * mp.log10(far)) + int(max(0, -mp.log10(v)))
@@ -76,6 +78,15 @@ class Piecewise(NamedTuple):
                     inside = sum(a * moments[k] for k, a in powers.items())
                     total += inside * (mp.exp(rate * m + rate * rate * v / 2) if rate else 1)
             return total
+
+    def _within(self, m: Number, reach: Number) -> Piecewise:
+        """The same with ends farther from m at infinity."""
+
+        def moved(end: Number) -> Number:
+            return end if abs(end - m) <= reach else OO if end > m else -OO
+
+        pieces = [Piece(moved(low), moved(high), terms) for low, high, terms in self.pieces]
+        return Piecewise(tuple(piece for piece in pieces if piece.low < piece.high))
 
     def square(self) -> Piecewise:
         squared = []
@@ -98,6 +109,9 @@ def _collected(terms: list[tuple[Number, int, Number]]) -> tuple[tuple[Number, i
     for a, k, rate in terms:
         total[k, rate] = total.get((k, rate), 0) + a
     return tuple((a, k, rate) for (k, rate), a in total.items() if a)
+
+
+_FARTHEST = 1e9  # deviations: e^(-5e17) is nothing beside what is nearer, and takes digits
 
 
 def _erfc(x: Number) -> Number:
