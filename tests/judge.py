@@ -96,21 +96,21 @@ def _mean(activation: Activation, slope: bool, f: Any, m: Number, v: Number, dig
     if m == 0 and _odd(activation, slope):
         return mp.zero
     if f_average := getattr(f, "average", None):
-        return _settled(lambda: f_average(m, v), digits)
+        return _settled(lambda: f_average(m, v), digits, m)
     return _one(f.value, f.kinks, m, mp.sqrt(v), digits)
 
 
 def _square(f: Any, m: Number, v: Number, digits: int) -> Number:
     if isinstance(f, Known):
-        return _settled(lambda: f.covariance(v, v, mp.zero, m), digits)
+        return _settled(lambda: f.covariance(v, v, mp.zero, m), digits, m)
     if isinstance(f, Piecewise):
-        return _settled(lambda: f.square().average(m, v), digits)
+        return _settled(lambda: f.square().average(m, v), digits, m)
     return _one(lambda x: f.value(x) ** 2, f.kinks, m, mp.sqrt(v), digits)
 
 
-def _settled(formula: Callable[[], Number], digits: int) -> Number:
-    """A formula with more digits each time, until they all stand."""
-    precision, before = digits + 20, None
+def _settled(formula: Callable[[], Number], digits: int, shift: Number) -> Number:
+    """A formula with more digits each time, until they all stand; from those of the phase of a wave far out on."""
+    precision, before = digits + 20 + _lost(shift), None
     while precision < 20_000:
         with mp.workdps(precision):
             value = mp.mpf(formula())
@@ -151,11 +151,11 @@ def _lost(*sizes: Number) -> int:
 # ------------------------------------------------------------------------------------------------ two arguments
 def _pair(f: Any, m: Number, q1: Number, q2: Number, rest: Number, digits: int) -> Number:
     if isinstance(f, Known):
-        return _settled(lambda: f.covariance(q1, q2, rest, m), digits)
+        return _settled(lambda: f.covariance(q1, q2, rest, m), digits, m)
     if isinstance(f, Piecewise) and not f.pieces:
         return mp.zero
     if isinstance(f, Piecewise) and not f.kinks:
-        return _settled(lambda: _polynomials(f, m, q1, q2, rest), digits)
+        return _settled(lambda: _polynomials(f, m, q1, q2, rest), digits, m)
     if q1 == q2 and (not rest or _negligible(f, m, mp.sqrt(q1), rest, digits)):
         return _square(f, m, q1, digits)
     if q1 < q2:  # the larger one outside
