@@ -161,7 +161,8 @@ def _pair(f: Any, m: Number, q1: Number, q2: Number, rest: Number, digits: int) 
     if q1 < q2:  # the larger one outside
         q1, q2 = q2, q1
     r1, r2 = mp.sqrt(q1), mp.sqrt(q2)
-    extra = _lost(m, r1, m / r1, 1 / rest if rest else 1)
+    straight_line = rest == 2 or _negligible(f, m, r2, rest, digits)
+    extra = _lost(m, r1, m / r1, 1 if straight_line else 1 / rest)
     with mp.workdps(digits + 15 + extra):
         c, s = 1 - rest, mp.sqrt(rest * (2 - rest))
         kinks = tuple(f.kinks)
@@ -169,10 +170,10 @@ def _pair(f: Any, m: Number, q1: Number, q2: Number, rest: Number, digits: int) 
         straight = isinstance(f, Piecewise) and not any(rate for piece in f.pieces for *_, rate in piece.terms)
         for kink in kinks or (mp.zero,):
             own, other = (kink - m) / r1, (kink - m) / r2
-            blur = s / abs(c) if kinks else mp.hypot(1 / r2, s) / abs(c)
+            blur = 0 if straight_line else s / abs(c) if kinks else mp.hypot(1 / r2, s) / abs(c)
             turns += [(own, 1 if straight else 1 / r1), (other / c, blur or 1 / (r2 * abs(c)))]
             turns += [(c * other, 1 / (1 + abs(other)))] if kinks else []
-        if rest == 2 or _negligible(f, m, r2, rest, digits):
+        if straight_line:
             return _expectation(lambda z: f.value(m + r1 * z) * f.value(m + r2 * c * z), turns, digits, not kinks)
         average = getattr(f, "average", None)
         averages = None if average else _Averages.over(f.value, kinks, m, r2 * abs(c), r2 * s)
@@ -352,6 +353,8 @@ def _range(f: Callable[[Number], Number], turns: list[tuple[Number, Number]], di
         low, high = max(low, best - step), min(high, best + step)
         if step < mp.mpf("1e-3") / (1 + abs(best)):
             break
+    if most < -3000:  # 1e-1300 is no float64, whatever it is multiplied by
+        return set()
     floor = most - (digits + 5) * mp.ln(10)
     out = {best}
     for sign in (1, -1):
