@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `fuzz.py` runs: a part draws an input as Python source, and looks at the laws that hold for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import calls, files, integrals, networks, sampled
+
+
+class Part(NamedTuple):
+    name: str
+    count: int
+    seconds: float  # that one case may take at the most
+    draw: Callable[[np.random.Generator], str]
+    check: Callable[[str], Iterable[tuple[str, str]]]  # what was expected and what came, of each law that is broken
+    law: str
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("networks", 100_000, 20, networks.draw, networks.check, networks.check.__doc__ or ""),
+        Part(
+            "reference",
+            10_000,
+            60,
+            networks.draw_cheap,
+            networks.check_reference,
+            networks.check_reference.__doc__ or "",
+        ),
+        Part(
+            "gaussian", 100_000, 20, integrals.draw_closed, integrals.check_closed, integrals.check_closed.__doc__ or ""
+        ),
+        Part("mpmath", 3_000, 120, integrals.draw, integrals.check, integrals.check.__doc__ or ""),
+        Part("sampled", 3_000, 60, sampled.draw, sampled.check, sampled.check.__doc__ or ""),
+        Part("calls", 10_000, 60, calls.draw, calls.check, calls.check.__doc__ or ""),
+        Part("files", 10_000, 60, files.draw, files.check, files.check.__doc__ or ""),
+    )
+}

@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random networks: laws that every spectrum obeys, and the reference.
+
+Cases are the arguments of `fisherfield.fisher`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import fisherfield as ff
+
+from . import drawn
+from .drawn import Random, chance
+from .tools import Refused, evaluate, is_sentence, near, outcome
+
+NUMBERS = ("lambda_max", "bulk", "mean", "second_moment", "a", "b")
+BEYOND = "beyond the range of float64"
+LOSSES = {"sum": lambda outputs: 1.0, "mean": lambda outputs: 1 / outputs, "mse": lambda outputs: 2 / outputs}
+Broken = Iterator[tuple[str, str]]
+
+
+def draw(random: Random) -> str:
+    kind = random.random()
+    if kind < 0.72:
+        net = drawn.dense(random, (*drawn.NAMES, *drawn.WITH_PARAMETER, *drawn.WITH_PARAMETER), 60)
+    elif kind < 0.95:
+        net = drawn.convolutional(random, (*drawn.RAYS, *drawn.WAVES, "step", "sign", "erf", "leaky_relu"), 3)
+    else:
+        net = drawn.convolutional(random, (*drawn.NAMES, *drawn.WITH_PARAMETER), 2)
+    return f"arguments({net}, {drawn.data(random)})"
+
+
+# ---------------------------------------------------------------------------------------------------- laws
+def check(text: str) -> Broken:
+    """finite numbers or one sentence; bulk >= 0, mean <= lambda_max, mean^2 <= second_moment <= lambda_max mean; parts
+    of layers sum to a and b; gamma and -gamma, beta and -beta for odd and even activations, `scan`, `max_learning_rate`
+    and `replace` agree; (E phi')^2 <= Var phi/g^2 <= E phi'^2."""
+    given = outcome(evaluate, text)
+    if isinstance(given, Refused):
+        yield "a network", repr(given)
+        return
+    (net,), settings = given
+    found = outcome(ff.fisher, net, **settings)
+    if isinstance(found, Refused):
+        if not is_sentence(found):
+            yield "numbers, or a ValueError of one sentence", repr(found)
+        yield from refused_alike(net, settings, found)
+        return
+    values = [getattr(found, name) for name in NUMBERS]
+    beyond = BEYOND in found.reason
+    if any(math.isnan(value) for value in values) or (not beyond and not all(map(math.isfinite, values))):
+        yield "finite numbers", shown(found)
+        return
+    if not all(found.mean >= 0 and value >= 0 for value in (found.lambda_max, found.bulk, found.second_moment)):
+        yield "bulk, mean, second_moment and lambda_max >= 0", shown(found)
+    if not beyond:
+        yield from moments(found)
+        yield from sums(found)
+    yield from mirrored(net, settings, found)
+    yield from scanned(net, settings, found)
+    yield from learning_rates(net, settings, found)
+    yield from replaced(net, settings, found)
+    yield from variances(net, settings)
+
+
+def shown(found: Any) -> str:
+    return ", ".join(f"{name} {getattr(found, name)!r}" for name in NUMBERS)
+
+
+# The three numbers are sums of the same few terms, each rounded a few times.
+ROUNDING = 1e-12
+
+
+def moments(found: Any) -> Broken:
+    """The mean of a distribution on [0, lambda_max] does not exceed lambda_max, and so on."""
+    if not found.mean <= found.lambda_max * (1 + ROUNDING):
+        yield f"mean <= lambda_max = {found.lambda_max!r}", f"mean {found.mean!r}"
+    square = found.mean * found.mean
+    if math.isfinite(square) and not square <= found.second_moment * (1 + ROUNDING) + 1e-300:
+        yield f"mean^2 = {square!r} <= second_moment", f"second_moment {found.second_moment!r}"
+    most = found.lambda_max * found.mean
+    if math.isfinite(most) and not found.second_moment <= most * (1 + ROUNDING) + 1e-300:
+        yield f"second_moment <= lambda_max mean = {most!r}", f"second_moment {found.second_moment!r}"
+
+
+# Of a: a source's way through the layers is rounded as the others' are, in another order. 60 layers of closed forms
+# and of integrals to 1e-12 of E|integrand|, which is what tests/test_scan.py allows a dozen of.
+PARTS = 1e-11
+
+
+def sums(found: Any) -> Broken:
+    layers = outcome(lambda: found.layers)
+    if isinstance(layers, Refused):
+        yield "Fisher.layers", repr(layers)
+        return
+    for name, parts, whole in (("a", layers.a, found.a), ("b", layers.b, found.b)):
+        total = math.fsum(parts)
+        if not near(total, whole, PARTS, max(found.a, max(map(abs, parts)))):
+            yield f"layers.{name} that sum to {name} = {whole!r}", f"{total!r} of {parts.tolist()}"
+
+
+def compared(what: str, found: Any, other: Any, rel: float, numbers: tuple[str, ...] = NUMBERS) -> Broken:
+    """Equal to `rel`: b to that of a, as differences are formed; bulk and moments of themselves and 0.1 of a's."""
+    if isinstance(other, Refused):
+        yield f"the same number, {what}", repr(other)
+        return
+    if BEYOND in found.reason or BEYOND in other.reason:
+        return
+    for name in numbers:
+        x, y = getattr(found, name), getattr(other, name)
+        size = found.a if name in ("b", "bulk") else 0.0
+        if not near(x, y, rel, size if name == "b" else 0.1 * size):
+            yield f"{name} = {x!r}, {what}", repr(y)
+
+
+def refused_alike(net: Any, settings: dict[str, Any], found: Refused) -> Broken:
+    """What `fisher` refuses, the others do, too."""
+    for other in (
+        outcome(ff.max_learning_rate, net, **settings),
+        outcome(ff.order_parameters, net, **of_kernel(settings)),
+    ):
+        if not isinstance(other, Refused) and "samples" not in found.words:
+            yield f"the refusal of fisher, {found!r}", type(other).__name__
+        elif isinstance(other, Refused) and not is_sentence(other):
+            yield "one sentence", repr(other)
+
+
+def of_kernel(settings: dict[str, Any]) -> dict[str, Any]:
+    return dict(settings)
+
+
+def changed(net: Any, change: Any) -> Any:
+    return ff.Network(net.input_shape, [change(layer) for layer in net.layers])
+
+
+# The same operations on numbers of another sign: only integrals of the other side of an activation may round otherwise.
+MIRROR = 1e-10
+
+
+def mirrored(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+    if not net.batch_norms:
+        return
+
+    def turned(word: str) -> Any:
+        return changed(
+            net,
+            lambda layer: replace(layer, **{word: -getattr(layer, word)}) if isinstance(layer, ff.BatchNorm) else layer,
+        )
+
+    yield from compared("for -gamma", found, outcome(ff.fisher, turned("gamma"), **settings), MIRROR)
+    symmetric = all(
+        layer.function in (*drawn.ODD, *drawn.EVEN) or layer.function in ("monomial", "hermite")
+        for layer in net.layers
+        if isinstance(layer, ff.Activation)
+    )
+    if symmetric and any(norm.beta for norm in net.batch_norms):
+        what = "for -beta of odd and even activations"
+        yield from compared(what, found, outcome(ff.fisher, turned("beta"), **settings), MIRROR)
+
+
+def scanned(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+    """`scan` says that its numbers are those of the single functions to rounding; tests/test_scan.py: 1e-12."""
+    rest = {name: value for name, value in settings.items() if name != "samples"}
+    axes = {"samples": [settings.get("samples")]}
+    scan = outcome(ff.scan, net, axes, (*NUMBERS, "multiplicity"), **rest)
+    if isinstance(scan, Refused):
+        yield "a scan of one point", repr(scan)
+        return
+    if int(scan.status[0]) > 1 and BEYOND not in found.reason:
+        yield f"the point of fisher, {shown(found)}", repr(scan.failures)
+        return
+    if BEYOND in found.reason:
+        return
+    for name in NUMBERS:
+        x, y = getattr(found, name), float(scan[name][0])
+        size = 0.1 * found.a if name == "bulk" else found.a if name == "b" else 0.0
+        if not near(x, y, 1e-12, size):
+            yield f"{name} = {x!r} in a scan", repr(y)
+    if found.multiplicity != scan["multiplicity"][0]:
+        yield f"multiplicity = {found.multiplicity} in a scan", repr(float(scan["multiplicity"][0]))
+
+
+def learning_rates(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+    for number, (loss, factor) in enumerate(LOSSES.items()):
+        momentum = (0.0, 0.9, 0.5)[number]
+        eta = outcome(ff.max_learning_rate, net, momentum, loss=loss, **settings)
+        if isinstance(eta, Refused):
+            yield f"a learning rate for loss {loss}", repr(eta)
+            return
+        if math.isnan(eta) or not eta >= 0:
+            yield "a learning rate >= 0", repr(float(eta))
+        if BEYOND in found.reason or found.lambda_max == 0.0:
+            continue
+        expected = 2 * (1 + momentum) / (factor(net.outputs) * found.lambda_max)
+        if 1e-300 < expected < 1e300 and not near(float(eta), expected, 1e-13):  # two divisions
+            yield f"2 (1 + {momentum})/lambda_max = {expected!r} for loss {loss}", repr(float(eta))
+
+
+def replaced(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+    """A copy gives the same bits; without BatchNorm all theories are one."""
+    affine = net.affine_layers
+    same = net.replace(sigma_w2=[layer.sigma_w2 for layer in affine], sigma_b2=[layer.sigma_b2 for layer in affine])
+    if same != net:
+        yield "a network replaced by its own values to be equal", repr(same)
+    vanilla = outcome(net.replace, batch_norm=False)
+    if isinstance(vanilla, Refused):
+        yield "a network without BatchNorm", repr(vanilla)
+        return
+    images = any(isinstance(layer, ff.Conv2d) for layer in net.layers)
+    rest = {**settings, "biases": found.biases}
+    by_theory = [
+        outcome(ff.fisher, vanilla, **{**rest, "theory": theory})
+        for theory in (("exact", "frozen") if images else ("exact", "frozen", "wei2019"))
+    ]
+    if any(isinstance(each, Refused) for each in by_theory):
+        if not all(isinstance(each, Refused) and is_sentence(each) for each in by_theory):
+            yield "one answer of all theories without BatchNorm", repr(by_theory)
+        return
+    for other in by_theory[1:]:
+        if [getattr(other, name) for name in NUMBERS] != [getattr(by_theory[0], name) for name in NUMBERS]:
+            yield f"{shown(by_theory[0])} without BatchNorm", f"{other.theory}: {shown(other)}"
+    if net.batch_norms and BEYOND not in by_theory[0].reason:
+        yield from moments(by_theory[0])
+
+
+# Jumps have no slope to be bounded by.
+JUMPS = ("step", "sign")
+# Of the variance, besides the bounds that the slopes' integrals state: 1e-12 of each integral and what two layers round.
+VARIANCE = 1e-10
+
+
+def variances(net: Any, settings: dict[str, Any]) -> Broken:
+    """g^2 (E phi')^2 <= Var phi(g u + beta) <= g^2 E phi'^2, by the first Hermite coefficient and by Poincare."""
+    if len(net.input_shape) == 3 or not any(norm.beta for norm in net.batch_norms):
+        return
+    settings = {**{name: settings[name] for name in settings if name != "samples"}, "theory": "frozen"}
+    if settings.get("overlap", 0.0) < 0:
+        settings["overlap"] = 0.0
+    rows = outcome(ff.order_parameters, net, **settings)
+    if isinstance(rows, Refused):
+        if not is_sentence(rows):
+            yield "order parameters, or one sentence", repr(rows)
+        return
+    for name in ("q", "q_xy", "v", "theta", "d", "v_hat"):
+        column = getattr(rows, name)
+        if not rows.reason and not all(map(math.isfinite, column)):
+            yield f"order parameters {name} that are finite", repr(column.tolist())
+            return
+    for name in ("v", "v_hat", "d"):
+        if not all(value >= 0 for value in getattr(rows, name)):
+            yield f"order parameters {name} >= 0", repr(getattr(rows, name).tolist())
+    place = -1
+    for at, layer in enumerate(net.layers):
+        place += isinstance(layer, ff.Dense)
+        phi = net.layers[at + 1] if at + 1 < len(net.layers) else None
+        if not isinstance(layer, ff.BatchNorm) or not isinstance(phi, ff.Activation) or place + 1 >= len(rows):
+            continue
+        named = phi.function in JUMPS or (phi.function == "rectified_monomial" and phi.n == 0)
+        s2 = rows.v[place] + layer.eps
+        if named or not 1e-290 < rows.v[place] < 1e290 or s2 == 0:
+            continue
+        g2 = rows.v[place] / s2 * layer.gamma**2
+        if not 1e-90 < g2 < 1e90:
+            continue
+        low = outcome(ff.gaussian.slope_mean, phi, g2, layer.beta, error=True)
+        high = outcome(ff.gaussian.slope_second_moment, phi, g2, layer.beta, error=True)
+        if isinstance(low, Refused) or isinstance(high, Refused):
+            continue  # the part gaussian looks at these
+        least = g2 * max(abs(low[0]) - low[1], 0.0) ** 2 * (1 - VARIANCE)
+        most = g2 * (high[0] + high[1]) * (1 + VARIANCE)
+        value = float(rows.v_hat[place + 1])
+        if math.isfinite(most) and most < 1e290 and not (least <= value + 1e-290 and value <= most + 1e-290):
+            yield f"Var phi from {least!r} to {most!r} at g^2 = {g2!r}, beta = {layer.beta!r} of {phi}", repr(value)
+
+
+# ---------------------------------------------------------------------------------------------------- the reference
+CHEAP = (*drawn.RAYS, "step", "sign", "sin", "cos", "rbf", "gaussian", "erf", "leaky_relu", "monomial", "hermite")
+ONE = (*drawn.KINKED, *drawn.SMOOTH, "elu", "celu", "polynomial", "rectified_monomial", "softsign")
+
+
+def draw_cheap(random: Random) -> str:
+    """Networks whose integrals the reference has in closed form, or few of the others; numbers that it is made for.
+
+    Its range is q in [1e-3, 1e3], and tiny gamma under a beta.
+    """
+    with drawn.mildly():
+        kind = random.random()
+        if kind < 0.55:
+            net = drawn.dense(random, CHEAP, 12)
+        elif kind < 0.85:
+            net = drawn.convolutional(random, (*drawn.RAYS, "step", "step", "sign", "erf", "sin", "leaky_relu"), 3)
+        else:
+            w = drawn.units(random)
+            norms = [drawn.norm(random), drawn.norm(random)][: 1 + chance(random, 0.3)]
+            layers = [f'ff.Dense({w}), {norm}, ff.Activation("{drawn.activation(random, ONE)}")' for norm in norms]
+            net = f"ff.Network({drawn.units(random)}, [{', '.join(layers)}, ff.Dense({drawn.whole(random, 1, 20)})])"
+        return f"arguments({net}, {drawn.data(random)})"
+
+
+# Of a: a dozen layers' roundings and the reference's integrals to 1e-11, as in tests/test_scan.py.
+REFERENCE = 1e-10
+# Of d = a - b: the same, and what is left of a's rounding where d is formed by the reference's subtractions.
+DIFFERENCE = 1e-8
+
+
+def check_reference(text: str) -> Broken:
+    """core and reference agree: a, b, bulk, moments, multiplicity, refusals, and the lengths of every layer."""
+    given = outcome(evaluate, text)
+    if isinstance(given, Refused):
+        yield "a network", repr(given)
+        return
+    (net,), settings = given
+    with np.errstate(all="ignore"):
+        found = outcome(ff.fisher, net, **settings)
+        slow = outcome(ff.reference.fisher, net, **settings)
+    if isinstance(slow, Refused) or isinstance(found, Refused):
+        alike = all(isinstance(each, Refused) and isinstance(each.error, ValueError) for each in (slow, found))
+        if not alike:
+            yield f"core and reference alike; reference: {brief(slow)}", brief(found)
+        return
+    if BEYOND in found.reason:
+        return
+    for name in ("a", "mean"):
+        x, y = float(getattr(slow, name)), getattr(found, name)
+        if not near(x, y, REFERENCE):
+            yield f"{name} = {x!r} of the reference", repr(y)
+            return
+    if not near(slow.b, found.b, REFERENCE, found.a):
+        yield f"b = {slow.b!r} of the reference", repr(found.b)
+    if not near(slow.bulk, found.bulk, DIFFERENCE, 1e-3 * found.a / (found.samples or 1)):
+        yield f"bulk = {slow.bulk!r} of the reference", repr(found.bulk)
+    if slow.regime == found.regime and slow.multiplicity != found.multiplicity:
+        yield f"multiplicity {slow.multiplicity} of the reference", repr(found.multiplicity)
+    for name in ("lambda_max", "second_moment"):
+        x, y = float(getattr(slow, name)), getattr(found, name)
+        if not near(x, y, DIFFERENCE, 1e-3 * found.a if name == "lambda_max" else 0.0):
+            yield f"{name} = {x!r} of the reference", repr(y)
+    with np.errstate(all="ignore"):
+        rows = outcome(ff.order_parameters, net, **settings)
+        slow_rows = outcome(ff.reference.order_parameters, net, **settings)
+    if isinstance(rows, Refused) or isinstance(slow_rows, Refused):
+        yield "order parameters of both", f"{brief(rows)}; reference: {brief(slow_rows)}"
+        return
+    for name in ("q_hat", "q_hat_xy", "q", "v_hat"):
+        x, y = np.asarray(getattr(slow_rows, name), float), getattr(rows, name)
+        size = np.maximum(np.abs(x), np.asarray(slow_rows.q_hat, float) * (1e-3 if name == "v_hat" else 1.0))
+        tolerance = DIFFERENCE if name == "v_hat" else LENGTHS
+        if not np.all(np.abs(x - y) <= tolerance * size):
+            yield f"{name} = {x.tolist()} of the reference", repr(y.tolist())
+
+
+# Of each length: integrals to 1e-11.
+LENGTHS = 3e-11
+
+
+def brief(each: Any) -> str:
+    return (
+        repr(each) if isinstance(each, Refused) else f"a = {each.a!r}, b = {each.b!r}" if hasattr(each, "a") else "rows"
+    )
