@@ -169,19 +169,20 @@ def value(random: Random, good: str) -> str:
 
 def large(random: Random) -> str:
     """Networks and data far beyond any memory, to be refused before they are made."""
-    side = int(round(10 ** float(random.uniform(2.8, 9.3))))
+    side = round(10 ** float(random.uniform(2.8, 9.3)))
     other = side if chance(random, 0.5) else int(pick(random, (1, 3, 500)))
     if side * other < 10**5:
         other = side
     shape = (int(pick(random, (1, 3, 10))), *((side, other) if chance(random, 0.5) else (other, side)))
     kind = random.random()
     if kind < 0.5:
-        net = f"ff.convnet({shape}, [64, 128], 10, stride={pick(random, (1, 1, 2))}, kernel={pick(random, (3, 1))}, batch_norm={chance(random, 0.7)})"
+        words = f"stride={pick(random, (1, 1, 2))}, kernel={pick(random, (3, 1))}, batch_norm={chance(random, 0.7)}"
+        net = f"ff.convnet({shape}, [64, 128], 10, {words})"
     elif kind < 0.75:
         net = f"ff.Network({shape}, [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d()])"
     else:
         units = int(10 ** float(random.uniform(7, 9.3)))
-        return f"{pick(random, ('ff.sample', 'ff.sampled_fisher'))}(ff.mlp([{units}, {units}, 2]){', np.ones((2, 1))' if chance(random, 0.0) else ''})"
+        return f"ff.sample(ff.mlp([{units}, {units}, 2]))"
     return pick(
         random,
         (
@@ -211,7 +212,7 @@ LONGEST = 1500
 
 
 def check(text: str) -> Broken:
-    """a value without NaN, or a TypeError, ValueError, ImportError or OSError in one sentence; no warning, no growth."""
+    """a value without NaN, or a TypeError, ValueError, ImportError or OSError in a sentence; no warning, no growth."""
     found = outcome(evaluate, text)
     ff.set_num_threads(1)
     if not isinstance(found, Refused):
