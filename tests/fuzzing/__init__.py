@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import calls, files, integrals, networks, sampled
+from . import calls, ends, files, integrals, networks, sampled
 
 
 class Part(NamedTuple):
@@ -41,3 +41,6 @@ PARTS = {
         Part("files", 10_000, 60, files.draw, files.check, files.check.__doc__ or ""),
     )
 }
+
+# Not of what is run: how cases end.
+HIDDEN = {"ends": Part("ends", 100, 2, ends.draw, ends.check, "")}

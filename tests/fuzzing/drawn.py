@@ -182,8 +182,11 @@ def data(random: Random) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- networks
-def dense(random: Random, names: Sequence[str], deepest: int) -> str:
-    """Dense networks: none, some or all layers with a BatchNorm, alike or each of its own kind."""
+def dense(random: Random, names: Sequence[str], deepest: int, plain: Sequence[str] | None = None) -> str:
+    """Dense networks: none, some or all layers with a BatchNorm, alike or each of its own kind.
+
+    Where no BatchNorm stands before it, an activation is of `plain`.
+    """
     hidden = int(random.integers(0, 5)) if chance(random, 0.9) else whole(random, 5, deepest)
     alike = chance(random, 0.5)
     normed = float(pick(random, (0.0, 0.5, 1.0, 1.0)))
@@ -198,10 +201,13 @@ def dense(random: Random, names: Sequence[str], deepest: int) -> str:
         if not alike:
             w2, b2 = variance(random), variance(random)
         layers.append(f"ff.Dense({width}, {w2!r}, {b2!r})")
-        if chance(random, 0.1 if last else normed):
+        if has_norm := chance(random, 0.1 if last else normed):
             layers.append(one_norm if alike else norm(random))
         if not last and chance(random, 0.95):
-            layers.append(f'ff.Activation("{one_phi if alike else activation(random, names)}")')
+            phi = one_phi if alike else activation(random, names)
+            if plain and not has_norm and phi.partition("(")[0] not in plain:
+                phi = activation(random, plain)
+            layers.append(f'ff.Activation("{phi}")')
     return f"ff.Network({units(random)}, [{', '.join(layers)}])"
 
 

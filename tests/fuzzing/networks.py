@@ -282,6 +282,7 @@ def variances(net: Any, settings: dict[str, Any]) -> Broken:
 
 # ---------------------------------------------------------------------------------------------------- the reference
 CHEAP = (*drawn.RAYS, "step", "sign", "sin", "cos", "rbf", "gaussian", "erf", "leaky_relu", "monomial", "hermite")
+PLAIN = (*drawn.RAYS, "step", "sign", "sin", "erf", "leaky_relu")  # of two arguments, too
 ONE = (*drawn.KINKED, *drawn.SMOOTH, "elu", "celu", "polynomial", "rectified_monomial", "softsign")
 
 
@@ -293,7 +294,7 @@ def draw_cheap(random: Random) -> str:
     with drawn.mildly():
         kind = random.random()
         if kind < 0.55:
-            net = drawn.dense(random, CHEAP, 12)
+            net = drawn.dense(random, CHEAP, 12, PLAIN)
         elif kind < 0.85:
             net = drawn.convolutional(random, (*drawn.RAYS, "step", "step", "sign", "erf", "sin", "leaky_relu"), 3)
         else:
