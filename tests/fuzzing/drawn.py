@@ -144,6 +144,9 @@ def norm(random: Random, ordinary: bool = False) -> str:
     trained = ", trained=True" if chance(random, 0.3) else ""
     if ordinary:
         return f"ff.BatchNorm({pick(random, (1.0, 0.5, -2.0))}, {pick(random, (0.0, 0.3))}, 0.0{trained})"
+    if not _mild and chance(random, 0.08):  # both far out, where integers do not count the panels between
+        large = sign(random) * decades(random, 6, 20), sign(random) * decades(random, 6, 30)
+        return f"ff.BatchNorm({large[0]!r}, {large[1]!r}, {eps(random)!r}{trained})"
     return f"ff.BatchNorm({gamma(random)!r}, {beta(random)!r}, {eps(random)!r}{trained})"
 
 

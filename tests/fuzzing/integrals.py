@@ -80,7 +80,9 @@ def call(random: Random, which: str, phi: str, beta: float) -> str:
 
 
 def draw_closed(random: Random) -> str:
-    """An integral that has a formula."""
+    """An integral that has a formula; a quarter are of two arguments of any activation, for what all of these obey."""
+    if chance(random, 0.25):
+        return draw_any(random)
     kind = random.random()
     beta = shift(random)
     if kind < 0.3:
@@ -96,6 +98,16 @@ def draw_closed(random: Random) -> str:
         which, names, beta = "covariance", RAYS, 0.0
     phi = drawn.activation(random, names)
     return call(random, which, phi, beta)
+
+
+def draw_any(random: Random) -> str:
+    phi = drawn.activation(random, (*drawn.NAMES, *drawn.SMOOTH, *drawn.WITH_PARAMETER))
+    which, name = pick(random, COVARIANCES), phi.partition("(")[0]
+    if chance(random, 0.6):
+        return call(random, which, phi, shift(random))
+    q, beta = decades(random, 4, 29), sign(random) * decades(random, 4, 60)
+    other = q if chance(random, 0.5) else variance(random, name)
+    return f'arguments("{which}", "{phi}", {q!r}, {other!r}, {correlation(random)}, shift={beta!r})'
 
 
 def draw(random: Random) -> str:
@@ -167,9 +179,13 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def check_closed(text: str) -> Broken:
-    """values with a formula: |value - mpmath| <= bound stated, the value without a bound beside it."""
+    """values with a formula: |value - mpmath| <= bound stated, the value without a bound beside it; of all others that
+    operands may be swapped, shifts of odd and even activations turned, and covariances do not exceed variances."""
     (which, name, *q), given = evaluate(text)
     phi = ff.Activation(name)
+    if not has_formula(which, phi, q, given):
+        yield from laws(which, phi, q, given)
+        return
 
     def exact() -> Any:
         if which == "covariance" and phi.function in RAYS and len(q) == 2 and all(q):
@@ -177,6 +193,47 @@ def check_closed(text: str) -> Broken:
         return judge(phi, which, *q, **given)
 
     yield from against(which, phi, q, given, exact, 5.0)
+
+
+def has_formula(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) -> bool:
+    name = phi.function
+    if which in MOMENTS or name in (*KNOWN, *POLYNOMIALS):
+        return True
+    return (which == "covariance" and name in RAYS and not given.get("shift")) or (which, name) == (
+        "slope_covariance",
+        "erf",
+    )
+
+
+def laws(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) -> Broken:
+    """What E f(u) f(w) obeys, to the bounds stated."""
+    integral, beta = getattr(ff.gaussian, which), given.get("shift", 0.0)
+    second = getattr(ff.gaussian, "slope_second_moment" if which.startswith("slope") else "second_moment")
+    with np.errstate(over="ignore"):
+        found = outcome(integral, phi, *q, **given, error=True)
+        others = [outcome(integral, phi, *reversed(q), **given, error=True)]
+        if phi.function in (*drawn.ODD, *drawn.EVEN):
+            others.append(outcome(integral, phi, *q, **{**given, "shift": -beta}, error=True))
+        squares = [outcome(second, phi, each, beta, error=True) for each in q]
+    if isinstance(found, Refused):
+        if not is_sentence(found) or not ("1e30" in found.words or "2^100" in found.words):
+            yield "a value, or that a bounded activation's variance is beyond 1e30", repr(found)
+        return
+    value, bound = map(float, found)
+    if math.isnan(value) or not bound >= 0 or (math.isinf(bound) and math.isfinite(value)):
+        yield "a value and a finite bound >= 0", f"{value!r} +- {bound!r}"
+        return
+    if not math.isfinite(value):
+        return
+    for other, what in zip(others, ("with q1 and q2 swapped", "at -shift"), strict=False):
+        if isinstance(other, Refused):
+            yield f"{value!r} {what}", repr(other)
+        elif not abs(float(other[0]) - value) <= bound + float(other[1]) + 4 * SMALLEST:
+            yield f"{value!r} +- {bound!r} {what}", f"{float(other[0])!r} +- {float(other[1])!r}"
+    if not any(isinstance(each, Refused) for each in squares):
+        most = math.prod(math.sqrt(float(each[0] + each[1])) for each in squares)
+        if not abs(value) <= most * (1 + 1e-14) + bound + 4 * SMALLEST:
+            yield f"at most sqrt(E f(u)^2 E f(w)^2) = {most!r}", f"{value!r} +- {bound!r}"
 
 
 def check(text: str) -> Broken:

@@ -29,10 +29,10 @@ def draw(random: Random) -> str:
     kind = random.random()
     if kind < 0.72:
         net = drawn.dense(random, (*drawn.NAMES, *drawn.WITH_PARAMETER, *drawn.WITH_PARAMETER), 60)
-    elif kind < 0.95:
+    elif kind < 0.92:
         net = drawn.convolutional(random, (*drawn.RAYS, *drawn.WAVES, "step", "sign", "erf", "leaky_relu"), 3)
     else:
-        net = drawn.convolutional(random, (*drawn.NAMES, *drawn.WITH_PARAMETER), 2)
+        net = drawn.convolutional(random, (*drawn.NAMES, *drawn.SMOOTH, *drawn.WITH_PARAMETER), 2)
     return f"arguments({net}, {drawn.data(random)})"
 
 
