@@ -30,7 +30,7 @@ def test_every_end_of_a_case_is_told_with_its_number_and_input():
     words = {
         "signal": "SIGSEGV",
         "exit": "exit status 3",
-        "sleep": "no answer within",
+        "endless": "no answer within",
         "memory": "MemoryError",
         "warning": "UserWarning: a word",
         "wrong": "wrong",

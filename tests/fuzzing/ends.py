@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 
@@ -17,7 +16,7 @@ ENDS = (
     "fine",
     "signal",
     "exit",
-    "sleep",
+    "endless",
     "memory",
     "warning",
     "wrong",
@@ -37,8 +36,9 @@ def check(text: str) -> Iterator[tuple[str, str]]:
         os.kill(os.getpid(), signal.SIGSEGV)
     elif text == "exit":
         os._exit(3)
-    elif text == "sleep":
-        time.sleep(60)
+    elif text == "endless":
+        while True:
+            pass
     elif text == "memory":
         yield "no memory", repr(outcome(bytearray, 2**36))
     elif text == "warning":
