@@ -221,18 +221,23 @@ def convolutional(random: Random, names: Sequence[str], side: int) -> str:
     layers, ordinary = [], chance(random, 0.5)
     count = int(random.integers(1, 4))
     phi = activation(random, names)
+    alike = chance(random, 0.2)  # kernels of one tap: all windows behind padding are equal, and jumps see a last bit
+    if alike and chance(random, 0.6):
+        names, phi = ("step", "linear", "sign"), "step"
     for _ in range(count):
-        padding = int(random.integers(0, 3))
-        kernel = tuple(int(random.integers(1, min(3, extent + 2 * padding) + 1)) for extent in size)
-        stride = int(random.integers(1, 3))
+        padding = 1 if alike else int(random.integers(0, 3))
+        kernel = (
+            (1, 1) if alike else tuple(int(random.integers(1, min(3, extent + 2 * padding) + 1)) for extent in size)
+        )
+        stride = 1 if alike else int(random.integers(1, 3))
         after = [(extent + 2 * padding - tap) // stride + 1 for extent, tap in zip(size, kernel, strict=True)]
-        if max(after) > side + 1:
+        if max(after) > side + (3 if alike else 1):
             padding, kernel, stride, after = 0, (1, 1), 1, size
         channels = whole(random, 1, 60) if chance(random, 0.9) else units(random) % 10**6 + 1
         w2, b2 = (variance(random, 0.95), variance(random, 0.95)) if ordinary else (variance(random), variance(random))
         layers.append(f"ff.Conv2d({channels}, {kernel}, {stride}, {padding}, {w2!r}, {b2!r})")
         size = after
-        if chance(random, 0.5):
+        if chance(random, 0.2 if alike else 0.5):
             layers.append(norm(random, ordinary))
         if chance(random, 0.8):
             layers.append(f'ff.Activation("{phi if chance(random, 0.5) else activation(random, names)}")')
@@ -240,7 +245,7 @@ def convolutional(random: Random, names: Sequence[str], side: int) -> str:
             stride = int(random.integers(1, 3))
             layers.append(f"ff.AvgPool2d(2, {stride})")
             size = [(extent - 2) // stride + 1 for extent in size]
-    kind = random.random()
+    kind = random.random() * (0.5 if alike else 1.0)
     if kind < 0.3:
         layers.append("ff.GlobalAvgPool2d()")
         size = [1, 1]
