@@ -104,6 +104,7 @@ CALLS: dict[str, dict[str, str]] = {
         "client": "None",
         "progress": "False",
     },
+    "ff.scan  ": {"net": NET, **GRID, **DATA, "momentum": "0.5", "chunk": "1", "client": "Sender()"},
     "ff.random_points": {"count": "3", "seed": "0", "gamma": "(0.1, 5.0)", "sigma_w2": '(0.1, 5.0, "log")'},
     "ff.sample": {"net": NET, "seed": "0", "dtype": '"float64"'},
     SAMPLED: {"x": X},

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import decimal
 import fractions
 import pathlib
+import pickle
 from typing import Any
 
 import numpy as np
@@ -53,7 +55,24 @@ def locked(values: Any) -> np.ndarray:
     return array
 
 
+class Sender(concurrent.futures.Executor):
+    """Runs what it is given at once, but as a cluster does: pickled, with buffers that come back at odd addresses."""
+
+    def submit(self, function: Any, /, *values: Any, **named: Any) -> concurrent.futures.Future[Any]:
+        buffers: list[pickle.PickleBuffer] = []
+        sent = pickle.dumps((function, values, named), 5, buffer_callback=buffers.append)
+        arrived = [misaligned(np.frombuffer(buffer.raw(), np.uint8)) for buffer in buffers]
+        function, values, named = pickle.loads(sent, buffers=arrived)
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            future.set_result(function(*values, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 NAMES = {
+    "Sender": Sender,
     "Sub": Sub,
     "Bad": Bad,
     "misaligned": misaligned,

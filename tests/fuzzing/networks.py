@@ -103,6 +103,7 @@ def ordinary(net: Any, settings: dict[str, Any]) -> bool:
     """Images' BatchNorm takes means from overlaps: where the variance is far below them, so are digits."""
     return (
         settings.get("overlap", 0.0) <= 0.9 * settings.get("length", 1.0)
+        and 0.1 <= settings.get("length", 1.0) <= 10
         and all(1e-2 <= norm.gamma**2 <= 100 and abs(norm.beta) <= 3 and norm.eps <= 1 for norm in net.batch_norms)
         and all(layer.sigma_w2 >= 1e-2 and layer.sigma_b2 <= 10 for layer in net.affine_layers)
     )
