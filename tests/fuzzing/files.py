@@ -11,6 +11,7 @@ import gzip
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -186,6 +187,7 @@ def of_store(copy: Path) -> Broken:
         yield from refused(opened, "the scan")
     else:
         yield from same(opened, "opened")
+    warnings.filterwarnings("ignore", message="store .* was damaged in")  # and what is done about it
     resumed = outcome(ff.scan, network(), AXES, WANTED, chunk=12, store=path)
     if isinstance(resumed, Refused):
         yield from refused(resumed, "the scan, gone on with")

@@ -6,6 +6,7 @@ Cases are arguments of `fisherfield.sampled_fisher`, and an offset that is added
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,7 @@ def check(text: str) -> Broken:
         yield "a network and inputs", repr(given)
         return
     (network, x), settings = given
+    warnings.filterwarnings("ignore", message="cancellation")  # said beside error bars, which are looked at
     offset = settings.pop("offset", 0.0)
     moved = x + offset
     x = moved - offset  # what of x is left: with the offset exactly `moved`
