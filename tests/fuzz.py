@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.list:
         for part in PARTS.values():
-            print(f"{part.name:<10} {part.count:>7} cases  {' '.join(part.law.split())}")
+            print(f"{part.name:<10} {part.count:>7} cases  {part.law}")
         return 0
     if given.only:
         name, _, number = given.only.partition(":")

@@ -14,33 +14,28 @@ from . import calls, ends, files, integrals, networks, sampled
 class Part(NamedTuple):
     name: str
     count: int
-    seconds: float  # that one case may take at the most
+    seconds: float  # of the processor that one case may take at the most
     draw: Callable[[np.random.Generator], str]
     check: Callable[[str], Iterable[tuple[str, str]]]  # what was expected and what came, of each law that is broken
-    law: str
+
+    @property
+    def law(self) -> str:
+        return " ".join((self.check.__doc__ or "").split())
 
 
 PARTS = {
     part.name: part
     for part in (
-        Part("networks", 100_000, 20, networks.draw, networks.check, networks.check.__doc__ or ""),
-        Part(
-            "reference",
-            10_000,
-            60,
-            networks.draw_cheap,
-            networks.check_reference,
-            networks.check_reference.__doc__ or "",
-        ),
-        Part(
-            "gaussian", 100_000, 20, integrals.draw_closed, integrals.check_closed, integrals.check_closed.__doc__ or ""
-        ),
-        Part("mpmath", 3_000, 120, integrals.draw, integrals.check, integrals.check.__doc__ or ""),
-        Part("sampled", 3_000, 60, sampled.draw, sampled.check, sampled.check.__doc__ or ""),
-        Part("calls", 10_000, 60, calls.draw, calls.check, calls.check.__doc__ or ""),
-        Part("files", 10_000, 60, files.draw, files.check, files.check.__doc__ or ""),
+        Part("networks", 100_000, 20, networks.draw, networks.check),
+        Part("reference", 10_000, 60, networks.draw_cheap, networks.check_reference),
+        # three quarters of which have a formula
+        Part("gaussian", 134_000, 20, integrals.draw_closed, integrals.check_closed),
+        Part("mpmath", 3_000, 120, integrals.draw, integrals.check),
+        Part("sampled", 3_000, 60, sampled.draw, sampled.check),
+        Part("calls", 10_000, 60, calls.draw, calls.check),
+        Part("files", 10_000, 60, files.draw, files.check),
     )
 }
 
 # Not of what is run: how cases end.
-HIDDEN = {"ends": Part("ends", 100, 2, ends.draw, ends.check, "")}
+HIDDEN = {"ends": Part("ends", 100, 2, ends.draw, ends.check)}
