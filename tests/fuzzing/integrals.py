@@ -76,6 +76,8 @@ def call(random: Random, which: str, phi: str, beta: float) -> str:
     if which in COVARIANCES:
         other = q if chance(random, 0.5) else variance(random, name)
         operands = f"{q!r}, {other!r}, {correlation(random)}"
+    if beta and chance(random, 0.06):  # at a kink, where only one side counts
+        beta = float(pick(random, (-3, 3, -1, 1, -6, 6)))
     return f'arguments("{which}", "{phi}", {operands}{f", shift={beta!r}" if beta else ""})'
 
 
