@@ -31,6 +31,9 @@ POLYNOMIALS = ("linear", "monomial", "hermite", "polynomial")
 PIECES = (*drawn.KINKED, "relu", "abs", "leaky_relu", "elu", "celu", "rectified_monomial")
 RAYS = ("relu", "leaky_relu", "abs", "step", "sign", "erf", "gelu")  # with a covariance where there is no shift
 SMALLEST = 2.0**-1074
+KINKS = {"hardswish": (-3, 3), "hardsigmoid": (-3, 3), "relu6": (6,), "hardtanh": (-1, 1)}
+# Slopes are at most 1.2 in size.
+LIPSCHITZ = ("linear", "relu", "abs", "sin", "cos", "gaussian", "softsign", *drawn.KINKED[2:], *drawn.SMOOTH)
 
 
 # ---------------------------------------------------------------------------------------------------- operands
@@ -77,7 +80,7 @@ def call(random: Random, which: str, phi: str, beta: float) -> str:
         other = q if chance(random, 0.5) else variance(random, name)
         operands = f"{q!r}, {other!r}, {correlation(random)}"
     if beta and chance(random, 0.06):  # at a kink, where only one side counts
-        beta = float(pick(random, (-3, 3, -1, 1, -6, 6)))
+        beta = float(pick(random, KINKS.get(name, (-3, 3, -1, 1, -6, 6))))
     return f'arguments("{which}", "{phi}", {operands}{f", shift={beta!r}" if beta else ""})'
 
 
@@ -118,7 +121,17 @@ def draw(random: Random) -> str:
     kind = random.random()
     if kind < 0.25:
         return f'arguments("variance", "{phi}", {drawn.gamma(random)!r}, shift={drawn.beta(random)!r})'
-    return call(random, pick(random, MOMENTS if kind < 0.85 else COVARIANCES), phi, shift(random))
+    text = call(random, pick(random, MOMENTS if kind < 0.85 else COVARIANCES), phi, shift(random))
+    if chance(random, 0.08):  # far down a tail, whose square has its peak elsewhere than the weight
+        which, phi = (
+            pick(random, ("mean", "second_moment", "covariance")),
+            pick(random, ("gelu", "gelu", "silu", "elu")),
+        )
+        q, beta = round(decades(random, -0.7, 0.7), 2), -round(float(random.uniform(10, 40)), 1)
+        if which == "covariance":
+            return f'arguments("covariance", "gelu", {q}, {q}, c={pick(random, (0.9, 0.5, -0.5))}, shift={beta})'
+        return f'arguments("{which}", "{phi}", {q}, shift={beta})'
+    return text
 
 
 # ---------------------------------------------------------------------------------------------------- formulas
@@ -232,6 +245,12 @@ def laws(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) 
             yield f"{value!r} {what}", repr(other)
         elif not abs(float(other[0]) - value) <= bound + float(other[1]) + 4 * SMALLEST:
             yield f"{value!r} +- {bound!r} {what}", f"{float(other[0])!r} +- {float(other[1])!r}"
+    rest = given.get("one_minus_c")
+    alike = which == "covariance" and q[0] == q[1] and rest is not None and rest < 1e-12
+    if alike and phi.function in LIPSCHITZ and not isinstance(squares[0], Refused) and q[0] * rest < 1e100:
+        top, top_error = map(float, squares[0])  # E (f(u) - f(w))^2/2 <= 1.2^2 q (1 - c)
+        if not abs(top - value) <= bound + top_error + 1.5 * q[0] * rest + 4 * SMALLEST:
+            yield f"the second moment {top!r} +- {top_error!r}, 1 - c = {rest!r}", f"{value!r} +- {bound!r}"
     if not any(isinstance(each, Refused) for each in squares):
         most = math.prod(math.sqrt(float(each[0] + each[1])) for each in squares)
         if not abs(value) <= most * (1 + 1e-14) + bound + 4 * SMALLEST:
@@ -253,7 +272,7 @@ def check(text: str) -> Broken:
 
     yield from against(which, phi, q, given, exact, 30.0)
     ordinary = all(1e-8 <= each <= 1e8 or each == 0 for each in q) and abs(given.get("shift", 0.0)) <= 40
-    if kept and ordinary and which in MOMENTS:
+    if kept and ordinary and (which in MOMENTS or (which == "covariance" and phi.function == "gelu")):
         yield from of_reference(which, phi, q, given, kept[0])
 
 
@@ -306,8 +325,10 @@ def of_reference(which: str, phi: ff.Activation, q: list[float], given: dict[str
     try:
         with within(20.0):
             found = outcome(getattr(ff.reference.gaussian, which), phi, *q, **given)
-            size = abs(right)
-            if not which.endswith("second_moment"):  # E|f| <= sqrt(E f^2)
+            size = abs(right)  # of gelu's covariance far down its tail, too, where all is of one sign
+            if which == "covariance" and not given.get("shift", 0.0) <= -10:
+                return
+            if which not in ("second_moment", "slope_second_moment", "covariance"):  # E|f| <= sqrt(E f^2)
                 second = "slope_second_moment" if which.startswith("slope") else "second_moment"
                 size = mp.sqrt(judge(phi, second, *q, **given))
     except (_Late, ArithmeticError):
