@@ -109,7 +109,12 @@ def draw_any(random: Random) -> str:
     phi = drawn.activation(random, (*drawn.NAMES, *drawn.SMOOTH, *drawn.WITH_PARAMETER))
     which, name = pick(random, COVARIANCES), phi.partition("(")[0]
     if chance(random, 0.6):
-        return call(random, which, phi, shift(random))
+        text = call(random, which, phi, shift(random))
+        if chance(random, 0.95):
+            return text
+        name = pick(random, list(KINKS))  # both at a kink, and as good as one
+        q, rest, kink = decades(random, -60, 0), decades(random, -310, -12), float(pick(random, KINKS[name]))
+        return f'arguments("covariance", "{name}", {q!r}, {q!r}, one_minus_c={rest!r}, shift={kink!r})'
     q, beta = decades(random, 4, 29), sign(random) * decades(random, 4, 60)
     other = q if chance(random, 0.5) else variance(random, name)
     return f'arguments("{which}", "{phi}", {q!r}, {other!r}, {correlation(random)}, shift={beta!r})'

@@ -16,7 +16,7 @@ import numpy as np
 import fisherfield as ff
 
 from . import drawn
-from .drawn import Random, chance
+from .drawn import Random, chance, pick
 from .tools import Refused, evaluate, is_sentence, near, outcome
 
 NUMBERS = ("lambda_max", "bulk", "mean", "second_moment", "a", "b")
@@ -312,6 +312,8 @@ def draw_cheap(random: Random) -> str:
     """
     with drawn.mildly():
         kind = random.random()
+        if kind < 0.008:
+            return centred(random)
         if kind < 0.08:
             return closed(random)
         if kind < 0.55:
@@ -324,6 +326,14 @@ def draw_cheap(random: Random) -> str:
             layers = [f'ff.Dense({w}), {norm}, ff.Activation("{drawn.activation(random, ONE)}")' for norm in norms]
             net = f"ff.Network({drawn.units(random)}, [{', '.join(layers)}, ff.Dense({drawn.whole(random, 1, 20)})])"
         return f"arguments({net}, {drawn.data(random)})"
+
+
+def centred(random: Random) -> str:
+    """Odd activations without biases, where nothing stands out of the bulk of infinite data but rounding."""
+    phi = pick(random, ("tanh", "hardtanh", "monomial(3)", "hermite(3)", "hermite(5)", "softsign", "erf"))
+    layer = f'ff.Dense({drawn.units(random)}, {drawn.variance(random)!r}, 0.0), ff.Activation("{phi}")'
+    net = f"ff.Network({drawn.units(random)}, [{layer}, ff.Dense({drawn.whole(random, 1, 20)}, 1.0, 0.0)])"
+    return f"arguments({net}, theory={pick(random, ('exact', 'frozen', 'wei2019'))!r}, biases=False)"
 
 
 def closed(random: Random) -> str:
