@@ -330,7 +330,7 @@ def draw_cheap(random: Random) -> str:
 
 def centred(random: Random) -> str:
     """Odd activations without biases, where nothing stands out of the bulk of infinite data but rounding."""
-    phi = pick(random, ("tanh", "hardtanh", "monomial(3)", "hermite(3)", "hermite(5)", "softsign", "erf"))
+    phi = pick(random, ("tanh", "hardtanh", "monomial(3)", "hermite(3)", "hermite(5)", "erf", "erf"))
     layer = f'ff.Dense({drawn.units(random)}, {drawn.variance(random)!r}, 0.0), ff.Activation("{phi}")'
     net = f"ff.Network({drawn.units(random)}, [{layer}, ff.Dense({drawn.whole(random, 1, 20)}, 1.0, 0.0)])"
     return f"arguments({net}, theory={pick(random, ('exact', 'frozen', 'wei2019'))!r}, biases=False)"
