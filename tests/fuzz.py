@@ -39,8 +39,8 @@ import numpy as np
 MEMORY = 6 * 2**30
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 SLOWER = 10 if SANITIZED else 1
-BATCHES = 16  # a part's cases are dealt to so many processes, one after another in each job
-FEWEST = 50  # cases of a process, which takes a second to start
+BATCHES = 16  # a part's cases are dealt to so many processes at the most
+FEWEST = 400  # cases of a process, which takes a second to start
 NOWHERE = 2**64 - 1  # in place of a case's number, before the first
 SKIPPED = "skipped"  # as fuzzing.tools has it
 MOST = 20  # failures shown of a part, unless --all
@@ -125,8 +125,10 @@ class Run:
         self.seconds = 0.0
         self._lock = threading.Lock()
 
-    def batches(self) -> Iterator[range]:
-        step = max(FEWEST, -(-len(self.indices) // BATCHES))
+    def batches(self, jobs: int) -> Iterator[range]:
+        """One for each job, and more of many cases, so that no job waits long for another."""
+        pieces = max(jobs, min(BATCHES, len(self.indices) // FEWEST))
+        step = -(-len(self.indices) // pieces)
         for start in range(0, len(self.indices), step):
             yield self.indices[start : start + step]
 
@@ -255,7 +257,7 @@ def expression(failure: dict[str, Any], part: str, seed: int) -> str:
 def run_part(part: Any, seed: int, indices: range, jobs: int, progress: bool = False) -> Run:
     run = Run(part, seed, indices)
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run.process, batch) for batch in run.batches()]
+        waiting = [pool.submit(run.process, batch) for batch in run.batches(jobs)]
         while progress and not all(future.done() for future in waiting):
             sys.stderr.write(f"\r{part.name}: {run.done} of {len(indices)}, {len(run.failures)} failed ")
             sys.stderr.flush()
