@@ -104,7 +104,7 @@ def test_the_core_s_own_axes(name, layout):
     def scanned(layout):
         slots = [(field, -1, layout(values)) for field, values in columns.items()]
         arrays, status = _core.scan(
-            net._compiled, 0, True, 0, (100.0, 0.0, 1.0, 0.0), [9, 11], slots, ["lambda_max"], 1, None
+            net._compiled, 0, True, 0, (100.0, 0.0, 1.0, 0.0, False, 0.0), [9, 11], slots, ["lambda_max"], 1, None
         )
         assert not status.any()
         return arrays["lambda_max"]
