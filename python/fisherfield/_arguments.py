@@ -708,7 +708,12 @@ def float_array(name: str, value: Any) -> np.ndarray:
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
     refuse_large_array(name, given.shape)
-    return given.astype(np.float64)
+    with np.errstate(over="ignore"):
+        numbers = given.astype(np.float64)
+    beyond = np.isinf(numbers) & ~np.isinf(given) if given.dtype.itemsize > 8 else np.False_
+    if beyond.any():
+        raise ValueError(f"{name} must be within the range of float64, got {shown(given[beyond].flat[0])}")
+    return numbers
 
 
 def refuse_large_array(name: str, shape: tuple[int, ...], copies: int = 3) -> None:

@@ -324,8 +324,9 @@ class FisherOperator:
         return self._product(w)
 
     def _product(self, w: ArrayLike) -> Array:
+        rows = self._rows("w", w, self.shape[0])  # refuses what is no array
         given = np.asarray(w)
-        turned = self._factor(self._rows("w", w, self.shape[0]).reshape(self.outputs.shape), transposed=False)
+        turned = self._factor(rows.reshape(self.outputs.shape), transposed=False)
         if self._chunks is None:
             with blas_threads():
                 result = self._core.product(turned.reshape(1, -1)).reshape(self.outputs.shape)
