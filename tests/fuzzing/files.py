@@ -27,7 +27,7 @@ from .tools import SKIPPED, Refused, evaluate, is_sentence, outcome
 
 Broken = Iterator[tuple[str, str]]
 KINDS = ("toml", "toml", "store", "store", "store", "npy", "npz", "idx", "gz", "json")
-ACTIONS = ("flip", "flip", "flip", "cut", "delete", "zero", "append", "swap", "number", "drop", "repeat")
+ACTIONS = ("flip", "flip", "flip", "cut", "delete", "zero", "append", "number", "drop", "repeat")
 FIGURE = Path(__file__).parents[2] / "docs" / "figure2.json"
 NUMBERS = (
     b"-1",
@@ -112,10 +112,6 @@ def damage(kind: str, action: str, *, file: float, at: float, how: int) -> tuple
     if action == "delete":
         path.unlink()
         return copy, name
-    if action == "swap":
-        other = files[how % len(files)]
-        path.write_bytes(other.read_bytes())
-        return copy, f"{name} with {other.relative_to(copy)}"
     if action == "flip":
         content[place] ^= 1 << how % 8
     elif action == "cut":
