@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from judge import judge
 from strategies import CLOSED, GIVEN, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
@@ -306,3 +307,24 @@ def test_no_outlier_at_infinite_data_is_a_spectrum_like_any_other():
         assert core.regime == slow.regime == "bulk"
         assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-14)
         assert slow.lambda_max == pytest.approx(slow.mean, rel=1e-15)
+
+
+@pytest.mark.parametrize("name", ["celu(0.014)", "celu(1e-7)"])
+def test_the_panels_of_the_reference_know_the_scale_of_celu(name):
+    for which, variances, keywords in (
+        ("mean", (1.5,), {}),
+        ("second_moment", (1.5,), {"shift": -0.3}),
+        ("slope_mean", (0.7,), {"shift": 0.2}),
+        ("slope_second_moment", (0.7,), {}),
+        ("covariance", (1.0, 2.0), {"one_minus_c": 0.3}),
+    ):
+        value = getattr(quadrature, which)(name, *variances, **keywords)
+        # panels of 20 nodes leave nothing, sums of some thousand terms their roundings
+        assert value == pytest.approx(float(judge(name, which, *variances, **keywords)), rel=1e-13, abs=0)
+
+
+def test_the_differences_of_the_reference_know_the_scale_of_celu():
+    # of two values of the judge, at c = 1 and at 1 - c = 1e-3
+    for which, expected in (("spread", 0.0005396961211753332), ("slope_spread", 0.004937605508864159)):
+        value = getattr(quadrature, which)("celu(0.014)", 1.0, 1e-3, 0.1)
+        assert value == pytest.approx(expected, rel=1e-13, abs=0)

@@ -16,7 +16,7 @@ and `one_minus_c` may be given instead of c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
@@ -58,6 +58,23 @@ _FAR_BREAKS = np.concatenate((np.arange(0, 12, 3.0), np.arange(12, 20, 2.0), np.
 # Structure of phi: on the scale of 1 near 0, of |x| far from it.
 _X_BREAKS = np.concatenate((np.arange(2, 17, 2.0), 16 * 1.5 ** np.arange(1, 60)))
 _X_BREAKS = np.concatenate((-_X_BREAKS[::-1], [0.0], _X_BREAKS))
+
+
+class _Turns(NamedTuple):
+    """Where an activation has kinks, and on which scale it turns: that of celu(alpha), alpha celu_1(x/alpha)."""
+
+    kinks: np.ndarray
+    scale: float
+
+    @property
+    def breaks(self) -> np.ndarray:
+        return self.scale * _X_BREAKS
+
+    @property
+    def points(self) -> np.ndarray:
+        return np.concatenate((self.kinks, self.breaks))
+
+
 # Structure of a kink smoothed by a Gaussian of width 1: an error function.
 _LADDER = np.concatenate((np.arange(0, 13, 2.0), 12 * 2.0 ** np.arange(1, 60)))
 _LADDER = np.concatenate((-_LADDER[:0:-1], _LADDER))
@@ -75,13 +92,13 @@ def _panels(breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return z.reshape(flat), weights.reshape(flat)
 
 
-def _one(f: Integrand, kinks: np.ndarray, q: float, shift: float) -> float:
+def _one(f: Integrand, turns: _Turns, q: float, shift: float) -> float:
     """E f(sqrt(q) z + shift, z); z and -z are taken together, so that odd functions give 0."""
     root = np.sqrt(q)
     breaks = _FAR_BREAKS
     if root > 0:
         with np.errstate(over="ignore"):
-            breaks = np.concatenate((breaks, (np.concatenate((kinks, _X_BREAKS)) - shift) / root))
+            breaks = np.concatenate((breaks, (turns.points - shift) / root))
     z, weights = _panels(np.unique(np.clip(np.abs(breaks), 0, _END)))
     return float(np.sum(weights * (f(shift + root * z, z) + f(shift - root * z, -z))))
 
@@ -139,16 +156,16 @@ def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integ
     return above
 
 
-def _smoothed(kinks: np.ndarray, slope: float, width: float, shift: float) -> np.ndarray:
+def _smoothed(turns: _Turns, slope: float, width: float, shift: float) -> np.ndarray:
     """Where z -> E_w g(slope z + width w + shift) has structure: at z = (kink - shift)/slope, width/|slope| wide."""
     if slope == 0:
         return np.zeros(0)
     with np.errstate(over="ignore"):
-        around = ((kinks - shift) / slope)[:, None] + width / abs(slope) * _LADDER
-        return np.concatenate((around.ravel(), (_X_BREAKS - shift) / slope))
+        around = ((turns.kinks - shift) / slope)[:, None] + width / abs(slope) * _LADDER
+        return np.concatenate((around.ravel(), (turns.breaks - shift) / slope))
 
 
-def _two(f: Integrand, kinks: np.ndarray, q1: float, q2: float, c: float, one_minus_c: float, shift: float) -> float:
+def _two(f: Integrand, turns: _Turns, q1: float, q2: float, c: float, one_minus_c: float, shift: float) -> float:
     """E f(x1, z1) f(x2, z2): the outer integral over z1, the inner, a conditional mean, over the rest of z2.
 
     z2 = c z1 + s w, s = sqrt(1 - c^2), so given z1 the second argument is N(sqrt(q2) c z1 + shift, q2 s^2). The
@@ -157,7 +174,7 @@ def _two(f: Integrand, kinks: np.ndarray, q1: float, q2: float, c: float, one_mi
     """
     root1, root2 = np.sqrt(q1), np.sqrt(q2)
     s = np.sqrt(one_minus_c * (2 - one_minus_c))
-    outer = [_Z_BREAKS, _smoothed(kinks, root1, 0.0, shift), _smoothed(kinks, root2 * c, root2 * s, shift)]
+    outer = [_Z_BREAKS, _smoothed(turns, root1, 0.0, shift), _smoothed(turns, root2 * c, root2 * s, shift)]
     z1, weights1 = _panels(np.unique(np.clip(np.concatenate(outer), -_END, _END)))
     if s == 0:
         return float(np.sum(weights1 * f(root1 * z1 + shift, z1) * f(root2 * (c * z1) + shift, c * z1)))
@@ -166,8 +183,7 @@ def _two(f: Integrand, kinks: np.ndarray, q1: float, q2: float, c: float, one_mi
         centre = c * z1[part, None]
         inner = np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size))
         if root2 > 0:
-            points = np.concatenate((kinks, _X_BREAKS))
-            inner = np.concatenate((inner, (points - shift - root2 * centre) / (root2 * s)), axis=1)
+            inner = np.concatenate((inner, (turns.points - shift - root2 * centre) / (root2 * s)), axis=1)
         w, weights2 = _panels(inner)
         z2 = centre + s * w
         conditional = np.sum(weights2 * f(root2 * z2 + shift, z2), axis=1)
@@ -178,7 +194,7 @@ def _two(f: Integrand, kinks: np.ndarray, q1: float, q2: float, c: float, one_mi
 def _half_square(
     f: Callable[[np.ndarray], np.ndarray],
     derivative: Callable[[np.ndarray], np.ndarray] | None,
-    kinks: np.ndarray,
+    turns: _Turns,
     q: float,
     one_minus_c: float,
     shift: float,
@@ -193,19 +209,20 @@ def _half_square(
     if narrow == 0:
         return 0.0
     points, weights_t = np.polynomial.legendre.leggauss(6)
-    halfway = ((kinks[:, None] + kinks) / 2).ravel()  # the kinks themselves among them
+    kinks = turns.kinks
+    halfway = turns._replace(kinks=((kinks[:, None] + kinks) / 2).ravel())  # the kinks themselves among them
     outer = np.concatenate((_Z_BREAKS, _smoothed(halfway, wide, narrow, shift)))
     z, weights1 = _panels(np.unique(np.clip(outer, -_END, _END)))
     total = 0.0
     for part in np.array_split(np.arange(z.size), max(1, z.size // 200)):
         m = wide * z[part, None] + shift
-        ends = (np.concatenate((kinks, _X_BREAKS)) - m) / narrow
+        ends = (turns.points - m) / narrow
         inner = np.concatenate((np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size)), ends, -ends), axis=1)
         w, weights2 = _panels(inner)
         delta = narrow * w
         difference = f(m + delta) - f(m - delta)
         if derivative is not None:
-            smooth = np.abs(delta) < 0.05
+            smooth = np.abs(delta) < 0.05 * turns.scale
             for kink in kinks:
                 smooth &= np.abs(m - kink) > np.abs(delta)
             by_slope = delta * sum(a * derivative(m + delta * t) for t, a in zip(points, weights_t, strict=True))
@@ -253,8 +270,9 @@ def _negative_slope(activation: Activation, name: str) -> float:
     return {"relu": 0.0, "abs": -1.0, "linear": 1.0}[name]
 
 
-def _kinks(activation: Activation) -> np.ndarray:
-    return np.array(activations.kinks(activation), dtype=np.float64)
+def _turns(activation: Activation) -> _Turns:
+    scale = min(1.0, abs(activation.parameters["alpha"])) if activation.function == "celu" else 1.0
+    return _Turns(np.array(activations.kinks(activation), dtype=np.float64), scale)
 
 
 _RAMPS = ("relu", "leaky_relu", "abs")
@@ -277,8 +295,8 @@ def mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return np.where(q > 0, 0.5, 0.0)[()]
     if name in ("erf", "sin"):
         return (np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), kinks, v, shift), q)
+    f, turns = activations.phi(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: f(x), turns, v, shift), q)
 
 
 def second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -289,8 +307,8 @@ def second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return ((1 + _negative_slope(activation, name) ** 2) * q / 2)[()]
     if name is not None:
         return covariance(activation, q, q, one_minus_c=0.0, shift=shift)
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, kinks, v, shift), q)
+    f, turns = activations.phi(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: f(x) ** 2, turns, v, shift), q)
 
 
 def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -322,9 +340,9 @@ def _variance(activation: Activation, slope: bool, q: float, shift: float) -> fl
     """E (f - E f)^2. What is the same for every z is taken away before anything is squared: f(shift), then the mean."""
     if q == 0:
         return 0.0
-    above, kinks = _above(activation, slope, q, shift), _kinks(activation)
-    mean = _one(above, kinks, q, shift)
-    return _one(lambda x, z: (above(x, z) - mean) ** 2, kinks, q, shift)
+    above, turns = _above(activation, slope, q, shift), _turns(activation)
+    mean = _one(above, turns, q, shift)
+    return _one(lambda x, z: (above(x, z) - mean) ** 2, turns, q, shift)
 
 
 def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -344,8 +362,8 @@ def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
         else:
             value = np.asarray(0.0 if name == "step" else (1 + _negative_slope(activation, name)) / 2)
         return np.where(q > 0, value, at_zero)[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), kinks, v, shift), q)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: f(x), turns, v, shift), q)
 
 
 def slope_second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -357,8 +375,8 @@ def slope_second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return np.where(q > 0, (1 + _negative_slope(activation, name) ** 2) / 2, at_zero)[()]
     if name is not None:
         return slope_covariance(activation, q, q, one_minus_c=0.0, shift=shift)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, kinks, v, shift), q)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: f(x) ** 2, turns, v, shift), q)
 
 
 def first_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -373,8 +391,8 @@ def first_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return np.where(q > 0, (1 - _negative_slope(activation, name)) / np.sqrt(2 * np.pi), 0.0)[()]
     if name is not None:
         return (-np.sqrt(q) * np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: z * f(x), kinks, v, shift), q)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: z * f(x), turns, v, shift), q)
 
 
 def second_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -385,8 +403,8 @@ def second_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return (0 * q)[()]
     if name is not None:
         return slope_second_moment(activation, q, shift)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v: _one(lambda x, z: (z * f(x)) ** 2, kinks, v, shift), q)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _each(lambda v: _one(lambda x, z: (z * f(x)) ** 2, turns, v, shift), q)
 
 
 # ---------------------------------------------------------------------------------------------------- two arguments
@@ -435,8 +453,8 @@ def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c:
         # sin x sin y = (cos(x - y) - cos(x + y))/2 and E cos N(m, v) = cos m e^(-v/2).
         minus, plus = _sin_exponents(q1, q2, one_minus_c)
         return (0.5 * _exp_difference(minus, plus) + np.sin(shift) ** 2 * np.exp(-plus))[()]
-    f, kinks = activations.phi(activation), _kinks(activation)
-    return _pairwise(lambda x, z: f(x), kinks, q1, q2, c, one_minus_c, shift)
+    f, turns = activations.phi(activation), _turns(activation)
+    return _pairwise(lambda x, z: f(x), turns, q1, q2, c, one_minus_c, shift)
 
 
 def slope_covariance(
@@ -463,8 +481,8 @@ def slope_covariance(
         # cos x cos y = (cos(x - y) + cos(x + y))/2.
         minus, plus = _sin_exponents(q1, q2, one_minus_c)
         return (0.5 * _exp_difference(minus, plus) + np.cos(shift) ** 2 * np.exp(-plus))[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _pairwise(lambda x, z: f(x), kinks, q1, q2, c, one_minus_c, shift)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _pairwise(lambda x, z: f(x), turns, q1, q2, c, one_minus_c, shift)
 
 
 def slope_pair_moment(
@@ -481,8 +499,8 @@ def slope_pair_moment(
         return (0 * q1 * q2 * c)[()]
     if name == "linear" or (name is not None and np.all(np.minimum(q1, q2) > 0)):
         return covariance("linear" if name == "linear" else activation, 1 + 0 * q1, 1 + 0 * q2, one_minus_c=one_minus_c)
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _pairwise(lambda x, z: z * f(x), kinks, q1, q2, c, one_minus_c, shift)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _pairwise(lambda x, z: z * f(x), turns, q1, q2, c, one_minus_c, shift)
 
 
 def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
@@ -519,8 +537,8 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
         root, root1 = np.sqrt(_erf_determinant(q, q, c, one_minus_c)), np.sqrt(1 + 4 * q)
         sine = 2 * q * one_minus_c * (2 - one_minus_c) / (root + np.abs(c) * root1)
         return (2 / np.pi * np.where((c > 0) & (angle < 0.5), np.arcsin(np.minimum(sine, 1)), angle))[()]
-    f, derivative, kinks = activations.phi(activation), activations.slope(activation), _kinks(activation)
-    return _each(lambda v, e: _half_square(f, derivative, kinks, v, e, shift), q, one_minus_c)
+    f, derivative, turns = activations.phi(activation), activations.slope(activation), _turns(activation)
+    return _each(lambda v, e: _half_square(f, derivative, turns, v, e, shift), q, one_minus_c)
 
 
 def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
@@ -537,12 +555,12 @@ def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) 
     if name == "sin":
         m, p = q * one_minus_c, q * (2 - one_minus_c)
         return (-0.5 * np.expm1(-m) * (2 * np.sin(shift) ** 2 * np.exp(-p) - np.expm1(-p)))[()]
-    f, kinks = activations.slope(activation), _kinks(activation)
-    return _each(lambda v, e: _half_square(f, None, kinks, v, e, shift), q, one_minus_c)
+    f, turns = activations.slope(activation), _turns(activation)
+    return _each(lambda v, e: _half_square(f, None, turns, v, e, shift), q, one_minus_c)
 
 
-def _pairwise(f: Integrand, kinks: np.ndarray, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:
-    return _each(lambda a, b, e, r: _two(f, kinks, a, b, r, e, shift), q1, q2, one_minus_c, c, symmetric=True)
+def _pairwise(f: Integrand, turns: _Turns, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:
+    return _each(lambda a, b, e, r: _two(f, turns, a, b, r, e, shift), q1, q2, one_minus_c, c, symmetric=True)
 
 
 def _erf_determinant(q1: Any, q2: Any, c: Any, one_minus_c: Any) -> Any:
@@ -573,13 +591,13 @@ def size(which: str, activation: Any, *variances: float, one_minus_c: float = 1.
     activation = as_activation(activation)
     if activation.function == "exp":
         return 0.0
-    f, kinks = (activations.slope if which.startswith("slope") else activations.phi)(activation), _kinks(activation)
+    f, turns = (activations.slope if which.startswith("slope") else activations.phi)(activation), _turns(activation)
     power = 2 if which.endswith("second_moment") else 1
 
     def absolute(x: np.ndarray, _: np.ndarray) -> np.ndarray:
         return np.asarray(np.abs(f(x)) ** power)
 
     if len(variances) == 1:
-        return _one(absolute, kinks, variances[0], shift)
+        return _one(absolute, turns, variances[0], shift)
     q1, q2 = variances
-    return _two(absolute, kinks, q1, q2, 1.0 - one_minus_c, one_minus_c, shift)
+    return _two(absolute, turns, q1, q2, 1.0 - one_minus_c, one_minus_c, shift)
