@@ -136,6 +136,22 @@ def test_bounds_hold_for_pairs_by_two_sums(name):
         ("rectified_monomial(2)", "mean", (1.0,), {"shift": 1e100}, 1e-14),
         ("rectified_monomial(3)", "slope_covariance", (1e10, 1e9), {"one_minus_c": 0.5, "shift": 1e5}, 1e-12),
         ("gaussian", "slope_second_moment", (1e100,), {"shift": 1e60}, 1e-11),  # e^-1e20 but for rounding: 0
+        # p^31 leaves float64 where it is the only term
+        ("hermite(32)", "slope_covariance", (2e-20, 1.0), {"one_minus_c": 0.0625}, 1e-14),
+        # a kink next to the shift, which is far larger than the deviation
+        ("relu6", "slope_covariance", (1.1e-19, 1825.9), {"c": 0.5, "shift": 6.0}, 1e-13),
+        ("relu6", "slope_covariance", (1.1e-19, 1825.9), {"c": 0.5, "shift": 6.0 + 1e-10}, 1e-13),
+        ("hardtanh", "slope_covariance", (1.1e-19, 1825.9), {"c": 0.5, "shift": -1.0}, 1e-13),
+        ("hardsigmoid", "slope_covariance", (1.1e-19, 1825.9), {"c": -0.5, "shift": 3.0}, 1e-13),
+        ("hardswish", "slope_covariance", (1.1e-19, 1825.9), {"c": 0.5, "shift": 3.0}, 1e-13),
+        # sqrt(2) shift has more digits than float64
+        ("rbf", "second_moment", (3.1e-14,), {"shift": 138588373705.5313}, 1e-14),
+        ("rbf", "slope_mean", (3.1e-14,), {"shift": 138588373705.5313}, 1e-14),
+        ("rbf", "covariance", (1.0, 2.0), {"c": 0.3, "shift": -138588373705.5313}, 1e-14),
+        # where only a line is left of it
+        ("selu", "mean", (3.24,), {"shift": 8.8e10}, 1e-15),
+        ("selu", "covariance", (3.24, 2.0), {"c": 0.3, "shift": 8.8e10}, 1e-15),
+        ("elu(1e100)", "slope_mean", (1.0,), {"shift": 40.0}, 1e-13),  # not yet: the other side is steep
     ],
 )
 def test_values_keep_their_digits_where_they_once_did_not(name, which, variances, keywords, digits):
@@ -149,6 +165,12 @@ def test_values_keep_their_digits_where_they_once_did_not(name, which, variances
     assert error <= float(bound)
     assert error <= digits * abs(exact) + 5e-324
     assert bound <= 1000 * digits * abs(exact) + 1e-323  # and the bound is no excuse
+
+
+def test_bounds_hold_for_sums_of_terms_below_float64():
+    """Each term of such a sum is rounded by half the least number there is."""
+    for q in (0.0154699692, 0.01546996922226961, 0.0155, 0.016):
+        hold("gelu", "mean", q, shift=-38.505458591175746)
 
 
 @pytest.mark.parametrize("shift", [75.0, -75.0, 1e5, 1e100])

@@ -168,3 +168,22 @@ def test_the_variances_of_an_image_do_not_know_on_which_side_a_sigmoid_is_satura
     for beta in (5.0, 10.0, 20.0):
         # the same integrals but for the order of their sums
         assert variances(beta) == pytest.approx(variances(-beta), rel=1e-12, abs=0)
+
+
+# Var phi, over one argument and over two, where phi is a line on all of the weight but e^-700 of it.
+@pytest.mark.parametrize(("gamma", "beta"), [(1.8, 8.8e10), (1.2e8, 4.3e24), (1e-10, 1.0), (2.0, 79.0)])
+@pytest.mark.parametrize("name", ["elu", "elu(7)", "selu", "celu", "celu(0.3)"])
+def test_the_variance_of_a_line_does_not_know_how_far_out_it_is(name, gamma, beta):
+    slope = 1.0507009873554804934193349852946 if name == "selu" else 1.0
+    dense = [ff.Dense(30), ff.BatchNorm(gamma, beta), ff.Activation(name), ff.Dense(5)]
+    result = ff.order_parameters(ff.Network(20, dense), "frozen", samples=50)
+    # a few roundings, of gamma^2 and slope^2 too
+    assert result.v_hat[-1] == pytest.approx((slope * gamma) ** 2, rel=1e-14, abs=0)
+
+    def pooled(function):
+        behind = [ff.BatchNorm(gamma, beta), ff.Activation(function), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(5)]
+        net = ff.Network((3, 6, 6), [ff.Conv2d(20, 3, padding=1), *behind])
+        return ff.order_parameters(net, "frozen", samples=50).v_hat[-1]
+
+    # as many roundings more as there are pairs of pixels
+    assert pooled(name) == pytest.approx(slope**2 * pooled("linear"), rel=1e-12, abs=0)

@@ -192,7 +192,7 @@ FISHERFIELD_HD inline Covariance sign(const Correlation& correlation) {
 struct Wave {
     double amplitude2, frequency2; // A^2, f^2
     double sine, cosine, cos2;
-    double phase; // |2a|, an ulp of which is an ulp of cos2 times it; 0 where a is exact
+    double phase; // what cos2 errs by, in eps; 0 where a is exact
 
     FISHERFIELD_HD double of_slope() const { return amplitude2 * frequency2; }
 };
@@ -202,10 +202,16 @@ FISHERFIELD_HD inline Wave wave(Kind kind, double shift) {
     if (kind == Kind::cos) { // sin(x + pi/2)
         return {1.0, 1.0, cosine, -sine, -std::cos(2.0 * shift), 0.0};
     }
-    if (kind == Kind::rbf) { // sqrt(2) sin(y + pi/4), y = sqrt(2) x
-        const double y = formulas::kSqrt2 * shift, s = std::sin(y), c = std::cos(y);
-        return {
-            2.0, 2.0, (c + s) / formulas::kSqrt2, (c - s) / formulas::kSqrt2, -std::sin(2.0 * y), std::fabs(2.0 * y)};
+    if (kind == Kind::rbf) { // sqrt(2) sin(y + pi/4), y = sqrt(2) x; far out y needs 106 bits
+        constexpr double root_low = -9.667293313452913037e-17; // sqrt(2) = kSqrt2 + root_low
+        const double y = formulas::kSqrt2 * shift;
+        const double low = std::fma(formulas::kSqrt2, shift, -y) + root_low * shift;
+        const double sine_low = std::sin(low), cosine_low = std::cos(low);
+        const double s = std::sin(y) * cosine_low + std::cos(y) * sine_low;
+        const double c = std::cos(y) * cosine_low - std::sin(y) * sine_low;
+        const double twice = std::sin(2.0 * y) * std::cos(2.0 * low) + std::cos(2.0 * y) * std::sin(2.0 * low);
+        const double phase = std::fmin(std::fabs(2.0 * y), 2.0) + std::fabs(y) * 0x1p-50;
+        return {2.0, 2.0, (c + s) / formulas::kSqrt2, (c - s) / formulas::kSqrt2, -twice, phase};
     }
     return {1.0, 1.0, sine, cosine, std::cos(2.0 * shift), 0.0};
 }

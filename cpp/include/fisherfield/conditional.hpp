@@ -122,8 +122,8 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
     out.slope = slope;
     out.slope_difference = 0.5 * slope_difference;
     out.slope_pair = pair;
-    out.value_error = quadrature::kErrorUlps * value_size;
-    out.slope_error = quadrature::kErrorUlps * slope_size;
+    out.value_error = quadrature::kErrorUlps * value_size + quadrature::kErrorLeast;
+    out.slope_error = quadrature::kErrorUlps * slope_size + quadrature::kErrorLeast;
     out.status = at.mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -151,10 +151,10 @@ FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, 
     }
     const auto by = [&](auto&& mean_at) {
         *out = integral(activation, Level(), at, shift, false,
-                        [&](double along, double, double, double) { return mean_at(along + shift); });
+                        [&](double along, double, double, double) { return mean_at(Place{along, shift}); });
     };
     if (has_mean(activation) || at.s < kPoint) {
-        by([&](double m) { return mean(activation, m, at.s); });
+        by([&](Place m) { return mean(activation, m, at.s); });
     } else if (activation.kind == Kind::rectified_monomial) {
         by(RectifiedMonomial(activation.degree, at.s));
     } else {

@@ -70,14 +70,25 @@ FISHERFIELD_HD double eight_points(double low, double width, F&& f) {
     return half * sum;
 }
 
+// The mean m of x, a sum of two: next to a kink m itself has lost the digits of m - kink.
+struct Place {
+    double along, shift;
+
+    FISHERFIELD_HD double value() const { return along + shift; }
+    FISHERFIELD_HD double above(double kink) const { return along + (shift - kink); }
+};
+
 // E of 1, x, z, z x and x^2 where low < x < high, z = (x - m)/s; of a narrow one int P(x > y) dy over low < y < high.
 struct Window {
     bool narrow;
+    double above_low, above_high; // m - low, m - high
     double one, x, z, z_x, x2, ramp = 0.0;
     Sides at_low, at_high; // of x - low, x - high
 
-    FISHERFIELD_HD Window(double low, double high, double m, double s)
-        : narrow(high - low < 0.25 * s), at_low((m - low) / s), at_high((m - high) / s) {
+    FISHERFIELD_HD Window(double low, double high, Place at, double s)
+        : narrow(high - low < 0.25 * s), above_low(at.above(low)), above_high(at.above(high)), at_low(above_low / s),
+          at_high(above_high / s) {
+        const double m = at.value();
         if (narrow) {
             const auto density = [&](double y) { return formulas::normal_pdf((y - m) / s) / s; };
             one = eight_points(low, high - low, density);
@@ -98,9 +109,12 @@ struct Window {
 
 // phi = `low_value` below `low`, rising at the rate `gain` up to `high`: hardtanh, relu6, hardsigmoid. Away from phi(m)
 // each kink takes the tail beyond it.
-FISHERFIELD_HD inline Mean clipped(double low, double high, double low_value, double gain, double phi_m, double m,
-                                   double s) {
-    const Window window(low, high, m, s);
+FISHERFIELD_HD inline Mean clipped(double low, double high, double low_value, double gain, Place at, double s) {
+    const Window window(low, high, at, s);
+    const double inside = low_value == 0.0 ? window.above_low : at.value(); // phi/gain; hardtanh is x
+    const double phi_m = window.above_low <= 0.0    ? low_value
+                         : window.above_high >= 0.0 ? low_value + gain * (high - low)
+                                                    : gain * inside;
     const double value = window.narrow ? low_value + gain * window.ramp
                                        : phi_m + gain * s * (window.at_low.tail() - window.at_high.tail());
     const double size = low_value < 0.0 ? std::fmin(1.0, std::fabs(phi_m) + s) : value;
@@ -150,7 +164,8 @@ FISHERFIELD_HD inline bool has_mean(const Activation& activation) {
 
 inline constexpr double kPoint = 1e-140; // a deviation that nothing else is as small as
 
-FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s) {
+FISHERFIELD_HD inline Mean mean(const Activation& activation, Place at, double s) {
+    const double m = at.value();
     if (s < kPoint) {
         double value, slope;
         evaluate(activation, &m, &value, &slope, 1);
@@ -170,13 +185,13 @@ FISHERFIELD_HD inline Mean mean(const Activation& activation, double m, double s
     case Kind::sign:
         return {std::erf(m / s / formulas::kSqrt2), 0.0, 0.0, 1.0, 0.0};
     case Kind::hardtanh:
-        return clipped(-1.0, 1.0, -1.0, 1.0, value_of(activation, m), m, s);
+        return clipped(-1.0, 1.0, -1.0, 1.0, at, s);
     case Kind::relu6:
-        return clipped(0.0, 6.0, 0.0, 1.0, value_of(activation, m), m, s);
+        return clipped(0.0, 6.0, 0.0, 1.0, at, s);
     case Kind::hardsigmoid:
-        return clipped(-3.0, 3.0, 0.0, 1.0 / 6.0, value_of(activation, m), m, s);
+        return clipped(-3.0, 3.0, 0.0, 1.0 / 6.0, at, s);
     case Kind::hardswish: {
-        const Window window(-3.0, 3.0, m, s);
+        const Window window(-3.0, 3.0, at, s);
         const double beyond = s * window.at_high.ramp_above + 3.0 * window.at_high.above; // E x 1(x > 3)
         return {(window.x2 + 3.0 * window.x) / 6.0 + beyond,
                 (2.0 * window.x + 3.0 * window.one) / 6.0 + window.at_high.above,
@@ -232,7 +247,8 @@ public:
         }
     }
 
-    FISHERFIELD_HD Mean operator()(double m) const {
+    FISHERFIELD_HD Mean operator()(Place at) const {
+        const double m = at.value();
         const double t = -m / s_;
         double low, middle, high; // X_{n-2}, X_{n-1}, X_n
         if (t < 0.0) {
@@ -272,11 +288,12 @@ class Integrated {
 public:
     FISHERFIELD_HD Integrated(const Activation& activation, double s) : activation_(activation), s_(s) {}
 
-    FISHERFIELD_HD Mean operator()(double m) const {
+    FISHERFIELD_HD Mean operator()(Place at) const {
+        const double m = at.value();
         const quadrature::Turns turns(activation_);
         Mesh mesh(kRange, kPanel, turns.growth);
         for (int i = 0; i < turns.count; ++i) {
-            mesh.kink((turns.at[i] - m) / s_, turns.scale / s_);
+            mesh.kink(-at.above(turns.at[i]) / s_, turns.scale / s_);
         }
         Mean out{};
         mesh.integrate(0.0, [&](const double* z, const double* weight, int n) {

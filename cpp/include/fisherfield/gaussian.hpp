@@ -310,6 +310,46 @@ FISHERFIELD_HD inline int degree_of(const Activation& activation) {
     return activation.kind == Kind::celu ? 1 : activation.degree;
 }
 
+// elu and its kin right of 0, where all that is left of them is a line, and what the other side adds: E (x - phi) is
+// at most `mean` g, E (1 - phi')^2 at most `slope`.
+struct BesideTail {
+    double gain;
+    Scaled mean, slope;
+};
+
+FISHERFIELD_HD inline bool far_right_of_tail(const Activation& activation, Scaled g, double beta, BesideTail* out) {
+    const bool selu = activation.kind == Kind::selu;
+    if (!selu && activation.kind != Kind::elu && activation.kind != Kind::celu) {
+        return false;
+    }
+    const double t = (Scaled(beta) / g).value();
+    if (!(t > kFarthest + 1.0)) {
+        return false;
+    }
+    const double gain = selu ? formulas::kSeluScale : 1.0;
+    const double steepest = selu ? formulas::kSeluScale * formulas::kSeluAlpha : std::fabs(activation.parameter);
+    const closed_form::ScaledTail beyond(std::fmin(t, 1e4));
+    const Scaled jump = Scaled(gain) + steepest;
+    *out = {gain, jump * beyond.i1, jump * jump * beyond.i0};
+    return out->slope < Scaled(0x1p-1074); // not so for a large alpha
+}
+
+FISHERFIELD_HD_APART inline Moments beside_tail(const BesideTail& of, Scaled g, double beta) {
+    const Scaled gain2 = Scaled(of.gain) * of.gain, least(0x1p-1074);
+    Moments out;
+    out.mean = Scaled(of.gain) * beta;
+    out.variance = gain2 * g * g;
+    out.second = out.variance + out.mean * out.mean;
+    out.slope_mean = of.gain;
+    out.slope_second = gain2;
+    out.u2_slope2 = gain2;
+    out.mean_error = closed_form::rounding(4, out.mean) + g * of.mean;
+    out.second_error = closed_form::rounding(16, out.second) + g * (g + beta) * of.mean * (2.0 * of.gain) + least;
+    out.slope_mean_error = closed_form::rounding(4, out.slope_mean) + least;
+    out.slope_second_error = closed_form::rounding(4, out.slope_second) + least;
+    return out;
+}
+
 // E f(g u + beta) for g >= 0.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
@@ -335,6 +375,7 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
     [[maybe_unused]] const Scaled low(0x1p-50), high(0x1p50);
     Rays phi{};
     smoothed_step::Family smoothed{};
+    BesideTail tail{};
     Moments out;
     g = within_powers(activation, g);
     if (is_zero(g)) {
@@ -375,6 +416,8 @@ FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled
         out = closed_form::waves(closed_form::wave(activation.kind, beta), g.value());
     } else if constexpr (held != Integrals::all) {
         out.status = kNotHeld;
+    } else if (far_right_of_tail(activation, g, beta, &tail)) {
+        out = beside_tail(tail, g, beta);
     } else {
         out =
             refined(activation, 5, [&](int level) { return quadrature::moments(activation, g.value(), beta, level); });
@@ -563,6 +606,11 @@ struct Line {
 // fall like e^-|x| is at most e^(-2 |shift| + 2 q) = e^-1000. Neither is a float64.
 FISHERFIELD_HD inline bool far_from_turns(const Activation& activation, Scaled q, double shift, Line* line) {
     const double away = std::fabs(shift), r = sqrt(q).value();
+    BesideTail tail{};
+    if (q > Scaled(kSmallVariance) && far_right_of_tail(activation, sqrt(q), shift, &tail)) {
+        *line = {0.0, tail.gain};
+        return true;
+    }
     if (!(r >= 20.0 && away >= 45.0 * r)) {
         return false;
     }

@@ -271,6 +271,23 @@ FISHERFIELD_HD inline Covariance of_series(const Expansion& one, const Expansion
     return out;
 }
 
+// sum_k 2^(step k) power_k product_k, counted from the first term there is: p^k may leave float64 where that one is 0.
+struct Series {
+    int step, first = -1;
+    Double2 sum;
+    double size = 0.0;
+
+    FISHERFIELD_HD explicit Series(int step_of_two) : step(step_of_two) {}
+
+    FISHERFIELD_HD void add(int k, Double2 power, Double2 product, double error) {
+        first = first < 0 && error > 0.0 ? k : first;
+        const double unit = first < 0 ? 1.0 : std::ldexp(1.0, step * (k - first));
+        sum = sum + power * product * unit;
+        size += std::fabs(power.high) * error * unit;
+    }
+    FISHERFIELD_HD Scaled scale() const { return power_of_two(first < 0 ? 0 : step * first); }
+};
+
 FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                                   const Correlation& correlation, double shift) {
     const Expansion one = expansion(activation, q1, shift), two = expansion(activation, q2, shift);
@@ -278,29 +295,31 @@ FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, 
     const Double2 c =
         correlation.c > 0.5 ? exact_sum(1.0, -correlation.one_minus_c.value()) : Double2{correlation.c, 0.0};
     const Double2 p = c * square_root(exact_product(one.q, two.q));
-    Double2 value, slope, power{1.0, 0.0}, before; // power = p^k/k!
-    double size = 0.0, slope_size = 0.0;
+    if (std::fabs(p.high) < 0x1p-400) { // nothing of its powers cancels
+        return of_series(one, two, correlation, sqrt(q1 * q2));
+    }
+    const int step = std::ilogb(p.high); // not above 1, and not below -400
+    const Double2 mantissa = p * std::ldexp(1.0, -step);
+    Series value(step), slope(step);
+    Double2 power{1.0, 0.0}, before; // (p/2^step)^k/k!
     for (int k = 0; k <= one.degree; ++k) {
         const Double2 product = one.derivative[k] * two.derivative[k];
         const double error =
             std::fabs(one.derivative[k].high) * two.size[k] + one.size[k] * std::fabs(two.derivative[k].high);
-        value = value + power * product;
-        slope = slope + before * product;
-        size += std::fabs(power.high) * error;
-        slope_size += std::fabs(before.high) * error;
+        value.add(k, power, product, error);
+        if (k > 0) {
+            slope.add(k - 1, before, product, error);
+        }
         before = power;
-        power = power * p / (k + 1.0);
+        power = power * mantissa / (k + 1.0);
     }
-    if (std::fabs(p.high) < 0x1p-400) { // its powers leave float64, and nothing of them cancels
-        return of_series(one, two, correlation, sqrt(q1 * q2));
-    }
-    const Scaled scale = power_of_two(one.common + two.common);
-    const Scaled slope_scale = power_of_two(one.common + two.common - one.unit - two.unit);
+    const Scaled scale = power_of_two(one.common + two.common) * value.scale();
+    const Scaled slope_scale = power_of_two(one.common + two.common - one.unit - two.unit) * slope.scale();
     Covariance out;
-    out.value = scale * value.high;
-    out.slope = slope_scale * slope.high;
-    out.value_error = closed_form::rounding(16, out.value) + scale * (kEps2 * size);
-    out.slope_error = closed_form::rounding(16, out.slope) + slope_scale * (kEps2 * slope_size);
+    out.value = scale * value.sum.high;
+    out.slope = slope_scale * slope.sum.high;
+    out.value_error = closed_form::rounding(16, out.value) + scale * (kEps2 * value.size);
+    out.slope_error = closed_form::rounding(16, out.slope) + slope_scale * (kEps2 * slope.size);
     differences(one, two, correlation, sqrt(q1 * q2), &out);
     return out;
 }

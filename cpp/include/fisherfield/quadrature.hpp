@@ -179,6 +179,8 @@ inline constexpr double kTurn =
 // its density has lost z^2 ulps. Of two integrals: where u = sqrt(q1) (a s + b d) is small for two large terms it has
 // lost their digits.
 inline constexpr double kErrorUlps = 100.0 * 0x1p-52;
+// Of sums over nodes, each term of which may be rounded by half the least float64.
+inline constexpr double kErrorLeast = 2048.0 * 0x1p-1074;
 FISHERFIELD_HD inline double lost(double z2) { return 1.0 + z2 / 32.0; }
 FISHERFIELD_HD inline double lost_twice(double z2) { return 1.0 + z2 / 32.0 + z2 * z2 / 2000.0; }
 FISHERFIELD_HD inline double nested_error(double r) { return 2.0 * kErrorUlps * (1.0 + 0.02 * r); }
@@ -570,10 +572,10 @@ FISHERFIELD_HD inline Moments moments(const Activation& activation, double g, do
     out.slope_second = out.slope_variance + out.slope_mean * out.slope_mean;
     out.u_slope = sum.u_slope;
     out.u2_slope2 = sum.u2_slope2;
-    out.mean_error = kErrorUlps * sum.size;
-    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.size2) : Scaled(HUGE_VAL);
-    out.slope_mean_error = kErrorUlps * sum.slope_size;
-    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.slope_size2) : Scaled(HUGE_VAL);
+    out.mean_error = kErrorUlps * sum.size + kErrorLeast;
+    out.second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.size2 + kErrorLeast) : Scaled(HUGE_VAL);
+    out.slope_mean_error = kErrorUlps * sum.slope_size + kErrorLeast;
+    out.slope_second_error = range2 < HUGE_VAL ? Scaled(kErrorUlps * sum.slope_size2 + kErrorLeast) : Scaled(HUGE_VAL);
     out.status = mesh.full() ? Status::not_converged : Status::ok;
     return out;
 }
@@ -717,8 +719,8 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, double
     out.slope = sides * sum[2];
     out.slope_difference = 0.5 * sides * sum[3];
     out.slope_pair = sides * sum[4];
-    out.value_error = nested_error(std::fmax(r1, r2)) * sides * sum[5];
-    out.slope_error = nested_error(std::fmax(r1, r2)) * sides * sum[6];
+    out.value_error = nested_error(std::fmax(r1, r2)) * sides * sum[5] + kErrorLeast;
+    out.slope_error = nested_error(std::fmax(r1, r2)) * sides * sum[6] + kErrorLeast;
     out.status = full ? Status::not_converged : Status::ok;
     return out;
 }
