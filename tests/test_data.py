@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import gzip
+import io
+import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -402,3 +405,162 @@ def test_arrays_on_disk_that_are_none_are_refused_in_a_sentence(tmp_path):
     np.savez(tmp_path / "text.npz", x=np.array([["a"]]))
     refused(TypeError, "text.npz must be an array of real numbers", tmp_path / "text.npz")
     refused(FileNotFoundError, "absent.npz must be there", tmp_path / "absent.npz")
+
+
+# Damaged arrays
+
+
+def npy(shape, data=b"", kind="'<f8'", fortran=False, version=(1, 0)):
+    """A file with whatever header."""
+    header = f"{{'descr': {kind}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+    length = struct.pack("<H" if version == (1, 0) else "<I", len(header))
+    return b"\x93NUMPY" + bytes(version) + length + header + data
+
+
+def npz(path, method=zipfile.ZIP_STORED, **members):
+    """An archive of members as they are."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+EYE = np.eye(3).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (npy("(51539607552,)", bytes(600)), "shape (51539607552,) of float64, is of 412316860416 bytes, and 600 are"),
+        (npy("(2**70, 3)", EYE), "malformed node"),
+        (npy(f"({2**70}, 3)", EYE), "bytes, and 72 are there"),
+        (npy("(3, 3)", EYE[:-1]), "its header, shape (3, 3) of float64, is of 72 bytes, and 71 are there"),
+        (npy("(2, 3)", EYE), "its header, shape (2, 3) of float64, is of 48 bytes, and 72 are there"),
+        (npy("(3, 4)", EYE, fortran=True), "is of 96 bytes, and 72 are there"),
+        (npy("(-1, 3)", EYE), "its header has shape (-1, 3)"),
+        (npy("(True, 9)", EYE), "its header has shape (True, 9)"),
+        (npy("(3, 3)", EYE, "'|O'"), "its objects are pickles, which run whatever they hold and are not read"),
+        (npy("(3, 3)", EYE, "'<f7'"), "got one that is not ("),
+        (npy("(3, 3)", EYE, "()"), "got one that is not ("),
+        (npy("(3, 3", EYE), "got one that is not ("),
+        (npy("(3, 3", EYE, version=(2, 0)), "got one that is not ("),
+        (npy("((3, 3)\n'", EYE), "got one that is not ("),
+        (npy("{[]: 1}", EYE), "got one that is not ("),
+        (npy("(" * 2000, EYE), "got one that is not ("),
+        (npy("(3, 3)", EYE, "'" + "x" * 3000), "got one that is not ("),
+        (npy("(3, 3)", EYE, version=(9, 9)), "version 9.9 of the format is unknown"),
+        (npy("(3, 3)", EYE, "\xff", version=(3, 0)), "got one that is not ("),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_that_are_not_what_their_header_says_are_refused_in_a_sentence(tmp_path, content, words, packed):
+    path = tmp_path / ("x.npz" if packed else "x.npy")
+    if packed:
+        npz(path, x=content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011
+        ff.data.load(path)
+    sentence = str(refusal.value)
+    assert sentence.startswith(f"{path} must be a whole {path.suffix} file of numbers, got one that is not (")
+    assert words in sentence
+    assert len(sentence) < 350 + len(str(path))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_version_and_order_are_what_was_written(tmp_path, version, packed, order):
+    x = np.asarray(np.arange(24, dtype=">i2").reshape(2, 3, 4), order=order)
+    content = io.BytesIO()
+    np.lib.format.write_array(content, x, version)
+    path = tmp_path / ("x.npz" if packed else "x.npy")
+    if packed:
+        npz(path, zipfile.ZIP_LZMA, x=content.getvalue())
+    else:
+        path.write_bytes(content.getvalue())
+    assert np.array_equal(ff.data.load(path, None).x[:, 0], x)
+
+
+def test_a_flipped_bit_anywhere_in_an_archive_changes_no_number_and_loses_no_label(tmp_path):
+    x, y = np.random.default_rng(1).standard_normal((4, 2)), np.arange(4) % 2
+    for write in (np.savez, np.savez_compressed):
+        write(tmp_path / "x.npz", x=x, y=y)
+        whole, path = (tmp_path / "x.npz").read_bytes(), tmp_path / "flipped.npz"
+        refusals = 0
+        for place in range(len(whole)):
+            content = bytearray(whole)
+            content[place] ^= 1 << place % 8
+            path.write_bytes(content)
+            try:
+                data = ff.data.load(path, None)
+            except ValueError as refusal:
+                refusals += 1
+                assert str(refusal).startswith(f"{path} must be a whole .npz file of numbers, got one that is not (")
+            else:
+                assert np.array_equal(data.x, x)
+                assert np.array_equal(data.y, y)
+        assert refusals > len(whole) // 4  # the rest are dates, attributes and headers that the directory repeats
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_renamed_member_of_an_archive_is_damage(tmp_path, bit):
+    """The directory, which has no checksum, against the name before a member's bytes."""
+    np.savez(tmp_path / "x.npz", x_train=np.eye(3), y_train=np.arange(3), x_test=np.eye(3), y_test=np.arange(3))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[content.rindex(b"y_test.npy")] ^= 1 << bit
+    (tmp_path / "x.npz").write_bytes(content)
+    for split in ("train", "test"):
+        refused(
+            ValueError, "must be a whole .npz file of numbers, got one that is not", tmp_path / "x.npz", split=split
+        )
+    with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
+        ff.data.has_test(str(tmp_path / "x.npz"))
+
+
+def test_a_member_that_the_directory_lost_is_damage(tmp_path):
+    """An entry's comment swallows the next entry; and what follows the end is none of the archive's."""
+    np.savez(tmp_path / "x.npz", x=np.eye(3), y=np.arange(3))
+    whole = bytearray((tmp_path / "x.npz").read_bytes())
+    first, second = (place for place in range(len(whole)) if whole[place : place + 4] == b"PK\x01\x02")
+    end = whole.rindex(b"PK\x05\x06")
+    content = bytearray(whole)
+    content[first + 32 : first + 34] = (end - second).to_bytes(2, "little")
+    (tmp_path / "x.npz").write_bytes(content)
+    refused(ValueError, "its end counts 2 members, and its directory 1", tmp_path / "x.npz")
+    (tmp_path / "x.npz").write_bytes(whole + b"more")
+    refused(ValueError, "there are bytes behind its end", tmp_path / "x.npz")
+
+
+def test_what_zip_files_can_and_numpy_does_not_is_refused_in_a_sentence(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.eye(3))
+    whole = (tmp_path / "x.npz").read_bytes()
+    entry = whole.rindex(b"PK\x01\x02")
+    for place, value, words in (
+        (entry + 10, 77, "That compression method is not supported"),
+        (entry + 8, 1, "encrypted"),
+    ):
+        content = bytearray(whole)
+        content[place] = value
+        (tmp_path / "x.npz").write_bytes(content)
+        refused(ValueError, words, tmp_path / "x.npz")
+
+
+def test_files_beyond_the_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    """Numbers that compress to nothing, and files with holes."""
+    monkeypatch.setattr(ff.data, "available_memory", lambda: 10**8)
+    zeros = npy("(2000, 10000)", bytes(160_000_000))
+    npz(tmp_path / "x.npz", zipfile.ZIP_DEFLATED, x=zeros)
+    words = f"{tmp_path / 'x.npz'} must fit into memory, and takes up to 320 MB, more than the 100 MB there are"
+    refused(ValueError, words, tmp_path / "x.npz")
+    with open(tmp_path / "x.npy", "wb") as file:
+        header = npy("(2000, 10000)")
+        file.write(header)
+        file.truncate(len(header) + 160_000_000)
+    refused(ValueError, "x.npy must fit into memory, and takes up to 320 MB", tmp_path / "x.npy")
+    folder = write_idx(tmp_path / "idx")
+    with gzip.open(folder / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as packed:
+        packed.write(TRAIN[:4] + b"".join(size.to_bytes(4, "big") for size in (80, 1000, 1000)))
+        packed.write(bytes(80_000_000))
+    (folder / "train-images-idx3-ubyte").unlink()
+    refused(ValueError, "train-images-idx3-ubyte.gz must fit into memory, and takes up to 160 MB", folder)

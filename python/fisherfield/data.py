@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import math
 import os
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _arguments
+from ._memory import available_memory, bytes_in_words
 from ._random import stream
 
 __all__ = ["Data", "gaussian", "load", "overlap_and_length"]
@@ -33,8 +39,27 @@ _IDX = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _CIFAR = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
-# What NumPy raises for files that are none of its own.
-_DAMAGED = (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+# What NumPy's and zipfile's readers raise for damaged files, beside what these are the bases of: UnicodeDecodeError,
+# and the NotImplementedError of an unknown compression. RuntimeError stands for an encrypted member.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+    OSError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
+_PIECE = 2**24  # bytes read at a time
+_DENSEST = 1032  # bytes that deflate makes one byte of, at most
 _RECORDS, _RECORD = 10000, 1 + 3 * 32 * 32  # a file; bytes: the label, then the image by channel, row and column
 
 
@@ -204,6 +229,7 @@ def load(
     if standardize is not None:
         reference = x if split == "train" else _shaped(_read(source, "train")[1], shape)
         mean, scale = _statistics(reference, standardize, name)
+    _arguments.refuse_large_array(f"x of {name}", x.shape, copies=1)
     numbers = x.astype(np.float64)
     if standardize is not None:
         numbers -= mean
@@ -217,8 +243,8 @@ def has_test(source: str) -> bool:
         return True
     path = Path(_arguments.path_of("source", source))
     if path.suffix == ".npz" and path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            return "x_test" in file.files
+        with open(path, "rb") as file, _reading(path):
+            return _packed(file) and "x_test" in _members(file, zipfile.ZipFile(file))  # else `load` says what it is
     return path.is_dir() and (
         all(_find(path, name) for name in _IDX["test"]) or all((path / name).is_file() for name in _CIFAR["test"])
     )
@@ -367,6 +393,7 @@ def _idx(folder: Path, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    size = path.stat().st_size
     with open(path, "rb") as plain:
         packed = plain.read(2) == b"\x1f\x8b"
     with _opened(path, packed) as file:
@@ -382,6 +409,7 @@ def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 raise ValueError(f"{path} must have a header of {4 + 4 * dimensions} bytes, got {len(header)}")
             sizes = [int.from_bytes(header[4 * place : 4 * place + 4], "big") for place in range(1, dimensions + 1)]
             count = math.prod(sizes)
+            _refuse_large_file(path, 2 * min(count, _DENSEST * size if packed else size))
             numbers = _bytes(file, count + 1)
         except (OSError, EOFError, zlib.error) as error:
             if not packed:
@@ -402,7 +430,7 @@ def _opened(path: Path, packed: bool) -> BinaryIO:
 def _bytes(file: BinaryIO, count: int) -> bytes:
     """At most `count` bytes, in pieces: a header that lies must not claim memory."""
     pieces = []
-    while count > 0 and (piece := file.read(min(count, 2**24))):
+    while count > 0 and (piece := file.read(min(count, _PIECE))):
         pieces.append(piece)
         count -= len(piece)
     return b"".join(pieces)
@@ -415,13 +443,11 @@ def _cifar(folder: Path, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
         path = folder / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} must be there for the {split} split of CIFAR-10's binary version")
-        numbers = np.fromfile(path, np.uint8)
-        if numbers.size != _RECORDS * _RECORD:
+        if (size := path.stat().st_size) != _RECORDS * _RECORD:
             raise ValueError(
-                f"{path} must hold {_RECORDS * _RECORD} bytes, CIFAR-10's {_RECORDS} records of {_RECORD}, got "
-                f"{numbers.size}"
+                f"{path} must hold {_RECORDS * _RECORD} bytes, CIFAR-10's {_RECORDS} records of {_RECORD}, got {size}"
             )
-        rows = numbers.reshape(-1, _RECORD)
+        rows = np.fromfile(path, np.uint8).reshape(-1, _RECORD)
         if rows[:, 0].max() > 9:
             raise ValueError(f"{path} must have labels from 0 to 9, as CIFAR-10 has, got {rows[:, 0].max()}")
         records.append(rows)
@@ -433,21 +459,102 @@ def _arrays_on_disk(path: Path, split: str) -> tuple[NDArray[Any], NDArray[np.in
     """Never a pickle."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be there")
-    try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                loaded = {"x": loaded}
-            x_name = f"x_{split}" if f"x_{split}" in loaded else "x"
-            y_name = x_name.replace("x", "y", 1)
-            arrays = {name: loaded[name] for name in (x_name, y_name) if name in loaded}
-            held = ", ".join(loaded) or "nothing"
-    except _DAMAGED as error:
-        raise ValueError(
-            f"{path} must be a whole {path.suffix} file of numbers, got one that is not ({error})"
-        ) from error
-    if x_name not in arrays:
-        raise ValueError(f"{path} must hold an array x, or x_train and x_test, got {held}")
-    if x_name == "x":
-        _only_training(split, f"arrays named x, as in {path.name}")
+    with open(path, "rb") as file:
+        with _reading(path):
+            archive = zipfile.ZipFile(file) if _packed(file) else None
+            members = {} if archive is None else _members(file, archive)
+        x_name = f"x_{split}" if f"x_{split}" in members else "x"
+        y_name = x_name.replace("x", "y", 1)
+        if archive is not None and x_name not in members:
+            held = ", ".join(members) or "nothing"
+            raise ValueError(f"{path} must hold an array x, or x_train and x_test, got {held}")
+        if x_name == "x":
+            _only_training(split, f"arrays named x, as in {path.name}")
+        if archive is None:
+            arrays = {"x": _array(path, file, os.fstat(file.fileno()).st_size)}
+        else:
+            chosen = [name for name in (x_name, y_name) if name in members]
+            arrays = {name: _array_of(path, archive, members[name]) for name in chosen}
     return _checked(f"{x_name} of {path}", arrays[x_name], f"{y_name} of {path}", arrays.get(y_name))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Around the calls of NumPy's and zipfile's readers alone: whatever they raise is about the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the Python that a damaged header is read as
+            yield
+    except _DAMAGED as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{path} must be a whole {path.suffix} file of numbers, got one that is not "
+            f"({words if len(words) <= 200 else f'{words[:197]}...'})"
+        ) from error
+
+
+def _packed(file: BinaryIO) -> bool:
+    """Whether arrays lie in a zip file, by its first bytes; an empty one begins with its end."""
+    start = file.read(4)
+    file.seek(0)
+    return start in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _members(file: BinaryIO, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by the names of their arrays, none lost or renamed by damage of the directory, which has no
+    checksum: as many as its end counts, and each under the name that stands before its bytes."""
+    members = archive.infolist()
+    file.seek(-22 - len(archive.comment), os.SEEK_END)
+    mark, *_, count, _, _, _ = struct.unpack("<4s4H2LH", file.read(22))
+    if mark != b"PK\x05\x06":
+        raise zipfile.BadZipFile("there are bytes behind its end")
+    if count not in (len(members), 0xFFFF):  # which stands for more
+        raise zipfile.BadZipFile(f"its end counts {count} members, and its directory {len(members)}")
+    for member in members:
+        archive.open(member).close()
+    return {member.filename.removesuffix(".npy"): member for member in members}
+
+
+def _array_of(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with _reading(path):
+        opened = archive.open(member)
+    with opened:
+        return _array(path, opened, member.file_size)
+
+
+def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
+    """An array in NumPy's format that takes all of a file's bytes: a header that lies must not claim memory."""
+    with _reading(path):
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"version {version[0]}.{version[1]} of the format is unknown")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, kind = read(file)
+        if kind.hasobject:
+            raise ValueError("its objects are pickles, which run whatever they hold and are not read")
+        if not all(type(length) is int and length >= 0 for length in shape):
+            raise ValueError(f"its header has shape {_arguments.shown(shape)}")
+        needed, held = math.prod(shape) * kind.itemsize, size - file.tell()
+        if needed != held:
+            raise ValueError(
+                f"its header, shape {_arguments.shown(shape)} of {kind}, is of {needed} bytes, and {held} are there"
+            )
+    _refuse_large_file(path, (2 if kind.kind == "f" else 1) * needed)
+    with _reading(path):
+        array = np.empty(math.prod(shape), kind)
+        left = array.view(np.uint8) if needed else np.empty(0, np.uint8)
+        while left.size and (piece := file.read(min(left.size, _PIECE))):
+            left[: len(piece)] = np.frombuffer(piece, np.uint8)
+            left = left[len(piece) :]
+        if left.size or file.read(1):  # a member's checksum is looked at where it ends
+            raise EOFError(f"it ends {left.size} bytes early")
+        return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _refuse_large_file(path: Path, needed: int) -> None:
+    there = available_memory() if needed > 1e8 else None
+    if there is not None and needed > there:
+        raise ValueError(
+            f"{path} must fit into memory, and takes up to {bytes_in_words(needed)}, more than the "
+            f"{bytes_in_words(there)} there are"
+        )
