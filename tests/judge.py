@@ -262,6 +262,8 @@ class _Averages:
 
 
 def _long(x: Number) -> Any:
+    if abs(x) < mp.mpf("1e-4900"):  # below longdouble, as gelu_tanh far on the left
+        return np.longdouble(0)
     return np.longdouble(mp.nstr(x, 25))
 
 

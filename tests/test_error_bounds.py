@@ -167,6 +167,21 @@ def test_values_keep_their_digits_where_they_once_did_not(name, which, variances
     assert bound <= 1000 * digits * abs(exact) + 1e-323  # and the bound is no excuse
 
 
+@pytest.mark.parametrize("which", COVARIANCES)
+def test_a_power_far_left_of_its_kink_is_nothing_and_its_bound_is_finite(which):
+    for n, q1, q2, shift in ((22, 2.1e8, 2.1e8, -2.8e27), (32, 6.3e-173, 6.3e-173, -4.4e15), (23, 1.0, 1e90, -1e44)):
+        value, bound = getattr(gaussian, which)(f"rectified_monomial({n})", q1, q2, 0.3, error=True, shift=shift)
+        assert value == 0
+        assert bound <= 5e-324
+
+
+def test_moments_hold_up_to_where_float64_ends():
+    """38 deviations out, where the weight itself falls below float64."""
+    for name, which in (("hardtanh", "slope_mean"), ("hardtanh", "slope_second_moment"), ("relu6", "slope_mean")):
+        for t in (36.0, 37.35, 37.9, 38.3, 39.0):
+            hold(name, which, 0.2, shift=(-1.0 if name == "hardtanh" else 0.0) - t * 0.2**0.5)
+
+
 def test_bounds_hold_for_sums_of_terms_below_float64():
     """Each term of such a sum is rounded by half the least number there is."""
     for q in (0.0154699692, 0.01546996922226961, 0.0155, 0.016):

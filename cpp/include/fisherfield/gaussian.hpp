@@ -310,6 +310,11 @@ FISHERFIELD_HD inline int degree_of(const Activation& activation) {
     return activation.kind == Kind::celu ? 1 : activation.degree;
 }
 
+// max(x, 0)^n a thousand deviations left of 0: e^(-5e5) of the weight is 0, whatever power it is multiplied by.
+FISHERFIELD_HD inline bool nothing_left(const Activation& activation, Scaled g, double beta) {
+    return activation.kind == Kind::rectified_monomial && beta < 0.0 && Scaled(-beta) > Scaled(1e3) * g;
+}
+
 // elu and its kin right of 0, where all that is left of them is a line, and what the other side adds: E (x - phi) is
 // at most `mean` g, E (1 - phi')^2 at most `slope`.
 struct BesideTail {
@@ -353,6 +358,9 @@ FISHERFIELD_HD_APART inline Moments beside_tail(const BesideTail& of, Scaled g, 
 // E f(g u + beta) for g >= 0.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
+    if (nothing_left(activation, g, beta)) {
+        return {};
+    }
     const double unit = unit_of(activation, g, beta);
     if (unit != 1.0) {
         Moments out = moments<held>(in_unit(activation), g / Scaled(unit), beta / unit);
@@ -646,6 +654,9 @@ FISHERFIELD_HD inline Covariance of_line(const Line& line, Scaled r, const Corre
 template <Integrals held>
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift, bool differences) {
+    if (nothing_left(activation, sqrt(q1 < q2 ? q1 : q2), shift) && q1.e <= 2 && q2.e <= 2) {
+        return {};
+    }
     const double unit = unit_of(activation, sqrt(q1 < q2 ? q2 : q1), shift);
     if (unit != 1.0) {
         const Scaled unit2 = Scaled(unit) * unit, value = power(Scaled(unit2), degree_of(activation)),

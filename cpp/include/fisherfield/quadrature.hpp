@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Quadrature of activations that have no closed form: composite Gauss-Legendre on graded panels.
 //
-// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23), and more of it, up to 38, where
+// The line [-10, 10] carries the standard normal weight (what lies outside is 2e-23), and more of it, up to 38.5, where
 // an activation turns farther out. A panel is at most 2.4 wide and e^20 of the weight: its sixteen points leave 1e-17.
 // Around a centre (a kink, or the place where an activation turns) panels grow from `base` threefold, so that the
 // nearest singularity stays 2 half-widths or more from a panel's centre: (2 + sqrt 3)^-32 = 5e-19. docs/theory.md,
@@ -16,7 +16,7 @@ namespace fisherfield {
 
 inline constexpr int kNodes = 16;
 inline constexpr double kRange = 10.0;    // standard deviations
-inline constexpr double kFarthest = 38.0; // beyond, the normal density is no float64
+inline constexpr double kFarthest = 38.5; // beyond, there is no float64 of the normal law left
 inline constexpr double kPanel = 2.4;     // widest panel
 inline constexpr double kDecay = 20.0;    // the weight falls at most by e^-20 over one panel
 inline constexpr double kGrowth = 3.0;    // of panels away from a centre
