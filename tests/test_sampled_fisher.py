@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -397,3 +399,47 @@ def test_an_operator_can_be_used_from_several_threads():
     with ThreadPoolExecutor(4) as pool:
         for found, right in zip(pool.map(operator.__matmul__, rows), expected, strict=True):
             close(found, right)
+
+
+# Memory
+
+WIDE = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d()])
+
+
+def test_images_beyond_the_memory_are_refused_beforehand(monkeypatch):
+    monkeypatch.setattr(ff._arguments, "available_memory", lambda: 10**8)
+    x, sampled = np.broadcast_to(1.0, (2, 1, 700, 700)), ff.sample(WIDE)
+    with pytest.raises(ValueError, match="x must fit into memory with what the layers make of it: 2 samples of this"):
+        sampled(x)
+    for measured in (ff.sampled_fisher, ff.sampled_moments, ff.sampled_density):
+        with pytest.raises(ValueError, match=r"memory must be at least 200 MB for 2 samples of this network, got 100"):
+            measured(sampled, x)
+    for function in (sampled, lambda x: ff.sampled_fisher(sampled, x), ff.data.load):
+        with pytest.raises(ValueError, match=r"x must fit into memory, got shape .* for which"):
+            function(np.broadcast_to(1.0, (10**9, 1, 700, 700)))
+
+
+MEASURED = """
+import sys
+import numpy as np
+import fisherfield as ff
+
+def status(name):
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+
+net = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d()])
+x, sampled = np.random.default_rng(0).standard_normal((2, 1, 700, 700)), ff.sample(net)
+ff.sampled_fisher(ff.mlp([3, 3]), np.eye(3))
+before = status("VmRSS:")
+module = sys.modules["fisherfield.sampled_fisher"]
+sampled(x)
+needed = module.bytes_of_forward(sampled, 2)
+print((status("VmHWM:") - before) / needed)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says how much there was")
+def test_the_estimate_of_a_forward_pass_is_what_it_takes():
+    done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
+    # 106 MB; pages that were there before, and the buffers of BLAS
+    assert 0.9 < float(done.stdout) < 1.2

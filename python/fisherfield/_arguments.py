@@ -62,6 +62,7 @@ __all__ = [
     "real_dtype_of",
     "refuse_large",
     "refuse_large_array",
+    "refuse_large_batch",
     "refuse_large_images",
     "refuse_large_network",
     "refuse_operand",
@@ -329,6 +330,8 @@ def sampled_of(sampled: Any) -> Any:
 
 def _finite(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array in `dtype` and C order, every entry finite there; copied only where it has to be."""
+    if not (given.flags.c_contiguous and given.dtype == dtype):
+        refuse_large_array(name, given.shape, copies=1)
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(given, dtype)
     if not np.isfinite(numbers).all():
@@ -364,6 +367,7 @@ def samples_array_of(name: str, x: Any) -> np.ndarray:
     if given.ndim < 2 or given.size == 0:
         raise ValueError(f"{name} must have shape (n, ...) with a feature and a sample or more, got {given.shape}")
     if given.dtype.kind == "f":
+        refuse_large_array(name, given.shape, copies=1)
         fits = np.abs(given) <= np.float64(LARGEST)  # which no float32 is beyond
         if not fits.all():
             raise ValueError(
@@ -670,6 +674,16 @@ def refuse_large_network(net: Any) -> None:
     if there is not None and needed > there:
         raise ValueError(
             f"net must fit into memory to be sampled: its {net.parameters():,} parameters take up to "
+            f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} there are"
+        )
+
+
+def refuse_large_batch(samples: int, needed: int) -> None:
+    """Samples that would not fit into memory with what the layers make of them."""
+    there = available_memory() if needed > 1e8 else None
+    if there is not None and needed > there:
+        raise ValueError(
+            f"x must fit into memory with what the layers make of it: {samples:,} samples of this network take up to "
             f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} there are"
         )
 

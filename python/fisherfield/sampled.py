@@ -149,16 +149,18 @@ class SampledNetwork:
         ValueError, TypeError
             For x of another shape or not finite, for a single number under a BatchNorm, and for a unit or channel of
             zero variance (behind an activation: a standard deviation below 1e-12 of its mean, 1e-5 in float32) where
-            eps = 0.
+            eps = 0; and for samples that do not fit into memory with what the layers make of them.
 
         Notes
         -----
         What a BatchNorm takes away with its mean, a common offset of all inputs above all, is taken off before the
         layer in front of it, and costs no digits (docs/theory.md, 11).
         """
-        from .sampled_fisher import forward, linearization
+        from .sampled_fisher import bytes_of_forward, forward, linearization
 
-        return forward(self, linearization(self), _arguments.inputs_of(self.net, x, self.dtype), keep=False)
+        inputs = _arguments.inputs_of(self.net, x, self.dtype)
+        _arguments.refuse_large_batch(len(inputs), bytes_of_forward(self, len(inputs)))
+        return forward(self, linearization(self), inputs, keep=False)
 
     def __copy__(self) -> SampledNetwork:
         weights, biases, gammas, betas = (getattr(self, name) for name in _PARTS)

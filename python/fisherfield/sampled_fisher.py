@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,42 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: fl
         raise _arguments.zero_variance(sampled.net, place, unit)
     found: Array = _arguments.not_overflown("f(x)", outputs)
     return found
+
+
+def _patches(net: Network, samples: int, itemsize: int) -> list[int]:
+    """Bytes of the patches that each layer gathers at a time, as cpp/cpu/sampled.cpp does."""
+    sizes = []
+    for layer, before, after in zip(net.layers, net.shapes, net.shapes[1:], strict=False):
+        sizes.append(0)
+        if isinstance(layer, Conv2d):
+            window = (_two(layer.kernel), _two(layer.stride), _two(layer.padding))
+            if window != ((1, 1), (1, 1), (0, 0)):
+                one = math.prod(after[1:]) * before[0] * math.prod(window[0]) * itemsize
+                sizes[-1] = min(max(int(_WORKSPACE // one), 1), samples) * one
+    return sizes
+
+
+def bytes_of_forward(sampled: SampledNetwork, samples: int) -> int:
+    """What a forward pass takes that keeps nothing: the core's copy of the weights, and the numbers before and behind
+    one layer with its patches; all but affine layers and pools work in place."""
+    net, itemsize, most = sampled.net, sampled.dtype.itemsize, 0
+    for layer, before, after, patches in zip(
+        net.layers, net.shapes, net.shapes[1:], _patches(net, samples, itemsize), strict=False
+    ):
+        in_place = not isinstance(layer, (Dense, Conv2d, AvgPool2d, GlobalAvgPool2d))
+        units = math.prod(after) + (0 if in_place else math.prod(before))
+        most = max(most, samples * units * itemsize + patches)
+    return most + net.parameters() * itemsize
+
+
+def bytes_of_operator(sampled: SampledNetwork, core: Any, samples: int) -> float:
+    """What an operator takes: what the core says it keeps, patches, its copy of the weights and a vector of parameters.
+    Where rounding is looked at, a pass is made while the last one is kept: its largest layer's numbers once more."""
+    net, itemsize = sampled.net, sampled.dtype.itemsize
+    patches = _patches(net, samples, itemsize)
+    largest = samples * max(math.prod(shape) for shape in net.shapes[1:]) * itemsize
+    kept = float(core.bytes(samples))
+    return kept + sum(patches) + max(patches) + 2 * largest + 2 * int(core.parameters) * itemsize
 
 
 def _two(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -231,19 +268,21 @@ class FisherOperator:
     def _in_chunks(self, x: Array) -> list[slice] | None:
         """None where all samples fit at once."""
         n = len(x)
-        needed, one = self._core.bytes(n), self._core.bytes(1)
+        needed = self._bytes(n)
         if needed <= self.memory:
             return None
-        parameters = 2 * self._core.parameters * self.dtype.itemsize
-        some = int((self.memory - parameters - one) // max(1.0, (needed - one) / max(1, n - 1))) if n > 1 else 0
+        some = bisect_right(range(1, n), self.memory, key=self._bytes)
         if self.network.net.batch_norms or some < 1:
-            least = needed if self.network.net.batch_norms else parameters + 2 * one
+            least = needed if self.network.net.batch_norms else self._bytes(1)
             raise ValueError(
                 f"memory must be at least {bytes_in_words(least)} for {n} samples of this network"
                 f"{', whose BatchNorm needs all at once' if self.network.net.batch_norms else ''}, "
                 f"got {bytes_in_words(self.memory)}"
             )
         return [slice(first, min(first + some, n)) for first in range(0, n, some)]
+
+    def _bytes(self, samples: int) -> float:
+        return bytes_of_operator(self.network, self._core, samples)
 
     @property
     def parameters(self) -> int:
@@ -270,8 +309,13 @@ class FisherOperator:
 
     @property
     def _bytes_of_all(self) -> float:
-        """F* twice, in two orders or before and after, beside what the forward pass keeps."""
-        return float(2 * self.shape[0] ** 2 * self.dtype.itemsize + self._core.bytes(self.samples))
+        """F* twice, in two orders or before and after, beside the operator; by products of matrices also every output's
+        deltas before and behind a layer, and gradients of some of its channels."""
+        numbers, net = 2 * self.shape[0] ** 2, self.network.net
+        if not self.coupled:
+            numbers += 2 * self.shape[0] * max(math.prod(shape) for shape in net.shapes[1:])
+            numbers += max(2**22, self.shape[0] * max(1 + math.prod(w.shape[1:]) for w in self.network.weights))
+        return float(numbers * self.dtype.itemsize + self._bytes(self.samples))
 
     # ---- J and F*
 
@@ -315,7 +359,7 @@ class FisherOperator:
         if self._chunks is None and not self._prepared:
             self._prepared = True
             with blas_threads():
-                self._core.prepare(float(products), max(0.0, self.memory - self._core.bytes(self.samples)))
+                self._core.prepare(float(products), max(0.0, self.memory - self._bytes(self.samples)))
 
     def __matmul__(self, w: ArrayLike) -> Array:
         """F* w, of w (nC,) or (n, C), in the same shape."""
@@ -382,7 +426,7 @@ class FisherOperator:
         try:
             single = SampledNetwork(of.net, 0, "float32", of.weights, of.biases, of.gammas, of.betas, of.trained_biases)
             core = linearization(single, self.statistics, self.biases)
-            if core.bytes(self.samples) + self._core.bytes(self.samples) > self.memory:
+            if bytes_of_operator(single, core, self.samples) + self._bytes(self.samples) > self.memory:
                 return math.inf
             self.outputs = forward(single, core, self._inputs, True, _NOISE, 1).astype(np.float64)
             self.__dict__.pop("_root", None)
