@@ -553,3 +553,28 @@ def test_a_failing_integral_names_the_activation_of_its_own_layer():
     layers = [layer for name in ("abs", "relu", "tanh") for layer in (ff.Dense(5), ff.Activation(name))]
     with pytest.raises(ValueError, match=r"^affine layer 3: .* of the bounded activation tanh$"):
         ff.fisher(ff.Network(4, [*layers, ff.Dense(1)]), length=1e40)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda huge: ff.Activation(huge, coefficients=[1.0, 2.0]),
+        lambda huge: ff.Activation(np.tanh, slope=huge),
+        lambda huge: ff.Activation(np.tanh, kinks=huge),
+        lambda huge: ff.mlp(huge),
+        lambda huge: ff.convnet((2, 4, 4), huge, 2),
+        lambda huge: ff.Network(3, huge),
+        lambda huge: ff.gaussian.covariance("relu", 0.5, 1.0, 0.3, dtype=huge),
+        lambda huge: ff.gaussian.second_moment(huge, [0.5, 1.0]),
+        lambda huge: ff.scan(ff.mlp([3, 2]), huge),
+    ],
+)
+def test_a_number_that_python_refuses_to_write_is_told_in_words(call):
+    with pytest.raises((ValueError, TypeError), match="a whole number of about 5000 digits"):
+        call(10**5000)
+
+
+def test_random_points_beyond_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(ff._arguments, "available_memory", lambda: 10**9)
+    with pytest.raises(ValueError, match=r"count must fit into memory, got shape \(2147483647, 1\)"):
+        ff.random_points(2**31 - 1, gamma=(0.1, 5.0))

@@ -820,7 +820,7 @@ def dtype_of(dtype: Any) -> np.dtype | None:
     """float32, float64 or None for what NumPy's promotion gives."""
     try:
         chosen = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError of names, and of a number that NumPy cannot write into its message
         chosen = np.dtype(object)
     if chosen not in (None, np.float32, np.float64):
         raise TypeError(f"dtype must be float32 or float64, got {shown(dtype)}")

@@ -108,7 +108,7 @@ class Grid:
 def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
     """A mapping of axes as a grid and the values by name; refused in a sentence."""
     if not isinstance(axes, Mapping):
-        raise TypeError(f"axes must be a mapping from names to values, got {axes!r}")
+        raise TypeError(f"axes must be a mapping from names to values, got {_arguments.shown(axes)}")
     dimensions: list[str] = []
     shape: list[int] = []
     placed: list[Axis] = []
@@ -143,11 +143,11 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
             raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {given.shape}")
         return tuple(given.T)
     if not _arguments.is_sequence(given):
-        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {given!r}")
+        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {_arguments.shown(given)}")
     rows = list(given)
     for row in rows:
         if not _arguments.is_sequence(row) or len(row) != len(names):
-            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {row!r}")
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {_arguments.shown(row)}")
     if not rows:
         raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got none")
     return tuple(zip(*rows, strict=True))

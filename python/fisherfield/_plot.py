@@ -73,7 +73,9 @@ def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float])
         raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
     name = next(iter(scan.arrays)) if quantity is None else quantity
     if name not in (*scan.arrays, "status"):
-        raise ValueError(f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {quantity!r}")
+        raise ValueError(
+            f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {_arguments.shown(quantity)}"
+        )
     chosen, at = selected(scan, name, select)
     drawn = [dimension for dimension, place in at.items() if not isinstance(place, int)]
     layered = "layer" in drawn
@@ -252,7 +254,9 @@ def _panels(name: str, sides: list[_Side], values: Values, ax: Any) -> Any:
     from matplotlib.figure import Figure
 
     if ax is not None:
-        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {ax!r}")
+        raise ValueError(
+            f"ax must be None where {len(sides)} paired axes have a panel each, got {_arguments.shown(ax)}"
+        )
     across = min(3, len(sides))
     down = -(-len(sides) // across)
     figure = Figure(figsize=(4.2 * across, 3.6 * down + 0.6), dpi=100, layout="constrained")

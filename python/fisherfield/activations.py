@@ -144,7 +144,7 @@ class Activation:
                 raise ValueError(f"parameters and kinks are already those of the activation given, {function!r}")
             given, kinks, function = function._given(), function.kinks, function.function
         if not _arguments.is_sequence(kinks):
-            raise TypeError(f"kinks must be a sequence of numbers, got {kinks!r}")
+            raise TypeError(f"kinks must be a sequence of numbers, got {_arguments.shown(kinks)}")
         kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in kinks}))
         if callable(function):
             compiled = _compiled_callable(function, given, kinks)
@@ -220,9 +220,11 @@ def _compiled_callable(function: Any, given: dict[str, Any], kinks: tuple[float,
         if key != "slope":
             owners = [name for name, parameter in _PARAMETERS.items() if parameter.name == key]
             verb = "belong" if key == "coefficients" else "belongs"
-            raise ValueError(f"{key} {verb} to {' and '.join(owners)} alone, got {key}={value!r} for a callable")
+            raise ValueError(
+                f"{key} {verb} to {' and '.join(owners)} alone, got {key}={_arguments.shown(value)} for a callable"
+            )
         if not callable(value):
-            raise TypeError(f"slope of a callable activation must be a callable, got {value!r}")
+            raise TypeError(f"slope of a callable activation must be a callable, got {_arguments.shown(value)}")
     slope = given["slope"] if given else _differences(function, kinks)
     return _core.CallableActivation(function, slope, list(kinks))
 
@@ -230,7 +232,7 @@ def _compiled_callable(function: Any, given: dict[str, Any], kinks: tuple[float,
 def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name and checked parameters of `"elu(0.5)"` or of `"elu"` with {"alpha": 0.5}."""
     if not isinstance(text, str):
-        raise TypeError(f"activation must be a name, a callable or an Activation, got {text!r}")
+        raise TypeError(f"activation must be a name, a callable or an Activation, got {_arguments.shown(text)}")
     name, bracket, rest = text.strip().partition("(")
     name = _ALIASES.get(name, name)
     if name not in _NAMES:
@@ -238,12 +240,14 @@ def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
         near = get_close_matches(name, (*_NAMES, *_ALIASES), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"activation must be one of {', '.join(_NAMES)}, or a callable, got {text!r}{hint}")
+        raise ValueError(
+            f"activation must be one of {', '.join(_NAMES)}, or a callable, got {_arguments.shown(text)}{hint}"
+        )
     parameter = _PARAMETERS.get(name)
     takes = f"activation {name!r} takes {parameter.takes if parameter else 'no parameter'}"
     for key, value in given.items():
         if parameter is None or key != parameter.name:
-            raise ValueError(f"{takes}, got {key}={value!r}")
+            raise ValueError(f"{takes}, got {key}={_arguments.shown(value)}")
     if parameter is None:
         if bracket:
             raise ValueError(f"{takes}, got {text!r}")
@@ -255,7 +259,9 @@ def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         except ValueError:
             raise ValueError(f"{takes}, got {text!r}") from None
         if given:
-            raise ValueError(f"{key} must be given once, got {text!r} and {key}={given[key]!r}")
+            raise ValueError(
+                f"{key} must be given once, got {_arguments.shown(text)} and {key}={_arguments.shown(given[key])}"
+            )
     elif value is None:
         raise ValueError(f"{takes}, got {text!r}")
     try:

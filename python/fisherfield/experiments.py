@@ -432,7 +432,7 @@ def _fitting(recipe: Any, count: int) -> Any:
 def _within(name: str, value: Any, low: float, high: float) -> float:
     number = _arguments.real(name, value)
     if not low <= number <= high:
-        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {_arguments.shown(value)}")
     return number
 
 
@@ -918,7 +918,7 @@ def figure2(
     if networks is None:
         networks = _networks(found, _arguments.integer("width", width, 1))
     if not isinstance(networks, Mapping):
-        raise TypeError(f"networks must be a mapping from titles to networks, got {networks!r}")
+        raise TypeError(f"networks must be a mapping from titles to networks, got {_arguments.shown(networks)}")
     if not networks or not all(_arguments.network_of(net).batch_norms for net in networks.values()):
         raise ValueError("networks must hold at least one, each with BatchNorm")
     grid = np.geomspace(0.25, 4.0, 9) if gammas is None else _arguments.gammas_of(gammas)

@@ -183,10 +183,12 @@ class Network:
         shape = self.input_shape
         dimensions = tuple(shape) if _arguments.is_sequence(shape) else (shape,)
         if len(dimensions) not in (1, 3):
-            raise ValueError(f"input_shape must be (units,) or (channels, height, width), got {shape!r}")
+            raise ValueError(
+                f"input_shape must be (units,) or (channels, height, width), got {_arguments.shown(shape)}"
+            )
         dimensions = tuple(_arguments.integer("input_shape", size, 1) for size in dimensions)
         if not _arguments.is_sequence(self.layers):
-            raise TypeError(f"layers must be a sequence of layers, got {self.layers!r}")
+            raise TypeError(f"layers must be a sequence of layers, got {_arguments.shown(self.layers)}")
         layers = tuple(self.layers)
         _assign(self, input_shape=dimensions, layers=layers)
         compiled, shapes = _compile(dimensions, layers)
@@ -453,7 +455,9 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
             shape = (shape[0], *after)
             compiled.average_pool(kernel, stride)
         else:
-            raise TypeError(f"{where} must be a layer of fisherfield (Dense, Conv2d, ...), got {layer!r}")
+            raise TypeError(
+                f"{where} must be a layer of fisherfield (Dense, Conv2d, ...), got {_arguments.shown(layer)}"
+            )
         shapes.append(shape)
         previous = layer
     if len(shape) == 3 and shape[1:] != (1, 1):
@@ -504,7 +508,7 @@ def mlp(
     """
     widths = [_arguments.integer("widths", width, 1) for width in widths] if _arguments.is_sequence(widths) else widths
     if not isinstance(widths, list) or len(widths) < 2:
-        raise ValueError(f"widths must hold at least the inputs and the outputs, got {widths!r}")
+        raise ValueError(f"widths must hold at least the inputs and the outputs, got {_arguments.shown(widths)}")
     affine = [
         Dense(units, w2, b2)
         for units, w2, b2 in zip(
@@ -543,7 +547,7 @@ def convnet(
     """
     channels = list(channels) if _arguments.is_sequence(channels) else channels
     if not isinstance(channels, list) or not channels:
-        raise ValueError(f"channels must hold at least one number, got {channels!r}")
+        raise ValueError(f"channels must hold at least one number, got {_arguments.shown(channels)}")
     w2 = _per_layer("sigma_w2", sigma_w2, len(channels) + 1)
     b2 = _per_layer("sigma_b2", sigma_b2, len(channels) + 1)
     affine: list[Any] = [

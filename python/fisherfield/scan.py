@@ -357,6 +357,7 @@ def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[
     seed = _arguments.integer("seed", seed, 0, 2**63)
     if not ranges:
         raise ValueError("ranges must be given for at least one axis, as gamma=(0.1, 5)")
+    _arguments.refuse_large_array("count", (count, len(ranges)), copies=2)  # columns, and all of them
     random = np.random.Generator(np.random.PCG64(seed))
     columns = []
     for name, given in ranges.items():
@@ -364,7 +365,7 @@ def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[
         whole = name in ("samples", "width", "depth")
         if whole:
             if math.ceil(low) > math.floor(high):
-                raise ValueError(f"{name} must have a whole number from low to high, got {given!r}")
+                raise ValueError(f"{name} must have a whole number from low to high, got {_arguments.shown(given)}")
             low, high = math.ceil(low), math.floor(high) + 1
         share = random.random(count)
         column = low * (high / low) ** share if logarithmic else low + (high - low) * share
