@@ -578,3 +578,11 @@ def test_random_points_beyond_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr(ff._arguments, "available_memory", lambda: 10**9)
     with pytest.raises(ValueError, match=r"count must fit into memory, got shape \(2147483647, 1\)"):
         ff.random_points(2**31 - 1, gamma=(0.1, 5.0))
+
+
+def test_a_pair_of_a_million_million_numbers_is_refused_at_once():
+    many = np.broadcast_to(1.0, (10**12,))
+    with pytest.raises(TypeError, match=r"gamma must be a pair \(low, high\)"):
+        ff.random_points(3, gamma=many)
+    with pytest.raises(TypeError, match="q must be a pair"):
+        ff.gaussian.tabulate("tanh", q=many)

@@ -8,6 +8,7 @@ import operator
 import os
 import reprlib
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, NoReturn
 
 import numpy as np
@@ -596,7 +597,7 @@ def learning_rates_of(value: Any) -> np.ndarray:
 def range_of(name: str, value: Any) -> tuple[float, float, bool]:
     """low, high and whether their logarithm is meant: (low, high) or (low, high, "log")."""
     allowed = 'a pair (low, high) or (low, high, "log") with low < high'
-    if not is_sequence(value) or len(tuple(value)) not in (2, 3):
+    if not is_sequence(value) or len(tuple(islice(value, 4))) not in (2, 3):
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     low, high, *rest = value
     low, high = (_number(name, number, allowed) for number in (low, high))
@@ -799,7 +800,7 @@ def refuse_tabulated(value: float, low: float, high: float, activation: str) -> 
 def variances(name: str, value: Any) -> tuple[float, float]:
     """A range of variances, within 1e-12 .. 1e12."""
     allowed = "a pair 1e-12 <= low < high <= 1e12"
-    if not is_sequence(value) or len(tuple(value)) != 2:
+    if not is_sequence(value) or len(tuple(islice(value, 3))) != 2:
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     low, high = (_number(name, number, allowed) for number in value)
     if not 1e-12 <= low < high <= 1e12:
