@@ -35,6 +35,7 @@ __all__ = [
     "degree",
     "dtype_of",
     "either_c",
+    "entries",
     "failure",
     "float_array",
     "inputs_of",
@@ -132,7 +133,9 @@ def shown(value: Any) -> str:
 
 
 def _no_number(value: Any) -> bool:
-    """Text, and truth values, NumPy's among them: float() would take them."""
+    """Text, truth values (NumPy's among them) and what an array masks: float() would take them."""
+    if type(value).__name__ == "MaskedConstant":
+        return True
     return isinstance(value, (bool, str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "f") not in "fiu"
 
 
@@ -195,6 +198,14 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
 
 
+def entries(name: str, value: Any, most: int = 10**6) -> tuple[Any, ...]:
+    """What a sequence holds; more than `most` are refused before all are counted."""
+    taken = tuple(islice(value, most + 1))
+    if len(taken) > most:
+        raise ValueError(f"{name} must hold at most {most} values, got more: {shown(value)}")
+    return taken
+
+
 def degree(name: str, value: Any) -> int:
     """Of a monomial: a whole number from 0 to `_core.MAX_DEGREE`."""
     allowed = f"a whole number from 0 to {_core.MAX_DEGREE}"
@@ -209,7 +220,7 @@ def coefficients(name: str, value: Any) -> tuple[float, ...]:
     most = _core.MAX_DEGREE + 1
     if not is_sequence(value):
         raise TypeError(f"{name} must be a sequence of 1 to {most} numbers, got {shown(value)}")
-    numbers = tuple(real(name, number) for number in value)
+    numbers = tuple(real(name, number) for number in entries(name, value))
     if not 1 <= len(numbers) <= most:
         raise ValueError(f"{name} must be 1 to {most} numbers, got {len(numbers)}")
     return numbers
@@ -218,7 +229,7 @@ def coefficients(name: str, value: Any) -> tuple[float, ...]:
 def pair(name: str, value: Any, low: int, high: int = 2**15) -> int | tuple[int, int]:
     """One whole number, or two for height and width; two equal ones are one."""
     if is_sequence(value):
-        numbers = tuple(integer(name, item, low, high) for item in value)
+        numbers = tuple(integer(name, item, low, high) for item in entries(name, value))
         if len(numbers) != 2:
             raise ValueError(f"{name} must be one whole number or two (height, width), got {shown(value)}")
         return numbers[0] if numbers[0] == numbers[1] else (numbers[0], numbers[1])
@@ -301,7 +312,7 @@ def seeds_of(value: Any) -> tuple[int, ...]:
     """So many seeds from 0 on, or these, each once."""
     if not is_sequence(value):
         return tuple(range(integer("seeds", value, 1, 10**6)))
-    seeds = tuple(integer("seeds", seed, 0, 2**63 - 1) for seed in value)
+    seeds = tuple(integer("seeds", seed, 0, 2**63 - 1) for seed in entries("seeds", value))
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be a number of seeds, or at least one of them, each once, got {shown(value)}")
     return seeds
@@ -311,7 +322,9 @@ def widths_of(value: Any) -> tuple[int, ...] | None:
     """Widths of the widest hidden layer, each once; None for the network's own."""
     if value is None:
         return None
-    widths = tuple(integer("widths", width, 1) for width in (value if is_sequence(value) else (value,)))
+    widths = tuple(
+        integer("widths", width, 1) for width in (entries("widths", value) if is_sequence(value) else (value,))
+    )
     if not widths or len(set(widths)) < len(widths):
         raise ValueError(f"widths must be one or more whole numbers >= 1, each once, got {shown(value)}")
     return widths
@@ -610,7 +623,7 @@ def range_of(name: str, value: Any) -> tuple[float, float, bool]:
 
 def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what a scan gives, each once; one name may stand alone."""
-    names = (value,) if isinstance(value, str) else tuple(value) if is_sequence(value) else ()
+    names = (value,) if isinstance(value, str) else entries("quantities", value) if is_sequence(value) else ()
     if not names:
         raise ValueError(f"quantities must be one name or more of {', '.join(allowed)}, got {shown(value)}")
     for name in names:
@@ -625,7 +638,7 @@ def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 
 def tables_of(value: Any, backend: str) -> bool | tuple[Any, ...]:
     """Whether to tabulate, or tables that are there."""
-    given = tuple(value) if is_sequence(value) else value
+    given = entries("tables", value) if is_sequence(value) else value
     if given not in (True, False) and not (
         isinstance(given, tuple) and all(type(table).__name__ == "Table" for table in given)
     ):

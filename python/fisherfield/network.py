@@ -481,7 +481,7 @@ def _per_layer(name: str, value: Any, count: int) -> Sequence[Any]:
     """One value for all `count` layers, or one for each."""
     if not _arguments.is_sequence(value):
         return [value] * count
-    values = value if hasattr(value, "__len__") else list(value)
+    values = value if hasattr(value, "__len__") else _arguments.entries(name, value)
     if len(values) != count:
         raise ValueError(f"{name} must be one value or {count} (one a layer), got {len(values)} values")
     return values
@@ -506,7 +506,11 @@ def mlp(
 
     >>> ff.mlp([784, 1000, 1000, 1000, 10], gamma=0.25)
     """
-    widths = [_arguments.integer("widths", width, 1) for width in widths] if _arguments.is_sequence(widths) else widths
+    widths = (
+        [_arguments.integer("widths", width, 1) for width in _arguments.entries("widths", widths)]
+        if _arguments.is_sequence(widths)
+        else widths
+    )
     if not isinstance(widths, list) or len(widths) < 2:
         raise ValueError(f"widths must hold at least the inputs and the outputs, got {_arguments.shown(widths)}")
     affine = [
