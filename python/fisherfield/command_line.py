@@ -182,7 +182,8 @@ def lr(
 
     By each theory, and beside it the same network without BatchNorm. "exact" lets the gradient flow through the batch
     statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
-    Schwab. A number printed with >= or <= is a bound, one with ~ may err on either side, and the reason stands below.
+    Schwab. Where all sampled networks lay on one side a number is printed with >= or <=; one with ~ may err on either
+    side. The reason stands below.
 
     It is the limit of torch.optim.SGD, with or without momentum, for the squared losses. It is none of Adam.
     """
