@@ -195,3 +195,10 @@ def test_nothing_is_nan_far_out(name, shift):
     for which in MOMENTS:
         for q in (1e-300, 0.35**2, 1.0, 1e20):
             hold(name, which, q, shift=shift)
+
+
+def test_powers_of_variances_far_apart_that_leave_float64_are_infinite_not_zero():
+    """(8.7e54 3100)^14 is 1e818: what the smaller variance's power loses is no 0."""
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        value, bound = gaussian.covariance("rectified_monomial(28)", 8.7e54, 3100.0, c=-0.5, shift=14.6, error=True)
+    assert (value, bound) == (np.inf, np.inf)

@@ -669,6 +669,15 @@ FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled
         for (Scaled* x : {&out.slope, &out.slope_difference, &out.slope_error}) {
             *x = *x * slope;
         }
+        // Of variances far apart the powers of the smaller one may be no float64: then nothing is known but the bound.
+        const auto known = [](Scaled* value, Scaled error) {
+            const bool holds = error.finite() && !(Scaled(0x1p1023) < error && abs(*value) < error);
+            *value = holds ? *value : Scaled(HUGE_VAL);
+            return holds;
+        };
+        if (!(known(&out.value, out.value_error) & known(&out.slope, out.slope_error)) && out.status == Status::ok) {
+            out.status = Status::overflow;
+        }
         return out;
     }
     q1 = within_powers(activation, q1);
