@@ -202,3 +202,18 @@ def test_powers_of_variances_far_apart_that_leave_float64_are_infinite_not_zero(
     with pytest.warns(RuntimeWarning, match="overflow"):
         value, bound = gaussian.covariance("rectified_monomial(28)", 8.7e54, 3100.0, c=-0.5, shift=14.6, error=True)
     assert (value, bound) == (np.inf, np.inf)
+
+
+def test_a_rectified_monomial_s_tiny_variance_scales_by_its_own_power():
+    """By Cauchy and Schwarz; the two variances lie 72 decades apart."""
+    q1, q2, shift = 1.6840573641697533e-05, 2.986510285245343e67, 0.0024
+    value, bound = gaussian.slope_covariance("rectified_monomial(4)", q1, q2, c=1.0, shift=shift, error=True)
+    most = [gaussian.slope_second_moment("rectified_monomial(4)", q, shift=shift) for q in (q1, q2)]
+    # E u+^3 w+^3 of one Gaussian: 15/sqrt(105) and more of what Cauchy and Schwarz allow, with no shift at all
+    assert 0.5 < (value / np.sqrt(most[0])) / np.sqrt(most[1]) <= 1.0 + 1e-12
+    assert bound < 1e-10 * value
+
+
+def test_subnormal_slopes_at_a_point_have_lost_digits():
+    value, bound = gaussian.slope_mean("gaussian", 0.0, shift=38.0, error=True)
+    assert abs(value - -1.0451236187433895e-312) <= bound < 1e-319  # by mpmath

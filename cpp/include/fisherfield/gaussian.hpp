@@ -172,6 +172,10 @@ FISHERFIELD_HD_APART inline Moments at_point(const Activation& activation, doubl
     out.second_error = product_error(out.mean, out.mean_error, out.mean, out.mean_error);
     out.slope_mean_error = slope_evaluation(activation, x, value, slope);
     out.slope_second_error = product_error(out.slope_mean, out.slope_mean_error, out.slope_mean, out.slope_mean_error);
+    // A subnormal e^(-x^2/2) has lost digits before it is multiplied by x.
+    for (Scaled* error : {&out.mean_error, &out.second_error, &out.slope_mean_error, &out.slope_second_error}) {
+        *error = *error + Scaled(quadrature::kErrorLeast);
+    }
     return out;
 }
 
@@ -581,10 +585,14 @@ FISHERFIELD_HD_APART inline Covariance beside_a_point(const Activation& activati
     const double moved = homogeneous ? (Scaled(shift) / ratio).value() : shift;
     Covariance out = continued<held>(activation, first ? v : w, first ? w : v, correlation, moved, differences);
     out.slope_pair = out.slope_pair * ratio;
-    if (homogeneous) {
-        const Scaled power = jumps(activation).value ? Scaled(1.0) : ratio;
-        out.value = out.value * power;
-        out.value_error = out.value_error * power;
+    if (homogeneous) { // of degree n
+        const int n = activation.kind == Kind::rectified_monomial ? activation.degree : jumps(activation).value ? 0 : 1;
+        const Scaled of_value = power(ratio, n), of_slope = n > 0 ? power(ratio, n - 1) : Scaled(1.0);
+        out.value = out.value * of_value;
+        out.value_error = out.value_error * of_value;
+        out.slope = out.slope * of_slope;
+        out.slope_error = out.slope_error * of_slope;
+        out.slope_pair = out.slope_pair * of_slope;
         return out;
     }
     const Moments other = moments<held>(activation, large, shift);
