@@ -145,7 +145,7 @@ class Activation:
             given, kinks, function = function._given(), function.kinks, function.function
         if not _arguments.is_sequence(kinks):
             raise TypeError(f"kinks must be a sequence of numbers, got {_arguments.shown(kinks)}")
-        kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in kinks}))
+        kinks = tuple(sorted({_arguments.real("kinks", kink) for kink in _arguments.entries("kinks", kinks)}))
         if callable(function):
             compiled = _compiled_callable(function, given, kinks)
         else:

@@ -181,7 +181,7 @@ class Network:
 
     def __post_init__(self) -> None:
         shape = self.input_shape
-        dimensions = tuple(shape) if _arguments.is_sequence(shape) else (shape,)
+        dimensions = _arguments.entries("input_shape", shape) if _arguments.is_sequence(shape) else (shape,)
         if len(dimensions) not in (1, 3):
             raise ValueError(
                 f"input_shape must be (units,) or (channels, height, width), got {_arguments.shown(shape)}"
@@ -189,7 +189,7 @@ class Network:
         dimensions = tuple(_arguments.integer("input_shape", size, 1) for size in dimensions)
         if not _arguments.is_sequence(self.layers):
             raise TypeError(f"layers must be a sequence of layers, got {_arguments.shown(self.layers)}")
-        layers = tuple(self.layers)
+        layers = _arguments.entries("layers", self.layers)
         _assign(self, input_shape=dimensions, layers=layers)
         compiled, shapes = _compile(dimensions, layers)
         _assign(self, _compiled=compiled, _shapes=shapes)

@@ -718,7 +718,7 @@ def spectrum_of(
 ) -> FisherSpectrum:
     """`sampled_fisher` of an operator that stands already."""
     size = operator.shape[0]
-    count = size if k == "all" else _arguments.integer("k", k, 1, size)
+    count = size if isinstance(k, str) and k == "all" else _arguments.integer("k", k, 1, size)
     _arguments.choice("method", method, ("auto", "lanczos", "dense"))
     tolerance = _arguments.tolerance_of(tolerance, operator.dtype)
     eigenvectors = _arguments.boolean("eigenvectors", eigenvectors)
@@ -1138,7 +1138,7 @@ def sampled_density(
 
 @contextmanager
 def _saying(progress: Any) -> Iterator[Callable[[int, float], Any] | None]:
-    _arguments.progress_of(progress)
+    progress = _arguments.progress_of(progress)
     if progress is not True:
         yield progress or None
         return

@@ -228,7 +228,7 @@ class Scan:
                     raise
                 source = None  # none of the formats that xarray knows here
         if not hasattr(source, "data_vars") or VERSION not in source.attrs:
-            raise ValueError(f"source must be what a scan has written, got {path or source!r}")
+            raise ValueError(f"source must be what a scan has written, got {_arguments.shown(path or source)}")
         variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
         return _from_parts(variables, source.attrs, 0.0, None, path or "a Dataset")
 
@@ -726,13 +726,16 @@ def _from_parts(
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"source must be what a scan has written, whole, got {source!r}: {what}") from None
+        raise ValueError(
+            f"source must be what a scan has written, whole, got {_arguments.shown(source)}: {what}"
+        ) from None
     shapes = {name: (scan.axes[name].size,) for names in scan.dimensions.values() for name in names}
     grid = tuple(scan.axes[names[0]].size for names in scan.dimensions.values())
     for name, array in (*scan.axes.items(), *scan.arrays.items(), ("status", scan.status)):
         fits = shapes.get(name, grid)
         if array.shape[: len(fits)] != fits or array.ndim - len(fits) != (name in _labels.LAYERED):
-            raise ValueError(f"source must be what a scan has written, whole, got {source!r}: {name} has another shape")
+            shown = _arguments.shown(source)
+            raise ValueError(f"source must be what a scan has written, whole, got {shown}: {name} has another shape")
     return scan
 
 
