@@ -192,7 +192,7 @@ def large(random: Random) -> str:
             f"ff.order_parameters({net})",
             f"ff.max_learning_rate({net}, 0.9)",
             f"ff.scan({net}, {{'gamma': [0.5, 1.0]}})" if "convnet" in net else f"ff.fisher({net}).layers",
-            f"ff.sampled_fisher({net}, np.broadcast_to(1.0, (2, *{shape})))",
+            f"ff.sampled_fisher({net}, np.broadcast_to(1.0, (2000, *{shape})))",
         ),
     )
 
