@@ -26,7 +26,7 @@ from scipy import special
 
 import fisherfield as ff
 from fisherfield import reference
-from fisherfield.activations import as_activation
+from fisherfield.network.activation import as_activation
 from fisherfield.reference.activations_mpmath import Known, Piecewise, functions
 from fisherfield.reference.gaussian import legendre
 

@@ -32,7 +32,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from timing import machine
 
 import fisherfield as ff
-from fisherfield.figures import STYLES
+from fisherfield.plots.figures import STYLES
+from fisherfield.training import experiments
 
 DOCS = Path(__file__).parents[1] / "docs"
 GAMMAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -226,7 +227,7 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
     import torch
 
     net, batch, tolerance, reach = defaults(False), 64, 0.02, 100.0
-    training = ff.experiments._training()
+    training = experiments._training()
     recipe = training.Recipe("digits", "global", None, loss=loss, momentum=momentum, batch=batch, epochs=5)
     samples = training.loaded(recipe, net)
     eta_c, measured = [], []
@@ -238,7 +239,7 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
         sampled.biases = [layer.bias.detach().numpy().copy() for layer in layers]
         star = ff.sampled_fisher(sampled, samples.x.numpy(), loss=loss, tolerance=1e-3).max_learning_rate(momentum)
         with training.threaded(1):
-            ends = ff.experiments.bisection(
+            ends = experiments.bisection(
                 lambda eta, sampled=sampled: training.explodes(sampled, eta, recipe, samples),
                 *(star, tolerance, star / reach, star * reach),
             )
@@ -255,7 +256,7 @@ def starts_entry(eta_c: list[float], measured: list[float], settings: dict[str, 
     """As `trained` writes one."""
     asked = [settings[name] for name in ("momentum", "loss")]
     stars = [
-        ff.experiments.eta_stars(defaults(False), *asked, n, settings["overlap"], settings["length"])
+        experiments.eta_stars(defaults(False), *asked, n, settings["overlap"], settings["length"])
         for n in (settings["batch"], settings["n"])
     ]
     return {

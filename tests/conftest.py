@@ -8,7 +8,8 @@ import hypothesis
 import pytest
 
 import fisherfield as ff
-from fisherfield import _core, command_line, ufuncs
+from fisherfield import _core, command_line
+from fisherfield.gaussian import ufuncs
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)

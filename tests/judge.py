@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from mpmath import mp
 
-from fisherfield.activations import Activation, as_activation
+from fisherfield.network.activation import Activation, as_activation
 from fisherfield.reference.activations_mpmath import Known, Piecewise, functions
 from fisherfield.reference.gaussian import _at_point as at_point
 from fisherfield.reference.gaussian import legendre

@@ -19,7 +19,9 @@ from rich.console import Console
 from test_command_line import assert_refused
 
 import fisherfield as ff
-from fisherfield import _axis_words, _command_scan, _memory, _scan_files
+from fisherfield import _memory
+from fisherfield.command_line import scan as command
+from fisherfield.scan import axis_words, files
 
 for part in ("xarray", "zarr", "pandas", "h5netcdf", "pyarrow"):
     pytest.importorskip(part)
@@ -65,14 +67,14 @@ def same(one, two):
     ],
 )
 def test_an_axis_is_what_is_typed(text, name, values):
-    axes = _axis_words.axes_of(NET, [text], None, None, 0)
+    axes = axis_words.axes_of(NET, [text], None, None, 0)
     assert list(axes) == [name]
     np.testing.assert_array_equal(axes[name], values)
 
 
 def test_random_points_are_those_of_python_beside_a_grid_of_the_other_axes():
     texts = ["gamma=0.1:5", "depth=2,4", "sigma_w2=0.5:4:log"]
-    axes = _axis_words.axes_of(NET, texts, None, 20, 3)
+    axes = axis_words.axes_of(NET, texts, None, 20, 3)
     expected = ff.random_points(20, 3, gamma=(0.1, 5), sigma_w2=(0.5, 4, "log"))
     assert list(axes) == [("gamma", "sigma_w2"), "depth"]
     np.testing.assert_array_equal(axes["gamma", "sigma_w2"], expected["gamma", "sigma_w2"])
@@ -86,7 +88,7 @@ def test_points_are_read_from_csv_and_parquet(folder):
     frame.to_parquet(folder / "points.parquet")
     frame.set_index("gamma").to_parquet(folder / "indexed.parquet")
     for file in ("points.csv", "points.parquet", "indexed.parquet"):
-        [(names, values)] = _axis_words.axes_of(NET, [], file, None, 0).items()
+        [(names, values)] = axis_words.axes_of(NET, [], file, None, 0).items()
         assert names == ("gamma", "samples")
         np.testing.assert_array_equal(values, [[0.5, 10], [0.1, math.inf]])
 
@@ -229,13 +231,13 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(fisherfield, folder, m
         raise OSError(28, "No space left on device", str(path))
 
     before = sorted(folder.iterdir())
-    monkeypatch.setattr(_scan_files.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     assert_refused(fisherfield("scan", "net.toml", *GRID, "--out", f"scan{ending}"), "No space left on device")
     assert sorted(folder.iterdir()) == before
 
 
 def test_a_grid_that_memory_does_not_hold_is_sent_to_a_store(fisherfield, monkeypatch):
-    monkeypatch.setattr(_command_scan, "available_memory", lambda: 20000)
+    monkeypatch.setattr(command, "available_memory", lambda: 20000)
     sentence = (
         "--out scan.nc needs 10.2 kB of memory for 600 points, more than half of the 20 kB there are: "
         "give --out scan.zarr, written as the scan goes"
@@ -256,7 +258,7 @@ def test_a_missing_package_is_told_before_anything_is_computed(fisherfield, monk
 
 def test_the_bar_is_shown_on_a_terminal_alone(fisherfield, monkeypatch):
     assert "left" not in fisherfield("scan", "net.toml", *GRID, "--out", "one.zarr")[1]
-    monkeypatch.setattr(_command_scan, "console", lambda: Console(force_terminal=True, width=100, highlight=False))
+    monkeypatch.setattr(command, "console", lambda: Console(force_terminal=True, width=100, highlight=False))
     output = fisherfield("scan", "net.toml", *GRID, "--chunk", 50, "--out", "two.zarr")[1]
     assert "600 of 600 points" in output
     assert "left" in output
@@ -299,7 +301,8 @@ def test_one_sentence_is_all_that_is_said_of_a_store_that_was_cut_short():
     program = """
 from types import SimpleNamespace
 import fisherfield as ff
-from fisherfield import _command_scan, command_line
+from fisherfield import command_line
+from fisherfield.command_line import scan as command
 
 async def read(): ...
 
@@ -308,7 +311,7 @@ def scan(*given, progress, **options):
     command_line.cut_short = read()  # as Zarr leaves it: Python warns of it when it ends
     raise KeyboardInterrupt("scan stopped with 1 of 200 chunks finished, which stay: the same call goes on from there")
 
-_command_scan.ff = SimpleNamespace(scan=scan, load=ff.load)
+command.ff = SimpleNamespace(scan=scan, load=ff.load)
 command_line.main()
 """
     command = ("scan", "net.toml", *GRID, "--chunk", "3", "--out", "scan.zarr")
@@ -329,7 +332,7 @@ def test_a_file_of_a_scan_that_is_stopped_is_not_written(fisherfield, folder, mo
 
         return ff.scan(*given, progress=stop, **options)
 
-    monkeypatch.setattr(_command_scan, "ff", SimpleNamespace(scan=scan, load=ff.load))
+    monkeypatch.setattr(command, "ff", SimpleNamespace(scan=scan, load=ff.load))
     code, output, errors = fisherfield("scan", "net.toml", *GRID, "--chunk", 20, "--out", "scan.csv")
     assert (code, output) == (130, "")
     told = "9 of 30 chunks finished, scan.csv was not written: --out scan.zarr would keep them, and go on"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield import _arguments, _core
+from fisherfield import _core, _numbers
 
 _cuda = pytest.importorskip("fisherfield._cuda", reason="built without CUDA")
 
@@ -49,7 +49,7 @@ def arguments(
 ):
     slots = [(name, layer, np.asarray(values, float)) for name, layer, values in slots]
     settings = (float(samples), 0.1, 1.0, 0.3, *descent)
-    which = (_arguments.THEORIES.index(theory), biases, _arguments.LOSSES.index(loss))
+    which = (_numbers.THEORIES.index(theory), biases, _numbers.LOSSES.index(loss))
     return (net._compiled, *which, settings, list(shape), slots, list(quantities))
 
 
@@ -88,7 +88,7 @@ def test_without_batch_norm_every_quantity_agrees(scan, activation):
 
 
 @pytest.mark.parametrize("activation", RAYS + SUMS + POWERS)
-@pytest.mark.parametrize("theory", _arguments.THEORIES)
+@pytest.mark.parametrize("theory", _numbers.THEORIES)
 def test_with_batch_norm_every_quantity_agrees(scan, activation, theory):
     gamma, weight, eps, samples = grid([-1.3, 0.0, 0.4, 2.0], [0.5, 2.0], [0.0, 0.1], [0.0, 3.0, 128.0])
     slots = [("gamma", -1, gamma), ("sigma_w2", -1, weight), ("eps", -1, eps), ("samples", -1, samples)]
@@ -102,7 +102,7 @@ def test_with_beta_where_the_integrals_have_a_form(scan, activation):
     agree(scan, net_of(activation, batch_norm=True), [("beta", -1, beta), ("gamma", -1, gamma)], (3, 2), samples=64)
 
 
-@pytest.mark.parametrize("loss", _arguments.LOSSES)
+@pytest.mark.parametrize("loss", _numbers.LOSSES)
 @pytest.mark.parametrize("biases", [True, False])
 def test_widths_momentum_length_overlap_and_conventions(scan, loss, biases):
     width, momentum, length, overlap = grid([10.0, 1000.0], [0.0, 0.9], [0.5, 2.0], [-0.1, 0.0, 0.4])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fisherfield import learning_rate, mlp
+from fisherfield import mlp
+from fisherfield.theory import learning_rate
 
 ROOT = Path(__file__).parent.parent
 

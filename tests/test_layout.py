@@ -8,7 +8,7 @@ import pytest
 
 import fisherfield as ff
 from fisherfield import _core, gaussian
-from fisherfield.table import tabulate
+from fisherfield.gaussian import tabulate
 
 
 def shifted(x):

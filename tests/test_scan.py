@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from strategies import THEORIES, data, dense_networks, floats
 
 import fisherfield as ff
-from fisherfield import _chunks, _labels
+from fisherfield import _labels
+from fisherfield.scan import chunks
 
 NET = ff.mlp([30, 100, 100, 3], trained=True)
 VANILLA = ff.mlp([30, 100, 100, 3], batch_norm=False)
@@ -316,7 +317,7 @@ def test_a_killed_worker_of_a_cluster_costs_nothing_but_time(tmp_path):
 def test_workers_of_another_version_are_refused(monkeypatch):
     monkeypatch.setattr(ff, "__version__", "0.0.1")
     with pytest.raises(RuntimeError, match=r"^workers must have fisherfield 0\.1\.0 like the client, got 0\.0\.1$"):
-        _chunks._work(_chunks.Job(NET, None, (), {}, (), 3, 1, "0.1.0"), 0, None, None)
+        chunks._work(chunks.Job(NET, None, (), {}, (), 3, 1, "0.1.0"), 0, None, None)
 
 
 def test_without_cuda_its_backend_is_refused_and_nothing_else_computes():

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield import _layout, _lock
+from fisherfield.scan import layout
+from fisherfield.scan import lock as locks
 
 zarr = pytest.importorskip("zarr")
 xarray = pytest.importorskip("xarray")
@@ -252,7 +253,7 @@ def test_metadata_of_another_scan_are_not_taken_for_this_one_s(tmp_path):
         axes = changed.pop("axes", {name: values for name, values in AXES.items() if name not in changed})
         ff.scan(NET, axes, **ARGUMENTS, **changed, store=path)
         root = json.loads((path / "zarr.json").read_text())
-        root["attributes"][_layout.MARK]["sha256"] = "0" * 64
+        root["attributes"][layout.MARK]["sha256"] = "0" * 64
         (path / "zarr.json").write_text(json.dumps(root))
         before = files(path)
         sentence = r"is damaged, zarr.json does not have the checksum .*: remove it, or give another one$"
@@ -303,7 +304,7 @@ def test_a_dataset_that_lacks_something_is_refused_in_a_sentence(name):
 def without_checksums(store, path):
     """The same scan as fisherfield 0.1 wrote it: Blosc alone, no digest, and no chunk that is empty."""
     there = zarr.open_group(store, mode="r")
-    attributes = {name: value for name, value in there.attrs.items() if name != _layout.MARK}
+    attributes = {name: value for name, value in there.attrs.items() if name != layout.MARK}
     group = zarr.create_group(path, attributes=attributes)
     for name, array in there.arrays():
         blosc = zarr.codecs.BloscCodec(typesize=array.dtype.itemsize, cname="lz4", clevel=5, shuffle="shuffle")
@@ -439,7 +440,7 @@ def test_a_second_thread_is_refused(tmp_path):
 
 
 def test_a_finished_scan_opens_while_somebody_has_the_lock(store):
-    lock = _lock.Lock(store / "writer.lock")
+    lock = locks.Lock(store / "writer.lock")
     lock.acquire("the store")
     try:
         same(scanned(store), RIGHT)
@@ -466,23 +467,23 @@ def test_a_killed_writer_leaves_no_lock_that_counts(tmp_path):
 
 @linux
 def test_forked_workers_do_not_keep_the_lock_of_a_process_that_was_killed(tmp_path):
-    lock = _lock.Lock(tmp_path / "lock")
+    lock = locks.Lock(tmp_path / "lock")
     lock.acquire("it")
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of forks beside threads, which is what is looked at
         assert pool.submit(os.getpid).result() != os.getpid()
-        again = _lock.Lock(tmp_path / "lock")
+        again = locks.Lock(tmp_path / "lock")
         with pytest.raises(BlockingIOError):
             again.acquire("it")
         os.close(lock._file)  # as the end of the process does
         again.acquire("it")
     again.release()
-    _lock._open.discard(lock._file)
+    locks._open.discard(lock._file)
 
 
 def test_a_lock_that_was_taken_away_in_between_is_no_lock(tmp_path, monkeypatch):
     """The last holder removes the file between another's opening and locking it."""
-    path, take, turns = tmp_path / "lock", _lock._take, []
+    path, take, turns = tmp_path / "lock", locks._take, []
 
     def late(file):
         if not turns:
@@ -490,12 +491,12 @@ def test_a_lock_that_was_taken_away_in_between_is_no_lock(tmp_path, monkeypatch)
         turns.append(file)
         return take(file)
 
-    monkeypatch.setattr(_lock, "_take", late)
-    lock = _lock.Lock(path)
+    monkeypatch.setattr(locks, "_take", late)
+    lock = locks.Lock(path)
     lock.acquire("it")
     assert len(turns) == 2
     with pytest.raises(BlockingIOError):
-        _lock.Lock(path).acquire("it")
+        locks.Lock(path).acquire("it")
     lock.release()
     assert not path.exists()
 
@@ -504,7 +505,7 @@ def test_where_there_are_no_locks_there_is_a_warning(tmp_path, monkeypatch):
     def refuse(file):
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(_lock, "_take", refuse)
+    monkeypatch.setattr(locks, "_take", refuse)
     sentence = "lies where files cannot be locked: see that nobody else writes there$"
     with pytest.warns(UserWarning, match=f"^store {re.escape(repr(str(tmp_path / 's')))} {sentence}"):
         same(scanned(tmp_path / "s"), RIGHT)
@@ -518,5 +519,5 @@ def test_what_fails_gives_the_lock_back(tmp_path):
     with pytest.raises(RuntimeError, match="a caller's own"):
         scanned(tmp_path / "s", progress=fail)
     assert not Path(tmp_path / "s" / "writer.lock").exists()
-    assert not _lock._open
+    assert not locks._open
     assert mended(tmp_path / "s")[1] == 4

@@ -117,7 +117,7 @@ def test_a_module_s_description_is_the_network(name, dtype):
 
 
 def test_what_training_makes_remembers_nothing():
-    from fisherfield._torch_layers import written  # moments of all weights would be found for each run
+    from fisherfield.torch.layers import written  # moments of all weights would be found for each run
 
     built = written(ff.sample(NETWORKS["dense"]))
     assert not any(hasattr(part, "_fisherfield") for part in built.modules())

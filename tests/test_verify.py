@@ -18,11 +18,12 @@ import pytest
 from test_command_line import EXAMPLES, assert_refused
 
 import fisherfield as ff
-from fisherfield import _command_verify, reference
+from fisherfield import reference
 from fisherfield import verify as function
-from fisherfield.verify import QUANTITIES, with_error
+from fisherfield.command_line import verify as command
+from fisherfield.sampled.verify import QUANTITIES, with_error
 
-module = sys.modules["fisherfield.verify"]
+module = sys.modules["fisherfield.sampled.verify"]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
 
 NET = ff.mlp([12, 30, 20, 1])
@@ -487,7 +488,7 @@ def test_the_command_says_how_far_it_was_when_stopped(fisherfield, file, monkeyp
 
         return ff.verify(*given, progress=stop, **options)
 
-    monkeypatch.setattr(_command_verify, "ff", SimpleNamespace(verify=stopped, load=ff.load))
+    monkeypatch.setattr(command, "ff", SimpleNamespace(verify=stopped, load=ff.load))
     code, output, errors = fisherfield("verify", file, "--seeds", 9, "--samples", 9)
     assert (code, output) == (130, "")
     assert errors == "fisherfield: stopped with 2 of 9 networks finished, of which nothing is kept\n"

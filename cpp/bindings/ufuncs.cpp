@@ -45,9 +45,9 @@ private:
     std::fexcept_t before_;
 };
 
-// The sentence for what was received; the words are those of _arguments.py.
+// The sentence for what was received; the words are those of _numbers.py.
 void refuse(const Described& described, const Report& report) {
-    const py::module_ arguments = py::module_::import("fisherfield._arguments");
+    const py::module_ arguments = py::module_::import("fisherfield._numbers");
     const Task& task = described.task;
     if (report.place >= 0 && task.table && report.operand == 0) {
         arguments.attr("refuse_tabulated")(report.received, task.table->low(), task.table->high(),

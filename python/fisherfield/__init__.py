@@ -11,10 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import gaussian
-from .activations import Activation, activation_names
-from .fisher import Fisher, Layers, fisher
-from .learning_rate import LearningRate, max_learning_rate
 from .network import (
+    Activation,
     AvgPool2d,
     BatchNorm,
     Conv2d,
@@ -22,24 +20,27 @@ from .network import (
     Flatten,
     GlobalAvgPool2d,
     Network,
+    activation_names,
     convnet,
     load,
     mlp,
 )
-from .order_parameters import OrderParameters, order_parameters
-from .sampled import SampledNetwork, sample
-from .sampled_fisher import (
+from .sampled import (
     FisherMoments,
     FisherOperator,
     FisherSpectrum,
+    SampledNetwork,
     SpectralDensity,
+    Verification,
+    sample,
     sampled_density,
     sampled_fisher,
     sampled_moments,
+    verify,
 )
 from .scan import Scan, random_points, scan
+from .theory import Fisher, Layers, LearningRate, OrderParameters, fisher, max_learning_rate, order_parameters
 from .threads import num_threads, set_num_threads
-from .verify import Verification, verify
 
 __version__ = "0.1.0"
 

@@ -91,7 +91,7 @@ def contributions(
 ) -> tuple[Any, ...]: ...
 
 # samples (0: infinitely many), overlap, length, momentum, nesterov and weight_decay; (field, layer, values) of what
-# varies, an array with the box's number of dimensions each; statuses are those of `_arguments`.
+# varies, an array with the box's number of dimensions each; statuses are those of `_numbers`.
 def scan(
     network: Network,
     theory: int,

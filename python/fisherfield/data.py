@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arguments
+from . import _numbers
 from ._memory import available_memory, bytes_in_words
 from ._random import stream
 
@@ -108,7 +108,7 @@ class Data:
         """
         if self.y is None:
             raise ValueError(f"one_hot needs labels, and {self.name} has none")
-        count = self.classes if classes is None else _arguments.integer("classes", classes, self.classes)
+        count = self.classes if classes is None else _numbers.integer("classes", classes, self.classes)
         rows = np.zeros((len(self.y), count))
         rows[np.arange(len(self.y)), self.y] = 1.0
         return rows
@@ -128,9 +128,9 @@ def gaussian(shape: Any, samples: int, seed: int = 0) -> NDArray[np.float64]:
     for each seed, which is not that of `sample`. Raises ValueError or TypeError for a shape, number or seed that is
     none.
     """
-    shape = _arguments.sample_shape_of(shape)
-    samples, seed = _arguments.integer("samples", samples, 1), _arguments.seed_of(seed)
-    _arguments.refuse_large_array("samples", (samples, *shape), copies=1)
+    shape = _numbers.sample_shape_of(shape)
+    samples, seed = _numbers.integer("samples", samples, 1), _numbers.seed_of(seed)
+    _numbers.refuse_large_array("samples", (samples, *shape), copies=1)
     return stream(seed, "inputs").standard_normal((samples, *shape))
 
 
@@ -149,7 +149,7 @@ def overlap_and_length(x: Any) -> tuple[float, float]:
     ValueError, TypeError
         For fewer than two samples, and for what is not finite.
     """
-    rows = _arguments.samples_array_of("x", x.x if isinstance(x, Data) else x)
+    rows = _numbers.samples_array_of("x", x.x if isinstance(x, Data) else x)
     n = len(rows)
     if n < 2:
         raise ValueError(f"x must hold at least 2 samples, whose overlap is asked for, got {n}")
@@ -212,10 +212,10 @@ def load(
         For a file that is damaged, too short, too long or something else, and for arguments out of range.
     """
     if standardize is not None:
-        _arguments.choice("standardize", standardize, ("global", "feature"))
-    _arguments.choice("split", split, _SPLITS)
-    samples = None if samples is None else _arguments.integer("samples", samples, 1)
-    seed = _arguments.seed_of(seed)
+        _numbers.choice("standardize", standardize, ("global", "feature"))
+    _numbers.choice("split", split, _SPLITS)
+    samples = None if samples is None else _numbers.integer("samples", samples, 1)
+    seed = _numbers.seed_of(seed)
     name, x, y = _read(source, split)
     classes = 0 if y is None else int(np.max(y)) + 1
     x = _shaped(x, shape)
@@ -229,7 +229,7 @@ def load(
     if standardize is not None:
         reference = x if split == "train" else _shaped(_read(source, "train")[1], shape)
         mean, scale = _statistics(reference, standardize, name)
-    _arguments.refuse_large_array(f"x of {name}", x.shape, copies=1)
+    _numbers.refuse_large_array(f"x of {name}", x.shape, copies=1)
     numbers = x.astype(np.float64)
     if standardize is not None:
         numbers -= mean
@@ -241,7 +241,7 @@ def has_test(source: str) -> bool:
     """Whether a name, folder or file has a test split; nothing is read of it but names."""
     if source in _NAMES:
         return True
-    path = Path(_arguments.path_of("source", source))
+    path = Path(_numbers.path_of("source", source))
     if path.suffix == ".npz" and path.is_file():
         with open(path, "rb") as file, _reading(path):
             return _packed(file) and "x_test" in _members(file, zipfile.ZipFile(file))  # else `load` says what it is
@@ -254,7 +254,7 @@ def stamps(source: str) -> Iterator[tuple[str, int, int]]:
     """Path, time of the last change and size of what `load` reads: another stamp, other data."""
     if source == "digits":
         return
-    path = _fashion_mnist() if source == "fashion-mnist" else Path(_arguments.path_of("source", source))
+    path = _fashion_mnist() if source == "fashion-mnist" else Path(_numbers.path_of("source", source))
     for file in sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []:
         state = file.stat()
         yield str(file.resolve()), state.st_mtime_ns, state.st_size
@@ -263,7 +263,7 @@ def stamps(source: str) -> Iterator[tuple[str, int, int]]:
 def _shaped(x: NDArray[Any], shape: Any) -> NDArray[Any]:
     if shape is None:
         return x[:, None] if x.ndim == 3 else x
-    sizes = _arguments.sample_shape_of(shape)
+    sizes = _numbers.sample_shape_of(shape)
     if math.prod(sizes) != math.prod(x.shape[1:]):
         raise ValueError(
             f"shape must have {math.prod(x.shape[1:])} features, those of samples of shape {x.shape[1:]}, got {sizes}"
@@ -294,7 +294,7 @@ def _read(source: Any, split: str) -> tuple[str, NDArray[Any], NDArray[np.int64]
     if isinstance(source, str) and source == "fashion-mnist":
         return "fashion-mnist", *_idx(_fashion_mnist(), split)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(_arguments.path_of("source", source))
+        path = Path(_numbers.path_of("source", source))
         if path.is_dir():
             return path.resolve().name, *_folder(path, split)
         if path.suffix in (".npy", ".npz"):
@@ -322,8 +322,8 @@ def _only_training(split: str, what: str) -> None:
 
 
 def _checked(x_name: str, x: Any, y_name: str, y: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-    x = _arguments.samples_array_of(x_name, x)
-    return x, None if y is None else _arguments.labels_of(y_name, y, len(x))
+    x = _numbers.samples_array_of(x_name, x)
+    return x, None if y is None else _numbers.labels_of(y_name, y, len(x))
 
 
 def _digits(split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -533,11 +533,11 @@ def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
         if kind.hasobject:
             raise ValueError("its objects are pickles, which run whatever they hold and are not read")
         if not all(type(length) is int and length >= 0 for length in shape):
-            raise ValueError(f"its header has shape {_arguments.shown(shape)}")
+            raise ValueError(f"its header has shape {_numbers.shown(shape)}")
         needed, held = math.prod(shape) * kind.itemsize, size - file.tell()
         if needed != held:
             raise ValueError(
-                f"its header, shape {_arguments.shown(shape)} of {kind}, is of {needed} bytes, and {held} are there"
+                f"its header, shape {_numbers.shown(shape)} of {kind}, is of {needed} bytes, and {held} are there"
             )
     _refuse_large_file(path, (2 if kind.kind == "f" else 1) * needed)
     with _reading(path):

@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import warnings
 
-from . import _arguments, _core
+from . import _core, _numbers
 
 __all__ = ["num_threads", "set_num_threads"]
 
 
 def set_num_threads(threads: int) -> None:
     """Use up to `threads` threads from now on; at start FISHERFIELD_NUM_THREADS, or the machine's processors."""
-    _core.set_num_threads(_arguments.integer("threads", threads, 1, 4096))
+    _core.set_num_threads(_numbers.integer("threads", threads, 1, 4096))
 
 
 def num_threads() -> int:

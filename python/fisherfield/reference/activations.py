@@ -15,7 +15,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 from scipy.special import erf, expit, ndtr
 
-from ..activations import Activation, _differences, as_activation
+from ..network import Activation
+from ..network.activation import _differences, as_activation
 
 __all__ = ["homogeneous", "kinks", "phi", "slope"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mpmath import mp
 
-from ..activations import Activation
+from ..network import Activation
 
 __all__ = ["Known", "Piecewise", "Smooth", "functions"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _arguments
+from .. import _numbers
 from ..network import Dense, Network
 from . import quadrature
 from .order_parameters import following, forward
@@ -60,8 +60,8 @@ def fisher(
     or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
     """
     end = forward(net, theory, samples, overlap, length, biases)
-    n = _arguments.samples_of(samples)
-    outputs, parameters = net.outputs, net.parameters(_arguments.biases_of(biases, theory))
+    n = _numbers.samples_of(samples)
+    outputs, parameters = net.outputs, net.parameters(_numbers.biases_of(biases, theory))
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
     mean = outputs * a / parameters
     if n is None:
@@ -112,7 +112,7 @@ def backward_sums(
     own two sums. Dense nets; "exact" has no such form with BatchNorm, because its q_tilde_xy does not close on numbers
     at finite n.
     """
-    theory, _, overlap, length, biases = _arguments.settings_of(net, theory, None, overlap, length, biases)
+    theory, _, overlap, length, biases = _numbers.settings_of(net, theory, None, overlap, length, biases)
     if theory == "exact" and net.batch_norms:
         raise ValueError("backward_sums needs theory 'frozen' or 'wei2019' for a network with BatchNorm, got 'exact'")
     bias = float(biases)

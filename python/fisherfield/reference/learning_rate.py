@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from .. import _arguments
+from .. import _numbers
 from ..network import Network
 from .fisher import fisher
 
@@ -46,9 +46,9 @@ def max_learning_rate(
     "mse": without the 1/2, 2/C. "cross_entropy": F = (1/n) J^T H J, H = diag(p) - p p^T, at p = 1/C has the
     eigenvalues 1/C and 0, hence about 1/C (C >= 2).
     """
-    outputs = _arguments.network_of(net).outputs
-    momentum, loss = _arguments.momentum_of(momentum), _arguments.loss_of(loss, outputs)
-    nesterov, decay = _arguments.boolean("nesterov", nesterov), _arguments.magnitude("weight_decay", weight_decay)
+    outputs = _numbers.network_of(net).outputs
+    momentum, loss = _numbers.momentum_of(momentum), _numbers.loss_of(loss, outputs)
+    nesterov, decay = _numbers.boolean("nesterov", nesterov), _numbers.magnitude("weight_decay", weight_decay)
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
     top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max + decay
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
-from ..activations import Activation
-from ..network import AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Network
+from .. import _numbers
+from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Network
 from . import dense, images
 
 __all__ = ["OrderParameters", "order_parameters"]
@@ -60,12 +59,12 @@ def order_parameters(
 
 def forward(net: Network, theory: str, samples: int | None, overlap: float, length: float, biases: bool | None) -> Pass:
     """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5)."""
-    theory, samples, overlap, length, biases = _arguments.settings_of(net, theory, samples, overlap, length, biases)
+    theory, samples, overlap, length, biases = _numbers.settings_of(net, theory, samples, overlap, length, biases)
     walk = _wei2019 if theory == "wei2019" else _positions
     if len(net.input_shape) == 3:
         # per pair of positions, an array for each layer's part and some for every step of a closed form (measured)
         pairs = max(math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3) ** 2
-        _arguments.refuse_large_images(net, theory, each=8 * (60 + 12 * net.depth) * pairs)
+        _numbers.refuse_large_images(net, theory, each=8 * (60 + 12 * net.depth) * pairs)
     return walk(net, theory, samples, overlap, length, biases)
 
 

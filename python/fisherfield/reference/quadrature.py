@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from mpmath import mp
 
-from .. import _arguments
-from ..activations import Activation, as_activation
+from .. import _numbers
+from ..network import Activation
+from ..network.activation import as_activation
 from . import activations, activations_mpmath
 
 __all__ = [
@@ -253,12 +254,12 @@ def _each(integral: Callable[..., float], *arrays: Any, symmetric: bool = False)
 
 # ---------------------------------------------------------------------------------------------------- arguments
 def _variances(*values: Any) -> tuple[np.ndarray, ...]:
-    return tuple(_arguments.array("q", value, 0.0, _arguments.LARGEST) for value in values)
+    return tuple(_numbers.array("q", value, 0.0, _numbers.LARGEST) for value in values)
 
 
 def _closed(activation: Activation, shift: float, names: tuple[str, ...]) -> str | None:
     """The activation's name where its closed form is used."""
-    _arguments.real("shift", shift)
+    _numbers.real("shift", shift)
     name = activation.function
     return name if isinstance(name, str) and name in names and (shift == 0 or name in ("linear", "sin")) else None
 
@@ -432,7 +433,7 @@ def _angles(c: np.ndarray, one_minus_c: np.ndarray) -> tuple[np.ndarray, np.ndar
 def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: float = 0.0) -> Any:
     """E phi(x1 + shift) phi(x2 + shift), (x1, x2) centred Gaussian with variances q1, q2 and correlation c."""
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
+    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
     product = np.sqrt(q1) * np.sqrt(q2)
     theta, t = _angles(c, one_minus_c)
@@ -462,7 +463,7 @@ def slope_covariance(
 ) -> Any:
     """E phi'(x1 + shift) phi'(x2 + shift); the derivative of the covariance by sqrt(q1 q2) c (Price 1958)."""
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
+    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
     theta, t = _angles(c, one_minus_c)
     if name in _RAMPS and np.all(np.minimum(q1, q2) > 0):
@@ -493,7 +494,7 @@ def slope_pair_moment(
     For ramps x phi'(x) = phi(x), so that it is the covariance at q1 = q2 = 1. linear: c.
     """
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _arguments.correlation_of(c, one_minus_c)
+    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
     if name == "step":
         return (0 * q1 * q2 * c)[()]
@@ -511,7 +512,7 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
     theta cos theta)/(2 pi).
     """
     activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _arguments.correlation_of(None, one_minus_c)
+    c, one_minus_c = _numbers.correlation_of(None, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin", "erf"))
     theta = _angles(c, one_minus_c)[0]
     if name in _RAMPS:
@@ -544,7 +545,7 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
 def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
     """E phi'(u)^2 - E phi'(u) phi'(v); ramp: (1 - a)^2 theta/(2 pi)."""
     activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _arguments.correlation_of(None, one_minus_c)
+    c, one_minus_c = _numbers.correlation_of(None, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin"))
     if name in _RAMPS:
         return np.where(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
+from .. import _numbers
 from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer
 from ..sampled import sample
 
@@ -66,8 +66,8 @@ def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = Tru
 
     Row (i, k) depends on all samples where there is a BatchNorm.
     """
-    _arguments.choice("statistics", statistics, STATISTICS)
-    biases = _arguments.boolean("biases", biases)
+    _numbers.choice("statistics", statistics, STATISTICS)
+    biases = _numbers.boolean("biases", biases)
     f, steps = _trace(sampled, x)
     n, outputs = f.shape
     J = np.empty((n, outputs, sampled.parameters if biases else sampled.net.parameters(biases=False)))
@@ -102,7 +102,7 @@ def sampled_fisher(
                         S S^T = diag p - p p^T - p p^T + p (sum p) p^T = H
     """
     eigenvalues = np.linalg.eigvalsh(_dual(net, x, seed, statistics, loss, biases))
-    count = len(eigenvalues) if k == "all" else _arguments.integer("k", k, 1, len(eigenvalues))
+    count = len(eigenvalues) if k == "all" else _numbers.integer("k", k, 1, len(eigenvalues))
     return np.maximum(eigenvalues[::-1][:count], 0.0)  # no negative zeros from rounding
 
 
@@ -123,9 +123,9 @@ def sampled_density(
 
 def _dual(net: Any, x: Any, seed: int, statistics: str, loss: str, biases: bool) -> np.ndarray:
     """F*, (nC, nC)."""
-    sampled = _arguments.sampled_network_of(net, seed, None, sample)
+    sampled = _numbers.sampled_network_of(net, seed, None, sample)
     f = forward(sampled, x)
-    loss = _arguments.loss_of(loss, f.shape[1])
+    loss = _numbers.loss_of(loss, f.shape[1])
     J = jacobian(sampled, x, statistics, biases)
     n, outputs = f.shape
     if loss == "cross_entropy":
@@ -156,8 +156,8 @@ class _Step:
 
 def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, list[_Step]]:
     """The outputs, and every layer's step."""
-    net = _arguments.sampled_of(sampled).net
-    h = _arguments.inputs_of(net, x, np.dtype(np.float64))
+    net = _numbers.sampled_of(sampled).net
+    h = _numbers.inputs_of(net, x, np.dtype(np.float64))
     steps: list[_Step] = []
     affine = norms = 0
     offset: Any = 0.0  # of h from what it stands for, where the BatchNorm to come takes it away

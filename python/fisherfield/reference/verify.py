@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
+from .. import _numbers
 from ..data import gaussian
 from ..network import Conv2d, Dense, Network
 from .sampled import sampled_fisher
@@ -37,7 +37,7 @@ def verify(
     """
     names = ("lambda_max", "outlier", "bulk", "mean", "second_moment")
     counts = biases is not False
-    given, chosen = _arguments.widths_of(widths), _arguments.seeds_of(seeds)
+    given, chosen = _numbers.widths_of(widths), _numbers.seeds_of(seeds)
     networks = [net] if given is None else [_scaled(net, width) for width in given]
     runs = {name: np.empty((len(networks), len(chosen))) for name in names}
     for row, each in enumerate(networks):

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures of scans: one axis as lines, two as a map, paired points as dots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _labels, _numbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..scan import Scan
+
+__all__ = ["plot", "selected"]
+
+Values = NDArray[Any]
+
+_FAILED = "0.85"  # grey where a point has no value
+_FAMILY = 6  # lines that are told apart in one figure
+_WIDE = 1500  # values along a side of a map, more than a figure has dots for
+_LONG = 20000  # values along a line
+_SHOWN = 20  # characters of a tick that is a word
+
+
+@dataclass(frozen=True)
+class _Side:
+    """An axis that is drawn."""
+
+    name: str
+    values: Values
+
+    @property
+    def label(self) -> str:
+        infinite = ", infinitely many not drawn" if np.isinf(self.values).any() else ""
+        return f"{_labels.meaning(self.name)}, {_labels.symbol(self.name)}{infinite}"
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the values are spaced more evenly in their logarithm."""
+        kept = np.sort(self.values[np.isfinite(self.values)])
+        if kept.size < 3 or kept[0] <= 0 or kept[-1] < 4 * kept[0]:
+            return False
+        middle = float(np.median(kept))
+        return bool(abs(np.log(middle**2 / (kept[0] * kept[-1]))) < abs(np.log(2 * middle / (kept[0] + kept[-1]))))
+
+    def cells(self) -> tuple[NDArray[np.intp], Values]:
+        """The order of its finite values, for infinitely many samples have no place, and the borders between them."""
+        order = np.argsort(self.values, kind="stable")[: np.isfinite(self.values).sum()]
+        places = self.values[order]
+        places = np.log(places) if self.logarithmic else places
+        if places.size == 1:
+            borders = np.array([places[0] - 0.5, places[0] + 0.5])
+        else:
+            middle = (places[1:] + places[:-1]) / 2
+            borders = np.array([2 * places[0] - middle[0], *middle, 2 * places[-1] - middle[-1]])
+        return order, np.exp(borders) if self.logarithmic else borders
+
+
+def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float]) -> Figure:
+    """See `Scan.plot`."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    name = next(iter(scan.arrays)) if quantity is None else quantity
+    if name not in (*scan.arrays, "status"):
+        raise ValueError(
+            f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {_numbers.shown(quantity)}"
+        )
+    chosen, at = selected(scan, name, select)
+    drawn = [dimension for dimension, place in at.items() if not isinstance(place, int)]
+    layered = "layer" in drawn
+    grid = [dimension for dimension in drawn if dimension != "layer"]
+    names = [axis for dimension in grid for axis in scan.dimensions[dimension]]
+    paired = grid != names
+    dots = paired and len(grid) == 1
+    _refuse(scan, name, names, layered, dots)
+    most = _WIDE if len(grid) == 2 else _LONG
+    steps = {dimension: -(-scan.axes[scan.dimensions[dimension][0]].size // most) for dimension in grid}
+    at |= {dimension: slice(None, None, step) for dimension, step in steps.items()}
+    sides = [_Side(axis, np.asarray(scan.axes[axis])[at[along]]) for along in grid for axis in scan.dimensions[along]]
+    values = np.asarray(scan[name][tuple(at.values()) or ...])
+    with matplotlib.rc_context({"font.size": 12}):
+        if dots and len(names) > 2:
+            figure = _panels(name, sides, values, ax)
+            figure.suptitle(_title(scan, name, chosen, steps), fontsize=11)
+        else:
+            if ax is None:
+                ax = Figure(figsize=(7.5, 5), dpi=100, layout="constrained").subplots()
+            if len(sides) == 1:
+                _lines(ax, name, sides[0], values, dots)
+            elif not paired and not layered and (family := _family(name, sides)) is not None:
+                _lines(ax, name, sides[1 - family], values if family else values.T, False, sides[family])
+            else:
+                _map(ax, name, sides[0], sides[1], values, paired)
+            figure = ax.figure
+            ax.set_title(_title(scan, name, chosen, steps), fontsize=11)
+    drawing: Figure = figure
+    return drawing
+
+
+def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[str, float], dict[str, Any]]:
+    """What is chosen by name, and where it stands along each dimension of a quantity; the others are whole.
+
+    A dimension of one value is chosen by itself where there is another one to draw.
+    """
+    dimensions = dict(zip(scan.dimensions, scan.shape, strict=True))
+    if scan[name].ndim > len(scan.shape):
+        dimensions["layer"] = scan[name].shape[-1]
+    at: dict[str, Any] = {dimension: slice(None) for dimension in dimensions}
+    chosen: dict[str, float] = {}
+    for key, value in select.items():
+        if key not in dimensions:
+            along = next((dimension for dimension, names in scan.dimensions.items() if key in names), None)
+            hint = "" if along is None else f", one of the paired axes along {along}"
+            raise ValueError(f"select must name one of {', '.join(dimensions) or 'no dimension'}, got {key!r}{hint}")
+        number = _numbers.selection_of(key, value)
+        coordinates = _coordinates(scan, key, dimensions[key])
+        at[key] = int(np.argmax(coordinates) if number == math.inf else np.argmin(np.abs(coordinates - number)))
+        chosen[key] = float(coordinates[at[key]])
+    for dimension, extent in dimensions.items():
+        left = [other for other, place in at.items() if not isinstance(place, int)]
+        if extent == 1 and dimension in left and len(left) > 1:
+            at[dimension] = 0
+            if dimension in scan.axes:
+                chosen[dimension] = float(scan.axes[dimension][0])
+    return chosen, at
+
+
+def _coordinates(scan: Scan, dimension: str, extent: int) -> Values:
+    """Where a selection is looked for."""
+    if dimension == "layer":
+        return np.arange(1, extent + 1)
+    return np.asarray(scan.axes[dimension]) if dimension in scan.axes else np.arange(extent)
+
+
+def _refuse(scan: Scan, name: str, names: list[str], layered: bool, dots: bool) -> None:
+    if not names or (len(names) > 2 and not dots):
+        dimensions = [dimension for dimension, extent in zip(scan.dimensions, scan.shape, strict=True) if extent > 1]
+        hint = ""
+        if names:
+            last = [dimension for dimension in dimensions if set(scan.dimensions[dimension]) & set(names)][-1]
+            values = scan.axes.get(last, np.arange(1))
+            hint = f": select a value of the others, as {last}={values[values.size // 2]:g}"
+        raise ValueError(f"plot draws one axis or two, got {', '.join(names) or 'none'}{hint}")
+    if layered and len(names) >= 2:
+        raise ValueError(
+            f"plot draws {name} of all layers over one axis, got {', '.join(names)}: "
+            "select a layer or a value of one of them, as layer=1"
+        )
+
+
+def _family(name: str, sides: list[_Side]) -> int | None:
+    """Which of two axes gives a line for each of its few values; None where a map shows more."""
+    sizes = [side.values.size for side in sides]
+    if name in ("regime", "status") or min(sizes) > _FAMILY or max(sizes) <= _FAMILY:
+        return None
+    return sizes.index(min(sizes))
+
+
+def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _Side | None = None) -> None:
+    """Over one axis: a line, or one for each layer, or for each value of a second axis."""
+    along = side.values
+    rows = values.reshape(along.size, -1)
+    many = rows.shape[1] > 1
+    colours = [None] * rows.shape[1]
+    if many:
+        import matplotlib
+
+        colours = list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, rows.shape[1])))
+    order = np.argsort(along, kind="stable")
+    for place, row in enumerate(rows.T):
+        label = f"layer {place + 1}" if many else None
+        if each is not None:
+            label = f"{_labels.symbol(each.name)} = {_value(each.values[place])}"
+        # a line between values that are all there is; dots where there is only a handful of them, or no order
+        style = {"marker": "o", "markersize": 3, "linestyle": "none"} if dots else {"linewidth": 1.8}
+        if not dots and along.size <= 12:
+            style |= {"marker": "o", "markersize": 4}
+        if each is not None:
+            style["linewidth"] = 4.2 - 2.8 * place / (rows.shape[1] - 1)  # lines that coincide are all seen
+        ax.plot(along[order], row[order], label=label, color=colours[place], **style)
+    _scale(ax, "x", side)
+    if many and rows.shape[1] <= 12:
+        ax.legend(fontsize=10)
+    elif many:
+        _layers(ax, rows.shape[1])
+    ax.set_ylabel(_label(name))
+    if name == "regime" or name == "status":
+        words = _labels.REGIMES if name == "regime" else _labels.STATUSES
+        found = [int(value) for value in np.unique(values)]
+        ax.set_yticks(found, [fill(words[value], _SHOWN) for value in found])
+    elif _spread(values):
+        ax.set_yscale("log")
+    if np.isnan(values).any() and (each is not None or not many):
+        ax.set_xlabel(f"{ax.get_xlabel()}\ngaps: no value, see status", linespacing=1.5)
+    ax.grid(True, color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def _layers(ax: Any, count: int) -> None:
+    """A bar of colours for more layers than a legend can name."""
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, 256))
+    drawn = ScalarMappable(Normalize(1, count), LinearSegmentedColormap.from_list("layers", colours))
+    ax.figure.colorbar(drawn, ax=ax, label="layer")
+
+
+def _map(ax: Any, name: str, first: _Side, second: _Side, values: Values, paired: bool) -> None:
+    from matplotlib.colors import BoundaryNorm, LogNorm
+
+    words = {"regime": _labels.REGIMES, "status": _labels.STATUSES}.get(name)
+    norm: Any = None
+    shown = np.ma.masked_invalid(values.astype(np.float64))
+    found = [int(value) for value in np.unique(values)] if words else []
+    if words:
+        # one colour for each word that occurs
+        norm = BoundaryNorm(np.arange(len(found) + 1) - 0.5, 256)
+        shown = np.ma.array(np.searchsorted(found, values).astype(np.float64))
+    elif _spread(values):
+        norm = LogNorm()
+    failed = np.ma.getmaskarray(shown)
+    if paired:
+        ax.scatter(first.values[failed], second.values[failed], marker="x", color="0.6", s=14)
+        drawn = ax.scatter(first.values, second.values, c=shown, norm=norm, s=14, cmap="viridis")
+    else:
+        ax.set_facecolor(_FAILED)
+        x, across = first.cells()
+        y, up = second.cells()
+        drawn = ax.pcolormesh(across, up, shown[np.ix_(x, y)].T, norm=norm, cmap="viridis", rasterized=True)
+    _scale(ax, "x", first)
+    _scale(ax, "y", second)
+    bar = ax.figure.colorbar(drawn, ax=ax, label=_label(name))
+    if words:
+        bar.set_ticks(range(len(found)), labels=[fill(words[value], _SHOWN) for value in found])
+    elif failed.any():
+        ax.set_xlabel(f"{ax.get_xlabel()}\ngrey: no value, see status", linespacing=1.5)
+
+
+def _panels(name: str, sides: list[_Side], values: Values, ax: Any) -> Any:
+    """Paired points of more than two axes: dots over each of them."""
+    from matplotlib.figure import Figure
+
+    if ax is not None:
+        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {_numbers.shown(ax)}")
+    across = min(3, len(sides))
+    down = -(-len(sides) // across)
+    figure = Figure(figsize=(4.2 * across, 3.6 * down + 0.6), dpi=100, layout="constrained")
+    panels = figure.subplots(down, across, sharey=True, squeeze=False)
+    for place, panel in enumerate(panels.flat):
+        if place >= len(sides):
+            panel.set_axis_off()
+            continue
+        _lines(panel, name, sides[place], values, True)
+        panel.set_ylabel("" if place % across else fill(_label(name), 30, break_long_words=False))
+    return figure
+
+
+def _scale(ax: Any, which: str, side: _Side) -> None:
+    getattr(ax, f"set_{which}label")(side.label)
+    if not side.logarithmic:
+        return
+    getattr(ax, f"set_{which}scale")("log")
+    kept = side.values[np.isfinite(side.values)]
+    if kept.max() < 1000 * kept.min() and kept.min() >= 1e-3 and kept.max() <= 1e5:
+        # numbers as one would say them, in place of 6 x 10^-1
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        ticks = getattr(ax, f"{which}axis")
+        ticks.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ticks.set_minor_formatter(NullFormatter())
+
+
+def _label(name: str) -> str:
+    if name in ("status", "regime"):
+        return "status" if name == "status" else "what rules"
+    meaning, symbol = _labels.meaning(name), _labels.symbol(name)
+    return f"{meaning}, {symbol}" if symbol.startswith("$") else meaning
+
+
+def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:
+    given = scan.settings
+    if "theory" not in given:
+        said = [f"training on {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}"]
+    else:
+        said = [f"theory {given['theory']}"]
+    if "theory" in given and "samples" not in scan.axes:
+        said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
+    if name == "max_learning_rate":
+        said.append(f"loss {given['loss']}")
+        said += _labels.descent(given, "momentum" not in scan.axes)
+    for key, value in chosen.items():
+        symbol = key if key in ("layer", "point") or key.startswith("point_") else _labels.symbol(key)
+        said.append(f"{symbol} = {_value(value)}")
+    said += [f"one of {step} values of {dimension} drawn" for dimension, step in steps.items() if step > 1]
+    return fill(", ".join(said), 78, break_long_words=False)
+
+
+def _value(value: float) -> str:
+    return r"$\infty$" if math.isinf(value) else f"{value:.4g}"
+
+
+def _spread(values: Values) -> bool:
+    """Whether values range over more than a decade and a half."""
+    kept = values[np.isfinite(values)]
+    return bool(kept.size and kept.min() > 0 and kept.max() > 30 * kept.min())

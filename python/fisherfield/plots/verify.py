@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures of verifications: theory lines, sampled networks with error bars, and how far they are apart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _numbers
+from ..sampled.verify import differs
+from .figures import STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..sampled import Verification
+
+__all__ = ["plot"]
+
+_FONTS: dict[Any, Any] = {"font.size": 12, "axes.labelsize": 13, "axes.titlesize": 13, "legend.fontsize": 11}
+_SYMBOLS = {
+    "lambda_max": r"$\lambda_{\max}$",
+    "outlier": r"mean of the $C$ largest",
+    "bulk": "bulk",
+    "mean": "mean",
+    "second_moment": "second moment",
+}
+# Okabe and Ito's colours, and a marker each.
+_MARKS = {
+    "lambda_max": ("#0072B2", "o"),
+    "outlier": ("#56B4E9", "P"),
+    "bulk": ("#D55E00", "s"),
+    "mean": ("#009E73", "^"),
+    "second_moment": ("#CC79A7", "D"),
+}
+
+
+def plot(found: Verification, quantity: str, ax: Any) -> Figure:
+    """See `Verification.plot`."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    _numbers.choice("quantity", quantity, tuple(found.runs))
+    with matplotlib.rc_context(_FONTS):
+        if ax is not None:
+            _values(ax, found, quantity)
+            drawing: Figure = ax.figure
+            return drawing
+        figure = Figure(figsize=(12, 6), dpi=100, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _values(left, found, quantity)
+        if found.widths.size > 1:
+            _gaps(right, found)
+        else:
+            _ratios(right, found)
+        figure.suptitle(_title(found), fontsize=13)
+    return figure
+
+
+def _title(found: Verification) -> str:
+    count, norms = found.seeds.size, found.network.batch_norms
+    said = ["without BatchNorm"]
+    if norms:
+        gammas = sorted({norm.gamma for norm in norms})
+        said = [rf"BatchNorm, $\gamma$ = {gammas[0]:g}" if len(gammas) == 1 else "BatchNorm"]
+        said.append(
+            {"exact": "gradients through its statistics", "frozen": "statistics frozen"}[found.settings["statistics"]]
+        )
+    many = f"{count} network{'s' * (count != 1)}"
+    said.append(f"{many} a width" if found.widths.size > 1 else many)
+    said.append(f"{found.settings['samples']} samples")
+    said[0] = said[0][0].upper() + said[0][1:]
+    return ", ".join(said)
+
+
+def _clean(ax: Any) -> None:
+    ax.grid(True, which="major", color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    for spine in ("top", "right"):
+        ax.spines[spine].set_visible(False)
+
+
+def _legend(ax: Any) -> None:
+    """Below the axes, where it hides nothing."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, columnspacing=1.5)
+
+
+def _across(ax: Any, found: Verification) -> None:
+    """The axis of widths, with the widths as ticks."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    ax.set_xscale("log")
+    ax.set_xlabel("width")
+    shown = np.sort(found.widths)
+    far = [width for place, width in enumerate(shown) if place == 0 or width >= 1.25 * shown[place - 1]]
+    ax.set_xticks(far, [str(width) for width in far])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlim(shown[0] / 1.3, shown[-1] * 1.3)
+
+
+def _values(ax: Any, found: Verification, quantity: str) -> None:
+    """Theory lines and sampled points of one quantity."""
+    several = found.widths.size > 1
+    order = np.argsort(found.widths)
+    at = found.widths[order].astype(np.float64) if several else np.zeros(1)
+    lines = {found.settings["theory"]: found.theory[quantity]}
+    if quantity in ("lambda_max", "outlier"):
+        for name, values in found.others.items():
+            if any(differs(*pair) for pair in zip(values, found.theory[quantity], strict=True)):
+                lines[name] = values
+    for name, values in lines.items():
+        if several:
+            ax.plot(at, values[order], label=f"theory {name}", **STYLES[name])
+        else:
+            ax.axhline(values[0], label=f"theory {name}", **STYLES[name])
+    runs, seeds = found.runs[quantity][order], found.seeds.size
+    spread = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
+    places = at[:, None] * 1.06**spread if several else 0.25 * spread[None, :]
+    label = "sampled: mean, two standard errors" if seeds > 1 else "sampled"
+    if seeds > 1:
+        ax.plot(places.ravel(), runs.ravel(), "o", color="0.55", markersize=3.5, alpha=0.6, label="each network")
+    ax.errorbar(
+        at,
+        found.sampled[quantity][order],
+        2 * np.nan_to_num(found.errors[quantity][order]),
+        fmt="o",
+        color="black",
+        markersize=6.5,
+        capsize=4,
+        linewidth=1.6,
+        label=label,
+        zorder=3,
+    )
+    if several:
+        _across(ax, found)
+    else:
+        ax.set_xticks([0], [f"width {found.widths[0]}"])
+        ax.set_xlim(-1, 1)
+    drawn = np.concatenate([*(values[np.isfinite(values)] for values in lines.values()), runs.ravel()])
+    if drawn.min() > 0 and drawn.max() > 8 * drawn.min():
+        ax.set_yscale("log")
+    elif drawn.min() >= 0:
+        ax.set_ylim(0, 1.12 * drawn.max())
+    ax.set_ylabel({"lambda_max": r"largest Fisher eigenvalue $\lambda_{\max}$"}.get(quantity, _SYMBOLS[quantity]))
+    _legend(ax)
+    _clean(ax)
+
+
+def _gaps(ax: Any, found: Verification) -> None:
+    """|sampled/theory - 1| in percent over the widths; hollow where it is within two standard errors."""
+    order = np.argsort(found.widths)
+    widths = found.widths[order].astype(np.float64)
+    low, high = math.inf, 0.0
+    for place, name in enumerate(found.shown):
+        colour, marker = _MARKS[name]
+        gaps = 100 * np.abs(found.ratio[name] - 1)[order]
+        errors = 100 * np.nan_to_num(found.ratio_errors[name])[order]
+        clear = gaps > 2 * errors
+        if not np.any(gaps > 0):
+            continue
+        at = widths * 1.05 ** (place - (len(found.shown) - 1) / 2)
+        power = found.powers[name]
+        label = _SYMBOLS[name] + (
+            "" if power is None else rf": width$^{{-{power.exponent:.2f} \pm {power.error:.2f}}}$"
+        )
+        down = np.minimum(2 * errors, 0.999 * gaps)
+        for which, face, alpha in ((clear, colour, 1.0), (~clear, "white", 0.5)):
+            ax.errorbar(
+                at[which],
+                gaps[which],
+                [down[which], 2 * errors[which]],
+                fmt=marker,
+                color=colour,
+                markerfacecolor=face,
+                alpha=alpha,
+                markersize=6.5,
+                capsize=3,
+                linewidth=1.3,
+            )
+        ax.plot([], [], marker, color=colour, label=label)
+        if power is not None:
+            ax.plot(widths, 100 * power.factor * widths**-power.exponent, color=colour, linewidth=1.3, alpha=0.8)
+        low = min(low, gaps[clear].min() if clear.any() else (gaps + 2 * errors).min())
+        high = max(high, (gaps + 2 * errors).max())
+    ax.set_yscale("log")
+    if high > 0:
+        ax.set_ylim(low / 5, 1.5 * high)
+    _across(ax, found)
+    _plain(ax)
+    ax.set_ylabel("distance of sampled mean from theory, %")
+    _legend(ax)
+    _clean(ax)
+    ax.set_title("bars: two standard errors; hollow: the gap is smaller", fontsize=11, loc="right", color="0.35")
+
+
+def _plain(ax: Any) -> None:
+    """Percent as one would say them."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _ratios(ax: Any, found: Verification) -> None:
+    """(sampled/theory - 1) in percent of every quantity at one width."""
+    names = [name for name in found.shown if np.isfinite(found.ratio[name][0])]
+    ax.axhline(0, color="black", linewidth=1.2)
+    for place, name in enumerate(names):
+        colour, marker = _MARKS[name]
+        if found.seeds.size > 1:
+            each = 100 * (found.runs[name][0] / found.theory[name][0] - 1)
+            places = place + np.linspace(-0.22, 0.22, each.size)
+            ax.plot(places, each, "o", color="0.55", markersize=3.5, alpha=0.6)
+        ax.errorbar(
+            [place],
+            100 * (found.ratio[name] - 1),
+            200 * np.nan_to_num(found.ratio_errors[name]),
+            fmt=marker,
+            color=colour,
+            markersize=7.5,
+            capsize=5,
+            linewidth=1.8,
+            zorder=3,
+        )
+    ax.set_xticks(range(len(names)), [_SYMBOLS[name].replace(" ", "\n", 1) for name in names])
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_ylabel(f"sampled above theory {found.settings['theory']}, %")
+    _clean(ax)

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sampled networks: finite networks with random weights, which the theory is checked against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import _numbers
+from .._random import stream
+from .._warn import warn
+from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+
+__all__ = ["SampledNetwork", "draw", "sample"]
+
+_PARTS = ("weights", "biases", "gammas", "betas")
+
+
+class _Arrays(Sequence[NDArray[Any]]):
+    """Arrays of fixed number, shapes and dtype, each checked when it is set."""
+
+    def __init__(self, name: str, shapes: Iterable[tuple[int, ...]], dtype: np.dtype[Any], values: Any) -> None:
+        self._name, self._shapes, self._dtype = name, tuple(shapes), dtype
+        given = list(values) if _numbers.is_sequence(values) else None
+        if given is None or len(given) != len(self._shapes):
+            got = f"{values!r}" if given is None else f"{len(given)}"
+            raise ValueError(f"{name} must be {len(self._shapes)} arrays, got {got}")
+        self._items = [self._checked(place, value) for place, value in enumerate(given)]
+
+    def _checked(self, place: int, value: Any) -> NDArray[Any]:
+        return _numbers.parameters_of(f"{self._name}[{place}]", value, self._shapes[place], self._dtype)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, place: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        return self._items[place]
+
+    def __setitem__(self, place: int, value: ArrayLike) -> None:
+        place = range(len(self))[place]
+        self._items[place] = self._checked(place, value)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+class SampledNetwork:
+    """A finite network of a description; `sample` draws one. Calling it is the forward pass in train mode.
+
+    Attributes
+    ----------
+    net : Network
+        The description.
+    seed : int
+    dtype : numpy.dtype
+        float32 or float64, of every array and of what the network gives.
+    weights : sequence of ndarray
+        One an affine layer, in PyTorch's shapes: (fan_out, fan_in), or (C_out, C_in, kernel height, kernel width).
+        After Flatten a Dense layer's columns go by channel, height and width.
+    biases : sequence of ndarray
+        One an affine layer, (fan_out,).
+    gammas, betas : sequence of ndarray
+        One a BatchNorm, (units,) or (channels,); they start at the described gamma and beta.
+    trained_biases : tuple of bool
+        Whether the biases of each affine layer are parameters. Those of a PyTorch layer without biases are not, and
+        are 0 (`fisherfield.torch.sampled`); all others are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an array, or a sequence of them, is set: for another shape or number, for what is not a real number, and
+        for a value that is not finite in `dtype`, to which it is rounded. What is set is copied.
+    """
+
+    net: Network
+    seed: int
+    dtype: np.dtype[Any]
+    weights: Sequence[NDArray[Any]]  # whatever is set, __setattr__ makes _Arrays of it
+    biases: Sequence[NDArray[Any]]
+    gammas: Sequence[NDArray[Any]]
+    betas: Sequence[NDArray[Any]]
+    trained_biases: tuple[bool, ...]
+
+    def __init__(
+        self,
+        net: Network,
+        seed: int,
+        dtype: DTypeLike,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        gammas: Sequence[ArrayLike],
+        betas: Sequence[ArrayLike],
+        trained_biases: Sequence[bool] | None = None,
+    ) -> None:
+        fixed = {
+            "net": _numbers.network_of(net),
+            "seed": _numbers.seed_of(seed),
+            "dtype": _numbers.real_dtype_of(dtype),
+        }
+        trained = [True] * net.depth if trained_biases is None else list(trained_biases)
+        if len(trained) != net.depth:
+            raise ValueError(f"trained_biases must be {net.depth} booleans, one an affine layer, got {len(trained)}")
+        fixed["trained_biases"] = tuple(_numbers.boolean("trained_biases", item) for item in trained)
+        for name, value in fixed.items():
+            object.__setattr__(self, name, value)
+        for name, arrays in zip(_PARTS, (weights, biases, gammas, betas), strict=True):
+            setattr(self, name, arrays)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _PARTS:
+            raise AttributeError(f"only {', '.join(_PARTS)} of a SampledNetwork can be set, got {name!r}")
+        object.__setattr__(self, name, _Arrays(name, _shapes(self.net)[name], self.dtype, value))
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"no attribute of a SampledNetwork can be deleted, got {name!r}")
+
+    @property
+    def parameters(self) -> int:
+        """P: weights, trained biases, and gamma and beta of trained BatchNorms."""
+        missing = zip(self.biases, self.trained_biases, strict=True)
+        return self.net.parameters() - sum(bias.size for bias, trained in missing if not trained)
+
+    def __call__(self, x: ArrayLike) -> NDArray[Any]:
+        """f(x), with the mean and (biased) variance of the batch x in every BatchNorm.
+
+        Parameters
+        ----------
+        x : array_like, (n, *net.input_shape)
+            n samples; what each gives depends on all of them where there is a BatchNorm.
+
+        Returns
+        -------
+        ndarray, (n, outputs)
+            Of the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For x of another shape or not finite, for a single number under a BatchNorm, and for a unit or channel of
+            zero variance (behind an activation: a standard deviation below 1e-12 of its mean, 1e-5 in float32) where
+            eps = 0; and for samples that do not fit into memory with what the layers make of them.
+
+        Notes
+        -----
+        What a BatchNorm takes away with its mean, a common offset of all inputs above all, is taken off before the
+        layer in front of it, and costs no digits (docs/theory.md, 11).
+        """
+        from .fisher import bytes_of_forward, forward, linearization
+
+        inputs = _numbers.inputs_of(self.net, x, self.dtype)
+        _numbers.refuse_large_batch(len(inputs), bytes_of_forward(self, len(inputs)))
+        return forward(self, linearization(self), inputs, keep=False)
+
+    def __copy__(self) -> SampledNetwork:
+        weights, biases, gammas, betas = (getattr(self, name) for name in _PARTS)
+        return SampledNetwork(self.net, self.seed, self.dtype, weights, biases, gammas, betas, self.trained_biases)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (list(getattr(self, name)) for name in _PARTS)
+        return (SampledNetwork, (self.net, self.seed, self.dtype, *parts, self.trained_biases))
+
+    def __repr__(self) -> str:
+        lines = [f"SampledNetwork: seed {self.seed}, {self.dtype}, {self.parameters:,} parameters"]
+        affine = norms = 0
+        for place, layer in enumerate(self.net.layers):
+            arrays = ""
+            if isinstance(layer, (Dense, Conv2d)):
+                arrays = f"weights[{affine}] {self.weights[affine].shape}, biases[{affine}] {self.biases[affine].shape}"
+                arrays += "" if self.trained_biases[affine] else ", not trained"
+                affine += 1
+            elif isinstance(layer, BatchNorm):
+                fixed = "" if layer.trained else ", not trained"
+                arrays = f"gammas[{norms}], betas[{norms}] {self.gammas[norms].shape}{fixed}"
+                norms += 1
+            elif isinstance(layer, Activation):
+                arrays = str(layer)
+            lines.append(f"  {f'layers[{place}]':<11}{type(layer).__name__:<16}{arrays}".rstrip())
+        return "\n".join(lines)
+
+
+def sample(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNetwork:
+    """W_ij ~ N(0, sigma_w2/fan_in), b_i ~ N(0, sigma_b2), gamma and beta as described.
+
+    Parameters
+    ----------
+    net : Network
+    seed : int
+        0 or more. The numbers are drawn layer by layer, weights (in C order), then biases: always in float64, so that
+        both dtypes give the same network up to rounding, from NumPy's PCG64 with a stream of its own for each seed.
+        (From that of numpy.random.default_rng(seed), of which inputs are often made, weights would be the inputs.)
+    dtype : {"float64", "float32"}
+
+    Returns
+    -------
+    SampledNetwork
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a seed or dtype that is none, and for a network that does not fit into memory.
+
+    Warns
+    -----
+    UserWarning
+        For what `fisherfield.torch.describe` made of a module, whose own weights `fisherfield.torch.sampled` keeps.
+
+    Examples
+    --------
+    >>> sampled = ff.sample(ff.mlp([784, 1000, 10]), seed=1)
+    >>> sampled(ff.data.gaussian(sampled.net, samples=500)).shape
+    (500, 10)
+    """
+    if _numbers.network_of(net)._of_module:
+        warn(DRAWN.format("new weights are drawn"))
+    return draw(net, seed, dtype)
+
+
+DRAWN = (
+    "this network describes a PyTorch module, and {}: ff.torch.sampled(module) has the module's own weights; "
+    "a copy of the description, copy.copy(net), is sampled without this warning"
+)
+
+
+def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNetwork:
+    """`sample`, without a word on where the description is from."""
+    shapes = _shapes(_numbers.network_of(net))
+    seed, kind = _numbers.seed_of(seed), _numbers.real_dtype_of(dtype)
+    _numbers.refuse_large_network(net)
+    random = stream(seed, "weights")
+    weights, biases = [], []
+    for layer, weight, bias in zip(net.affine_layers, shapes["weights"], shapes["biases"], strict=True):
+        fan_in = math.prod(weight[1:])
+        weights.append((random.standard_normal(weight) * math.sqrt(layer.sigma_w2 / fan_in)).astype(kind, copy=False))
+        biases.append((random.standard_normal(bias) * math.sqrt(layer.sigma_b2)).astype(kind, copy=False))
+    gammas, betas = (
+        [
+            np.full(shape, getattr(norm, word), kind)
+            for norm, shape in zip(net.batch_norms, shapes["gammas"], strict=True)
+        ]
+        for word in ("gamma", "beta")
+    )
+    return SampledNetwork(net, seed, kind, weights, biases, gammas, betas)
+
+
+def _shapes(net: Network) -> dict[str, list[tuple[int, ...]]]:
+    """The shapes of weights, biases, gammas and betas."""
+    shapes: dict[str, list[tuple[int, ...]]] = {name: [] for name in _PARTS}
+    for before, layer, after in zip(net.shapes, net.layers, net.shapes[1:], strict=False):
+        if isinstance(layer, (Dense, Conv2d)):
+            kernel = layer.kernel if isinstance(layer, Conv2d) else ()
+            taps = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+            shapes["weights"].append((after[0], before[0], *taps))
+            shapes["biases"].append((after[0],))
+        elif isinstance(layer, BatchNorm):
+            shapes["gammas"].append((after[0],))
+            shapes["betas"].append((after[0],))
+    return shapes

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Axes to grid points: names to layers, a product of dimensions, boxes of at most so many points.
+
+No array has as many entries as the grid: coordinates stay one-dimensional, and a slot, which brings one of them into a
+box of points, has extent 1 along all dimensions but its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _numbers
+from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+
+__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "with_depth"]
+
+Box = tuple[slice, ...]
+Column = NDArray[np.float64]
+
+_PER_LAYER = re.compile(r"layers\[(\d+)\]\.(\w+)")
+_OF_NORMS = ("gamma", "beta", "eps")
+_OF_LAYERS = (*_OF_NORMS, "sigma_w2", "sigma_b2")
+
+
+_MOST = 60  # dimensions; NumPy takes 64
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What varies along a dimension: a field of every layer (-1) or of one, counted as affine layers from 0."""
+
+    name: str
+    field: str
+    layer: int
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The values of one axis in a box of points."""
+
+    axis: Axis
+    values: Column
+
+    def broadcast(self, ndim: int) -> Column:
+        """With extent 1 along every dimension but its own."""
+        return self.values.reshape([-1 if place == self.axis.dimension else 1 for place in range(ndim)])
+
+    def at(self, dimension: int, places: NDArray[np.intp]) -> Slot:
+        """Its part at some places along a dimension."""
+        return Slot(self.axis, self.values[places]) if dimension == self.axis.dimension else self
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The dimensions with their extents, and the axes along them; their values are kept elsewhere."""
+
+    dimensions: tuple[str, ...]
+    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def points(self) -> int:
+        return math.prod(self.shape)
+
+    def chunk(self, points: int) -> tuple[int, ...]:
+        """The shape of boxes of at most `points`: the last dimensions whole, one split, the first ones 1."""
+        extents: list[int] = []
+        for extent in reversed(self.shape):
+            extents.append(min(extent, points))
+            points = max(points // extent, 1)
+        return tuple(reversed(extents))
+
+    def boxes(self, chunk: tuple[int, ...]) -> int:
+        """How many boxes of shape `chunk` cover the grid."""
+        return math.prod(self._counts(chunk))
+
+    def box(self, chunk: tuple[int, ...], number: int) -> Box:
+        """Box `number`, counted in C order."""
+        place = np.unravel_index(number, self._counts(chunk)) if self.shape else ()
+        return tuple(
+            slice(int(at) * size, min((int(at) + 1) * size, extent))
+            for at, size, extent in zip(place, chunk, self.shape, strict=True)
+        )
+
+    def slots(self, box: Box, values: Callable[[str, slice], Column]) -> tuple[Slot, ...]:
+        """The axes' values in a box; `values` gives a part of one by its name. Those of single layers come last."""
+        slots = []
+        for axis in sorted(self.axes, key=lambda axis: axis.layer >= 0):
+            part = np.ascontiguousarray(values(axis.name, box[axis.dimension]), dtype=np.float64)
+            if axis.field == "samples":
+                part = np.where(np.isinf(part), 0.0, part)  # the core's word for infinitely many
+            slots.append(Slot(axis, part))
+        return tuple(slots)
+
+    def _counts(self, chunk: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(-(-extent // size) for extent, size in zip(self.shape, chunk, strict=True))
+
+
+def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
+    """A mapping of axes as a grid and the values by name; refused in a sentence."""
+    if not isinstance(axes, Mapping):
+        raise TypeError(f"axes must be a mapping from names to values, got {_numbers.shown(axes)}")
+    dimensions: list[str] = []
+    shape: list[int] = []
+    placed: list[Axis] = []
+    values: dict[str, Column] = {}
+    for key, given in axes.items():
+        paired = isinstance(key, tuple)
+        names = key if paired else (key,)
+        fields = [field_of(net, name) for name in names]
+        columns = _columns(names, given) if paired else (given,)
+        for name, (field, layer), column in zip(names, fields, columns, strict=True):
+            if name in values:
+                raise ValueError(f"axis {name} must be given once, got it twice")
+            values[name] = _numbers.axis_values(name, field, column)
+            placed.append(Axis(name, field, layer, len(dimensions)))
+        points = sum(name.startswith("point") for name in dimensions)
+        dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
+        shape.append(values[names[0]].size)
+    if "depth" in values and (per_layer := [name for name in values if "." in name]):
+        raise ValueError(f"axis depth must stand without axes of single layers, got {per_layer[0]}")
+    if len(dimensions) > _MOST:
+        raise ValueError(f"axes must make at most {_MOST} dimensions, got {len(dimensions)}")
+    return Grid(tuple(dimensions), tuple(shape), tuple(placed)), values
+
+
+def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
+    """The columns of paired points: of an array (points, names), or of a sequence of tuples."""
+    label = ", ".join(map(str, names))
+    if not names:
+        raise ValueError("axes must have names, got an empty tuple")
+    if isinstance(given, np.ndarray):
+        if given.ndim != 2 or given.shape[1] != len(names) or not given.size:
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {given.shape}")
+        return tuple(given.T)
+    if not _numbers.is_sequence(given):
+        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(given)}")
+    rows = list(given)
+    for row in rows:
+        if not _numbers.is_sequence(row) or len(row) != len(names):
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(row)}")
+    if not rows:
+        raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got none")
+    return tuple(zip(*rows, strict=True))
+
+
+def field_of(net: Network, name: Any) -> tuple[str, int]:
+    """The core's field and layer of a name, where the network has it."""
+    words = _numbers.axis_words()
+    single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
+    if single:
+        return _of_one_layer(net, name, int(single[1]), single[2])
+    if name not in words:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(name), words, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {name!r}{hint}')
+    if name in _OF_NORMS and not net.batch_norms:
+        raise ValueError(f"axis {name} needs a BatchNorm, and the network has none")
+    if name == "width":
+        _alike(net, name, lambda layer: (type(layer), layer.units if isinstance(layer, Dense) else layer.channels))
+    if name == "depth":
+        _blocks(net)
+    return name, -1
+
+
+def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str, int]:
+    if field not in _OF_LAYERS:
+        raise ValueError(f"axis {name} must name one of {', '.join(_OF_LAYERS)}, got {field!r}")
+    if place >= len(net.layers):
+        raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
+    if not hasattr(net.layers[place], field):
+        raise ValueError(f"axis {name} must name a layer that has {field}, got {net.layers[place]!r}")
+    return field, sum(isinstance(layer, (Dense, Conv2d)) for layer in net.layers[: place + 1]) - 1
+
+
+def _hidden(net: Network, name: str) -> list[int]:
+    """Where the hidden affine layers stand."""
+    places = [place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d))][:-1]
+    if not places:
+        raise ValueError(f"axis {name} needs a hidden layer, and the network has none")
+    return places
+
+
+def _alike(net: Network, name: str, view: Callable[[Any], Any]) -> list[int]:
+    places = _hidden(net, name)
+    first = places[0]
+    for place in places[1:]:
+        if view(net.layers[place]) != view(net.layers[first]):
+            raise ValueError(
+                f"axis {name} needs hidden layers that are alike, got layers[{first}] = {net.layers[first]!r} and "
+                f"layers[{place}] = {net.layers[place]!r}"
+            )
+    return places
+
+
+def _blocks(net: Network) -> tuple[int, int, int]:
+    """Where the hidden layers begin, how many layers one takes with BatchNorm and activation, and where they end."""
+    places = _alike(net, "depth", lambda layer: layer)
+    first, size = places[0], 1
+    while isinstance(net.layers[first + size], (BatchNorm, Activation)):
+        size += 1
+    end = first + size * len(places)
+    for at in range(first, end):
+        like = first + (at - first) % size
+        if net.layers[at] != net.layers[like]:
+            raise ValueError(
+                f"axis depth needs hidden layers that are alike, got layers[{like}] = {net.layers[like]!r} and "
+                f"layers[{at}] = {net.layers[at]!r}"
+            )
+    if isinstance(net.layers[end], (BatchNorm, Activation)):
+        raise ValueError(
+            f"axis depth needs hidden layers that are alike, got layers[{end}] = {net.layers[end]!r} behind the last "
+            "of them alone"
+        )
+    for place in places:
+        before, after = net.shapes[place], net.shapes[place + 1]
+        if before[1:] != after[1:]:
+            raise ValueError(
+                f"axis depth needs convolutions that keep the image's size, got layers[{place}] = "
+                f"{net.layers[place]!r} from {before} to {after}"
+            )
+    return first, size, end
+
+
+@functools.lru_cache(maxsize=256)
+def with_depth(net: Network, depth: int) -> Network:
+    """The network with depth - 1 hidden layers like its own."""
+    first, size, end = _blocks(net)
+    block = net.layers[first : first + size]
+    return Network(net.input_shape, (*net.layers[:first], *block * (depth - 1), *net.layers[end:]))
+
+
+def by_depth(slots: tuple[Slot, ...]) -> list[tuple[int, int, NDArray[np.intp], tuple[Slot, ...]]]:
+    """(depth, dimension, places along it, slots there) for every depth in a box: each is a network of its own."""
+    [depths] = [slot for slot in slots if slot.axis.field == "depth"]
+    dimension = depths.axis.dimension
+    others = [slot for slot in slots if slot is not depths]
+    parts = []
+    for depth in np.unique(depths.values):
+        places = np.flatnonzero(depths.values == depth)
+        parts.append((int(depth), dimension, places, tuple(slot.at(dimension, places) for slot in others)))
+    return parts

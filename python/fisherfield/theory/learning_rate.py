@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The largest stable learning rate of gradient descent with momentum."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from .. import _core, _labels, _numbers
+from ..network import BatchNorm, Conv2d, Dense, Network
+from .fisher import Fisher, result_of
+
+__all__ = ["LearningRate", "max_learning_rate"]
+
+
+class LearningRate(float):
+    """A learning rate: a float that knows how it came about.
+
+    Attributes
+    ----------
+    fisher : Fisher
+        The spectrum it was read off.
+    momentum : float
+    loss : str
+    nesterov : bool
+    weight_decay : float
+    holds : bool
+        False where lambda_max, or the loss's curvature, is known not to be this; `reason` says why.
+    reason : str
+        The Fisher's, and what training is known to add to it.
+    bound : {"=", "<=", "~"}
+        "<=" where lambda_max is a lower bound, "~" where it may err on either side, as under cross-entropy.
+    """
+
+    fisher: Fisher
+    momentum: float
+    loss: str
+    nesterov: bool
+    weight_decay: float
+    holds: bool
+    reason: str
+    bound: str
+
+    def __new__(
+        cls,
+        value: float,
+        fisher: Fisher,
+        momentum: float,
+        loss: str,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> LearningRate:
+        self = super().__new__(cls, value)
+        remarks = _remarks(fisher, loss)
+        self.fisher = fisher
+        self.momentum = momentum
+        self.loss = loss
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self.holds = fisher.holds and loss != "cross_entropy"
+        self.reason = "; ".join(([fisher.reason] if fisher.reason else []) + remarks)
+        bounds = {"=": "=", ">=": "<="} if loss != "cross_entropy" else {}  # an approximation has no side
+        self.bound = bounds.get(fisher.bound, "~")
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            LearningRate,
+            (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay),
+        )
+
+    def __repr__(self) -> str:
+        data = "infinite data" if self.fisher.samples is None else f"{self.fisher.samples} samples"
+        descent = ", ".join(_labels.descent(vars(self)))
+        lines = [
+            f"learning rate {self.bound} {float(self):.6g}"
+            f"  (theory {self.fisher.theory}, {descent}, loss {self.loss}, {data})"
+        ]
+        if self.reason:
+            lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
+        return "\n".join(lines)
+
+    __str__ = float.__repr__
+
+
+def _remarks(fisher: Fisher, loss: str) -> list[str]:
+    """What the data change, and what training showed of ReLU networks (docs/theory.md, section 10)."""
+    remarks = []
+    facts = fisher.network._facts
+    if fisher.overlap == 0.0 and fisher.length == 1.0 and not (facts.batch_norm and _normed_at_once(fisher.network)):
+        remarks.append(
+            "overlap 0 is that of independent inputs: images share more (digits 0.48 of the length, Fashion-MNIST "
+            "0.30), and stand less than this, by 1.2 to 1.7 times for ReLU networks on digits: "
+            "ff.data.overlap_and_length(x) measures yours"
+        )
+    kind = "trained" if facts.trained else "fixed" if facts.batch_norm else "vanilla"
+    if loss == "cross_entropy":
+        remarks.append("cross-entropy: an approximation at small logits, of the first steps and no limit of training")
+        remarks.append(_CROSS_ENTROPY[kind])
+    elif kind != "fixed":
+        remarks.append(_SQUARED[kind])
+    return remarks
+
+
+# Where training of ReLU networks blew up, over the exact theory's rate for their data and batch: the extremes of the
+# numbers behind docs/experiments.md, which a test holds these to.
+_SQUARED = {
+    "trained": "with trained gamma and beta ReLU networks on digits and Fashion-MNIST blew up at 0.7 to 2.6 times the "
+    "exact theory's rate with momentum 0.9, on digits at 3.8 to 4.6 times without momentum",
+    "vanilla": "without BatchNorm ReLU networks on digits blew up at 1.3 to 2.8 times the rate for their data with "
+    "momentum 0.9, at 3.5 to 4.7 times without momentum",
+}
+_CROSS_ENTROPY = {
+    "trained": "with trained gamma and beta ReLU networks on digits blew up at 0.7 to 76 times it, or at no rate",
+    "fixed": "with gamma and beta fixed ReLU networks on digits and Fashion-MNIST blew up at no rate tried",
+    "vanilla": "without BatchNorm ReLU networks on digits blew up at 0.1 to 22 times the rate for their data",
+}
+
+
+def _normed_at_once(net: Network) -> bool:
+    """Whether a BatchNorm follows the first affine layer: it takes the mean, and with it the inputs' overlap."""
+    for before, layer in itertools.pairwise(net.layers):
+        if isinstance(before, (Dense, Conv2d)):
+            return isinstance(layer, BatchNorm)
+    return False
+
+
+def max_learning_rate(
+    net: Network,
+    momentum: float = 0.0,
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    loss: str = "sum",
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> LearningRate:
+    """eta_star = 2 (1 + momentum)/lambda_max, lambda_max in the convention of the loss (Wei, Stokes and Schwab, eq. 7).
+
+    With Nesterov's momentum 2 (1 + momentum)/((1 + 2 momentum) lambda_max): 0.357 times as much at 0.9. Weight decay
+    adds to lambda_max (docs/theory.md, section 2; for what else changes the rate see docs/learning_rate.md).
+
+    Parameters
+    ----------
+    net : Network
+    momentum : float
+        mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}): the heavy ball, which is what
+        `torch.optim.SGD` does by default.
+    theory, samples, overlap, length, biases
+        As in `fisher`.
+    loss : {"sum", "mean", "mse", "cross_entropy"}
+        1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
+        `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy at small logits, an approximation, for two outputs or more.
+    nesterov : bool
+        Nesterov's momentum, as `torch.optim.SGD` has it with ``nesterov=True``; with momentum 0 both are plain descent.
+    weight_decay : float
+        0, or from 1e-100 to 1e100: weight_decay theta is added to the gradient, as in `torch.optim.SGD`. It is taken as
+        it is, whatever the loss.
+
+    Returns
+    -------
+    LearningRate
+        A float, inf where lambda_max and weight_decay are 0; `holds`, `reason` and `bound` say what to make of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `fisher`, and for a momentum outside [0, 1), a weight decay out of range, or cross-entropy with one output.
+
+    Notes
+    -----
+    The largest stable rate of these optimisers on a quadratic, not of Adam nor of AdamW. Under BatchNorm and with
+    mini-batches `samples` is the size of a batch, whose statistics BatchNorm takes.
+    """
+    settings = _numbers.settings_of(net, theory, samples, overlap, length, biases)
+    momentum = _numbers.momentum_of(momentum)
+    loss = _numbers.loss_of(loss, net.outputs)
+    nesterov = _numbers.boolean("nesterov", nesterov)
+    weight_decay = _numbers.magnitude("weight_decay", weight_decay)
+    theory, samples, overlap, length, biases = settings
+    out = _core.max_learning_rate(
+        net._compiled,
+        float(net.parameters(biases)),
+        _numbers.THEORIES.index(theory),
+        float(samples or 0),
+        overlap,
+        length,
+        biases,
+        momentum,
+        _numbers.LOSSES.index(loss),
+        nesterov,
+        weight_decay,
+    )
+    if len(out) == 2:
+        raise _numbers.failure(*out, net)
+    return LearningRate(out[0], result_of(net, settings, out[1]), momentum, loss, nesterov, weight_decay)

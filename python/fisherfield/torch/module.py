@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Descriptions as PyTorch modules, and PyTorch modules as descriptions."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .. import _numbers
+from ..network import Network
+from ..sampled import SampledNetwork, sample
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["describe", "module", "sampled"]
+
+VARIANCES = ("measured", "initial")
+
+
+def _layers() -> Any:
+    """What builds and reads layers; PyTorch is imported there."""
+    try:
+        from . import layers
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError("fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'") from None
+    return layers
+
+
+def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> torch.nn.Sequential:
+    """A described network as a torch.nn.Sequential of PyTorch's own layers, with the weights of `sample(net, seed)`.
+
+    Parameters
+    ----------
+    net : Network or SampledNetwork
+        A description is sampled from `seed` first; of a SampledNetwork the arrays are copied as they are.
+    seed : int
+    dtype : {"float64", "float32"} or torch.dtype, optional
+        By default float64, as in `sample`, or the SampledNetwork's own.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        In train mode, on the CPU, one module a layer: Linear, Conv2d, BatchNorm1d or 2d, the activations, Flatten,
+        AvgPool2d, AdaptiveAvgPool2d. Inputs have shape (n, *net.input_shape), outputs (n, outputs). PyTorch's
+        generator of random numbers is left as it was.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sample`, and for an activation that is a Python callable, whose gradient PyTorch cannot take.
+    ImportError
+        Without PyTorch.
+
+    Notes
+    -----
+    Activations that PyTorch has no module for (abs, step, sign, erf, sin, cos, exp, gaussian, rbf, polynomials) are
+    one of this package, `Elementwise`, made of PyTorch's functions; so is hardsigmoid, whose slope torch.nn.Hardsigmoid
+    takes to be the 1/6 of float32. softplus has the threshold 40 in place of 20, where it would be off by 2e-9.
+
+    A BatchNorm whose gamma and beta are not trained has them as parameters with ``requires_grad=False``. PyTorch
+    refuses eps = 0 in train mode; in its place stands the smallest normal number of the dtype, 2.2e-308 or 1.2e-38,
+    which added to a variance above 1e-291 or 1e-30 changes no digit, and `describe` reads it as 0. In eval mode
+    BatchNorm uses its running averages, which start at PyTorch's 0 and 1 and are not what is described. Biases that are
+    not parameters (`SampledNetwork.trained_biases`) and 0 are left out: ``bias=False``.
+
+    Examples
+    --------
+    >>> model = ff.torch.module(ff.mlp([784, 1000, 10]), seed=1, dtype="float32")
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    """
+    layers = _layers()
+    if not hasattr(net, "weights"):
+        _numbers.network_of(net)
+    drawn = _numbers.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
+    built: torch.nn.Sequential = layers.remembering(layers.written(drawn), drawn.net)
+    return built
+
+
+def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None) -> SampledNetwork:
+    """A torch.nn.Sequential as a `SampledNetwork` with the module's own weights, biases, gammas and betas.
+
+    What is measured of it, by `sampled_fisher` and its like, is the module's: `describe` leaves the weights behind, and
+    whoever samples a description draws new ones.
+
+    Parameters
+    ----------
+    module, input_shape
+        As `describe` takes them.
+    dtype : {"float64", "float32"} or torch.dtype, optional
+        By default float64 where any of the module's numbers is, else float32.
+
+    Returns
+    -------
+    SampledNetwork
+        Its arrays are copies; its seed, which random vectors are drawn from, is 0; its description is `describe`'s.
+        Outputs are those of the module in train mode, up to rounding.
+
+    Raises
+    ------
+    ValueError, TypeError, ImportError
+        As `describe` does, for the same modules: every weight and bias that is there must require gradients.
+
+    Warns
+    -----
+    UserWarning
+        Of a BatchNorm in eval mode: it takes the batch's mean and variance here, as in train mode.
+
+    Notes
+    -----
+    gamma and beta are the BatchNorm's own in each unit, parameters where they require gradients, and 1 and 0 with
+    ``affine=False``. Biases that a layer does not have are 0 and no parameters, as in the module
+    (`SampledNetwork.trained_biases`). PyTorch's softplus is linear from its threshold of 20 on, 2e-9 off softplus; its
+    hardsigmoid has the slope 1/6 of float32.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 50), torch.nn.BatchNorm1d(50), torch.nn.ReLU(), ...)
+    >>> ff.sampled_fisher(ff.torch.sampled(model), x, loss="mse").max_learning_rate(momentum=0.9)
+    """
+    layers = _layers()
+    taken, notes = layers.taken(module, input_shape, layers.numpy_dtype(dtype))
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    found: SampledNetwork = taken
+    return found
+
+
+def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = "measured") -> Network:
+    """A torch.nn.Sequential as a `Network`: what the theory says of it is asked of that.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential or a layer
+        Of Linear, Conv2d, BatchNorm1d, BatchNorm2d, activations that `Activation` has, Flatten, AvgPool2d,
+        AdaptiveAvgPool2d, Dropout in eval mode, Identity, and Sequentials of these.
+    input_shape : int or (int,) or (int, int, int), optional
+        One input's shape, without the batch; may be left out where the first layer is Linear, or for what
+        `ff.torch.module` made.
+    variances : {"measured", "initial"}
+        How sigma_w2 and sigma_b2 of each layer are found. "measured": fan_in times the mean square of its weights, and
+        the mean square of its biases, as they are now. "initial": those of the known initialiser that the weights fit:
+        PyTorch's own of Linear and Conv2d (sigma_w2 = 1/3, sigma_b2 = 1/(3 fan_in)); kaiming with the gain of ReLU (2,
+        or 2 fan_in/fan_out with mode="fan_out"), xavier (2 fan_in/(fan_in + fan_out)) and LeCun's (1), uniform or
+        normal; 0; and biases 0 or PyTorch's own. It must be likelier by 1e4 than any other that fits, which small
+        layers are refused for. Weights that `ff.torch.module` drew and that nobody has changed have the described
+        ones, either way.
+
+    Returns
+    -------
+    Network
+        ``describe(module(net)) == net``. It leaves the weights behind: sampling it draws new ones, with a warning;
+        `sampled` keeps the module's own.
+
+    Raises
+    ------
+    ValueError
+        By name and with what to do for a module that cannot be described (maxima over positions, other normalisations,
+        residual sums and whatever has a forward of its own, grouped or dilated convolutions, random layers in train
+        mode, hooks, shared parameters), for shapes that do not fit, and for weights of no known initialiser or too few
+        to tell which.
+    TypeError
+        For what is no torch.nn.Module.
+    ImportError
+        Without PyTorch.
+
+    Warns
+    -----
+    UserWarning
+        Of what the description says otherwise than the module: unequal gamma or beta within a BatchNorm, which enter
+        by their root mean square and their mean; layers without biases, where that changes the largest eigenvalue: the
+        theory counts the biases of all layers, or none with ``biases=False``; weights whose mean is not 0; a BatchNorm
+        in eval mode, which is described as in train mode.
+
+    Notes
+    -----
+    Biases directly before a BatchNorm, which has theirs in beta, are mostly left out. Theory "exact" counts them among
+    the parameters alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
+
+    A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
+    train mode is refused, for the theory has none; with the Dropout layers alone in eval mode,
+    ``[part.eval() for part in model.modules() if isinstance(part, nn.Dropout)]``, it is the network without them.
+
+    Examples
+    --------
+    >>> nn = torch.nn
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 500), nn.BatchNorm1d(500), nn.ReLU(), nn.Linear(500, 10))
+    >>> net = ff.torch.describe(model, (1, 28, 28))
+    >>> ff.max_learning_rate(net, momentum=0.9, loss="mse")
+    """
+    layers = _layers()
+    _numbers.choice("variances", variances, VARIANCES)
+    net, notes = layers.read(module, input_shape, variances == "initial")
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    described: Network = net
+    return described

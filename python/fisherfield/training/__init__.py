@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training beside theory: at which learning rate it explodes, and what it reaches below. Needs PyTorch."""
+
+from .experiments import Boundary, Figure2, boundary, figure2, phase_diagram
+
+__all__ = [
+    "Boundary",
+    "Figure2",
+    "boundary",
+    "figure2",
+    "phase_diagram",
+]

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training by PyTorch: gradient descent with momentum to the end, or until it explodes."""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from .. import data as datasets
+from .._random import stream
+from ..network import Network
+from ..sampled import SampledNetwork
+from ..threads import num_threads
+from ..torch.layers import written
+
+__all__ = [
+    "Measures",
+    "Recipe",
+    "Samples",
+    "Source",
+    "explodes",
+    "has_test",
+    "loaded",
+    "measures",
+    "some",
+    "source",
+    "threaded",
+    "train",
+]
+
+_BLOCK = 1024  # samples at a time where nothing is trained
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data, loss and descent; all that training depends on but network, seed and learning rate."""
+
+    data: Any  # as the user gave it
+    standardize: str | None
+    samples: int | None
+    loss: str = "sum"
+    momentum: float = 0.9
+    batch: int | None = None  # None: all samples
+    epochs: int = 1
+    threshold: float = 1000.0
+    dtype: str = "float32"
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A split of the data as they are read, whatever network they are for."""
+
+    x: torch.Tensor  # (n, features), in the dtype of training
+    y: NDArray[Any] | None  # labels (n,), or targets (n, outputs)
+    shape: tuple[int, ...]  # one sample's
+    name: str
+    standardize: str | None
+    mean: Any
+    scale: Any
+    classes: int  # 0: none, or targets
+    checksum: int  # of x in float64
+    overlap: float
+    length: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a network is trained on or tested with: inputs, and labels or targets."""
+
+    source: Source
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def source(recipe: Recipe, split: str = "train") -> Source:
+    """A recipe's data; what lies on disk is read once in each process, and again when it has changed there."""
+    given = (recipe.standardize, recipe.samples, recipe.dtype, split)
+    if isinstance(recipe.data, str):
+        return _from_disk(recipe.data, tuple(datasets.stamps(recipe.data)), *given)
+    return _source(recipe.data, *given)
+
+
+@functools.lru_cache(maxsize=4)
+def _from_disk(
+    data: str, _: tuple[Any, ...], standardize: str | None, samples: int | None, dtype: str, split: str
+) -> Source:
+    return _source(data, standardize, samples, dtype, split)
+
+
+def _source(data: Any, standardize: str | None, samples: int | None, dtype: str, split: str) -> Source:
+    if split == "test":  # standardised as what is trained on, which may be a part of the training split
+        train = source(Recipe(data, standardize, samples, dtype=dtype))
+        raw = datasets.load(data, None, split="test")
+        x, y, mean, scale = (raw.x - train.mean) / train.scale, raw.y, train.mean, train.scale
+        name, standardize, classes = train.name, train.standardize, max(train.classes, raw.classes)
+    else:
+        targets = data[1] if _with_targets(data) else None
+        found = _in_memory(data, standardize, samples)
+        if found is None:
+            found = datasets.load(data if targets is None else data[0], standardize, samples)
+        x, mean, scale, name, standardize, classes = (
+            getattr(found, field) for field in ("x", "mean", "scale", "name", "standardize", "classes")
+        )
+        y = found.y if targets is None else np.asarray(targets, np.float64)
+    overlap, length = datasets.overlap_and_length(x)
+    return Source(
+        x=torch.from_numpy(x.reshape(len(x), -1)).to(getattr(torch, dtype)),
+        y=y,
+        shape=x.shape[1:],
+        name=name,
+        standardize=standardize,
+        mean=mean,
+        scale=scale,
+        classes=classes,
+        checksum=zlib.crc32(np.ascontiguousarray(x).data),
+        overlap=overlap,
+        length=length,
+    )
+
+
+def _in_memory(data: Any, standardize: str | None, samples: int | None) -> datasets.Data | None:
+    """What `load` has given, as it is."""
+    if not isinstance(data, datasets.Data):
+        return None
+    if samples is not None:
+        raise ValueError(f"samples must be None for data that are loaded already, got {samples!r}")
+    if standardize != data.standardize:
+        raise ValueError(f"standardize must be {data.standardize!r}, as the data were loaded with, got {standardize!r}")
+    return data
+
+
+def _with_targets(data: Any) -> bool:
+    """Whether it is a pair of inputs and targets (n, outputs), not labels."""
+    return isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) == 2
+
+
+def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
+    """A recipe's data in the shapes of a network, refused where they do not fit it."""
+    found = source(recipe, split)
+    n, features = found.x.shape
+    outputs, cross = net.outputs, recipe.loss == "cross_entropy"
+    if features != math.prod(net.input_shape):
+        raise ValueError(
+            f"data must have samples of {math.prod(net.input_shape)} features, as the network's input "
+            f"{net.input_shape} has, got {features} {found.shape}"
+        )
+    y: Any
+    if found.y is None:
+        raise ValueError(f"data must have labels to train for, got {found.name} without any")
+    if found.y.ndim == 2:
+        y = found.y
+        if cross or y.shape != (n, outputs) or not np.isfinite(y).all():
+            raise ValueError(
+                f"data must have labels, or for squared losses finite targets of shape {(n, outputs)}, got {y.shape}"
+            )
+    elif outputs == 1 and not cross:
+        y = found.y[:, None].astype(np.float64)
+    elif found.classes > outputs:
+        raise ValueError(f"net must have an output for each of {found.classes} classes of {found.name}, got {outputs}")
+    else:
+        y = found.y if cross else np.eye(outputs)[found.y]
+    kind = torch.int64 if cross else found.x.dtype
+    return Samples(found, found.x.view(n, *net.input_shape), torch.from_numpy(y).to(kind))
+
+
+def has_test(recipe: Recipe) -> bool:
+    """Whether the data have a test split."""
+    return isinstance(recipe.data, str) and datasets.has_test(recipe.data)
+
+
+@contextmanager
+def threaded(count: int) -> Iterator[None]:
+    """PyTorch with so many threads; 0: as many as the core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or num_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _loss(f: torch.Tensor, y: torch.Tensor, loss: str) -> torch.Tensor:
+    if loss == "cross_entropy":
+        return nn.functional.cross_entropy(f, y)
+    factor = {"sum": 0.5 * f.shape[1], "mean": 0.5, "mse": 1.0}[loss]
+    return factor * nn.functional.mse_loss(f, y)
+
+
+def _batches(seed: int, n: int, batch: int | None, epochs: int) -> Iterator[torch.Tensor | None]:
+    """Whole batches in an order of each epoch's own; None: all samples."""
+    random = stream(seed, "batches")
+    for _ in range(epochs):
+        if batch is None or batch == n:
+            yield None
+            continue
+        order = torch.from_numpy(random.permutation(n))
+        for first in range(0, n - batch + 1, batch):
+            yield order[first : first + batch]
+
+
+def some(seed: int, samples: Samples, most: int) -> NDArray[Any]:
+    """All inputs, or so many of them at random."""
+    x: NDArray[Any] = samples.x.numpy()
+    return x if len(x) <= most else x[stream(seed, "samples").permutation(len(x))[:most]]
+
+
+def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples) -> tuple[nn.Sequential, int | None]:
+    """The trained module, and the step at which its loss exploded, or None."""
+    module = written(sampled)
+    descent = torch.optim.SGD(
+        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        lr=eta,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov and recipe.momentum > 0,  # which PyTorch refuses without momentum, where both are one
+        weight_decay=recipe.weight_decay,
+    )
+    most = math.inf
+    for step, part in enumerate(_batches(sampled.seed, len(samples.x), recipe.batch, recipe.epochs)):
+        x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
+        loss = _loss(module(x), y, recipe.loss)
+        now = float(loss.detach())
+        if step == 0:
+            most = recipe.threshold * now
+        if not now <= most or not math.isfinite(now):
+            return module, step
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    with torch.no_grad():  # what the last step did
+        x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
+        now = float(_loss(module(x), y, recipe.loss))
+    return module, None if now <= most and math.isfinite(now) else step + 1
+
+
+def explodes(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples) -> bool:
+    return train(sampled, eta, recipe, samples)[1] is not None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Mean loss and share of right labels; NaN where there are none."""
+
+    loss: float
+    accuracy: float
+
+
+def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Samples) -> list[Measures]:
+    """Of the training samples and of others, with the statistics of the training samples in every BatchNorm.
+
+    They are the means over blocks of equal size, to one sample, in random order: files may be sorted by label.
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    found = []
+    with torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all blocks
+        if norms:
+            module.train()
+            n, size = len(train), len(train) if recipe.batch is None else max(recipe.batch, _BLOCK)
+            order = torch.from_numpy(stream(0, "statistics").permutation(n))
+            for part in torch.tensor_split(order, -(-n // size)):
+                module(train.x[part])
+        module.eval()
+        for each in (train, *others):
+            total, right = 0.0, 0
+            for first in range(0, len(each.x), _BLOCK):
+                x, y = each.x[first : first + _BLOCK], each.y[first : first + _BLOCK]
+                f = module(x)
+                total += float(_loss(f, y, recipe.loss)) * len(x)
+                labels = y if y.ndim == 1 else y.argmax(dim=1)
+                right += int((f.argmax(dim=1) == labels).sum())
+            classified = each.source.classes > 0 and f.shape[1] > 1
+            found.append(Measures(total / len(each.x), right / len(each.x) if classified else math.nan))
+    return found
