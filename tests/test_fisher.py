@@ -644,7 +644,7 @@ nets = {
 net = nets[sys.argv[1]]
 before = peak()
 ff.fisher(net)
-print((peak() - before) / net._facts.image_bytes)
+print((peak() - before) / net._image_bytes)
 """
 
 

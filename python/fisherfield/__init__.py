@@ -8,39 +8,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from . import gaussian
-from .network import (
-    Activation,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    Dense,
-    Flatten,
-    GlobalAvgPool2d,
-    Network,
-    activation_names,
-    convnet,
-    load,
-    mlp,
-)
-from .sampled import (
-    FisherMoments,
-    FisherOperator,
-    FisherSpectrum,
-    SampledNetwork,
-    SpectralDensity,
-    Verification,
-    sample,
-    sampled_density,
-    sampled_fisher,
-    sampled_moments,
-    verify,
-)
-from .scan import Scan, random_points, scan
-from .theory import Fisher, Layers, LearningRate, OrderParameters, fisher, max_learning_rate, order_parameters
-from .threads import num_threads, set_num_threads
+if TYPE_CHECKING:
+    from . import data, experiments, figures, gaussian, reference, torch
+    from .network import (
+        Activation,
+        AvgPool2d,
+        BatchNorm,
+        Conv2d,
+        Dense,
+        Flatten,
+        GlobalAvgPool2d,
+        Network,
+        activation_names,
+        convnet,
+        load,
+        mlp,
+    )
+    from .sampled.fisher import (
+        FisherMoments,
+        FisherOperator,
+        FisherSpectrum,
+        SpectralDensity,
+        sampled_density,
+        sampled_fisher,
+        sampled_moments,
+    )
+    from .sampled.network import SampledNetwork, sample
+    from .sampled.verify import Verification, verify
+    from .scan.scan import Scan, random_points, scan
+    from .theory.fisher import Fisher, Layers, fisher
+    from .theory.learning_rate import LearningRate, max_learning_rate
+    from .theory.order_parameters import OrderParameters, order_parameters
+    from .threads import num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -88,22 +92,51 @@ __all__ = [
     "verify",
 ]
 
-_LAZY = (
-    "data",
-    "experiments",
-    "figures",
-    "reference",
-    "torch",
-)  # imported when first used; SciPy and matplotlib take a while
+# Names are imported when first used: the reference works without the core, and SciPy and matplotlib take a while.
+_MODULES = {
+    "network": (
+        "Activation AvgPool2d BatchNorm Conv2d Dense Flatten GlobalAvgPool2d Network activation_names convnet load mlp"
+    ),
+    "sampled.fisher": (
+        "FisherMoments FisherOperator FisherSpectrum SpectralDensity sampled_density sampled_fisher sampled_moments"
+    ),
+    "sampled.network": "SampledNetwork sample",
+    "sampled.verify": "Verification verify",
+    "scan.scan": "Scan random_points scan",
+    "theory.fisher": "Fisher Layers fisher",
+    "theory.learning_rate": "LearningRate max_learning_rate",
+    "theory.order_parameters": "OrderParameters order_parameters",
+    "threads": "num_threads set_num_threads",
+    **dict.fromkeys(("data", "experiments", "figures", "gaussian", "reference", "torch"), ""),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
-
+    if name == "_core":
+        core = import_module(f"{__name__}._core")
+        for module in ("threads", "gaussian.ufuncs"):  # each sets up the core as an environment variable says
+            import_module(f"{__name__}.{module}")
+        return core
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        return value
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The import of a room binds it here; where a function has the room's name, the function is meant."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _HOME:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

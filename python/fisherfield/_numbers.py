@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _core
 from ._memory import available_memory, bytes_in_words
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "LARGEST",
     "LOSSES",
     "MANY",
+    "MAX_DEGREE",
     "SMALLEST",
     "THEORIES",
     "array",
@@ -97,6 +97,7 @@ BACKENDS = ("cpu", "cuda")
 # make of them is carried with an exponent of its own (scaled.hpp).
 SMALLEST, LARGEST = 1e-100, 1e100
 MANY = 2**31 - 1  # the core counts units and positions in 32 bits
+MAX_DEGREE = 32  # of a polynomial, as in the core
 
 
 _LONGEST = 80  # characters of a value in a message
@@ -207,17 +208,17 @@ def entries(name: str, value: Any, most: int = 10**6) -> tuple[Any, ...]:
 
 
 def degree(name: str, value: Any) -> int:
-    """Of a monomial: a whole number from 0 to `_core.MAX_DEGREE`."""
-    allowed = f"a whole number from 0 to {_core.MAX_DEGREE}"
+    """Of a monomial: a whole number from 0 to `MAX_DEGREE`."""
+    allowed = f"a whole number from 0 to {MAX_DEGREE}"
     try:
-        return integer(name, value, 0, _core.MAX_DEGREE)
+        return integer(name, value, 0, MAX_DEGREE)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be {allowed}, got {shown(value)}") from None
 
 
 def coefficients(name: str, value: Any) -> tuple[float, ...]:
-    """Of a polynomial of degree `_core.MAX_DEGREE` at most, the one of 1 first."""
-    most = _core.MAX_DEGREE + 1
+    """Of a polynomial of degree `MAX_DEGREE` at most, the one of 1 first."""
+    most = MAX_DEGREE + 1
     if not is_sequence(value):
         raise TypeError(f"{name} must be a sequence of 1 to {most} numbers, got {shown(value)}")
     numbers = tuple(real(name, number) for number in entries(name, value))
@@ -271,7 +272,7 @@ def overlap_of(overlap: Any, length: float, samples: int | None) -> float:
 
 
 def network_of(net: Any) -> Any:
-    if not hasattr(net, "_compiled") or not hasattr(net, "layers"):
+    if not hasattr(net, "_facts") or not hasattr(net, "layers"):
         raise TypeError(f"net must be a fisherfield Network, got {shown(net)}")
     return net
 
@@ -671,7 +672,7 @@ def refuse_large(needed: int, points: int) -> None:
 
 def refuse_large_images(net: Any, theory: str, passes: int = 1, each: int | None = None) -> None:
     """Matrices over pairs of positions that would not fit into memory, `passes` of a network at a time."""
-    needed = 0 if theory == "wei2019" else passes * (net._facts.image_bytes if each is None else each)
+    needed = 0 if theory == "wei2019" else passes * (net._image_bytes if each is None else each)
     there = available_memory() if needed > 1e8 else None
     if there is not None and needed > there:
         most = max(math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3)

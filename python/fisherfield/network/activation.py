@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _core, _numbers
+from .. import _numbers
+
+if TYPE_CHECKING:
+    from .. import _core
 
 __all__ = ["Activation", "activation_names"]
 
@@ -30,19 +34,54 @@ class _Parameter(NamedTuple):
         return number
 
 
-_DEGREE = _Parameter("n", None, _numbers.degree, "one whole number, n")
-_PARAMETERS: dict[str, _Parameter] = {
-    "leaky_relu": _Parameter("slope", 0.01, _numbers.real, "one number, slope"),
-    "elu": _Parameter("alpha", 1.0, _numbers.real, "one number, alpha"),
-    "celu": _Parameter("alpha", 1.0, _numbers.positive, "one number, alpha"),
+class _Named(NamedTuple):
+    """A named function: the one parameter that it may have, and whether phi(t x) = t phi(x) for t > 0."""
+
+    parameter: _Parameter | None = None
+    homogeneous: bool = False
+
+
+_DEGREE = _Named(_Parameter("n", None, _numbers.degree, "one whole number, n"))  # homogeneous where n = 1
+_TABLE: dict[str, _Named] = {
+    "relu": _Named(homogeneous=True),
+    "leaky_relu": _Named(_Parameter("slope", 0.01, _numbers.real, "one number, slope"), homogeneous=True),
+    "abs": _Named(homogeneous=True),
+    "linear": _Named(homogeneous=True),
+    "step": _Named(),
+    "erf": _Named(),
+    "tanh": _Named(),
+    "sigmoid": _Named(),
+    "gelu": _Named(),
+    "silu": _Named(),
+    "softplus": _Named(),
+    "elu": _Named(_Parameter("alpha", 1.0, _numbers.real, "one number, alpha")),
+    "selu": _Named(),
+    "hardtanh": _Named(),
+    "relu6": _Named(),
+    "mish": _Named(),
+    "sin": _Named(),
+    "sign": _Named(),
+    "hardsigmoid": _Named(),
+    "hardswish": _Named(),
+    "cos": _Named(),
+    "exp": _Named(),
+    "gaussian": _Named(),
+    "rbf": _Named(),
     "monomial": _DEGREE,
     "rectified_monomial": _DEGREE,
     "hermite": _DEGREE,
-    "polynomial": _Parameter("coefficients", None, _numbers.coefficients, "coefficients, those of 1, x, x^2, ..."),
+    "polynomial": _Named(
+        _Parameter("coefficients", None, _numbers.coefficients, "coefficients, those of 1, x, x^2, ...")
+    ),
+    "gelu_tanh": _Named(),
+    "celu": _Named(_Parameter("alpha", 1.0, _numbers.positive, "one number, alpha")),
+    "softsign": _Named(),
 }
 PARAMETER_NAMES = ("slope", "alpha", "n", "coefficients")
-_NAMES = tuple(_core.activation_names())
+_NAMES = tuple(_TABLE)
 _ALIASES = {"swish": "silu"}
+_MOST_KINKS = 8
+_MAKING = Lock()  # of the core's activations
 
 
 def activation_names() -> tuple[str, ...]:
@@ -114,7 +153,7 @@ class Activation:
     Two activations are equal when name, parameters and kinks are; callables are compared by identity.
     """
 
-    __slots__ = ("_compiled", "alpha", "coefficients", "function", "kinks", "n", "slope")
+    __slots__ = ("_made", "alpha", "coefficients", "function", "kinks", "n", "slope")
 
     function: str | Callable[[np.ndarray], Any]
     slope: float | Callable[[np.ndarray], Any] | None
@@ -122,7 +161,7 @@ class Activation:
     n: int | None
     coefficients: tuple[float, ...] | None
     kinks: tuple[float, ...]
-    _compiled: _core.Activation
+    _made: _core.Activation | None
 
     def __init__(
         self,
@@ -147,16 +186,14 @@ class Activation:
             raise TypeError(f"kinks must be a sequence of numbers, got {_numbers.shown(kinks)}")
         kinks = tuple(sorted({_numbers.real("kinks", kink) for kink in _numbers.entries("kinks", kinks)}))
         if callable(function):
-            compiled = _compiled_callable(function, given, kinks)
+            _check_callable(function, given, kinks)
         else:
             function, given = _named(function, given)
             if kinks:
                 raise ValueError(f"kinks belong to callables, got kinks={list(kinks)} for {function!r}")
-            (value,) = given.values() or ((),)
-            compiled = _core.Activation(function, value if isinstance(value, tuple) else (value,))
         for field in PARAMETER_NAMES:
             object.__setattr__(self, field, given.get(field))
-        for field, content in (("function", function), ("kinks", kinks), ("_compiled", compiled)):
+        for field, content in (("function", function), ("kinks", kinks), ("_made", None)):
             object.__setattr__(self, field, content)
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -166,6 +203,21 @@ class Activation:
     def derivative(self, x: Any) -> np.ndarray:
         """phi'(x) elementwise, as frameworks compute it: 0 at the kink of relu, 0 everywhere for step."""
         return self._compiled.evaluate(_numbers.float_array("x", x))[1]
+
+    @property
+    def _compiled(self) -> _core.Activation:
+        """The core's: made at first use, and the same one for all threads."""
+        if self._made is None:
+            with _MAKING:
+                if self._made is None:
+                    object.__setattr__(self, "_made", _compile(self))
+        assert self._made is not None
+        return self._made
+
+    @property
+    def homogeneous(self) -> bool:
+        """phi(t x) = t phi(x) for every t > 0; a callable or polynomial counts as one that is not."""
+        return isinstance(self.function, str) and (_TABLE[self.function].homogeneous or self.n == 1)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -215,18 +267,31 @@ def as_activation(value: Any) -> Activation:
     return value if isinstance(value, Activation) else Activation(value)
 
 
-def _compiled_callable(function: Any, given: dict[str, Any], kinks: tuple[float, ...]) -> _core.Activation:
+def _compile(activation: Activation) -> _core.Activation:
+    from .. import _core
+
+    function = activation.function
+    if not isinstance(function, str):
+        slope: Any = _differences(function, activation.kinks) if activation.slope is None else activation.slope
+        return _core.CallableActivation(function, slope, list(activation.kinks))
+    (value,) = activation.parameters.values() or ((),)
+    return _core.Activation(function, value if isinstance(value, tuple) else (value,))
+
+
+def _check_callable(function: Any, given: dict[str, Any], kinks: tuple[float, ...]) -> None:
     for key, value in given.items():
         if key != "slope":
-            owners = [name for name, parameter in _PARAMETERS.items() if parameter.name == key]
+            owners = [name for name, entry in _TABLE.items() if entry.parameter and entry.parameter.name == key]
             verb = "belong" if key == "coefficients" else "belongs"
             raise ValueError(
                 f"{key} {verb} to {' and '.join(owners)} alone, got {key}={_numbers.shown(value)} for a callable"
             )
         if not callable(value):
             raise TypeError(f"slope of a callable activation must be a callable, got {_numbers.shown(value)}")
-    slope = given["slope"] if given else _differences(function, kinks)
-    return _core.CallableActivation(function, slope, list(kinks))
+    if not given:
+        _differences(function, kinks)  # refuses kinks too close to each other
+    if len(kinks) > _MOST_KINKS:
+        raise ValueError(f"kinks must be at most {_MOST_KINKS} points, got {len(kinks)}")
 
 
 def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -243,7 +308,7 @@ def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"activation must be one of {', '.join(_NAMES)}, or a callable, got {_numbers.shown(text)}{hint}"
         )
-    parameter = _PARAMETERS.get(name)
+    parameter = _TABLE[name].parameter
     takes = f"activation {name!r} takes {parameter.takes if parameter else 'no parameter'}"
     for key, value in given.items():
         if parameter is None or key != parameter.name:

@@ -7,13 +7,16 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Union
 
-from .. import _core, _numbers
+from .. import _numbers
 from .activation import PARAMETER_NAMES, Activation, as_activation
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from .. import _core
 
 __all__ = [
     "Activation",
@@ -172,7 +175,6 @@ class Network:
 
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
-    _compiled: _core.Network = field(init=False, repr=False, compare=False)
     _shapes: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
     _counts: tuple[int, int] = field(init=False, repr=False, compare=False)  # P without and with biases
     _facts: _Facts = field(init=False, repr=False, compare=False)
@@ -189,8 +191,7 @@ class Network:
             raise TypeError(f"layers must be a sequence of layers, got {_numbers.shown(self.layers)}")
         layers = _numbers.entries("layers", self.layers)
         _assign(self, input_shape=dimensions, layers=layers)
-        compiled, shapes = _compile(dimensions, layers)
-        _assign(self, _compiled=compiled, _shapes=shapes)
+        _assign(self, _shapes=_shapes_of(dimensions, layers))
         _assign(self, _counts=(self._count(biases=False), self._count(biases=True)), _facts=_Facts.of(self))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -199,6 +200,16 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         _assign(self, **state)
         self.__post_init__()
+
+    @cached_property
+    def _compiled(self) -> _core.Network:
+        """The core's network, made at first use."""
+        return _compile(self)
+
+    @cached_property
+    def _image_bytes(self) -> int:
+        """What a pass through the convolutions, position by position, holds at once."""
+        return _image_bytes(self)
 
     @property
     def outputs(self) -> int:
@@ -308,7 +319,6 @@ class _Facts:
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
     fewest_inputs: int  # of an affine layer, positions counted
-    image_bytes: int  # that a pass through the convolutions, position by position, holds at once
 
     @classmethod
     def of(cls, net: Network) -> _Facts:
@@ -322,7 +332,7 @@ class _Facts:
             norm, phi = net.layers[place], net.layers[place + 1] if place + 1 < len(net.layers) else None
             if not isinstance(norm, BatchNorm) or isinstance(net.layers[place - 1], Conv2d) or place > affine[-1]:
                 return False
-            homogeneous = not isinstance(phi, Activation) or phi._compiled.homogeneous
+            homogeneous = not isinstance(phi, Activation) or phi.homogeneous
             return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
 
         def padded(place: int) -> bool:
@@ -345,7 +355,6 @@ class _Facts:
             fewest_channels=min(channels, default=None),
             last_width=units[-1] if units else None,
             fewest_inputs=min(math.prod(net.shapes[place]) for place in affine),
-            image_bytes=_image_bytes(net),
         )
 
 
@@ -387,9 +396,31 @@ def _image_bytes(net: Network) -> int:
     return most
 
 
-def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tuple[tuple[int, ...], ...]]:
-    """The core's network and each layer's output shape; refuses what cannot stand where it stands."""
-    compiled = _core.Network(list(shape))
+def _compile(net: Network) -> _core.Network:
+    from .. import _core
+
+    compiled = _core.Network(list(net.input_shape))
+    for layer, before in zip(net.layers, net.shapes, strict=False):
+        if isinstance(layer, Dense):
+            compiled.dense(layer.units, layer.sigma_w2, layer.sigma_b2)
+        elif isinstance(layer, Conv2d):
+            sizes = (_two(layer.kernel), _two(layer.stride), _two(layer.padding))
+            compiled.conv2d(layer.channels, *sizes, layer.sigma_w2, layer.sigma_b2)
+        elif isinstance(layer, BatchNorm):
+            compiled.batch_norm(layer.gamma, layer.beta, layer.eps, layer.trained)
+        elif isinstance(layer, Activation):
+            compiled.activation(layer._compiled)
+        elif isinstance(layer, Flatten):
+            compiled.flatten()
+        elif isinstance(layer, AvgPool2d):
+            compiled.average_pool(_two(layer.kernel), _two(layer.stride or layer.kernel))
+        else:
+            compiled.average_pool((before[1], before[2]), (1, 1))
+    return compiled
+
+
+def _shapes_of(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[tuple[int, ...], ...]:
+    """Each layer's output shape; refuses what cannot stand where it stands."""
     shapes: list[tuple[int, ...]] = []
     previous: Layer | None = None
     last_affine = max((place for place, layer in enumerate(layers) if isinstance(layer, _AFFINE)), default=None)
@@ -405,7 +436,6 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
             if image:
                 raise ValueError(f"{where}: Dense needs a flat input, got shape {shape}; put Flatten() before it")
             shape = (layer.units,)
-            compiled.dense(layer.units, layer.sigma_w2, layer.sigma_b2)
         elif isinstance(layer, Conv2d):
             kernel, stride, padding = _two(layer.kernel), _two(layer.stride), _two(layer.padding)
             for size, width, pad in zip(shape[1:], kernel, padding, strict=True):
@@ -422,14 +452,12 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
                     f"{where}: the output must have at most {_numbers.MANY} positions along a side, got {max(after)}"
                 )
             shape = (layer.channels, *after)
-            compiled.conv2d(layer.channels, kernel, stride, padding, layer.sigma_w2, layer.sigma_b2)
         elif isinstance(layer, BatchNorm):
             if not isinstance(previous, _AFFINE):
                 raise ValueError(
                     f"{where}: BatchNorm must stand directly after a Dense or Conv2d, where mean and variance over the "
                     f"data are those of a Gaussian; it stands after {_called(previous)}"
                 )
-            compiled.batch_norm(layer.gamma, layer.beta, layer.eps, layer.trained)
         elif isinstance(layer, Activation):
             if not isinstance(previous, (*_AFFINE, BatchNorm)):
                 raise ValueError(
@@ -438,10 +466,8 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
                 )
             if place > last_affine:
                 raise ValueError(f"{where}: the output must be linear, got {layer} after the last Dense or Conv2d")
-            compiled.activation(layer._compiled)
         elif isinstance(layer, Flatten):
             shape = (shape[0] * shape[1] * shape[2],)
-            compiled.flatten()
         elif isinstance(layer, (AvgPool2d, GlobalAvgPool2d)):
             kernel, stride = ((shape[1], shape[2]), (1, 1))
             if isinstance(layer, AvgPool2d):
@@ -451,7 +477,6 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
                     raise ValueError(f"{where}: kernel must be at most the image's size {size}, got {width}")
             after = [(size - width) // step + 1 for size, width, step in zip(shape[1:], kernel, stride, strict=True)]
             shape = (shape[0], *after)
-            compiled.average_pool(kernel, stride)
         else:
             raise TypeError(f"{where} must be a layer of fisherfield (Dense, Conv2d, ...), got {_numbers.shown(layer)}")
         shapes.append(shape)
@@ -466,7 +491,7 @@ def _compile(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> tuple[Any, tu
         raise ValueError(
             "layers must end with one position: Flatten after the last Conv2d makes every position an output"
         )
-    return compiled, tuple(shapes)
+    return tuple(shapes)
 
 
 def _called(layer: Layer | None) -> str:

@@ -548,7 +548,7 @@ def _tables(
     phis = dict.fromkeys(
         phi
         for before, phi in itertools.pairwise(net.layers)
-        if isinstance(before, (Dense, Conv2d)) and isinstance(phi, Activation) and not phi._compiled.homogeneous
+        if isinstance(before, (Dense, Conv2d)) and isinstance(phi, Activation) and not phi.homogeneous
     )
     if isinstance(given, tuple):
         return tuple(table for table in given if table.activation in phis)
