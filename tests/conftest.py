@@ -7,9 +7,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-import fisherfield as ff
-from fisherfield import _core, command_line
-from fisherfield.gaussian import ufuncs
+import fisherfield as ff  # and not the core: tests/test_reference_alone.py runs without it
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -30,6 +28,9 @@ def threads():
 @pytest.fixture
 def path():
     """Choose the instruction set for one test; put the old one back after it."""
+    from fisherfield import _core
+    from fisherfield.gaussian import ufuncs
+
     before = _core.simd_path()
     yield ufuncs._set_path
     ufuncs._set_path(before)
@@ -38,6 +39,7 @@ def path():
 @pytest.fixture
 def fisherfield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs the command line here: exit code, standard output, standard error."""
+    from fisherfield import command_line
 
     def run(*arguments: Any) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ending:

@@ -4,18 +4,15 @@
 import inspect
 from fractions import Fraction
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from judge import judge
-from strategies import CLOSED, GIVEN, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
+from strategies import CLOSED, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
 from fisherfield import reference
 from fisherfield.reference import quadrature
-from fisherfield.reference.activations_mpmath import functions
 
 NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
 BIASES = st.sampled_from((None, True, False))
@@ -232,61 +229,6 @@ def test_gaussian_integrals_of_the_recursions(name, q1, q2, rest, shift):
         assert core == pytest.approx(float(slow), rel=rel, abs=rel * float(size))
 
 
-@pytest.mark.parametrize("name", ff.activation_names())
-@settings(max_examples=2)
-@given(floats(-2.0, 2.0), st.sampled_from((0.0, 0.4, -0.7)))
-def test_moments_of_the_recursions_are_those_at_40_digits(name, x, shift):
-    name = GIVEN.get(name, name)
-    q = min(10.0**x, 10.0 if name in ("sin", "cos", "rbf", "exp") else 100.0)  # what quadrature.py promises
-    for which in ("mean", "second_moment", "slope_mean", "slope_second_moment"):
-        exact = float(getattr(reference.gaussian, which)(name, q, shift))
-        size = float(getattr(quadrature, which.replace("mean", "second_moment"))(name, q, shift))
-        size = np.sqrt(size) if which.endswith("mean") else size
-        # 1e-11 where nothing cancels, else of the largest possible value
-        assert getattr(quadrature, which)(name, q, shift) == pytest.approx(exact, rel=1e-11, abs=1e-11 * size)
-
-
-@pytest.mark.parametrize("name", ["relu6", "celu(0.5)", "gelu", "erf", "hermite(3)", "sin", "cos", "rbf", "gaussian"])
-@pytest.mark.parametrize("which", ["covariance", "slope_covariance"])
-def test_covariances_of_the_recursions_are_those_at_40_digits(name, which):
-    """One point of each kind that does not take minutes at 40 digits."""
-    arguments = {"q1": 1.3, "q2": 0.4, "c": -0.3, "shift": 0.4}
-    exact = float(getattr(reference.gaussian, which)(name, **arguments))
-    assert getattr(quadrature, which)(name, **arguments) == pytest.approx(exact, rel=1e-11)
-
-
-@pytest.mark.parametrize(
-    ("name", "kinks"), [("tanh", ()), ("mish", ()), ("celu(0.5)", (0,)), ("hardswish", (-3, 3)), ("softsign", (0,))]
-)
-def test_the_reference_at_40_digits_is_what_mpmath_s_own_quadrature_gives(name, kinks):
-    """By tanh-sinh on pieces of 2 between kinks; 1e-25 is what its 30 digits leave."""
-    with mpmath.workdps(30):
-        root, shift = mpmath.sqrt(2), mpmath.mpf(0.5)
-        ends = sorted({*map(mpmath.mpf, range(-14, 15, 2)), *((kink - shift) / root for kink in kinks)})
-        for f, which in zip(functions(ff.Activation(name)), ("mean", "slope_mean"), strict=True):
-            one = mpmath.quad(lambda z, f=f: f.value(root * z + shift) * mpmath.npdf(z), ends)
-            assert abs(getattr(reference.gaussian, which)(name, 2.0, shift=0.5) - one) < 1e-25
-
-
-# By the trapezoidal rule in both arguments, which converges exponentially for entire functions: steps of 0.05 (one
-# argument) and of 0.25 in (u + w, u - w) over 40 deviations; 15 digits were printed.
-@pytest.mark.parametrize(
-    ("variances", "rest", "shift", "value"),
-    [
-        ((1,), None, -30, 4.63826696094187e-132),
-        ((4,), None, -40, 2.98671854796968e-79),
-        ((1, 1), 0.1, -30, 1.44831943863923e-136),
-        ((1, 4), 0.7, -30, 1.26138142285288e-119),
-    ],
-)
-def test_the_reference_at_40_digits_follows_a_tail_to_where_its_square_is_largest(variances, rest, shift, value):
-    if rest is None:
-        exact = reference.gaussian.second_moment("gelu", *variances, shift=shift)
-    else:
-        exact = reference.gaussian.covariance("gelu", *variances, one_minus_c=rest, shift=shift)
-    assert float(exact) == pytest.approx(value, rel=1e-14, abs=0)
-
-
 @pytest.mark.parametrize("samples", [4, 5, 100, 10**6, 2 * 10**8, 2**40, 2**53])
 def test_b_of_a_linear_finite_batch_keeps_its_digits(samples):
     """Of the closed form's c = -1/(n-1), formed as such: 1 - n/(n-1) has half of its digits at n = 2e8.
@@ -307,24 +249,3 @@ def test_no_outlier_at_infinite_data_is_a_spectrum_like_any_other():
         assert core.regime == slow.regime == "bulk"
         assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-14)
         assert slow.lambda_max == pytest.approx(slow.mean, rel=1e-15)
-
-
-@pytest.mark.parametrize("name", ["celu(0.014)", "celu(1e-7)"])
-def test_the_panels_of_the_reference_know_the_scale_of_celu(name):
-    for which, variances, keywords in (
-        ("mean", (1.5,), {}),
-        ("second_moment", (1.5,), {"shift": -0.3}),
-        ("slope_mean", (0.7,), {"shift": 0.2}),
-        ("slope_second_moment", (0.7,), {}),
-        ("covariance", (1.0, 2.0), {"one_minus_c": 0.3}),
-    ):
-        value = getattr(quadrature, which)(name, *variances, **keywords)
-        # panels of 20 nodes leave nothing, sums of some thousand terms their roundings
-        assert value == pytest.approx(float(judge(name, which, *variances, **keywords)), rel=1e-13, abs=0)
-
-
-def test_the_differences_of_the_reference_know_the_scale_of_celu():
-    # of two values of the judge, at c = 1 and at 1 - c = 1e-3
-    for which, expected in (("spread", 0.0005396961211753332), ("slope_spread", 0.004937605508864159)):
-        value = getattr(quadrature, which)("celu(0.014)", 1.0, 1e-3, 0.1)
-        assert value == pytest.approx(expected, rel=1e-13, abs=0)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _numbers
 from ..network import Dense, Network
 from . import quadrature
-from .order_parameters import following, forward
+from .arguments import settings_of
+from .order_parameters import forward
+from .wei2019 import following
 
 __all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
 
@@ -59,9 +60,9 @@ def fisher(
     other P - C share what is left of the trace, C (n-1)(a - b)/n; else nothing stands out, and lambda_max is the mean,
     or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
     """
-    end = forward(net, theory, samples, overlap, length, biases)
-    n = _numbers.samples_of(samples)
-    outputs, parameters = net.outputs, net.parameters(_numbers.biases_of(biases, theory))
+    settings = settings_of(net, theory, samples, overlap, length, biases)
+    end, n = forward(net, settings), settings.samples
+    outputs, parameters = net.outputs, net.parameters(settings.biases)
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
     mean = outputs * a / parameters
     if n is None:
@@ -112,10 +113,10 @@ def backward_sums(
     own two sums. Dense nets; "exact" has no such form with BatchNorm, because its q_tilde_xy does not close on numbers
     at finite n.
     """
-    theory, _, overlap, length, biases = _numbers.settings_of(net, theory, None, overlap, length, biases)
+    settings = settings_of(net, theory, None, overlap, length, biases)
     if theory == "exact" and net.batch_norms:
         raise ValueError("backward_sums needs theory 'frozen' or 'wei2019' for a network with BatchNorm, got 'exact'")
-    bias = float(biases)
+    bias, overlap, length = float(settings.biases), settings.overlap, settings.length
 
     # Forward: lengths and overlaps, and what each hidden layer's slopes and BatchNorm do to gradients.
     q_hat, q_xy_hat, v_hat = length, overlap, length - overlap

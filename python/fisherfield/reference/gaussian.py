@@ -28,11 +28,10 @@ from typing import Any
 import numpy as np
 from mpmath import mp
 
-from .. import _numbers
-from ..network import Activation
-from ..network.activation import as_activation
+from ..network.activation import Activation, as_activation
 from . import activations
 from .activations_mpmath import Known, Number, Piecewise, Smooth, functions
+from .arguments import LARGEST, array, correlation_of, number
 
 __all__ = [
     "Table",
@@ -184,15 +183,15 @@ def _each(integral: Callable[..., Number], *arrays: Any) -> Any:
 def _moment(activation: Any, slope: bool, q: Any, shift: Any, integral: Callable[..., Number], power: int) -> Any:
     activation = as_activation(activation)
     f, at_point = functions(activation)[slope], _at_point(activation, slope)
-    variances = _numbers.array("q", q, 0.0, _numbers.LARGEST)
-    shifts = _numbers.array("shift", shift, -_numbers.LARGEST, _numbers.LARGEST)
+    variances = array("q", q, 0.0)
+    shifts = array("shift", shift)
     return _each(lambda v, b: integral(f, v, b) if v else at_point(f, b) ** power, variances, shifts)
 
 
 def _two(activation: Any, slope: bool, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: Any) -> Any:
     activation = as_activation(activation)
     f, at_point = functions(activation)[slope], _at_point(activation, slope)
-    correlation, rest = _numbers.correlation_of(c, one_minus_c)
+    correlation, rest = correlation_of(c, one_minus_c)
     if one_minus_c is None:
         rest = np.vectorize(lambda x: mp.mpf(1) - mp.mpf(float(x)), otypes=[object])(correlation)
 
@@ -203,10 +202,10 @@ def _two(activation: Any, slope: bool, q1: Any, q2: Any, c: Any, one_minus_c: An
 
     return _each(
         integral,
-        _numbers.array("q1", q1, 0.0, _numbers.LARGEST),
-        _numbers.array("q2", q2, 0.0, _numbers.LARGEST),
+        array("q1", q1, 0.0),
+        array("q2", q2, 0.0),
         rest,
-        _numbers.array("shift", shift, -_numbers.LARGEST, _numbers.LARGEST),
+        array("shift", shift),
     )
 
 
@@ -263,7 +262,7 @@ class Table:
     q: tuple[float, float]
 
     def _variances(self, q: Any) -> Any:
-        return _numbers.array("q", q, *self.q)
+        return array("q", q, *self.q)
 
     def mean(self, q: Any) -> Any:
         """E phi(u), u ~ N(0, q)."""
@@ -294,5 +293,8 @@ class Table:
 
 def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes: float = 64.0) -> Table:
     """The activation and the range of variances; nothing is computed before it is asked for."""
-    _numbers.positive("megabytes", megabytes)
-    return Table(as_activation(activation), _numbers.variances("q", q))
+    number("megabytes", megabytes, 1 / LARGEST)
+    low, high = (number("q", end, 1e-12, 1e12) for end in q)
+    if not low < high:
+        raise ValueError(f"q must be a pair low < high, got {q!r}")
+    return Table(as_activation(activation), (low, high))

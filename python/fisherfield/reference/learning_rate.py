@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 
-from .. import _numbers
 from ..network import Network
+from .arguments import LARGEST, boolean, loss_of, network_of, number
 from .fisher import fisher
 
 __all__ = ["max_learning_rate"]
@@ -46,9 +46,11 @@ def max_learning_rate(
     "mse": without the 1/2, 2/C. "cross_entropy": F = (1/n) J^T H J, H = diag(p) - p p^T, at p = 1/C has the
     eigenvalues 1/C and 0, hence about 1/C (C >= 2).
     """
-    outputs = _numbers.network_of(net).outputs
-    momentum, loss = _numbers.momentum_of(momentum), _numbers.loss_of(loss, outputs)
-    nesterov, decay = _numbers.boolean("nesterov", nesterov), _numbers.magnitude("weight_decay", weight_decay)
+    outputs = network_of(net).outputs
+    momentum, loss = number("momentum", momentum, 0.0, math.nextafter(1.0, 0.0)), loss_of(loss, outputs)
+    nesterov, decay = boolean("nesterov", nesterov), number("weight_decay", weight_decay, 0.0, LARGEST)
+    if 0 < decay < 1 / LARGEST:
+        raise ValueError(f"weight_decay must be 0 or at least {1 / LARGEST:g}, got {weight_decay!r}")
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
     top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max + decay
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)

@@ -24,7 +24,9 @@ from typing import Any
 
 from ..network import AvgPool2d, Flatten, GlobalAvgPool2d, Network
 from . import quadrature
-from .order_parameters import fan_in, following, order_parameters
+from .layers.affine import fan_in
+from .order_parameters import order_parameters
+from .wei2019 import following
 
 __all__ = ["wei2019_literal"]
 

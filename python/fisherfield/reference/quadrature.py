@@ -15,16 +15,15 @@ and `one_minus_c` may be given instead of c.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mpmath import mp
 
-from .. import _numbers
-from ..network import Activation
-from ..network.activation import as_activation
+from ..network.activation import Activation, as_activation
 from . import activations, activations_mpmath
+from .arguments import array, correlation_of, number
+from .panels import Integrand, Turns, each, half_square, one, two
 
 __all__ = [
     "covariance",
@@ -42,67 +41,6 @@ __all__ = [
     "spread",
     "variance",
 ]
-
-# What is integrated: f(x, z) with x = sqrt(q) z + shift.
-Integrand = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-# ---------------------------------------------------------------------------------------------------- quadrature
-# Composite Gauss-Legendre, 20 nodes a panel. With panels of half-width h, centre m, the rule converges like rho^-40,
-# rho the sum of the half-axes of the largest ellipse with foci m +- h that holds no singularity. Panels of 3 in z:
-# exp(-z^2/2) has none. Panels of 2 in x near 0: tanh has its nearest pole at i pi/2, rho = 3.9, 3.9^-40 = 3e-24.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
-_END = 38.0  # exp(-38^2/2) is the smallest number there is
-_Z_BREAKS = np.array([0, 3, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38.0])
-_Z_BREAKS = np.concatenate((-_Z_BREAKS[:0:-1], _Z_BREAKS))
-# The same where all there is may lie beyond a kink far out: over a panel the density falls by e^40 at most.
-_FAR_BREAKS = np.concatenate((np.arange(0, 12, 3.0), np.arange(12, 20, 2.0), np.arange(20, 39, 1.0)))
-# Structure of phi: on the scale of 1 near 0, of |x| far from it.
-_X_BREAKS = np.concatenate((np.arange(2, 17, 2.0), 16 * 1.5 ** np.arange(1, 60)))
-_X_BREAKS = np.concatenate((-_X_BREAKS[::-1], [0.0], _X_BREAKS))
-
-
-class _Turns(NamedTuple):
-    """Where an activation has kinks, and on which scale it turns: that of celu(alpha), alpha celu_1(x/alpha)."""
-
-    kinks: np.ndarray
-    scale: float
-
-    @property
-    def breaks(self) -> np.ndarray:
-        return self.scale * _X_BREAKS
-
-    @property
-    def points(self) -> np.ndarray:
-        return np.concatenate((self.kinks, self.breaks))
-
-
-# Structure of a kink smoothed by a Gaussian of width 1: an error function.
-_LADDER = np.concatenate((np.arange(0, 13, 2.0), 12 * 2.0 ** np.arange(1, 60)))
-_LADDER = np.concatenate((-_LADDER[:0:-1], _LADDER))
-
-
-def _panels(breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes z and weights for E f(z) with the line split at `breaks`, one row of breaks for each integral."""
-    breaks = np.sort(np.clip(breaks, -_END, _END), axis=-1)
-    low, high = breaks[..., :-1], breaks[..., 1:]
-    used = np.any((high > low).reshape(-1, low.shape[-1]), axis=0)
-    low, half = low[..., used], 0.5 * (high - low)[..., used]
-    z = (low + half)[..., None] + half[..., None] * _NODES
-    weights = half[..., None] * _WEIGHTS * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    flat = (*breaks.shape[:-1], -1)
-    return z.reshape(flat), weights.reshape(flat)
-
-
-def _one(f: Integrand, turns: _Turns, q: float, shift: float) -> float:
-    """E f(sqrt(q) z + shift, z); z and -z are taken together, so that odd functions give 0."""
-    root = np.sqrt(q)
-    breaks = _FAR_BREAKS
-    if root > 0:
-        with np.errstate(over="ignore"):
-            breaks = np.concatenate((breaks, (turns.points - shift) / root))
-    z, weights = _panels(np.unique(np.clip(np.abs(breaks), 0, _END)))
-    return float(np.sum(weights * (f(shift + root * z, z) + f(shift - root * z, -z))))
-
 
 _LOST = 1e-2  # a difference of float64 numbers that is so much smaller than they are has lost two digits
 
@@ -157,109 +95,14 @@ def _above(activation: Activation, slope: bool, q: float, shift: float) -> Integ
     return above
 
 
-def _smoothed(turns: _Turns, slope: float, width: float, shift: float) -> np.ndarray:
-    """Where z -> E_w g(slope z + width w + shift) has structure: at z = (kink - shift)/slope, width/|slope| wide."""
-    if slope == 0:
-        return np.zeros(0)
-    with np.errstate(over="ignore"):
-        around = ((turns.kinks - shift) / slope)[:, None] + width / abs(slope) * _LADDER
-        return np.concatenate((around.ravel(), (turns.breaks - shift) / slope))
-
-
-def _two(f: Integrand, turns: _Turns, q1: float, q2: float, c: float, one_minus_c: float, shift: float) -> float:
-    """E f(x1, z1) f(x2, z2): the outer integral over z1, the inner, a conditional mean, over the rest of z2.
-
-    z2 = c z1 + s w, s = sqrt(1 - c^2), so given z1 the second argument is N(sqrt(q2) c z1 + shift, q2 s^2). The
-    conditional mean is smooth in z1 on the scale s/|c| around the images of the kinks; there the outer integral is
-    split ever finer.
-    """
-    root1, root2 = np.sqrt(q1), np.sqrt(q2)
-    s = np.sqrt(one_minus_c * (2 - one_minus_c))
-    outer = [_Z_BREAKS, _smoothed(turns, root1, 0.0, shift), _smoothed(turns, root2 * c, root2 * s, shift)]
-    z1, weights1 = _panels(np.unique(np.clip(np.concatenate(outer), -_END, _END)))
-    if s == 0:
-        return float(np.sum(weights1 * f(root1 * z1 + shift, z1) * f(root2 * (c * z1) + shift, c * z1)))
-    total = 0.0
-    for part in np.array_split(np.arange(z1.size), max(1, z1.size // 200)):
-        centre = c * z1[part, None]
-        inner = np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size))
-        if root2 > 0:
-            inner = np.concatenate((inner, (turns.points - shift - root2 * centre) / (root2 * s)), axis=1)
-        w, weights2 = _panels(inner)
-        z2 = centre + s * w
-        conditional = np.sum(weights2 * f(root2 * z2 + shift, z2), axis=1)
-        total += float(np.sum(weights1[part] * f(root1 * z1[part] + shift, z1[part]) * conditional))
-    return total
-
-
-def _half_square(
-    f: Callable[[np.ndarray], np.ndarray],
-    derivative: Callable[[np.ndarray], np.ndarray] | None,
-    turns: _Turns,
-    q: float,
-    one_minus_c: float,
-    shift: float,
-) -> float:
-    """E (f(u) - f(v))^2 / 2 = E f(u)^2 - E f(u) f(v) for var u = var v = q, without the cancellation.
-
-    u = m + delta, v = m - delta with independent m ~ N(shift, q (1+c)/2), delta ~ N(0, q (1-c)/2). Where delta is small
-    and no kink lies between u and v, f(u) - f(v) = 2 delta int_0^1 f'(v + 2 delta t) dt is taken from the derivative.
-    Halfway between two kinks u and v reach them at the same delta: the outer integrand has a kink of its own there.
-    """
-    wide, narrow = np.sqrt(q * (2 - one_minus_c) / 2), np.sqrt(q * one_minus_c / 2)
-    if narrow == 0:
-        return 0.0
-    points, weights_t = np.polynomial.legendre.leggauss(6)
-    kinks = turns.kinks
-    halfway = turns._replace(kinks=((kinks[:, None] + kinks) / 2).ravel())  # the kinks themselves among them
-    outer = np.concatenate((_Z_BREAKS, _smoothed(halfway, wide, narrow, shift)))
-    z, weights1 = _panels(np.unique(np.clip(outer, -_END, _END)))
-    total = 0.0
-    for part in np.array_split(np.arange(z.size), max(1, z.size // 200)):
-        m = wide * z[part, None] + shift
-        ends = (turns.points - m) / narrow
-        inner = np.concatenate((np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size)), ends, -ends), axis=1)
-        w, weights2 = _panels(inner)
-        delta = narrow * w
-        difference = f(m + delta) - f(m - delta)
-        if derivative is not None:
-            smooth = np.abs(delta) < 0.05 * turns.scale
-            for kink in kinks:
-                smooth &= np.abs(m - kink) > np.abs(delta)
-            by_slope = delta * sum(a * derivative(m + delta * t) for t, a in zip(points, weights_t, strict=True))
-            difference = np.where(smooth, by_slope, difference)
-        total += float(np.sum(weights1[part] * np.sum(weights2 * 0.5 * difference**2, axis=1)))
-    return total
-
-
-def _each(integral: Callable[..., float], *arrays: Any, symmetric: bool = False) -> Any:
-    """`integral` of every entry of the broadcast arrays; entries that agree to 14 digits are integrated once.
-
-    symmetric: the first two arguments (q1, q2) may change places.
-    """
-    columns = [np.asarray(array, dtype=np.float64) for array in np.broadcast_arrays(*arrays)]
-    shape = columns[0].shape
-    rows = np.stack([column.ravel() for column in columns], axis=1)
-    if symmetric:
-        rows[:, :2] = np.sort(rows[:, :2], axis=1)
-    seen: dict[tuple[str, ...], float] = {}
-    out = np.empty(len(rows))
-    for place, row in enumerate(rows):
-        key = tuple(f"{value:.13e}" for value in row)
-        if key not in seen:
-            seen[key] = integral(*map(float, row))
-        out[place] = seen[key]
-    return out.reshape(shape)[()]
-
-
 # ---------------------------------------------------------------------------------------------------- arguments
 def _variances(*values: Any) -> tuple[np.ndarray, ...]:
-    return tuple(_numbers.array("q", value, 0.0, _numbers.LARGEST) for value in values)
+    return tuple(array("q", value, 0.0) for value in values)
 
 
 def _closed(activation: Activation, shift: float, names: tuple[str, ...]) -> str | None:
     """The activation's name where its closed form is used."""
-    _numbers.real("shift", shift)
+    number("shift", shift)
     name = activation.function
     return name if isinstance(name, str) and name in names and (shift == 0 or name in ("linear", "sin")) else None
 
@@ -271,9 +114,9 @@ def _negative_slope(activation: Activation, name: str) -> float:
     return {"relu": 0.0, "abs": -1.0, "linear": 1.0}[name]
 
 
-def _turns(activation: Activation) -> _Turns:
+def _turns(activation: Activation) -> Turns:
     scale = min(1.0, abs(activation.parameters["alpha"])) if activation.function == "celu" else 1.0
-    return _Turns(np.array(activations.kinks(activation), dtype=np.float64), scale)
+    return Turns(np.array(activations.kinks(activation), dtype=np.float64), scale)
 
 
 _RAMPS = ("relu", "leaky_relu", "abs")
@@ -297,7 +140,7 @@ def mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
     if name in ("erf", "sin"):
         return (np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
     f, turns = activations.phi(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: f(x), turns, v, shift), q)
 
 
 def second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -309,7 +152,7 @@ def second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
     if name is not None:
         return covariance(activation, q, q, one_minus_c=0.0, shift=shift)
     f, turns = activations.phi(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: f(x) ** 2, turns, v, shift), q)
 
 
 def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -323,7 +166,7 @@ def variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return (q * np.ones(()))[()]
     if name is not None:
         return (second_moment(activation, q) - mean(activation, q) ** 2)[()]
-    return _each(lambda v: _variance(activation, False, v, shift), q)
+    return each(lambda v: _variance(activation, False, v, shift), q)
 
 
 def slope_variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -334,7 +177,7 @@ def slope_variance(activation: Any, q: Any, shift: float = 0.0) -> Any:
         return np.where(q > 0, (1 - _negative_slope(activation, name)) ** 2 / 4, 0.0)[()]
     if name is not None:
         return (0 * q)[()]
-    return _each(lambda v: _variance(activation, True, v, shift), q)
+    return each(lambda v: _variance(activation, True, v, shift), q)
 
 
 def _variance(activation: Activation, slope: bool, q: float, shift: float) -> float:
@@ -342,8 +185,8 @@ def _variance(activation: Activation, slope: bool, q: float, shift: float) -> fl
     if q == 0:
         return 0.0
     above, turns = _above(activation, slope, q, shift), _turns(activation)
-    mean = _one(above, turns, q, shift)
-    return _one(lambda x, z: (above(x, z) - mean) ** 2, turns, q, shift)
+    mean = one(above, turns, q, shift)
+    return one(lambda x, z: (above(x, z) - mean) ** 2, turns, q, shift)
 
 
 def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -364,7 +207,7 @@ def slope_mean(activation: Any, q: Any, shift: float = 0.0) -> Any:
             value = np.asarray(0.0 if name == "step" else (1 + _negative_slope(activation, name)) / 2)
         return np.where(q > 0, value, at_zero)[()]
     f, turns = activations.slope(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: f(x), turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: f(x), turns, v, shift), q)
 
 
 def slope_second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -377,7 +220,7 @@ def slope_second_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
     if name is not None:
         return slope_covariance(activation, q, q, one_minus_c=0.0, shift=shift)
     f, turns = activations.slope(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: f(x) ** 2, turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: f(x) ** 2, turns, v, shift), q)
 
 
 def first_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -393,7 +236,7 @@ def first_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
     if name is not None:
         return (-np.sqrt(q) * np.sin(shift) * np.exp(-q / 2) if name == "sin" else 0 * q)[()]
     f, turns = activations.slope(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: z * f(x), turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: z * f(x), turns, v, shift), q)
 
 
 def second_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
@@ -405,7 +248,7 @@ def second_slope_moment(activation: Any, q: Any, shift: float = 0.0) -> Any:
     if name is not None:
         return slope_second_moment(activation, q, shift)
     f, turns = activations.slope(activation), _turns(activation)
-    return _each(lambda v: _one(lambda x, z: (z * f(x)) ** 2, turns, v, shift), q)
+    return each(lambda v: one(lambda x, z: (z * f(x)) ** 2, turns, v, shift), q)
 
 
 # ---------------------------------------------------------------------------------------------------- two arguments
@@ -433,7 +276,7 @@ def _angles(c: np.ndarray, one_minus_c: np.ndarray) -> tuple[np.ndarray, np.ndar
 def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c: Any = None, shift: float = 0.0) -> Any:
     """E phi(x1 + shift) phi(x2 + shift), (x1, x2) centred Gaussian with variances q1, q2 and correlation c."""
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
+    c, one_minus_c = correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
     product = np.sqrt(q1) * np.sqrt(q2)
     theta, t = _angles(c, one_minus_c)
@@ -463,7 +306,7 @@ def slope_covariance(
 ) -> Any:
     """E phi'(x1 + shift) phi'(x2 + shift); the derivative of the covariance by sqrt(q1 q2) c (Price 1958)."""
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
+    c, one_minus_c = correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
     theta, t = _angles(c, one_minus_c)
     if name in _RAMPS and np.all(np.minimum(q1, q2) > 0):
@@ -494,7 +337,7 @@ def slope_pair_moment(
     For ramps x phi'(x) = phi(x), so that it is the covariance at q1 = q2 = 1. linear: c.
     """
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
-    c, one_minus_c = _numbers.correlation_of(c, one_minus_c)
+    c, one_minus_c = correlation_of(c, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
     if name == "step":
         return (0 * q1 * q2 * c)[()]
@@ -512,7 +355,7 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
     theta cos theta)/(2 pi).
     """
     activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _numbers.correlation_of(None, one_minus_c)
+    c, one_minus_c = correlation_of(None, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin", "erf"))
     theta = _angles(c, one_minus_c)[0]
     if name in _RAMPS:
@@ -539,13 +382,13 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
         sine = 2 * q * one_minus_c * (2 - one_minus_c) / (root + np.abs(c) * root1)
         return (2 / np.pi * np.where((c > 0) & (angle < 0.5), np.arcsin(np.minimum(sine, 1)), angle))[()]
     f, derivative, turns = activations.phi(activation), activations.slope(activation), _turns(activation)
-    return _each(lambda v, e: _half_square(f, derivative, turns, v, e, shift), q, one_minus_c)
+    return each(lambda v, e: half_square(f, derivative, turns, v, e, shift), q, one_minus_c)
 
 
 def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
     """E phi'(u)^2 - E phi'(u) phi'(v); ramp: (1 - a)^2 theta/(2 pi)."""
     activation, (q,) = as_activation(activation), _variances(q)
-    c, one_minus_c = _numbers.correlation_of(None, one_minus_c)
+    c, one_minus_c = correlation_of(None, one_minus_c)
     name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin"))
     if name in _RAMPS:
         return np.where(
@@ -557,11 +400,11 @@ def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) 
         m, p = q * one_minus_c, q * (2 - one_minus_c)
         return (-0.5 * np.expm1(-m) * (2 * np.sin(shift) ** 2 * np.exp(-p) - np.expm1(-p)))[()]
     f, turns = activations.slope(activation), _turns(activation)
-    return _each(lambda v, e: _half_square(f, None, turns, v, e, shift), q, one_minus_c)
+    return each(lambda v, e: half_square(f, None, turns, v, e, shift), q, one_minus_c)
 
 
-def _pairwise(f: Integrand, turns: _Turns, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:
-    return _each(lambda a, b, e, r: _two(f, turns, a, b, r, e, shift), q1, q2, one_minus_c, c, symmetric=True)
+def _pairwise(f: Integrand, turns: Turns, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:
+    return each(lambda a, b, e, r: two(f, turns, a, b, r, e, shift), q1, q2, one_minus_c, c, symmetric=True)
 
 
 def _erf_determinant(q1: Any, q2: Any, c: Any, one_minus_c: Any) -> Any:
@@ -599,6 +442,6 @@ def size(which: str, activation: Any, *variances: float, one_minus_c: float = 1.
         return np.asarray(np.abs(f(x)) ** power)
 
     if len(variances) == 1:
-        return _one(absolute, turns, variances[0], shift)
+        return one(absolute, turns, variances[0], shift)
     q1, q2 = variances
-    return _two(absolute, turns, q1, q2, 1.0 - one_minus_c, one_minus_c, shift)
+    return two(absolute, turns, q1, q2, 1.0 - one_minus_c, one_minus_c, shift)

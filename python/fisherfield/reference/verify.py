@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _numbers
-from ..data import gaussian
 from ..network import Conv2d, Dense, Network
-from .sampled import sampled_fisher
+from .sampled import sampled_fisher, stream
 
 __all__ = ["verify"]
 
@@ -37,13 +35,15 @@ def verify(
     """
     names = ("lambda_max", "outlier", "bulk", "mean", "second_moment")
     counts = biases is not False
-    given, chosen = _numbers.widths_of(widths), _numbers.seeds_of(seeds)
-    networks = [net] if given is None else [_scaled(net, width) for width in given]
+    chosen = range(seeds) if isinstance(seeds, int) else tuple(seeds)
+    networks = [net] if widths is None else [_scaled(net, int(width)) for width in np.atleast_1d(widths)]
     runs = {name: np.empty((len(networks), len(chosen))) for name in names}
     for row, each in enumerate(networks):
         C, P = each.outputs, each.parameters(counts)
         for column, seed in enumerate(chosen):
-            inputs = gaussian(each, samples or 500, seed) if x is None else x
+            inputs = x
+            if x is None:
+                inputs = stream(seed, "inputs").standard_normal((samples or 500, *each.input_shape))
             values = sampled_fisher(each, inputs, seed, statistics, "all", biases=counts)
             bulk = values[C:].sum() / max(min(len(values), P) - C, 1)
             found = values[0], values[:C].mean(), bulk, values.sum() / P, np.sum(values**2) / P

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations: h = phi(z), unit by unit; docs/theory.md, section 4 (KAA; WSS eqs. 20-22), images section 5.
+
+With z(x), z(y) Gaussian, u = (z - mean)/sqrt(q) and w the same at y,
+
+    E h(x) h(y) = E phi(z(x)) phi(z(y)),
+    Theta_h(x, y) = E[phi'(z(x)) phi'(z(y)) Theta_z(x, y)] = E[phi' phi'] o + E[u w phi' phi'] ou,
+    Theta_h(x, x) = E[phi'^2] (o + d) + E[u^2 phi'^2] (ou + du).
+
+Differences of the two lines are sums: with S = E phi' phi', P = E u w phi' phi' (at x = y: S1, P1)
+
+    d_h = S d + (S1 - S) (o + d) + P du + (P1 - P) (ou + du).
+
+A small change `off` of the overlap moves that of h by S off (Price 1958).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...network import Activation
+from .. import activations, quadrature
+from ..batch import Batch, Flow
+from ..state import Place, State
+
+__all__ = ["LINEAR", "activation", "back", "forward"]
+
+LINEAR = Activation("linear")
+
+
+# ---------------------------------------------------------------------------------------------------- infinite width
+def activation(layer: Activation, state: State, at: Place | None = None) -> State:
+    return _single(layer, state) if state.positions is None else _image(layer, state)
+
+
+def _single(phi: Activation, state: State) -> State:
+    """One position. At overlap 0 the two inputs are independent, and expectations factor."""
+    q, shift = state.q, state.mean
+    mean = float(quadrature.mean(phi, q, shift))
+    by_value = bool(np.any(state.ou) or np.any(state.du))
+    P = P1 = 0.0
+    if state.xy == 0 or q == 0:
+        xy, v = mean**2, float(quadrature.variance(phi, q, shift))
+        S = float(quadrature.slope_mean(phi, q, shift)) ** 2
+        spread = float(quadrature.slope_variance(phi, q, shift))  # S1 - S, which may be far smaller than both
+        if by_value:
+            P = float(quadrature.first_slope_moment(phi, q, shift)) ** 2
+    else:
+        rest = min(max(state.v / q, 0.0), 2.0)
+        # whichever of c and 1 - c is the smaller, for it has the digits of both
+        c = {"c": state.xy / q} if abs(state.xy) <= state.v else {"one_minus_c": rest}
+        xy = float(quadrature.covariance(phi, q, q, shift=shift, **c))
+        v = float(quadrature.spread(phi, q, rest, shift))
+        S = float(quadrature.slope_covariance(phi, q, q, shift=shift, **c))
+        spread = float(quadrature.slope_spread(phi, q, rest, shift))
+        if by_value:
+            P = float(quadrature.slope_pair_moment(phi, q, q, shift=shift, **c))
+    if by_value:
+        P1 = float(quadrature.second_slope_moment(phi, q, shift))
+    o = S * state.o + P * state.ou
+    d = S * state.d + spread * state.D + P * state.du + (P1 - P) * (state.ou + state.du)
+    none = np.zeros_like(o)
+    return State(False, xy, v, S * state.off, mean, o, d, none, none)
+
+
+def _image(phi: Activation, state: State) -> State:
+    """Every pair of positions by itself; the variances of one input are those of both."""
+    shift = state.mean
+    variances = np.maximum(np.diagonal(state.q), 0.0)  # no -0 from rounding
+    q1, q2 = variances[:, None], variances[None, :]
+    one, two = correlations(state.xy, state.v) if state.one_minus_c is None else state.one_minus_c
+
+    def of(integral: Any) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (integral(phi, q1, q2, one_minus_c=rest, shift=shift) for rest in (one, two))
+        return second, first - second
+
+    (xy, v), (S, spread) = of(quadrature.covariance), of(quadrature.slope_covariance)
+    np.fill_diagonal(v, quadrature.spread(phi, variances, np.diagonal(two), shift))
+    np.fill_diagonal(spread, quadrature.slope_spread(phi, variances, np.diagonal(two), shift))
+    # S1 d + (S1 - S) o
+    o, d = S * state.o, (S + spread) * state.d + spread * state.o
+    if np.any(state.ou) or np.any(state.du):
+        P, more = of(quadrature.slope_pair_moment)
+        o, d = o + P * state.ou, d + (P + more) * state.du + more * state.ou
+    none, mean = np.zeros_like(o), quadrature.mean(phi, variances, shift)
+    return State(False, xy, v, S * state.off, mean, o, d, none, none, state.positions)
+
+
+def correlations(xy: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 - c for every pair of positions, of one input and of two; exactly 0 where xy equals both variances.
+
+    On the diagonal both variances are xy + v: 1 - c is 0 for one input and v/(xy + v) for two.
+    """
+    variances = np.maximum(np.diagonal(xy + v), 0.0)
+    q1, q2 = variances[:, None], variances[None, :]
+    roots = np.sqrt(q1) * np.sqrt(q2)
+
+    def of(Z: np.ndarray) -> np.ndarray:
+        numerator = (q1 - Z) + (q2 - Z) - (np.sqrt(q1) - np.sqrt(q2)) ** 2
+        return np.clip(np.where(roots > 0, numerator / np.where(roots > 0, 2 * roots, 1.0), 0.0), 0.0, 2.0)
+
+    one, two = of(xy + v), of(xy)
+    np.fill_diagonal(one, 0.0)
+    own = np.maximum(np.diagonal(v), 0.0)
+    np.fill_diagonal(two, np.where(variances > 0, own / np.where(variances > 0, variances, 1.0), 0.0))
+    return one, two
+
+
+# ---------------------------------------------------------------------------------------------------- finite networks
+def forward(layer: Activation, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
+    return Batch(activations.phi(layer)(batch.h)), batch.h
+
+
+def back(
+    layer: Activation, arrays: tuple[np.ndarray, ...], kept: np.ndarray, delta: np.ndarray, flow: Flow
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """dz = phi'(z) dh."""
+    return delta * activations.slope(layer)(kept), []

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The state of one unit seen at two independent inputs x and y: what every layer maps.
+
+docs/theory.md, section 4. Images (section 5): the same numbers for every pair of positions, |K| x |K| matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..network import Network
+
+__all__ = ["Place", "State", "inputs"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Lengths and tangent kernel of a pre-activation z (`gaussian`), or of an activation h.
+
+    Theta(x, y) = <grad f(x), grad f(y)> of one unit is linear in its sources ("N q_hat + 1" of every affine layer), so
+    each source l = 1 .. L is carried separately: o, d, ou, du have one entry, or one matrix, per affine layer.
+
+    What BatchNorm's variance and a trained gamma add goes with the unit's own value: with u = (z - mean)/sqrt(q) and w
+    the same at y,
+
+        Theta(x, y) = o + ou u w,        Theta(x, x) = (o + d) + (ou + du) u^2.
+
+    v and d are carried, and not formed as q - q_xy and D - o: in deep nets without BatchNorm they become far smaller.
+    """
+
+    gaussian: bool
+    xy: Any  # E z(x) z(y), of a pre-activation without its mean
+    v: Any  # E z(x)^2 - E z(x) z(y)
+    off: Any  # what the next layer's own gradients see of the overlap beyond xy
+    mean: Any  # over units
+    o: np.ndarray
+    d: np.ndarray
+    ou: np.ndarray
+    du: np.ndarray
+    positions: tuple[int, int] | None = None  # height, width, numbered row by row; None where there is one
+    # 1 - c of pairs of positions, of one input and of two, where a gamma of 0 leaves nothing of it in xy and v
+    one_minus_c: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def q(self) -> Any:
+        """E z(x)^2, without the mean."""
+        return self.xy + self.v
+
+    @property
+    def D(self) -> np.ndarray:
+        """Theta(x, x) but for (ou + du) u^2."""
+        total: np.ndarray = self.o + self.d
+        return total
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a layer's map takes besides the state."""
+
+    theory: str  # exact or frozen
+    samples: int | None
+    biases: bool  # their gradients count
+    shape: tuple[int, ...]  # of what goes in
+    source: int  # the affine layer, from 0, that own gradients are counted to
+    behind: tuple[Any, ...]  # the layers that follow
+
+
+def inputs(net: Network, length: float, overlap: float) -> State:
+    """h^0 = x: independent positions, and nothing before them has parameters."""
+    if len(net.input_shape) == 1:
+        none = np.zeros(net.depth)
+        return State(False, overlap, length - overlap, 0.0, 0.0, none, none, none, none)
+    _, height, width = net.input_shape
+    one = np.eye(height * width)
+    none = np.zeros((net.depth, *one.shape))
+    mean = np.zeros(len(one))
+    return State(False, overlap * one, (length - overlap) * one, 0 * one, mean, none, none, none, none, (height, width))
