@@ -122,8 +122,8 @@ import json, pickle
 import fisherfield as ff
 from fisherfield.reference import quadrature
 networks = pickle.loads(bytes.fromhex(sys.argv[1]))
-found = [float(each) for each in numbers(ff.reference, quadrature.slope_mean, ff.Activation, networks)]
-print(json.dumps([found, [name for name in sys.modules if name.startswith("fisherfield.")]]))
+values = [float(each) for each in numbers(ff.reference, quadrature.slope_mean, ff.Activation, networks)]
+print(json.dumps([values, [name for name in sys.modules if name.startswith("fisherfield.")]]))
 """
 )
 
@@ -133,12 +133,12 @@ def test_without_the_core_the_reference_computes_what_the_core_does():
     out = subprocess.run(
         [sys.executable, "-c", ALONE, pickle.dumps(NETWORKS).hex()], capture_output=True, text=True, check=True
     )
-    found, modules = json.loads(out.stdout)
+    values, modules = json.loads(out.stdout)
     namespace = {}
     exec(NUMBERS, namespace)
     expected = list(map(float, namespace["numbers"](ff, ff.gaussian.slope_mean, ff.Activation, NETWORKS)))
     # 1e-10 by quadrature of gelu; differences give a slope to about 1e-12
-    assert found == pytest.approx(expected, rel=1e-10)
+    assert values == pytest.approx(expected, rel=1e-10)
     # description, and what converts its numbers
     others = {"_arguments", "_memory", "_core", "activations", "network", "reference"}
     assert {module.split(".")[1] for module in modules} <= others
@@ -197,6 +197,17 @@ def test_two_affine_layers_in_a_row_have_the_identity_between_them(theory, sampl
 
 
 # ------------------------------------------------------------------------------------------------- its integrals
+
+
+@pytest.mark.parametrize("name", ff.activation_names())
+def test_homogeneous_activations_are_those_whose_values_scale(name):
+    """phi(t x) = t phi(x) for t > 0, hence x phi'(x) = phi(x), which the closed finite-batch map needs."""
+    numbers = ("(1)", "(2)") if name in ("monomial", "rectified_monomial", "hermite") else ("",)
+    x = np.array([-3.0, -0.7, 0.4, 2.0])
+    for phi in (ff.Activation(GIVEN[name] if name == "polynomial" else name + each) for each in numbers):
+        f, slope = reference.activations.phi(phi), reference.activations.slope(phi)
+        scales = np.allclose(f(4 * x), 4 * f(x), rtol=1e-14) and np.allclose(x * slope(x), f(x), rtol=1e-14)
+        assert scales == phi.homogeneous
 
 
 @pytest.mark.parametrize("name", ff.activation_names())

@@ -17,11 +17,9 @@ from scipy.special import erf, expit, ndtr
 
 from ..network.activation import Activation, as_activation
 
-__all__ = ["homogeneous", "kinks", "phi", "slope"]
+__all__ = ["kinks", "phi", "slope"]
 
 Function = Callable[[np.ndarray], np.ndarray]
-
-_LINEAR = ("monomial", "hermite", "rectified_monomial")  # of degree 1
 
 # Klambauer et al. (2017): the pair for which mean 0 and variance 1 are a fixed point.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -213,14 +211,3 @@ def kinks(activation: Any) -> tuple[float, ...]:
     """The points where phi or its slope jumps."""
     activation = as_activation(activation)
     return activation.kinks if callable(activation.function) else _entry(activation)[2]
-
-
-def homogeneous(activation: Any) -> bool:
-    """phi(t x) = t phi(x) for t > 0, hence x phi'(x) = phi(x), which the closed finite-batch map needs.
-
-    See docs/theory.md, section 4.
-    """
-    activation = as_activation(activation)
-    return activation.function in ("relu", "leaky_relu", "abs", "linear") or (
-        activation.function in _LINEAR and activation.n == 1
-    )

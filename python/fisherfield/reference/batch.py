@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What goes through a finite network: a batch of units or images, and what a layer is told on the way."""
+"""What goes through a finite network: a batch of units or images, and what a layer takes besides."""
 
 from __future__ import annotations
 

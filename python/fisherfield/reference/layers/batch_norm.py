@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ...network import Activation, BatchNorm
-from .. import activations
 from ..batch import Batch, Flow, axes, of_channels
 from ..state import Place, State
 from .phi import correlations
@@ -82,7 +81,7 @@ def _is_closed(layer: BatchNorm, at: Place) -> bool:
     """Whether the finite batch has the closed form; at gamma = 0 every u sits on the kink, and phi'(0) is the general
     rule's. It is that of what follows: where a phi follows, and not at the network's end."""
     behind = at.behind[0] if at.behind else None
-    homogeneous = activations.homogeneous(behind) if isinstance(behind, Activation) else behind is not None
+    homogeneous = behind.homogeneous if isinstance(behind, Activation) else behind is not None
     plain = layer.beta == 0 and layer.eps == 0 and layer.gamma != 0
     return homogeneous and plain and at.samples is not None and at.samples >= 4
 
