@@ -30,7 +30,7 @@ from fisherfield.reference.activations_mpmath import functions
 from fisherfield.reference.layers import KINDS
 
 FOLDER = Path(reference.__file__).parent
-DESCRIPTION = ("fisherfield.network", "fisherfield.activations")
+DESCRIPTION = ("fisherfield.network", "fisherfield.network.activation")
 OTHERS = {*sys.stdlib_module_names, "numpy", "scipy", "mpmath"}
 
 
@@ -62,7 +62,7 @@ def test_a_file_imports_the_reference_and_the_description_of_networks_alone(path
 
 
 def test_an_import_of_anything_else_would_be_seen():
-    for module in ("fisherfield._core", "fisherfield._arguments", "fisherfield.sampled", "fisherfield", "torch"):
+    for module in ("fisherfield._core", "fisherfield._numbers", "fisherfield.sampled", "fisherfield", "torch"):
         assert not allowed(module)
     assert "fisherfield.reference.layers.phi" in list(imported(FOLDER / "layers" / "batch_norm.py"))
     assert "fisherfield.network" in list(imported(FOLDER / "layers" / "batch_norm.py"))
@@ -140,7 +140,7 @@ def test_without_the_core_the_reference_computes_what_the_core_does():
     # 1e-10 by quadrature of gelu; differences give a slope to about 1e-12
     assert values == pytest.approx(expected, rel=1e-10)
     # description, and what converts its numbers
-    others = {"_arguments", "_memory", "_core", "activations", "network", "reference"}
+    others = {"_numbers", "_words", "_memory", "_core", "network", "reference"}
     assert {module.split(".")[1] for module in modules} <= others
 
 
