@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -7,8 +8,13 @@
 
 #include "bindings.hpp"
 #include "blas.hpp"
+#include "failure.hpp"
+#include "finite/affine.hpp"
+#include "finite/linearization.hpp"
+#include "finite/norms.hpp"
+#include "finite/phi.hpp"
+#include "finite/pools.hpp"
 #include "fisherfield/conversion.hpp"
-#include "sampled.hpp"
 
 namespace fisherfield {
 
@@ -39,48 +45,57 @@ template <class T>
 struct LinearizationHandle {
     using Array = py::array_t<T, py::array::c_style | kAligned>; // never of another type: that would be a mistake
 
-    Linearization<T> linearization;
+    finite_network::Linearization<T> linearization;
+    finite_network::Statistics statistics;
+    bool biases; // are parameters, where they are trained
     std::vector<std::shared_ptr<const Callable>> owners;
     // Passes write to the linearization's own memory: one at a time. Taken without the GIL, which callables may want.
     std::unique_ptr<std::mutex> busy = std::make_unique<std::mutex>();
 
     LinearizationHandle(const std::vector<int>& shape, bool mean, bool variance, bool biases)
-        : linearization(shape[0], shape.size() == 3 ? Pair{shape[1], shape[2]} : Pair{1, 1}, {mean, variance}, biases) {
+        : linearization({shape[0], shape.size() == 3 ? Pair{shape[1], shape[2]} : Pair{1, 1}}),
+          statistics{mean, variance}, biases(biases) {
         load_blas<T>();
     }
 
-    void dense(const Array& weights, const Array& biases, bool trained) {
-        linearization.dense(static_cast<int>(weights.shape(0)), weights.data(), biases.data(), trained);
-    }
-    void conv2d(const Array& weights, const Array& biases, bool trained, const Pair& stride, const Pair& padding) {
-        const Windows windows{
-            {static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))}, stride, padding};
-        linearization.conv2d(static_cast<int>(weights.shape(0)), windows, weights.data(), biases.data(), trained);
+    // Layers in order, with weights and vectors as PyTorch has them; all are copied. Weights (units, inputs) read
+    // whatever there is: flattening needs no word.
+    void affine(const Array& weights, const Array& biases_of_units, bool trained, const Pair& stride,
+                const Pair& padding) {
+        const finite_network::AffineParameters<T> parameters{weights.data(), biases_of_units.data(), biases && trained};
+        const int units = static_cast<int>(weights.shape(0));
+        if (weights.ndim() == 2) {
+            linearization.add(finite_network::Affine<T>::dense(linearization.shape(), units, parameters));
+            return;
+        }
+        const Pair kernel{static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))};
+        linearization.add(
+            finite_network::Affine<T>::conv2d(linearization.shape(), units, {kernel, stride, padding}, parameters));
     }
     void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
-        linearization.batch_norm(gamma.data(), beta.data(), eps, trained);
+        linearization.add(std::make_unique<finite_network::BatchNorm<T>>(linearization.shape(), gamma.data(),
+                                                                         beta.data(), eps, trained, statistics));
     }
     void activation(const ActivationHandle& activation) {
-        linearization.activation(activation.activation);
+        linearization.add(std::make_unique<finite_network::Phi<T>>(linearization.shape(), activation.activation));
         if (activation.owner) {
             owners.push_back(activation.owner);
         }
     }
-    void average_pool(const Pair& kernel, const Pair& stride) { linearization.average_pool({kernel, stride, {0, 0}}); }
+    void average_pool(const Pair& kernel, const Pair& stride) {
+        linearization.add(
+            std::make_unique<finite_network::AveragePool<T>>(linearization.shape(), Windows{kernel, stride, {0, 0}}));
+    }
 
-    // The outputs, or (BatchNorm, unit) where the unit has no variance.
     template <class X>
-    py::object forward(const py::array_t<X, py::array::c_style>& x, double workspace, bool keep, double noise,
-                       std::uint64_t seed) {
+    Array forward(const py::array_t<X, py::array::c_style>& x, double workspace, bool keep, double noise,
+                  std::uint64_t seed) {
         Array outputs({x.shape(0), static_cast<py::ssize_t>(linearization.outputs())});
         T* to = outputs.mutable_data();
-        try {
-            const py::gil_scoped_release release;
-            const std::lock_guard lock(*busy);
-            linearization.forward(x.data(), x.shape(0), saturated<std::size_t>(workspace), keep, to, noise, seed);
-        } catch (const ZeroVariance& found) {
-            return py::make_tuple(found.norm, found.unit);
-        }
+        const finite_network::Pass pass{x.shape(0), saturated<std::size_t>(workspace), keep, noise, seed};
+        const py::gil_scoped_release release;
+        const std::lock_guard lock(*busy);
+        linearization.forward(x.data(), pass, to);
         return outputs;
     }
 
@@ -91,7 +106,7 @@ struct LinearizationHandle {
     }
 
     // (m, n C) to (m, P) by J^T, and so on, one row after the other
-    using Operator = void (Linearization<T>::*)(const T*, T*);
+    using Operator = void (finite_network::Linearization<T>::*)(const T*, T*);
     template <Operator apply>
     Array applied(const Array& rows, long size) {
         Array result({rows.shape(0), static_cast<py::ssize_t>(size)});
@@ -106,10 +121,14 @@ struct LinearizationHandle {
         return result;
     }
     long duals() const { return linearization.samples() * linearization.outputs(); }
-    Array pull(const Array& w) { return applied<&Linearization<T>::pull>(w, linearization.parameters()); }
-    Array push(const Array& v) { return applied<&Linearization<T>::push>(v, duals()); }
-    Array product(const Array& w) { return applied<&Linearization<T>::product>(w, duals()); }
-    Array product_of_last(const Array& w) { return applied<&Linearization<T>::product_of_last>(w, duals()); }
+    Array pull(const Array& w) {
+        return applied<&finite_network::Linearization<T>::pull>(w, linearization.parameters());
+    }
+    Array push(const Array& v) { return applied<&finite_network::Linearization<T>::push>(v, duals()); }
+    Array product(const Array& w) { return applied<&finite_network::Linearization<T>::product>(w, duals()); }
+    Array product_of_last(const Array& w) {
+        return applied<&finite_network::Linearization<T>::product_of_last>(w, duals());
+    }
 
     Array gram() {
         Array result({static_cast<py::ssize_t>(duals()), static_cast<py::ssize_t>(duals())});
@@ -132,9 +151,8 @@ void bind(py::module_& module, const char* name) {
     bound
         .def(py::init<const std::vector<int>&, bool, bool, bool>(), py::arg("input_shape"), py::arg("mean"),
              py::arg("variance"), py::arg("biases"))
-        .def("dense", &Handle::dense, py::arg("weights"), py::arg("biases"), py::arg("trained"))
-        .def("conv2d", &Handle::conv2d, py::arg("weights"), py::arg("biases"), py::arg("trained"), py::arg("stride"),
-             py::arg("padding"))
+        .def("affine", &Handle::affine, py::arg("weights"), py::arg("biases"), py::arg("trained"),
+             py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0})
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
         .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
@@ -156,9 +174,31 @@ void bind(py::module_& module, const char* name) {
         .def_property_readonly("gram_flops", [](const Handle& self) { return self.linearization.gram_flops(); });
 }
 
+// Failure as Python's exception, with what it says as attributes.
+void bind_failure(py::module_& module) {
+    static const py::object type = py::exception<Failure>(module, "Failure");
+    py::enum_<Status>(module, "Status")
+        .value("zero_variance", Status::zero_variance)
+        .value("out_of_range", Status::out_of_range)
+        .value("not_converged", Status::not_converged)
+        .value("overflow", Status::overflow);
+    py::register_exception_translator([](std::exception_ptr thrown) {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const Failure& failure) {
+            const py::object error = type(failure.what());
+            error.attr("status") = failure.status;
+            error.attr("node") = failure.node;
+            error.attr("unit") = failure.unit;
+            PyErr_SetObject(type.ptr(), error.ptr());
+        }
+    });
+}
+
 } // namespace
 
 void bind_sampled(py::module_& module) {
+    bind_failure(module);
     bind<double>(module, "Linearization64");
     bind<float>(module, "Linearization32");
 }

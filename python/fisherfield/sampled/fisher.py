@@ -19,7 +19,7 @@ from .. import _core, _numbers
 from .._memory import bytes_in_words
 from .._random import stream
 from .._warn import warn
-from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, GlobalAvgPool2d, Network
+from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Network
 from ..threads import num_threads
 from .lanczos import Eigenpairs, krylov, largest_eigenpairs
 from .network import SampledNetwork, sample
@@ -66,10 +66,10 @@ def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biase
     for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
         if isinstance(layer, Dense):
             weights, biases, trained = next(affine)
-            built.dense(weights, biases, trained)
+            built.affine(weights, biases, trained)
         elif isinstance(layer, Conv2d):
             weights, biases, trained = next(affine)
-            built.conv2d(weights, biases, trained, _two(layer.stride), _two(layer.padding))
+            built.affine(weights, biases, trained, _two(layer.stride), _two(layer.padding))
         elif isinstance(layer, BatchNorm):
             built.batch_norm(*next(norms), layer.eps, layer.trained)
         elif isinstance(layer, Activation):
@@ -83,18 +83,18 @@ def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biase
 
 def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: float = 0.0, seed: int = 0) -> Array:
     """f(x), (n, C); with `noise`, errors of that many times the rounding errors are added in every layer."""
-    with blas_threads():
-        outputs = built.forward(x, _WORKSPACE, keep, noise, seed)
-    if isinstance(outputs, tuple):
-        norm, unit = outputs
-        place = [place for place, layer in enumerate(sampled.net.layers) if isinstance(layer, BatchNorm)][norm]
-        raise _numbers.zero_variance(sampled.net, place, unit)
+    try:
+        with blas_threads():
+            outputs = built.forward(x, _WORKSPACE, keep, noise, seed)
+    except _core.Failure as failure:
+        nodes = [place for place, layer in enumerate(sampled.net.layers) if not isinstance(layer, Flatten)]
+        raise _numbers.zero_variance(sampled.net, nodes[failure.node], failure.unit) from None
     found: Array = _numbers.not_overflown("f(x)", outputs)
     return found
 
 
 def _patches(net: Network, samples: int, itemsize: int) -> list[int]:
-    """Bytes of the patches that each layer gathers at a time, as cpp/cpu/sampled.cpp does."""
+    """Bytes of the patches that each layer gathers at a time, as cpp/cpu/finite/affine.cpp does."""
     sizes = []
     for layer, before, after in zip(net.layers, net.shapes, net.shapes[1:], strict=False):
         sizes.append(0)
