@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "fisherfield/closed_form.hpp"
+#include "fisherfield/status.hpp"
 
 namespace fisherfield {
 
