@@ -8,7 +8,7 @@
 
 #include "bindings.hpp"
 #include "blas.hpp"
-#include "failure.hpp"
+#include "finite/add.hpp"
 #include "finite/affine.hpp"
 #include "finite/linearization.hpp"
 #include "finite/norms.hpp"
@@ -87,6 +87,10 @@ struct LinearizationHandle {
             std::make_unique<finite_network::AveragePool<T>>(linearization.shape(), Windows{kernel, stride, {0, 0}}));
     }
 
+    void add(const std::vector<int>& inputs) {
+        linearization.add(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.at(0))), inputs);
+    }
+
     template <class X>
     Array forward(const py::array_t<X, py::array::c_style>& x, double workspace, bool keep, double noise,
                   std::uint64_t seed) {
@@ -156,6 +160,8 @@ void bind(py::module_& module, const char* name) {
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
         .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
+        .def("add", &Handle::add, py::arg("inputs"), "the sum of what these nodes give; -1: the network's input")
+        .def_property_readonly("nodes", [](const Handle& self) { return self.linearization.size(); })
         .def("forward", &Handle::template forward<double>, py::arg("x"), py::arg("workspace"), py::arg("keep"),
              py::arg("noise") = 0.0, py::arg("seed") = 0)
         .def("prepare", &Handle::prepare, py::arg("products"), py::arg("bytes"))
@@ -174,31 +180,9 @@ void bind(py::module_& module, const char* name) {
         .def_property_readonly("gram_flops", [](const Handle& self) { return self.linearization.gram_flops(); });
 }
 
-// Failure as Python's exception, with what it says as attributes.
-void bind_failure(py::module_& module) {
-    static const py::object type = py::exception<Failure>(module, "Failure");
-    py::enum_<Status>(module, "Status")
-        .value("zero_variance", Status::zero_variance)
-        .value("out_of_range", Status::out_of_range)
-        .value("not_converged", Status::not_converged)
-        .value("overflow", Status::overflow);
-    py::register_exception_translator([](std::exception_ptr thrown) {
-        try {
-            std::rethrow_exception(thrown);
-        } catch (const Failure& failure) {
-            const py::object error = type(failure.what());
-            error.attr("status") = failure.status;
-            error.attr("node") = failure.node;
-            error.attr("unit") = failure.unit;
-            PyErr_SetObject(type.ptr(), error.ptr());
-        }
-    });
-}
-
 } // namespace
 
 void bind_sampled(py::module_& module) {
-    bind_failure(module);
     bind<double>(module, "Linearization64");
     bind<float>(module, "Linearization32");
 }

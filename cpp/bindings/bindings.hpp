@@ -29,6 +29,7 @@ struct ActivationHandle {
     std::shared_ptr<const Callable> owner;
 };
 
+void bind_failure(py::module_& module);
 void bind_activations(py::module_& module);
 void bind_gaussian(py::module_& module);
 void bind_table(py::module_& module);

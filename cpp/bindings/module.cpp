@@ -4,6 +4,7 @@
 PYBIND11_MODULE(_core, module) {
     using namespace fisherfield;
     module.doc() = "The C++ core of fisherfield; its arguments have been checked by the Python modules.";
+    bind_failure(module);     // Failure, Status
     bind_activations(module); // Activation, CallableActivation, activation_names
     bind_gaussian(module);    // moments, covariance
     bind_table(module);       // Table, tabulate

@@ -24,34 +24,6 @@ void add_numbers(const T* from, long rows, long columns, T* to) {
 
 } // namespace
 
-// ------------------------------------------------------------------------------------------------------------ buffers
-template <class T>
-void Room<T>::resize(std::size_t size) {
-    size_ = size;
-    buffers_.clear();
-    free_.clear();
-}
-
-template <class T>
-T* Room<T>::take() {
-    if (free_.empty()) {
-        buffers_.push_back(numbers<T>(size_));
-        return buffers_.back().get();
-    }
-    T* buffer = free_.back();
-    free_.pop_back();
-    return buffer;
-}
-
-template <class T>
-void Room<T>::give(const T* buffer) {
-    for (const Buffer<T>& own : buffers_) {
-        if (own.get() == buffer) {
-            free_.push_back(own.get());
-        }
-    }
-}
-
 // -------------------------------------------------------------------------------------------------------------- nodes
 template <class T>
 void Linearization<T>::add(std::unique_ptr<Map<T>> map, std::vector<int> inputs) {
@@ -294,43 +266,53 @@ void Linearization<T>::backwards(const T* w, bool direct, const Reached& reached
     });
 }
 
+// What the inputs change by: one input's own buffer, or one of the room's for the sum of several; null where none is
+// reached.
+template <class T>
+T* Linearization<T>::sum_of_changes(const Node& node, const std::vector<T*>& changes, const Reached& reached) {
+    T *sum = nullptr, *own = nullptr;
+    for (const int from : node.inputs) {
+        if (!reached[from + 1]) {
+            continue;
+        }
+        const long units = shape(from).units();
+        if (!sum) {
+            sum = changes[from];
+            continue;
+        }
+        if (!own) {
+            own = room_.take();
+            copy_rows(sum, samples_, static_cast<int>(units), own);
+            sum = own;
+        }
+        add_numbers(changes[from], samples_, units, sum);
+    }
+    return sum;
+}
+
 template <class T>
 void Linearization<T>::forwards(T* result, bool direct, const Reached& reached) {
     std::vector<T*> changes(nodes_.size());
     std::vector<int> readers = readers_;
-    for (int node = 0; node < size(); ++node) {
-        if (!reached[node + 1]) {
+    for (int place = 0; place < size(); ++place) {
+        if (!reached[place + 1]) {
             continue;
         }
-        T* sum = nullptr; // of the inputs' changes
-        bool own = false;
-        for (const int from : nodes_[node].inputs) {
-            if (!reached[from + 1]) {
-                continue;
-            }
-            const long units = shape(from).units();
-            if (sum && !own) {
-                T* copy = room_.take();
-                copy_rows(sum, samples_, static_cast<int>(units), copy);
-                sum = copy;
-                own = true;
-            }
-            if (sum) {
-                add_numbers(changes[from], samples_, units, sum);
-            } else {
-                sum = changes[from];
+        const Node& node = nodes_[place];
+        T* sum = sum_of_changes(node, changes, reached);
+        changes[place] = place + 1 < size() ? room_.take() : result;
+        node.map->push(sum, changes[place], codes_[place].empty() ? nullptr : codes_[place].data(), direct);
+        bool own = true;
+        for (const int from : node.inputs) {
+            if (reached[from + 1]) {
+                own = own && sum != changes[from];
+                if (--readers[from + 1] == 0) {
+                    room_.give(changes[from]);
+                }
             }
         }
-        T* out = node + 1 < size() ? room_.take() : result;
-        nodes_[node].map->push(sum, out, codes_[node].empty() ? nullptr : codes_[node].data(), direct);
-        changes[node] = out;
         if (own) {
             room_.give(sum);
-        }
-        for (const int from : nodes_[node].inputs) {
-            if (--readers[from + 1] == 0 && reached[from + 1]) {
-                room_.give(changes[from]);
-            }
         }
     }
 }
@@ -445,7 +427,5 @@ template class Linearization<double>;
 template void Linearization<float>::forward(const float*, const Pass&, float*);
 template void Linearization<float>::forward(const double*, const Pass&, float*);
 template void Linearization<double>::forward(const double*, const Pass&, double*);
-template class Room<float>;
-template class Room<double>;
 
 } // namespace fisherfield::finite_network

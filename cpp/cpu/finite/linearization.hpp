@@ -21,22 +21,9 @@
 
 #include "buffer.hpp"
 #include "map.hpp"
+#include "room.hpp"
 
 namespace fisherfield::finite_network {
-
-// Buffers of one size that are lent and given back.
-template <class T>
-class Room {
-public:
-    void resize(std::size_t size); // all are given back
-    T* take();
-    void give(const T* buffer); // another's stays where it is
-
-private:
-    std::size_t size_ = 0;
-    std::vector<Buffer<T>> buffers_;
-    std::vector<T*> free_;
-};
 
 template <class T>
 class Linearization {
@@ -103,6 +90,7 @@ private:
     template <class Pull>
     void carry_back(const T* deltas, long copies, const Reached& reached, Room<T>& room, const Pull& pull) const;
     void backwards(const T* w, bool direct, const Reached& reached);
+    T* sum_of_changes(const Node& node, const std::vector<T*>& changes, const Reached& reached);
     void forwards(T* result, bool direct, const Reached& reached);
 
     Image input_;
