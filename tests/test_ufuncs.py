@@ -503,3 +503,29 @@ def test_dask_stays_dask():
         assert np.array_equal(got.compute(), gaussian.covariance(phi, q.compute(), q.compute(), 0.5))
         value, _ = gaussian.covariance(phi, q, q, 0.5, error=True)
         assert np.array_equal(value.compute(), got.compute())
+
+
+CORE_ALONE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("_core", sys.argv[1])
+core = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(core)
+received = []
+
+def refuse(refusal):
+    received.append((refusal.status, refusal.operand, refusal.received, refusal.tabulated))
+    raise KeyError(refusal.operand)
+
+mean = core.gaussian_ufunc(core.Activation("relu"), "mean", False, False, False, "value", "mean", "", refuse)
+assert mean(0.0) == 0.0
+try:
+    mean([1.0, -2.0])
+except KeyError:
+    pass
+assert received == [(core.Status.ok, "q", -2.0, False)], received
+assert not [name for name in sys.modules if name.startswith("fisherfield")]
+"""
+
+
+def test_the_core_refuses_by_the_function_that_it_was_given_and_imports_no_module_of_the_package():
+    subprocess.run([sys.executable, "-c", CORE_ALONE, _core.__file__], check=True)

@@ -19,7 +19,7 @@ namespace {
 // outputs: "value", "bound" or "both"
 py::object gaussian_ufunc(const ActivationHandle& phi, const std::string& which, bool one_minus_c, bool slope,
                           bool shift, const std::string& outputs, const std::string& name, const std::string& doc,
-                          const std::string& activation) {
+                          py::object refuse) {
     Task task;
     task.activation = phi.activation;
     task.which = integral_named(which);
@@ -28,7 +28,7 @@ py::object gaussian_ufunc(const ActivationHandle& phi, const std::string& which,
     task.takes_shift = shift;
     task.value = outputs != "bound";
     task.bound = outputs != "value";
-    return make_ufunc(task, phi.owner, name, doc, activation);
+    return make_ufunc(task, phi.owner, name, doc, std::move(refuse));
 }
 
 bool has_kernel(const ActivationHandle& phi) {
@@ -38,9 +38,16 @@ bool has_kernel(const ActivationHandle& phi) {
 } // namespace
 
 void bind_gaussian(py::module_& module) {
+    py::class_<Refusal>(module, "Refusal")
+        .def_readonly("status", &Refusal::status)
+        .def_readonly("operand", &Refusal::operand)
+        .def_readonly("received", &Refusal::received)
+        .def_readonly("tabulated", &Refusal::tabulated)
+        .def_readonly("low", &Refusal::low)
+        .def_readonly("high", &Refusal::high);
     module.def("gaussian_ufunc", &gaussian_ufunc, py::arg("activation"), py::arg("which"), py::arg("one_minus_c"),
                py::arg("slope"), py::arg("shift"), py::arg("outputs"), py::arg("name"), py::arg("doc"),
-               py::arg("activation_name"),
+               py::arg("refuse"),
                "a numpy.ufunc of q, or of q1, q2 and c or 1 - c; then of leaky_relu's slope and of the shift");
     module.def("has_kernel", &has_kernel, py::arg("activation"), "whether its integrals have SIMD kernels");
     module.def("simd_paths", &paths, "the instruction sets that this machine has kernels for, slowest first");

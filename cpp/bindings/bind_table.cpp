@@ -35,8 +35,14 @@ std::shared_ptr<Table> restored(const py::tuple& x) {
                                                    {rows(x[9]), rows(x[10])}});
 }
 
-// A Table, None where it would grow beyond `bytes`, or an integral's status.
-py::object tabulated(const ActivationHandle& phi, double low, double high, double error, double bytes) {
+// A table, where its integrals are ok and it is not too large.
+struct Tabulated {
+    std::shared_ptr<Table> table;
+    Status status;
+    bool too_large;
+};
+
+Tabulated tabulated(const ActivationHandle& phi, double low, double high, double error, double bytes) {
     TableResult out;
     {
         const py::gil_scoped_release release;
@@ -47,22 +53,17 @@ py::object tabulated(const ActivationHandle& phi, double low, double high, doubl
             }
         });
     }
-    if (out.status != Status::ok) {
-        return py::int_(static_cast<int>(out.status));
-    }
-    if (out.too_large) {
-        return py::none();
-    }
-    return py::cast(std::make_shared<Table>(std::move(out.contents)));
+    const bool made = out.status == Status::ok && !out.too_large;
+    return {made ? std::make_shared<Table>(std::move(out.contents)) : nullptr, out.status, out.too_large};
 }
 
 py::object table_ufunc(const std::shared_ptr<Table>& table, const std::string& which, bool one_minus_c,
-                       const std::string& name, const std::string& doc, const std::string& activation) {
+                       const std::string& name, const std::string& doc, py::object refuse) {
     Task task;
     task.which = integral_named(which);
     task.one_minus_c = one_minus_c;
     task.table = table;
-    return make_ufunc(task, nullptr, name, doc, activation);
+    return make_ufunc(task, nullptr, name, doc, std::move(refuse));
 }
 
 } // namespace
@@ -72,11 +73,14 @@ void bind_table(py::module_& module) {
         .def_property_readonly("bytes", &Table::bytes)
         .def_property_readonly("error", [](const Table& table) { return table.contents().error; })
         .def(py::pickle(&contents, &restored));
+    py::class_<Tabulated>(module, "Tabulated")
+        .def_readonly("table", &Tabulated::table)
+        .def_readonly("status", &Tabulated::status)
+        .def_readonly("too_large", &Tabulated::too_large);
     module.def("tabulate", &tabulated, py::arg("activation"), py::arg("low"), py::arg("high"), py::arg("error"),
-               py::arg("bytes"), "a Table; None where it would be larger; the status of an integral that failed");
+               py::arg("bytes"), "a Tabulated; without a table where it would be larger, or an integral has no number");
     module.def("table_ufunc", &table_ufunc, py::arg("table"), py::arg("which"), py::arg("one_minus_c"), py::arg("name"),
-               py::arg("doc"), py::arg("activation_name"),
-               "a numpy.ufunc of q, or of q and c or 1 - c, that reads a table");
+               py::arg("doc"), py::arg("refuse"), "a numpy.ufunc of q, or of q and c or 1 - c, that reads a table");
 }
 
 } // namespace fisherfield

@@ -22,7 +22,8 @@ namespace {
 struct Described {
     Task task;
     std::shared_ptr<const Callable> owner;
-    std::string name, doc, activation;
+    std::string name, doc;
+    py::object refuse;
     void* data; // NumPy's array of one pointer, to this
 };
 
@@ -45,18 +46,17 @@ private:
     std::fexcept_t before_;
 };
 
-// The sentence for what was received; the words are those of _numbers.py.
+// Raises for what was received, in the caller's words.
 void refuse(const Described& described, const Report& report) {
-    const py::module_ arguments = py::module_::import("fisherfield._numbers");
     const Task& task = described.task;
-    if (report.place >= 0 && task.table && report.operand == 0) {
-        arguments.attr("refuse_tabulated")(report.received, task.table->low(), task.table->high(),
-                                           described.activation);
-    } else if (report.place >= 0) {
-        arguments.attr("refuse_operand")(operand_name(task, report.operand), report.received);
-    } else {
-        arguments.attr("integral")(static_cast<int>(report.status), described.activation);
-    }
+    const bool outside = report.place >= 0, tabulated = task.table && report.operand == 0;
+    Refusal refusal{outside ? Status::ok : report.status,
+                    outside ? operand_name(task, report.operand) : "",
+                    report.received,
+                    outside && tabulated,
+                    task.table ? task.table->low() : 0.0,
+                    task.table ? task.table->high() : 0.0};
+    described.refuse(std::move(refusal));
 }
 
 // Leaves `failure` behind as Python's error; this thread has the GIL.
@@ -196,9 +196,10 @@ void import_numpy() {
 } // namespace
 
 py::object make_ufunc(const Task& task, std::shared_ptr<const Callable> owner, const std::string& name,
-                      const std::string& doc, const std::string& activation) {
+                      const std::string& doc, py::object refuse) {
     import_numpy();
-    auto described = std::make_unique<Described>(Described{task, std::move(owner), name, doc, activation, nullptr});
+    auto described =
+        std::make_unique<Described>(Described{task, std::move(owner), name, doc, std::move(refuse), nullptr});
     described->data = described.get();
     PyObject* made = PyUFunc_FromFuncAndData(nullptr, nullptr, nullptr, 0, task.inputs(), task.outputs(), PyUFunc_None,
                                              described->name.c_str(), described->doc.c_str(), 0);

@@ -2,7 +2,7 @@
 """The C++ core; its arguments have been checked by the Python modules."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MAX_DEGREE: int
+
+class Refusal:
+    status: Status
+    operand: str
+    received: float
+    tabulated: bool
+    low: float
+    high: float
 
 class Activation:
     def __init__(self, name: str, parameters: Sequence[float] = ()) -> None: ...
@@ -31,7 +39,7 @@ def gaussian_ufunc(
     outputs: str,
     name: str,
     doc: str,
-    activation_name: str,
+    refuse: Callable[[Refusal], NoReturn],
 ) -> np.ufunc: ...
 def has_kernel(activation: Activation) -> bool: ...
 def simd_paths() -> list[str]: ...
@@ -44,9 +52,15 @@ class Table:
     @property
     def error(self) -> float: ...
 
-# None: it would be larger; a number: the status of an integral that failed
-def tabulate(activation: Activation, low: float, high: float, error: float, bytes: float) -> Table | int | None: ...
-def table_ufunc(table: Table, which: str, one_minus_c: bool, name: str, doc: str, activation_name: str) -> np.ufunc: ...
+class Tabulated:
+    table: Table | None
+    status: Status
+    too_large: bool
+
+def tabulate(activation: Activation, low: float, high: float, error: float, bytes: float) -> Tabulated: ...
+def table_ufunc(
+    table: Table, which: str, one_minus_c: bool, name: str, doc: str, refuse: Callable[[Refusal], NoReturn]
+) -> np.ufunc: ...
 
 class Network:
     def __init__(self, input_shape: Sequence[int]) -> None: ...
@@ -115,6 +129,7 @@ class Failure(Exception):
     unit: int
 
 class Status:
+    def __init__(self, value: int) -> None: ...
     ok: Status
     zero_variance: Status
     out_of_range: Status

@@ -9,11 +9,14 @@ import os
 import reprlib
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ._memory import available_memory, bytes_in_words
+
+if TYPE_CHECKING:
+    from . import _core
 
 __all__ = [
     "BACKENDS",
@@ -62,6 +65,7 @@ __all__ = [
     "range_of",
     "real",
     "real_dtype_of",
+    "refuse_integral",
     "refuse_large",
     "refuse_large_array",
     "refuse_large_batch",
@@ -811,6 +815,15 @@ def refuse_tabulated(value: float, low: float, high: float, activation: str) -> 
     raise ValueError(f"q must be from {low:g} to {high:g}, the range of this table of {activation}, got {shown(value)}")
 
 
+def refuse_integral(activation: str, refusal: Any) -> NoReturn:
+    """Raise for what a ufunc of the core's refuses."""
+    if refusal.status.name != "ok":
+        integral(refusal.status, activation)
+    if refusal.tabulated:
+        refuse_tabulated(refusal.received, refusal.low, refusal.high, activation)
+    refuse_operand(refusal.operand, refusal.received)
+
+
 def variances(name: str, value: Any) -> tuple[float, float]:
     """A range of variances, within 1e-12 .. 1e12."""
     allowed = "a pair 1e-12 <= low < high <= 1e12"
@@ -848,9 +861,9 @@ def of_ufunc(out: Any, where: Any, dtype: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def integral(status: int, activation: Any) -> NoReturn:
+def integral(status: _core.Status, activation: Any) -> NoReturn:
     """Raise for a status of the core's integrals other than ok."""
-    raise ValueError(_INTEGRAL[status].format(activation=activation))
+    raise ValueError(_INTEGRAL[status.name].format(activation=activation))
 
 
 def failure(status: int, layer: int, net: Any) -> ValueError:
@@ -860,14 +873,20 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
             "eps must be > 0 where the variance over the data is zero, "
             f"as it is before the BatchNorm of affine layer {layer}"
         )
+    from . import _core
+
     affine = [place for place, item in enumerate(net.layers) if item in net.affine_layers]
     behind = net.layers[affine[layer - 1] :]
     name = next((str(item) for item in behind if type(item).__name__ == "Activation"), "the identity")
-    return ValueError(f"affine layer {layer}: {_INTEGRAL[status].format(activation=name)}")
+    return ValueError(f"affine layer {layer}: {_INTEGRAL[_core.Status(status).name].format(activation=name)}")
 
 
 _INTEGRAL = {
-    2: "the variance must be at most 1e30 for the integrals of the bounded activation {activation}",
-    4: "the integrals of {activation} must stay within the range of float64, and overflow",
-    3: "the integrals of {activation} must converge and settle to 1e-13 as the mesh is refined: give its kinks, if any",
+    "out_of_range": (
+        "the variance must be at most 1e30 for the integrals of the bounded activation {activation}"
+    ),
+    "overflow": "the integrals of {activation} must stay within the range of float64, and overflow",
+    "not_converged": (
+        "the integrals of {activation} must converge and settle to 1e-13 as the mesh is refined: give its kinks, if any"
+    ),
 }

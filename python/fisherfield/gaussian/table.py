@@ -111,7 +111,8 @@ class Table:
         if key not in self._ufuncs:
             doc = f"`fisherfield.gaussian.{which}` of {self.activation} at equal variances, by a table."
             name = f"table_{which}"
-            self._ufuncs[key] = _core.table_ufunc(self._core, which, one_minus_c, name, doc, str(self.activation))
+            refuse = functools.partial(_numbers.refuse_integral, str(self.activation))
+            self._ufuncs[key] = _core.table_ufunc(self._core, which, one_minus_c, name, doc, refuse)
         return self._ufuncs[key]
 
     def _single(self, which: str, q: Any, out: Any, where: Any, dtype: Any) -> Any:
@@ -164,11 +165,11 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
     start = time.perf_counter()
     made = _core.tabulate(phi._compiled, low, high, _ERROR, most * 1e6)
     seconds = time.perf_counter() - start
-    if isinstance(made, int):
-        _numbers.integral(made, phi)
-    if made is None:
+    if made.status != _core.Status.ok:
+        _numbers.integral(made.status, phi)
+    if made.table is None:
         raise ValueError(
             f"the table of {phi} for q from {low:g} to {high:g} must fit into megabytes={most:g} with an error of at "
             f"most {_ERROR:g}, and does not: narrow q or allow more"
         )
-    return Table(phi, (low, high), made.error, made.bytes / 1e6, seconds, made)
+    return Table(phi, (low, high), made.table.error, made.table.bytes / 1e6, seconds, made.table)

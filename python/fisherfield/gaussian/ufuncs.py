@@ -95,9 +95,8 @@ def _make(
     words = "phi = leaky_relu of the slope given" if slope else f"phi = {activation}"
     law = "(u, w) of variances q1, q2 and correlation c" if pair else "u ~ N(0, q)"
     doc = f"{INTEGRALS[which]}, {words}, {law}; see `fisherfield.gaussian.{which}`."
-    return _core.gaussian_ufunc(
-        activation._compiled, which, one_minus_c, slope, shift, outputs, name, doc, str(activation)
-    )
+    refuse = functools.partial(_numbers.refuse_integral, str(activation))
+    return _core.gaussian_ufunc(activation._compiled, which, one_minus_c, slope, shift, outputs, name, doc, refuse)
 
 
 @functools.cache
