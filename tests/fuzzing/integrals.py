@@ -338,6 +338,8 @@ def of_reference(which: str, phi: ff.Activation, q: list[float], given: dict[str
                 size = mp.sqrt(judge(phi, second, *q, **given))
     except (_Late, ArithmeticError):
         return
+    if isinstance(found, Refused) and isinstance(found.error, _Late):
+        return
     if isinstance(found, Refused):
         yield "the reference's value", repr(found)
     elif not abs(found - right) <= DIGITS * size:

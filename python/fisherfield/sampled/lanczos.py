@@ -111,7 +111,8 @@ def largest_eigenpairs(
         if told is not None:
             told(products, float(values[0]))
         wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
-        if held == size or products >= most or (held >= k and not wrong.size):
+        # A few dozen dimensions are searched whole: there a vector may still be missing that lies beside the first.
+        if held == size or products >= most or (held >= k and not wrong.size and size > width):
             found = slice(min(k, held))
             if held < size:  # values that the tolerance does not tell from 0 are not told from each other
                 below = np.abs(values[: errors.size]) <= tolerance * np.abs(values).max()
@@ -126,9 +127,13 @@ def largest_eigenpairs(
 
 
 def _errors(values: Vectors, residuals: Vectors) -> Vectors:
-    """min(|R|, |R|^2/gap) over the groups 1 .. g that a value may be counted to; values fall."""
+    """min(|R|, 4 |R|^2/gap) over the groups 1 .. g that a value may be counted to; values fall.
+
+    The gap is that to the values found so far: a bound where none is missing. The 4 is what 3000 sampled networks,
+    compared with all eigenvalues, needed at most, with a factor of 2 to spare.
+    """
     together = np.sqrt(np.cumsum(residuals**2))
-    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0) / 2
+    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0) / 4
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         of_group = np.where(gaps > together, together**2 / gaps, np.inf)
     best: Vectors = np.minimum(residuals, np.minimum.accumulate(of_group[::-1])[::-1])
