@@ -407,7 +407,7 @@ def test_replace_takes_one_value_a_layer():
         (
             {"width": 3},
             TypeError,
-            "replace takes gamma, beta, eps, trained, sigma_w2, sigma_b2, activation, batch_norm, got 'width'",
+            "replace takes activation, gamma, beta, eps, trained, sigma_w2, sigma_b2, batch_norm, got 'width'",
         ),
         (
             {"batch_norm": True},
@@ -715,7 +715,7 @@ SHAPE = "input_shape = 3\n"
 DENSE = '[[layers]]\ntype = "Dense"\nunits = 2\n'
 PHI_ENTRY = '[[layers]]\ntype = "Activation"\n'
 NORM_ENTRY = '[[layers]]\ntype = "BatchNorm"\n'
-KINDS = "Dense, Conv2d, BatchNorm, Activation, Flatten, AvgPool2d, GlobalAvgPool2d"
+KINDS = "Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d"
 
 
 @pytest.mark.parametrize(

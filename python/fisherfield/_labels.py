@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .network.layer import axes
+
 __all__ = [
     "AXES",
     "LAYERED",
@@ -21,11 +23,7 @@ __all__ = [
 ]
 
 AXES = {
-    "gamma": ("BatchNorm's scale", r"$\gamma$"),
-    "beta": ("BatchNorm's shift", r"$\beta$"),
-    "eps": ("BatchNorm's addition to the variance", r"$\epsilon$"),
-    "sigma_w2": ("variance of weights times fan_in", r"$\sigma_w^2$"),
-    "sigma_b2": ("variance of biases", r"$\sigma_b^2$"),
+    **{name: (axis.words, axis.symbol) for name, axis in axes().items()},
     "width": ("units or channels of every hidden layer", r"$N$"),
     "depth": ("number of affine layers", r"$L$"),
     "momentum": ("momentum of gradient descent", r"$\mu$"),

@@ -9,7 +9,7 @@ import os
 import reprlib
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -22,10 +22,14 @@ __all__ = [
     "BACKENDS",
     "LARGEST",
     "LOSSES",
+    "MAGNITUDE",
     "MANY",
     "MAX_DEGREE",
+    "REAL",
+    "SIGNED",
     "SMALLEST",
     "THEORIES",
+    "Range",
     "array",
     "axis_values",
     "axis_words",
@@ -284,8 +288,8 @@ def network_of(net: Any) -> Any:
 def theory_of(net: Any, theory: Any) -> str:
     """One of the three theories, where it covers the network."""
     choice("theory", theory, THEORIES)
-    if theory == "wei2019" and any(type(layer).__name__ in ("AvgPool2d", "GlobalAvgPool2d") for layer in net.layers):
-        raise ValueError("theory must be 'exact' or 'frozen' for a network with pooling, which wei2019 does not treat")
+    if theory == "wei2019" and (words := net._facts.unpublished):
+        raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
     return str(theory)
 
 
@@ -470,10 +474,10 @@ def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {given.shape}")
     if len(given) == 0:
         raise ValueError(f"x must hold at least one sample, got shape {given.shape}")
-    for place, layer in enumerate(net.layers):
-        if type(layer).__name__ == "BatchNorm" and len(given) * math.prod(net.shapes[place + 1][1:]) < 2:
+    for step in net.steps:
+        if step.layer.over_batch and len(given) * math.prod(step.after[1:]) < 2:
             raise ValueError(
-                f"x must hold at least 2 samples under the BatchNorm of layers[{place}], whose variance over one "
+                f"x must hold at least 2 samples under the BatchNorm of {step.where}, whose variance over one "
                 f"number is 0, got shape {given.shape}"
             )
     numbers = _finite("x", given, dtype)
@@ -551,32 +555,41 @@ def _wholes(numbers: np.ndarray, low: int, high: int) -> np.ndarray:
     return np.asarray((numbers >= low) & (numbers <= high) & (numbers == np.floor(numbers)))
 
 
-# What a scan can vary: which of many values are in range, and who refuses one that is not.
-_AXES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[str, float], object]]] = {
-    "gamma": (_magnitudes, lambda name, value: magnitude(name, value, signed=True)),
-    "beta": (lambda numbers: np.abs(numbers) <= LARGEST, real),
-    "eps": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
-    "sigma_w2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
-    "sigma_b2": (lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude),
-    "width": (lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
-    "depth": (lambda numbers: _wholes(numbers, 2, MANY), lambda name, value: integer(name, value, 2)),
-    "momentum": (lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
-    "samples": (
+class Range(NamedTuple):
+    """The values that a number may have: which of many are in it, and what converts one or refuses it in a sentence."""
+
+    fits: Callable[[np.ndarray], np.ndarray]
+    convert: Callable[[str, Any], Any]
+
+
+REAL = Range(lambda numbers: np.abs(numbers) <= LARGEST, real)
+SIGNED = Range(_magnitudes, lambda name, value: magnitude(name, value, signed=True))
+MAGNITUDE = Range(lambda numbers: _magnitudes(numbers) & (numbers >= 0), magnitude)
+
+# What a scan can vary beside the fields of layers, which say their own ranges.
+_AXES = {
+    "width": Range(lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
+    "depth": Range(lambda numbers: _wholes(numbers, 2, MANY), lambda name, value: integer(name, value, 2)),
+    "momentum": Range(lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
+    "samples": Range(
         lambda numbers: _wholes(numbers, 1, 2**53) | (numbers == math.inf),
         lambda name, value: integer(name, value, 1, 2**53),
     ),
-    "length": (lambda numbers: _magnitudes(numbers) & (numbers > 0), positive),
-    "overlap": (lambda numbers: np.abs(numbers) <= LARGEST, real),
+    "length": Range(lambda numbers: _magnitudes(numbers) & (numbers > 0), positive),
+    "overlap": REAL,
 }
 
 
 def axis_words() -> tuple[str, ...]:
-    """What a scan can vary."""
+    """What a scan can vary beside the fields of layers."""
     return tuple(_AXES)
 
 
-def axis_values(name: str, word: str, value: Any) -> np.ndarray:
-    """One axis: a float64 array with one dimension, at least one entry, every entry within the range of `word`."""
+def axis_values(name: str, word: str, value: Any, allowed: Range | None = None) -> np.ndarray:
+    """One axis: a float64 array with one dimension, at least one entry, every entry within the range of `word`.
+
+    Of a layer's field the range is `allowed`.
+    """
     if word == "samples" and is_sequence(value) and getattr(value, "dtype", np.dtype(object)).kind == "O":
         value = [math.inf if item is None else item for item in value]
     elif word == "samples" and value is None:
@@ -586,16 +599,16 @@ def axis_values(name: str, word: str, value: Any) -> np.ndarray:
     numbers = float_array(f"axis {name}", value)
     if numbers.ndim != 1 or numbers.size == 0:
         raise ValueError(f"axis {name} must be one value or more in one dimension, got shape {numbers.shape}")
-    fits, refuse = _AXES[word]
+    fits, convert = allowed or _AXES[word]
     wrong = ~fits(numbers)
     if wrong.any():
-        refuse(f"axis {name}", float(numbers[wrong][0]))
+        convert(f"axis {name}", float(numbers[wrong][0]))
     return numbers
 
 
 def gammas_of(values: Any) -> np.ndarray:
     """Values of gamma > 0, each once, in order."""
-    found = np.unique(axis_values("gamma", "gamma", values))
+    found = np.unique(axis_values("gamma", "gamma", values, SIGNED))
     if found.size < np.size(values) or not found[0] > 0:
         raise ValueError(f"gammas must be > 0, each once, got {shown(values)}")
     return found
@@ -875,9 +888,8 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
         )
     from . import _core
 
-    affine = [place for place, item in enumerate(net.layers) if item in net.affine_layers]
-    behind = net.layers[affine[layer - 1] :]
-    name = next((str(item) for item in behind if type(item).__name__ == "Activation"), "the identity")
+    behind = net.layers[net.affine_places[layer - 1] :]
+    name = next((str(item) for item in behind if item.pointwise), "the identity")
     return ValueError(f"affine layer {layer}: {_INTEGRAL[_core.Status(status).name].format(activation=name)}")
 
 

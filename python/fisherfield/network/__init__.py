@@ -2,7 +2,13 @@
 """What a user describes: layers, activations, and the networks that they make."""
 
 from .activation import Activation, activation_names
-from .network import AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network, convnet, load, mlp
+from .affine import Conv2d, Dense
+from .builders import convnet, mlp
+from .layer import Layer
+from .network import Network
+from .norms import BatchNorm
+from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
+from .toml import load
 
 __all__ = [
     "Activation",

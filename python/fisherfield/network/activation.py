@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import _numbers
+from .layer import Axis, Layer, Parts, Seen, Shape, Step, Stream, kind
 
 if TYPE_CHECKING:
     from .. import _core
@@ -82,6 +84,7 @@ _NAMES = tuple(_TABLE)
 _ALIASES = {"swish": "silu"}
 _MOST_KINKS = 8
 _MAKING = Lock()  # of the core's activations
+_KEPT = 400  # bytes of an integral that is kept: its argument and result, as key, in a list, and among the results
 
 
 def activation_names() -> tuple[str, ...]:
@@ -89,7 +92,8 @@ def activation_names() -> tuple[str, ...]:
     return _NAMES
 
 
-class Activation:
+@kind
+class Activation(Layer):
     """phi, applied to each coordinate; names and defaults follow PyTorch where it has the function.
 
     Parameters
@@ -154,6 +158,11 @@ class Activation:
     """
 
     __slots__ = ("_made", "alpha", "coefficients", "function", "kinks", "n", "slope")
+
+    pointwise = True
+    takes = (Stream.UNITS, Stream.NORMED)
+    needs = "an activation must stand directly after a Dense, Conv2d or BatchNorm, whose outputs are Gaussian"
+    behind_output = False
 
     function: str | Callable[[np.ndarray], Any]
     slope: float | Callable[[np.ndarray], Any] | None
@@ -223,6 +232,49 @@ class Activation:
     def parameters(self) -> dict[str, Any]:
         """The named function's parameter, e.g. {"slope": 0.01}; empty for callables."""
         return self._given() if isinstance(self.function, str) else {}
+
+    @classmethod
+    def axes(cls) -> dict[str, Axis]:
+        return {}
+
+    @classmethod
+    def replaceable(cls) -> tuple[str, ...]:
+        return ("activation",)
+
+    def replaced(self, name: str, value: Any) -> Activation:
+        return as_activation(value)
+
+    def outline(self, after: Shape) -> str:
+        return ""
+
+    @property
+    def remark(self) -> str:
+        return str(self)
+
+    @classmethod
+    def keys(cls) -> tuple[Sequence[str], Sequence[str]]:
+        return ("function",), ("function", *PARAMETER_NAMES)
+
+    def entry(self) -> dict[str, Any]:
+        if not isinstance(self.function, str):
+            raise ValueError(f"the callable {self} cannot be saved; only named activations can")
+        return {"function": self.function, **self.parameters}
+
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        core.activation(self._compiled)
+
+    def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
+        core.activation(self._compiled)
+
+    def image_bytes(self, step: Step, seen: Seen) -> int:
+        """Five matrices behind it, and what is kept of integrals that differ."""
+        if self._compiled.cheap(step.previous.shift if step.previous else 0.0):
+            return 0
+        after, kept = math.prod(step.after[1:]) ** 2, 1
+        for size, field, jump in zip(step.before[1:], seen.fields, seen.jumps, strict=True):
+            near = -(-field // jump)  # positions that see a border, or each other
+            kept *= min(size, 2 * near + 1) ** 2 + min(size, 4 * near + 1)
+        return 8 * 5 * after + _KEPT * min(kept, after)
 
     def _given(self) -> dict[str, Any]:
         return {name: value for name in PARAMETER_NAMES if (value := getattr(self, name)) is not None}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import _core, _labels
 from .._numbers import LOSSES, THEORIES
 from ..gaussian import Table
-from ..network import Activation, Conv2d, Dense, Network
+from ..network import Network
 from .grid import Box, Grid, Slot, by_depth, with_depth
 from .store import Store
 from .tasks import elsewhere, refuse_other_version
@@ -110,9 +110,9 @@ class Job:
         """Of each affine layer the table of its activation, where no BatchNorm stands between."""
         found: list[Any] = []
         for layer in network.layers if self.tables else ():
-            if isinstance(layer, (Dense, Conv2d)):
+            if layer.affine:
                 found.append(None)
-            elif isinstance(layer, Activation):
+            elif layer.pointwise:
                 made = [table._core for table in self.tables if table.activation == layer]
                 found[-1] = made[0] if made else None
         return found

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
-from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+from ..network import Network
+from ..network.layer import axes as layer_axes
+from ..network.layer import kinds
 
 __all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "with_depth"]
 
@@ -26,10 +28,6 @@ Box = tuple[slice, ...]
 Column = NDArray[np.float64]
 
 _PER_LAYER = re.compile(r"layers\[(\d+)\]\.(\w+)")
-_OF_NORMS = ("gamma", "beta", "eps")
-_OF_LAYERS = (*_OF_NORMS, "sigma_w2", "sigma_b2")
-
-
 _MOST = 60  # dimensions; NumPy takes 64
 
 
@@ -121,7 +119,8 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
         for name, (field, layer), column in zip(names, fields, columns, strict=True):
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
-            values[name] = _numbers.axis_values(name, field, column)
+            allowed = layer_axes()[field].range if field in layer_axes() else None
+            values[name] = _numbers.axis_values(name, field, column, allowed)
             placed.append(Axis(name, field, layer, len(dimensions)))
         points = sum(name.startswith("point") for name in dimensions)
         dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
@@ -155,7 +154,7 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
 
 def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field and layer of a name, where the network has it."""
-    words = _numbers.axis_words()
+    words = (*layer_axes(), *_numbers.axis_words())
     single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
     if single:
         return _of_one_layer(net, name, int(single[1]), single[2])
@@ -165,34 +164,35 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
         near = get_close_matches(str(name), words, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {name!r}{hint}')
-    if name in _OF_NORMS and not net.batch_norms:
-        raise ValueError(f"axis {name} needs a BatchNorm, and the network has none")
+    if name in layer_axes() and not any(name in step.layer.axes() for step in net.steps):
+        owners = " or ".join(kind for kind, cls in kinds().items() if name in cls.axes())
+        raise ValueError(f"axis {name} needs a {owners}, and the network has none")
     if name == "width":
-        _alike(net, name, lambda layer: (type(layer), layer.units if isinstance(layer, Dense) else layer.channels))
+        _alike(net, name, lambda layer: (type(layer), layer.width))
     if name == "depth":
         _blocks(net)
     return name, -1
 
 
 def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str, int]:
-    if field not in _OF_LAYERS:
-        raise ValueError(f"axis {name} must name one of {', '.join(_OF_LAYERS)}, got {field!r}")
+    if field not in layer_axes():
+        raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {field!r}")
     if place >= len(net.layers):
         raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
-    if not hasattr(net.layers[place], field):
+    if field not in net.layers[place].axes():
         raise ValueError(f"axis {name} must name a layer that has {field}, got {net.layers[place]!r}")
-    return field, sum(isinstance(layer, (Dense, Conv2d)) for layer in net.layers[: place + 1]) - 1
+    return field, sum(affine <= place for affine in net.affine_places) - 1
 
 
-def _hidden(net: Network, name: str) -> list[int]:
+def _hidden(net: Network, name: str) -> tuple[int, ...]:
     """Where the hidden affine layers stand."""
-    places = [place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d))][:-1]
+    places = net.affine_places[:-1]
     if not places:
         raise ValueError(f"axis {name} needs a hidden layer, and the network has none")
     return places
 
 
-def _alike(net: Network, name: str, view: Callable[[Any], Any]) -> list[int]:
+def _alike(net: Network, name: str, view: Callable[[Any], Any]) -> tuple[int, ...]:
     places = _hidden(net, name)
     first = places[0]
     for place in places[1:]:
@@ -208,7 +208,7 @@ def _blocks(net: Network) -> tuple[int, int, int]:
     """Where the hidden layers begin, how many layers one takes with BatchNorm and activation, and where they end."""
     places = _alike(net, "depth", lambda layer: layer)
     first, size = places[0], 1
-    while isinstance(net.layers[first + size], (BatchNorm, Activation)):
+    while net.layers[first + size].of_units:
         size += 1
     end = first + size * len(places)
     for at in range(first, end):
@@ -218,7 +218,7 @@ def _blocks(net: Network) -> tuple[int, int, int]:
                 f"axis depth needs hidden layers that are alike, got layers[{like}] = {net.layers[like]!r} and "
                 f"layers[{at}] = {net.layers[at]!r}"
             )
-    if isinstance(net.layers[end], (BatchNorm, Activation)):
+    if net.layers[end].of_units:
         raise ValueError(
             f"axis depth needs hidden layers that are alike, got layers[{end}] = {net.layers[end]!r} behind the last "
             "of them alone"

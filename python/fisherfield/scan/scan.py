@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
 import os
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 
 from .. import _core, _labels, _numbers
 from ..gaussian import Table, tabulate
-from ..network import Activation, Conv2d, Dense, Network
-from ..network.network import from_toml
+from ..network import Activation, Network
+from ..network.toml import from_toml
 from ..threads import num_threads
 from .chunks import Arrays, Job, Status, Work, chunks, cuda
 from .grid import Box, Grid, grid_of
@@ -541,15 +540,13 @@ def _tables(
     net: Network, given: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
 ) -> tuple[Table, ...]:
     """The tables that a scan uses: of those given, or one of each activation that has use for it."""
-    images = theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers)
+    images = theory != "wei2019" and net._facts.convolutional
     by_point = any(name in _labels.LAYERED or name == "multiplicity" for name in _labels.core_names(quantities))
     if given is False or images or by_point:
         return ()
-    phis = dict.fromkeys(
-        phi
-        for before, phi in itertools.pairwise(net.layers)
-        if isinstance(before, (Dense, Conv2d)) and isinstance(phi, Activation) and not phi.homogeneous
-    )
+    steps = (step for step in net.steps if step.previous is not None and step.previous.affine)
+    behind = {step.layer for step in steps if step.layer.pointwise}
+    phis = dict.fromkeys(phi for phi in net.activations if phi in behind and not phi.homogeneous)
     if isinstance(given, tuple):
         return tuple(table for table in given if table.activation in phis)
     return tuple(_table(phi) for phi in phis)
@@ -566,9 +563,9 @@ def _chunk(
     """Points of a chunk, by what one costs and takes; the same on any machine, for a store to go on elsewhere."""
     numbers = sum(layers if name in _labels.LAYERED else 1 for name in _labels.core_names(quantities))
     most = _SENT if sent else _POINTS
-    if not tables and not all(_core.has_kernel(phi._compiled) for phi in net.layers if isinstance(phi, Activation)):
+    if not tables and not all(_core.has_kernel(phi._compiled) for phi in net.activations):
         most = _QUADRATURE
-    if theory != "wei2019" and any(isinstance(layer, Conv2d) for layer in net.layers):
+    if theory != "wei2019" and net._facts.convolutional:
         most = _IMAGES
     return min(most, max(1, _BYTES // (8 * numbers + 1)))
 

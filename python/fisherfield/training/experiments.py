@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .. import _core, _labels, _numbers
 from .. import data as datasets
 from ..network import Network, convnet, mlp
-from ..network.network import from_toml
+from ..network.toml import from_toml
 from ..sampled import sampled_fisher
 from ..sampled.network import draw
 from ..scan import Scan
@@ -649,7 +649,7 @@ def phase_diagram(
     net, recipe = _recipe(
         net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype
     )
-    axes = {} if gammas is None else {"gamma": _numbers.axis_values("gamma", "gamma", gammas)}
+    axes = {} if gammas is None else {"gamma": _numbers.axis_values("gamma", "gamma", gammas, _numbers.SIGNED)}
     if axes and not net.batch_norms:
         raise ValueError("gammas must be None for a network without BatchNorm")
     axes["learning_rate"] = _numbers.learning_rates_of(learning_rates)

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a layer says of itself: a kind of layer is one class, and nobody else asks which kind a layer is.
+
+A kind is a frozen dataclass with the decorator `kind`. Its fields carry their ranges, and which of them a scan may vary
+(`setting`); its attributes and methods say what it takes and gives, its shapes and parameters, its words, and how it is
+put into the core's networks. Whoever works on a network loops over `Network.steps` and asks these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, Union
+
+from .. import _numbers
+
+if TYPE_CHECKING:
+    from .. import _core
+
+__all__ = [
+    "Array",
+    "Axis",
+    "Layer",
+    "Pair",
+    "Parts",
+    "Seen",
+    "Shape",
+    "Spot",
+    "Step",
+    "Stream",
+    "Window",
+    "axes",
+    "kind",
+    "kinds",
+    "matrices",
+    "setting",
+    "two",
+]
+
+Pair = Union[int, tuple[int, int]]
+Shape = tuple[int, ...]
+Parts = Sequence[tuple[Any, bool]]  # a layer's arrays in a finite network, and whether each is trained
+
+
+def two(value: Pair) -> tuple[int, int]:
+    """Height and width of what may be one number for both."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class Stream(Enum):
+    """What runs between two layers."""
+
+    INPUT = "the data"
+    UNITS = "Gaussian units, sums of an affine layer"
+    NORMED = "Gaussian units, normalised"
+    ACTIVATIONS = "anything else"
+
+
+class Axis(NamedTuple):
+    """A field that a scan may vary: its range, what it means, and its symbol in TeX."""
+
+    range: _numbers.Range
+    words: str
+    symbol: str
+
+
+class Array(NamedTuple):
+    """Numbers of a layer in a finite network: drawn from N(mean, deviation^2), or all `mean` where nothing is drawn."""
+
+    name: str  # weights, biases, gammas or betas
+    shape: Shape
+    mean: float
+    deviation: float | None
+    trained: bool = True
+
+
+class Window(NamedTuple):
+    """The positions that one position of an image is made of."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+    def over(self, image: Shape) -> tuple[int, ...]:
+        """Height and width of what it makes of (channels, height, width)."""
+        sides = zip(image[1:], *self, strict=True)
+        return tuple((size + 2 * pad - width) // step + 1 for size, width, step, pad in sides)
+
+
+@dataclass
+class Seen:
+    """What a position sees of the image, and how far the next one lies, on both sides."""
+
+    fields: list[int]
+    jumps: list[int]
+
+    def through(self, window: Window) -> None:
+        for side, (width, step) in enumerate(zip(window.kernel, window.stride, strict=True)):
+            self.fields[side] += (width - 1) * self.jumps[side]
+            self.jumps[side] *= step
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer where it stands: its place among the network's layers, the shapes around it, the layer before it."""
+
+    layer: Layer
+    where: str  # "layers[3]"
+    place: int  # in `Network.layers`, of itself or of the layer that holds it
+    before: Shape
+    after: Shape
+    previous: Layer | None
+
+    @property
+    def image(self) -> bool:
+        """Whether it gives images."""
+        return len(self.after) == 3
+
+
+class Spot(NamedTuple):
+    """Where the next layer comes to stand, and what comes in there."""
+
+    where: str
+    place: int
+    shape: Shape
+    previous: Layer | None
+    stream: Stream
+    hidden: bool  # before the last affine layer, or that one
+
+
+def setting(
+    check: _numbers.Range | Callable[[str, Any], Any], words: str = "", symbol: str = "", replaced: bool = False
+) -> dict[str, Any]:
+    """Metadata of a field: its range or what converts it; with a symbol a scan may vary it, and `replace` may."""
+    if isinstance(check, _numbers.Range):
+        return {"check": check.convert, "axis": Axis(check, words, symbol) if symbol else None, "replaced": True}
+    return {"check": check, "axis": None, "replaced": replaced}
+
+
+def _metadata(cls: Any, key: str) -> dict[str, Any]:
+    """What the metadata of a class's fields say under a key, where they do."""
+    return {field.name: field.metadata[key] for field in dataclasses.fields(cls) if field.metadata[key]}
+
+
+_of_fields: Callable[[Any, str], dict[str, Any]] = functools.cache(_metadata)
+
+
+class Layer:
+    """The base of all layers, with what most of them say."""
+
+    __slots__ = ()
+
+    affine: ClassVar[bool] = False  # it has weights and biases, and is a row of what the theory gives layer by layer
+    pointwise: ClassVar[bool] = False  # it is an activation
+    over_batch: ClassVar[bool] = False  # it takes mean and variance over the batch
+    averages: ClassVar[bool] = False  # it takes means over windows of positions
+    in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
+
+    takes: ClassVar[tuple[Stream, ...]] = tuple(Stream)
+    needs: ClassVar[str] = ""  # said where something else comes: what must stand before it, and why
+    image: ClassVar[bool | None] = None  # whether it takes an image or a flat input; None: either
+    behind_output: ClassVar[bool] = True  # whether it may stand behind the last affine layer
+    unpublished: ClassVar[str] = ""  # what of it the recursion of Wei, Stokes and Schwab does not treat
+
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __post_init__(self) -> None:
+        """Converts every field, and refuses what is out of its range."""
+        for name, check in _of_fields(type(self), "check").items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+
+    # ------------------------------------------------------------------------------------------------ what stands where
+
+    @property
+    def of_units(self) -> bool:
+        """Whether it stands behind an affine layer alone, or what normalises one, and makes one block with it."""
+        return Stream.ACTIVATIONS not in self.takes
+
+    def gives(self, before: Stream) -> Stream:
+        """What runs behind it."""
+        return Stream.ACTIVATIONS
+
+    def shape_of(self, before: Shape) -> Shape:
+        """The shape behind it; ValueError where its sizes do not fit."""
+        return before
+
+    def window(self, before: Shape) -> Window | None:
+        """The window that it takes positions together in, if it does."""
+        return None
+
+    def leaves(self) -> Iterator[Layer]:
+        """The layers that it holds, if any, and itself, in the order of its steps."""
+        yield self
+
+    def mapped(self, change: Callable[[Layer], Layer | None]) -> Layer | None:
+        """With every one of its leaves changed, or taken out where the change is None."""
+        return change(self)
+
+    def steps(self, spot: Spot) -> Iterator[Step]:
+        """Itself where it stands, behind the layers that it holds, if any; refused where it cannot stand there."""
+        (where, place, before, previous, stream, hidden), name = spot, type(self).__name__
+        if self.image and len(before) != 3:
+            raise ValueError(f"{where}: {name} needs an image (channels, height, width), got shape {before}")
+        if self.image is False and len(before) == 3:
+            raise ValueError(f"{where}: {name} needs a flat input, got shape {before}; put Flatten() before it")
+        if stream not in self.takes:
+            behind = "the input" if previous is None else type(previous).__name__
+            raise ValueError(f"{where}: {self.needs}; it stands after {behind}")
+        if not hidden and not self.behind_output:
+            raise ValueError(f"{where}: the output must be linear, got {self} after the last Dense or Conv2d")
+        try:
+            after = self.shape_of(before)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        yield Step(self, where, place, before, after, previous)
+
+    # ------------------------------------------------------------------------------------------------------- parameters
+
+    def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
+        """Its numbers in a finite network."""
+        return ()
+
+    def count(self, before: Shape, after: Shape, biases: bool) -> int:
+        """How many parameters it has."""
+        arrays = self.arrays(before, after)
+        return sum(math.prod(array.shape) for array in arrays if array.trained and (biases or array.name != "biases"))
+
+    @property
+    def shift(self) -> float:
+        """What it adds to units whose mean is 0."""
+        return 0.0
+
+    @property
+    def padded(self) -> bool:
+        """Whether its image has a border of zeros."""
+        return False
+
+    # ------------------------------------------------------------------------------------------------------------ words
+
+    @classmethod
+    def axes(cls) -> dict[str, Axis]:
+        """The fields that a scan may vary."""
+        return _of_fields(cls, "axis")
+
+    @classmethod
+    def replaceable(cls) -> tuple[str, ...]:
+        """What `Network.replace` may change of it."""
+        return tuple(_of_fields(cls, "replaced"))
+
+    def replaced(self, name: str, value: Any) -> Layer:
+        """With one of `replaceable` changed."""
+        return dataclasses.replace(self, **{name: value})
+
+    def outline(self, after: Shape) -> str:
+        """Its part of a network's outline; empty where it goes without saying."""
+        return f"{type(self).__name__} {' x '.join(map(str, after))}"
+
+    @property
+    def remark(self) -> str:
+        """What is printed beside its name and arrays."""
+        return ""
+
+    @classmethod
+    def keys(cls) -> tuple[Sequence[str], Sequence[str]]:
+        """The keys that its table in a file must have, and those that it may have."""
+        fields = dataclasses.fields(cls)
+        required = [field.name for field in fields if field.default is dataclasses.MISSING]
+        return required, [field.name for field in fields]
+
+    def entry(self) -> dict[str, Any]:
+        """Its table in a file, without the type, layers that it holds as they are; ValueError where there is none."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    # ------------------------------------------------------------------------------------------------- the core's calls
+
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        """Puts it at the end of the core's description."""
+        raise NotImplementedError
+
+    def linearize_into(self, core: Any, parts: Iterator[Parts], before: Shape) -> None:
+        """Puts it at the end of the core's finite network; `parts` are those of each step from its first on."""
+        self._linearize(core, next(parts), before)
+
+    def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
+        """Its own call, with its arrays."""
+        raise NotImplementedError
+
+    def image_bytes(self, step: Step, seen: Seen) -> int:
+        """What the theory's pass over pairs of positions holds at once for it (convolution.cpp)."""
+        return 0
+
+
+def matrices(before: int, after: int) -> int:
+    """Bytes of five matrices over pairs of positions before a layer and five behind it, all but one at a time."""
+    return 8 * max(5 * before + after, before + 5 * after)
+
+
+# -------------------------------------------------------------------------------------------------- the table of kinds
+
+_KINDS: dict[str, type[Layer]] = {}
+_Kind = TypeVar("_Kind", bound=type[Layer])
+
+
+def kind(cls: _Kind) -> _Kind:
+    """Enters a class into the table of kinds."""
+    _KINDS[cls.__name__] = cls
+    return cls
+
+
+def kinds() -> Mapping[str, type[Layer]]:
+    """All kinds of layers by name, in alphabetical order."""
+    return dict(sorted(_KINDS.items()))
+
+
+def axes() -> dict[str, Axis]:
+    """The fields of all kinds that a scan may vary."""
+    return {name: axis for cls in kinds().values() for name, axis in cls.axes().items()}
