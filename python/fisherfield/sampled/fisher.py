@@ -19,7 +19,7 @@ from .. import _core, _numbers
 from .._memory import bytes_in_words
 from .._random import stream
 from .._warn import warn
-from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Network
+from ..network import Network
 from ..threads import num_threads
 from .lanczos import Eigenpairs, krylov, largest_eigenpairs
 from .network import SampledNetwork, sample
@@ -61,23 +61,9 @@ def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biase
     """The core's network, before any input."""
     kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
     built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], with_biases)
-    affine = zip(sampled.weights, sampled.biases, sampled.trained_biases, strict=True)
-    norms = zip(sampled.gammas, sampled.betas, strict=True)
+    parts = iter(sampled.parts)
     for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
-        if isinstance(layer, Dense):
-            weights, biases, trained = next(affine)
-            built.affine(weights, biases, trained)
-        elif isinstance(layer, Conv2d):
-            weights, biases, trained = next(affine)
-            built.affine(weights, biases, trained, _two(layer.stride), _two(layer.padding))
-        elif isinstance(layer, BatchNorm):
-            built.batch_norm(*next(norms), layer.eps, layer.trained)
-        elif isinstance(layer, Activation):
-            built.activation(layer._compiled)
-        elif isinstance(layer, AvgPool2d):
-            built.average_pool(_two(layer.kernel), _two(layer.stride or layer.kernel))
-        elif isinstance(layer, GlobalAvgPool2d):
-            built.average_pool(before[1:], (1, 1))
+        layer.linearize_into(built, parts, before)
     return built
 
 
@@ -96,13 +82,12 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: fl
 def _patches(net: Network, samples: int, itemsize: int) -> list[int]:
     """Bytes of the patches that each layer gathers at a time, as cpp/cpu/finite/affine.cpp does."""
     sizes = []
-    for layer, before, after in zip(net.layers, net.shapes, net.shapes[1:], strict=False):
+    for step in net.steps:
         sizes.append(0)
-        if isinstance(layer, Conv2d):
-            window = (_two(layer.kernel), _two(layer.stride), _two(layer.padding))
-            if window != ((1, 1), (1, 1), (0, 0)):
-                one = math.prod(after[1:]) * before[0] * math.prod(window[0]) * itemsize
-                sizes[-1] = min(max(int(_WORKSPACE // one), 1), samples) * one
+        window = step.layer.window(step.before)
+        if step.layer.affine and window and window != ((1, 1), (1, 1), (0, 0)):
+            one = math.prod(step.after[1:]) * step.before[0] * math.prod(window.kernel) * itemsize
+            sizes[-1] = min(max(int(_WORKSPACE // one), 1), samples) * one
     return sizes
 
 
@@ -110,11 +95,8 @@ def bytes_of_forward(sampled: SampledNetwork, samples: int) -> int:
     """What a forward pass takes that keeps nothing: the core's copy of the weights, and the numbers before and behind
     one layer with its patches; all but affine layers and pools work in place."""
     net, itemsize, most = sampled.net, sampled.dtype.itemsize, 0
-    for layer, before, after, patches in zip(
-        net.layers, net.shapes, net.shapes[1:], _patches(net, samples, itemsize), strict=False
-    ):
-        in_place = not isinstance(layer, (Dense, Conv2d, AvgPool2d, GlobalAvgPool2d))
-        units = math.prod(after) + (0 if in_place else math.prod(before))
+    for step, patches in zip(net.steps, _patches(net, samples, itemsize), strict=True):
+        units = math.prod(step.after) + (0 if step.layer.in_place else math.prod(step.before))
         most = max(most, samples * units * itemsize + patches)
     return most + net.parameters() * itemsize
 
@@ -127,10 +109,6 @@ def bytes_of_operator(sampled: SampledNetwork, core: Any, samples: int) -> float
     largest = samples * max(math.prod(shape) for shape in net.shapes[1:]) * itemsize
     kept = float(core.bytes(samples))
     return kept + sum(patches) + max(patches) + 2 * largest + 2 * int(core.parameters) * itemsize
-
-
-def _two(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
 
 
 @contextmanager

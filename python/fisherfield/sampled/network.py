@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -13,7 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import _numbers
 from .._random import stream
 from .._warn import warn
-from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+from ..network import Network
+from ..network.layer import Array
 
 __all__ = ["SampledNetwork", "draw", "sample"]
 
@@ -120,10 +120,22 @@ class SampledNetwork:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _PARTS:
             raise AttributeError(f"only {', '.join(_PARTS)} of a SampledNetwork can be set, got {name!r}")
-        object.__setattr__(self, name, _Arrays(name, _shapes(self.net)[name], self.dtype, value))
+        shapes = (array.shape for array in _arrays(self.net) if array.name == name)
+        object.__setattr__(self, name, _Arrays(name, shapes, self.dtype, value))
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"no attribute of a SampledNetwork can be deleted, got {name!r}")
+
+    @property
+    def parts(self) -> Iterator[list[tuple[NDArray[Any], bool]]]:
+        """The arrays of each of the description's steps, and whether they are trained."""
+        arrays: dict[str, Iterator[NDArray[Any]]] = {name: iter(getattr(self, name)) for name in _PARTS}
+        biases = iter(self.trained_biases)
+        for step in self.net.steps:
+            yield [
+                (next(arrays[array.name]), next(biases) if array.name == "biases" else array.trained)
+                for array in step.layer.arrays(step.before, step.after)
+            ]
 
     @property
     def parameters(self) -> int:
@@ -172,20 +184,17 @@ class SampledNetwork:
 
     def __repr__(self) -> str:
         lines = [f"SampledNetwork: seed {self.seed}, {self.dtype}, {self.parameters:,} parameters"]
-        affine = norms = 0
-        for place, layer in enumerate(self.net.layers):
-            arrays = ""
-            if isinstance(layer, (Dense, Conv2d)):
-                arrays = f"weights[{affine}] {self.weights[affine].shape}, biases[{affine}] {self.biases[affine].shape}"
-                arrays += "" if self.trained_biases[affine] else ", not trained"
-                affine += 1
-            elif isinstance(layer, BatchNorm):
-                fixed = "" if layer.trained else ", not trained"
-                arrays = f"gammas[{norms}], betas[{norms}] {self.gammas[norms].shape}{fixed}"
-                norms += 1
-            elif isinstance(layer, Activation):
-                arrays = str(layer)
-            lines.append(f"  {f'layers[{place}]':<11}{type(layer).__name__:<16}{arrays}".rstrip())
+        numbers = dict.fromkeys(_PARTS, 0)
+        for step, parts in zip(self.net.steps, self.parts, strict=True):
+            words: list[str] = []
+            for array, (values, _) in zip(step.layer.arrays(step.before, step.after), parts, strict=True):
+                shape = f" {values.shape}"
+                words = [word.removesuffix(shape) for word in words]  # it stands once where arrays share it
+                words.append(f"{array.name}[{numbers[array.name]}]{shape}")
+                numbers[array.name] += 1
+            words += ["not trained"] if parts and not parts[-1][1] else []
+            words += [step.layer.remark] if step.layer.remark else []
+            lines.append(f"  {step.where:<11}{type(step.layer).__name__:<16}{', '.join(words)}".rstrip())
         return "\n".join(lines)
 
 
@@ -234,35 +243,22 @@ DRAWN = (
 
 def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNetwork:
     """`sample`, without a word on where the description is from."""
-    shapes = _shapes(_numbers.network_of(net))
+    _numbers.network_of(net)
     seed, kind = _numbers.seed_of(seed), _numbers.real_dtype_of(dtype)
     _numbers.refuse_large_network(net)
     random = stream(seed, "weights")
-    weights, biases = [], []
-    for layer, weight, bias in zip(net.affine_layers, shapes["weights"], shapes["biases"], strict=True):
-        fan_in = math.prod(weight[1:])
-        weights.append((random.standard_normal(weight) * math.sqrt(layer.sigma_w2 / fan_in)).astype(kind, copy=False))
-        biases.append((random.standard_normal(bias) * math.sqrt(layer.sigma_b2)).astype(kind, copy=False))
-    gammas, betas = (
-        [
-            np.full(shape, getattr(norm, word), kind)
-            for norm, shape in zip(net.batch_norms, shapes["gammas"], strict=True)
-        ]
-        for word in ("gamma", "beta")
-    )
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _PARTS}
+    for array in _arrays(net):
+        if array.deviation is None:
+            parts[array.name].append(np.full(array.shape, array.mean, kind))
+        else:
+            drawn = random.standard_normal(array.shape) * array.deviation
+            parts[array.name].append(drawn.astype(kind, copy=False))
+    weights, biases, gammas, betas = parts.values()
     return SampledNetwork(net, seed, kind, weights, biases, gammas, betas)
 
 
-def _shapes(net: Network) -> dict[str, list[tuple[int, ...]]]:
-    """The shapes of weights, biases, gammas and betas."""
-    shapes: dict[str, list[tuple[int, ...]]] = {name: [] for name in _PARTS}
-    for before, layer, after in zip(net.shapes, net.layers, net.shapes[1:], strict=False):
-        if isinstance(layer, (Dense, Conv2d)):
-            kernel = layer.kernel if isinstance(layer, Conv2d) else ()
-            taps = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-            shapes["weights"].append((after[0], before[0], *taps))
-            shapes["biases"].append((after[0],))
-        elif isinstance(layer, BatchNorm):
-            shapes["gammas"].append((after[0],))
-            shapes["betas"].append((after[0],))
-    return shapes
+def _arrays(net: Network) -> Iterator[Array]:
+    """What the layers say of their arrays, in the order in which numbers are drawn."""
+    for step in net.steps:
+        yield from step.layer.arrays(step.before, step.after)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import _labels, _numbers
 from .._random import stream
 from .._warn import warn
-from ..network import Conv2d, Dense, Network
+from ..network import Network
 from ..scan.scan import bar
 from ..scan.tasks import elsewhere, lost, refuse_other_version
 from ..theory import Fisher, fisher
@@ -413,14 +413,9 @@ def verify(
 # ----------------------------------------------------------------------------------------------------- what is sampled
 
 
-def _hidden(net: Network) -> list[int]:
-    """Where the hidden affine layers stand."""
-    return [place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d))][:-1]
-
-
 def _widest(net: Network) -> int:
     """Units or channels of the widest hidden layer; 0 where there is none."""
-    return max((net.shapes[place + 1][0] for place in _hidden(net)), default=0)
+    return max((net.shapes[place + 1][0] for place in net.affine_places[:-1]), default=0)
 
 
 def _scaled(net: Network, width: int) -> Network:
@@ -428,12 +423,8 @@ def _scaled(net: Network, width: int) -> Network:
     widest, layers = _widest(net), list(net.layers)
     if widest == 0:
         raise ValueError("widths must be None for a network without hidden layers")
-    for place in _hidden(net):
-        layer, units = layers[place], max(1, round(net.shapes[place + 1][0] * width / widest))
-        if isinstance(layer, Dense):
-            layers[place] = replace(layer, units=units)
-        elif isinstance(layer, Conv2d):
-            layers[place] = replace(layer, channels=units)
+    for place, layer in zip(net.affine_places[:-1], net.affine_layers, strict=False):
+        layers[place] = layer.widened(max(1, round(net.shapes[place + 1][0] * width / widest)))
     return Network(net.input_shape, tuple(layers))
 
 
