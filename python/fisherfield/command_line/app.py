@@ -357,7 +357,7 @@ def _description(file: str, net: ff.Network, arguments: dict[str, Any], data: ff
     loss = arguments["loss"]
     return {
         "network": f"{file}: {_architecture(net)}",
-        "activation": _values(layer for layer in net.layers if isinstance(layer, ff.Activation)) or "none (linear)",
+        "activation": _values(net.activations) or "none (linear)",
         "BatchNorm": _batch_norm_words(net),
         "weights": f"sigma_w2 {_values(layer.sigma_w2 for layer in net.affine_layers)}, "
         f"sigma_b2 {_values(layer.sigma_b2 for layer in net.affine_layers)}; {net.parameters():,} parameters",
@@ -369,11 +369,8 @@ def _description(file: str, net: ff.Network, arguments: dict[str, Any], data: ff
 
 def _architecture(net: ff.Network) -> str:
     """E.g. "784 -> 3 x Dense 1000 -> Dense 10"; images are channels x height x width."""
-    steps = [" x ".join(map(str, net.input_shape))]
-    for layer, shape in zip(net.layers, net.shapes[1:], strict=True):
-        if not isinstance(layer, (ff.BatchNorm, ff.Activation)):
-            size = "" if isinstance(layer, ff.Flatten) else " " + " x ".join(map(str, shape))
-            steps.append(type(layer).__name__ + size)
+    outlines = (layer.outline(shape) for layer, shape in zip(net.layers, net.shapes[1:], strict=True))
+    steps = [" x ".join(map(str, net.input_shape)), *filter(None, outlines)]
     runs = [(step, len(list(run))) for step, run in itertools.groupby(steps)]
     return " -> ".join(step if count == 1 else f"{count} x {step}" for step, count in runs)
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from .. import _core, _labels, _numbers
-from ..network import BatchNorm, Conv2d, Dense, Network
+from ..network import Network
 from .fisher import Fisher, result_of
 
 __all__ = ["LearningRate", "max_learning_rate"]
@@ -87,7 +86,7 @@ def _remarks(fisher: Fisher, loss: str) -> list[str]:
     """What the data change, and what training showed of ReLU networks (docs/theory.md, section 10)."""
     remarks = []
     facts = fisher.network._facts
-    if fisher.overlap == 0.0 and fisher.length == 1.0 and not (facts.batch_norm and _normed_at_once(fisher.network)):
+    if fisher.overlap == 0.0 and fisher.length == 1.0 and not (facts.batch_norm and facts.first_normed):
         remarks.append(
             "overlap 0 is that of independent inputs: images share more (digits 0.48 of the length, Fashion-MNIST "
             "0.30), and stand less than this, by 1.2 to 1.7 times for ReLU networks on digits: "
@@ -115,14 +114,6 @@ _CROSS_ENTROPY = {
     "fixed": "with gamma and beta fixed ReLU networks on digits and Fashion-MNIST blew up at no rate tried",
     "vanilla": "without BatchNorm ReLU networks on digits blew up at 0.1 to 22 times the rate for their data",
 }
-
-
-def _normed_at_once(net: Network) -> bool:
-    """Whether a BatchNorm follows the first affine layer: it takes the mean, and with it the inputs' overlap."""
-    for before, layer in itertools.pairwise(net.layers):
-        if isinstance(before, (Dense, Conv2d)):
-            return isinstance(layer, BatchNorm)
-    return False
 
 
 def max_learning_rate(
