@@ -18,15 +18,15 @@ __all__ = ["describe", "module", "sampled"]
 VARIANCES = ("measured", "initial")
 
 
-def _layers() -> Any:
-    """What builds and reads layers; PyTorch is imported there."""
+def _with_torch() -> tuple[Any, Any]:
+    """What writes layers and what reads them; PyTorch is imported there."""
     try:
-        from . import layers
+        from . import layers, reading
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ImportError("fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'") from None
-    return layers
+    return layers, reading
 
 
 def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> torch.nn.Sequential:
@@ -71,7 +71,7 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     >>> model = ff.torch.module(ff.mlp([784, 1000, 10]), seed=1, dtype="float32")
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     """
-    layers = _layers()
+    layers, _ = _with_torch()
     if not hasattr(net, "weights"):
         _numbers.network_of(net)
     drawn = _numbers.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
@@ -120,8 +120,8 @@ def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None)
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 50), torch.nn.BatchNorm1d(50), torch.nn.ReLU(), ...)
     >>> ff.sampled_fisher(ff.torch.sampled(model), x, loss="mse").max_learning_rate(momentum=0.9)
     """
-    layers = _layers()
-    taken, notes = layers.taken(module, input_shape, layers.numpy_dtype(dtype))
+    layers, reading = _with_torch()
+    taken, notes = reading.taken(module, input_shape, layers.numpy_dtype(dtype))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     found: SampledNetwork = taken
@@ -190,9 +190,9 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     >>> net = ff.torch.describe(model, (1, 28, 28))
     >>> ff.max_learning_rate(net, momentum=0.9, loss="mse")
     """
-    layers = _layers()
+    _, reading = _with_torch()
     _numbers.choice("variances", variances, VARIANCES)
-    net, notes = layers.read(module, input_shape, variances == "initial")
+    net, notes = reading.read(module, input_shape, variances == "initial")
     for note in notes:
         warnings.warn(note, stacklevel=2)
     described: Network = net
