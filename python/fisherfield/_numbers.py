@@ -436,9 +436,9 @@ def vector_of(name: str, value: Any, length: int, dtype: np.dtype) -> np.ndarray
     return _finite(name, given, dtype).reshape(length)
 
 
-def zero_variance(net: Any, place: int, unit: int) -> ValueError:
-    kind = "unit" if len(net.shapes[place + 1]) == 1 else "channel"
-    return ValueError(f"layers[{place}]: {kind} {unit} has zero variance over the batch; BatchNorm needs eps > 0")
+def zero_variance(step: Any, unit: int) -> ValueError:
+    kind = "channel" if step.image else "unit"
+    return ValueError(f"{step.where}: {kind} {unit} has zero variance over the batch; BatchNorm needs eps > 0")
 
 
 def not_overflown(name: str, numbers: np.ndarray) -> np.ndarray:
@@ -888,8 +888,8 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
         )
     from . import _core
 
-    behind = net.layers[net.affine_places[layer - 1] :]
-    name = next((str(item) for item in behind if item.pointwise), "the identity")
+    behind = net.steps[net.steps.index(net.affine_steps[layer - 1]) :]
+    name = next((str(step.layer) for step in behind if step.layer.pointwise), "the identity")
     return ValueError(f"affine layer {layer}: {_INTEGRAL[_core.Status(status).name].format(activation=name)}")
 
 

@@ -77,7 +77,7 @@ class Dense(Affine):
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts
-        core.dense(weights, biases, trained)
+        core.affine(weights, biases, trained)
 
 
 @kind
@@ -123,7 +123,7 @@ class Conv2d(Affine):
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts
         window = self.window(before)
-        core.conv2d(weights, biases, trained, window.stride, window.padding)
+        core.affine(weights, biases, trained, window.stride, window.padding)
 
     def image_bytes(self, step: Step, seen: Seen) -> int:
         positions = math.prod(step.before[1:])  # the input's matrices are diagonal

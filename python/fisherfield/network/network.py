@@ -123,14 +123,14 @@ class Network:
         return self._steps
 
     @property
-    def affine_places(self) -> tuple[int, ...]:
-        """Where the affine layers l = 1 .. L stand among `layers`."""
-        return tuple(step.place for step in self.steps if step.layer.affine)
+    def affine_steps(self) -> tuple[Step, ...]:
+        """Where the affine layers l = 1 .. L stand; all but the last are hidden layers."""
+        return tuple(step for step in self.steps if step.layer.affine)
 
     @property
     def affine_layers(self) -> tuple[Affine, ...]:
         """The Dense and Conv2d layers l = 1 .. L."""
-        return tuple(cast("Affine", step.layer) for step in self.steps if step.layer.affine)
+        return tuple(cast("Affine", step.layer) for step in self.affine_steps)
 
     @property
     def batch_norms(self) -> tuple[BatchNorm, ...]:
@@ -169,6 +169,12 @@ class Network:
             else:
                 layers = _replaced(layers, name, value)
         return Network(self.input_shape, layers)
+
+    def with_widths(self, widths: Sequence[int]) -> Network:
+        """A copy whose hidden affine layers have so many units or channels."""
+        given = iter((*widths, self.outputs))
+        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(given)) if leaf.affine else leaf)
+        return Network(self.input_shape, widened)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network as TOML; `load` reads it back equal.

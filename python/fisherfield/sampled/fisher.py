@@ -20,6 +20,7 @@ from .._memory import bytes_in_words
 from .._random import stream
 from .._warn import warn
 from ..network import Network
+from ..network.layer import Step
 from ..threads import num_threads
 from .lanczos import Eigenpairs, krylov, largest_eigenpairs
 from .network import SampledNetwork, sample
@@ -59,12 +60,24 @@ _WORKSPACE = 32e6  # bytes of a convolution's patches at a time: well beyond wha
 
 def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biases: bool = True) -> Any:
     """The core's network, before any input."""
+    *_, (built, _) = _linearized(sampled, statistics, with_biases)
+    return built
+
+
+def _linearized(sampled: SampledNetwork, statistics: str, with_biases: bool) -> Iterator[tuple[Any, int]]:
+    """The core's network as it grows, with the place of the layer that was added last."""
     kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
     built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], with_biases)
     parts = iter(sampled.parts)
-    for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
+    for place, (layer, before) in enumerate(zip(sampled.net.layers, sampled.net.shapes, strict=False)):
         layer.linearize_into(built, parts, before)
-    return built
+        yield built, place
+
+
+def _step_of(sampled: SampledNetwork, node: int) -> Step:
+    """The layer that a node of the core's network belongs to."""
+    place = next(place for built, place in _linearized(sampled, "exact", True) if built.nodes > node)
+    return next(step for step in sampled.net.steps if step.place >= place)
 
 
 def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: float = 0.0, seed: int = 0) -> Array:
@@ -73,8 +86,7 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: fl
         with blas_threads():
             outputs = built.forward(x, _WORKSPACE, keep, noise, seed)
     except _core.Failure as failure:
-        nodes = [place for place, layer in enumerate(sampled.net.layers) if not isinstance(layer, Flatten)]
-        raise _numbers.zero_variance(sampled.net, nodes[failure.node], failure.unit) from None
+        raise _numbers.zero_variance(_step_of(sampled, failure.node), failure.unit) from None
     found: Array = _numbers.not_overflown("f(x)", outputs)
     return found
 

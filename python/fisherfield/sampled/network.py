@@ -184,7 +184,7 @@ class SampledNetwork:
 
     def __repr__(self) -> str:
         lines = [f"SampledNetwork: seed {self.seed}, {self.dtype}, {self.parameters:,} parameters"]
-        numbers = dict.fromkeys(_PARTS, 0)
+        numbers, wide = dict.fromkeys(_PARTS, 0), max(len(step.where) for step in self.net.steps) + 2
         for step, parts in zip(self.net.steps, self.parts, strict=True):
             words: list[str] = []
             for array, (values, _) in zip(step.layer.arrays(step.before, step.after), parts, strict=True):
@@ -194,7 +194,7 @@ class SampledNetwork:
                 numbers[array.name] += 1
             words += ["not trained"] if parts and not parts[-1][1] else []
             words += [step.layer.remark] if step.layer.remark else []
-            lines.append(f"  {step.where:<11}{type(step.layer).__name__:<16}{', '.join(words)}".rstrip())
+            lines.append(f"  {step.where:<{wide}}{type(step.layer).__name__:<16}{', '.join(words)}".rstrip())
         return "\n".join(lines)
 
 

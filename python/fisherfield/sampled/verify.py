@@ -415,17 +415,15 @@ def verify(
 
 def _widest(net: Network) -> int:
     """Units or channels of the widest hidden layer; 0 where there is none."""
-    return max((net.shapes[place + 1][0] for place in net.affine_places[:-1]), default=0)
+    return max((step.after[0] for step in net.affine_steps[:-1]), default=0)
 
 
 def _scaled(net: Network, width: int) -> Network:
     """All hidden layers by the factor that makes the widest `width`."""
-    widest, layers = _widest(net), list(net.layers)
+    widest = _widest(net)
     if widest == 0:
         raise ValueError("widths must be None for a network without hidden layers")
-    for place, layer in zip(net.affine_places[:-1], net.affine_layers, strict=False):
-        layers[place] = layer.widened(max(1, round(net.shapes[place + 1][0] * width / widest)))
-    return Network(net.input_shape, tuple(layers))
+    return net.with_widths([max(1, round(step.after[0] * width / widest)) for step in net.affine_steps[:-1]])
 
 
 def _inputs(net: Network, samples: Any, x: Any, dtype: Any) -> tuple[NDArray[Any] | None, int, float, float]:

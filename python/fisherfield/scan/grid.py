@@ -181,12 +181,12 @@ def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str,
         raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
     if field not in net.layers[place].axes():
         raise ValueError(f"axis {name} must name a layer that has {field}, got {net.layers[place]!r}")
-    return field, sum(affine <= place for affine in net.affine_places) - 1
+    return field, sum(step.place <= place for step in net.affine_steps) - 1
 
 
 def _hidden(net: Network, name: str) -> tuple[int, ...]:
     """Where the hidden affine layers stand."""
-    places = net.affine_places[:-1]
+    places = tuple(step.place for step in net.affine_steps[:-1])
     if not places:
         raise ValueError(f"axis {name} needs a hidden layer, and the network has none")
     return places
