@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random networks, data and activations for hypothesis."""
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 import fisherfield as ff
+from fisherfield.network.layer import Stream
 
 CLOSED = ("relu", "leaky_relu(0.3)", "abs", "linear", "step", "erf", "sin")
 QUADRATURE = ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "hardtanh", "relu6", "mish")
@@ -22,6 +24,64 @@ def floats(low, high):
     return st.floats(low, high, allow_subnormal=False)
 
 
+def variances(draw):
+    """sigma_w2 and sigma_b2."""
+    return draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))
+
+
+def dense(draw, shape, activations):
+    return ff.Dense(draw(st.integers(1, 400)), *variances(draw))
+
+
+def conv2d(draw, shape, activations):
+    padding = draw(st.integers(0, 2))
+    kernel = tuple(draw(st.integers(1, min(3, side + 2 * padding))) for side in shape[1:])
+    stride = draw(st.integers(1, 2))
+    return ff.Conv2d(draw(st.integers(1, 50)), kernel, stride, padding, *variances(draw))
+
+
+def batch_norm(draw, shape, activations):
+    return draw(norms())
+
+
+def activation(draw, shape, activations):
+    return ff.Activation(draw(st.sampled_from(activations)))
+
+
+def average_pool(draw, shape, activations):
+    kernel = tuple(draw(st.integers(1, min(2, side))) for side in shape[1:])
+    return ff.AvgPool2d(kernel, draw(st.integers(1, 2)))
+
+
+# Of every kind of layer one that may stand behind a shape.
+KINDS = {
+    ff.Dense: dense,
+    ff.Conv2d: conv2d,
+    ff.BatchNorm: batch_norm,
+    ff.Activation: activation,
+    ff.AvgPool2d: average_pool,
+    ff.GlobalAvgPool2d: lambda draw, shape, activations: ff.GlobalAvgPool2d(),
+    ff.Flatten: lambda draw, shape, activations: ff.Flatten(),
+}
+
+
+@st.composite
+def networks(draw, activations=CLOSED, most=8, side=5):
+    """Networks of all kinds of layers, in any order that layers allow; a dense layer is the output."""
+    image = draw(st.booleans())
+    sizes = (draw(st.integers(1, side)), draw(st.integers(1, side))) if image else ()
+    shape = (draw(st.integers(1, 3 if image else 400)), *sizes)
+    inputs, layers, stream = shape, [], Stream.INPUT
+    for _ in range(draw(st.integers(0, most))):
+        fitting = [kind for kind in KINDS if stream in kind.takes and kind.image in (None, len(shape) == 3)]
+        layers.append(KINDS[draw(st.sampled_from(fitting))](draw, shape, activations))
+        shape, stream = layers[-1].shape_of(shape), layers[-1].gives(stream)
+        assume(len(shape) == 1 or max(shape[1:]) <= side + 1)
+    if len(shape) == 3:
+        layers.append(ff.Flatten())
+    return ff.Network(inputs, [*layers, ff.Dense(draw(st.integers(1, 10)), *variances(draw))])
+
+
 @st.composite
 def norms(draw):
     return ff.BatchNorm(
@@ -38,37 +98,33 @@ def dense_networks(draw, activations=CLOSED, depth=5, last_norm=True):
     layers = []
     count = draw(st.integers(1, depth))
     for place in range(count):
-        layers.append(ff.Dense(draw(st.integers(1, 400)), draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))))
+        layers.append(dense(draw, (), activations))
         last = place == count - 1
         if draw(st.booleans()) and (last_norm or not last):
             layers.append(draw(norms()))
         if not last:
-            layers.append(ff.Activation(draw(st.sampled_from(activations))))
+            layers.append(activation(draw, (), activations))
     return ff.Network(draw(st.integers(1, 400)), layers)
 
 
 @st.composite
 def conv_networks(draw, activations=CLOSED, depth=3, pooling=True):
     """Small convolutional networks: strides, paddings, kernels, pooling, BatchNorm, then a dense layer."""
-    channels, height, width = draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    layers, size = [], [height, width]
+    inputs = shape = draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    layers = []
     for _ in range(draw(st.integers(1, depth))):
-        padding = draw(st.integers(0, 2))
-        kernel = tuple(draw(st.integers(1, min(3, side + 2 * padding))) for side in size)
-        stride = draw(st.integers(1, 2))
-        channels_out, sigma_w2, sigma_b2 = draw(st.integers(1, 50)), draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))
-        layers.append(ff.Conv2d(channels_out, kernel, stride, padding, sigma_w2, sigma_b2))
-        size = [(side + 2 * padding - tap) // stride + 1 for side, tap in zip(size, kernel, strict=True)]
+        layers.append(conv2d(draw, shape, activations))
+        shape = layers[-1].shape_of(shape)
         if draw(st.booleans()):
             layers.append(draw(norms()))
-        layers.append(ff.Activation(draw(st.sampled_from(activations))))
-        if pooling and min(size) >= 2 and draw(st.booleans()):
+        layers.append(activation(draw, shape, activations))
+        if pooling and min(shape[1:]) >= 2 and draw(st.booleans()):
             layers.append(ff.AvgPool2d(2, draw(st.integers(1, 2))))
-            size = [(side - 2) // layers[-1].stride + 1 for side in size]
+            shape = layers[-1].shape_of(shape)
     if pooling and draw(st.booleans()):
         layers.append(ff.GlobalAvgPool2d())
     layers += [ff.Flatten(), ff.Dense(draw(st.integers(1, 10)), draw(floats(0.3, 3.0)), 0.1)]
-    return ff.Network((channels, height, width), layers)
+    return ff.Network(inputs, layers)
 
 
 SAMPLES = st.one_of(st.none(), st.integers(2, 2000))

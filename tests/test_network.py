@@ -36,7 +36,7 @@ def activations(draw):
 @st.composite
 def networks(draw):
     """Dense and convolutional networks with every named activation."""
-    net = draw(st.one_of(strategies.dense_networks(), strategies.conv_networks()))
+    net = draw(st.one_of(strategies.dense_networks(), strategies.conv_networks(), strategies.networks()))
     places = sum(isinstance(layer, ff.Activation) for layer in net.layers)
     return net.replace(activation=[draw(activations()) for _ in range(places)]) if places else net
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strategies
+from hypothesis import given, settings
 
 import fisherfield as ff
 
@@ -619,6 +621,12 @@ def test_a_module_goes_on_behind_the_flatten_that_makes_its_outputs_flat():
 def test_a_layer_without_units_is_refused():
     with pytest.raises(ValueError, match=r"at least one input and one output, got a weight of shape \(0, 6\)"):
         ff.torch.describe(nn.Linear(6, 0))
+
+
+@settings(max_examples=60)
+@given(strategies.networks(activations=(*strategies.CLOSED, *strategies.QUADRATURE)))
+def test_layers_in_any_order_are_written_and_read_again(net):
+    assert ff.torch.describe(ff.torch.module(net, seed=1)) == net
 
 
 def test_a_single_layer_and_what_does_nothing_are_described():

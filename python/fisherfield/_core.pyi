@@ -130,6 +130,8 @@ class Failure(Exception):
 
 class Status:
     def __init__(self, value: int) -> None: ...
+    @property
+    def name(self) -> str: ...
     ok: Status
     zero_variance: Status
     out_of_range: Status
