@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -234,7 +234,7 @@ class Activation(Layer):
         return self._given() if isinstance(self.function, str) else {}
 
     @classmethod
-    def axes(cls) -> dict[str, Axis]:
+    def axes(cls) -> Mapping[str, Axis]:
         return {}
 
     @classmethod

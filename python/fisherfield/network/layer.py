@@ -155,13 +155,13 @@ class Layer:
     __slots__ = ()
 
     affine: ClassVar[bool] = False  # it has weights and biases, and is a row of what the theory gives layer by layer
-    pointwise: ClassVar[bool] = False  # it is an activation
+    pointwise: ClassVar[bool] = False  # it applies a function phi to each unit
     over_batch: ClassVar[bool] = False  # it takes mean and variance over the batch
     averages: ClassVar[bool] = False  # it takes means over windows of positions
     in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
 
     takes: ClassVar[tuple[Stream, ...]] = tuple(Stream)
-    needs: ClassVar[str] = ""  # said where something else comes: what must stand before it, and why
+    needs: ClassVar[str] = ""  # the refusal where something else comes: what must stand before it, and why
     image: ClassVar[bool | None] = None  # whether it takes an image or a flat input; None: either
     behind_output: ClassVar[bool] = True  # whether it may stand behind the last affine layer
     unpublished: ClassVar[str] = ""  # what of it the recursion of Wei, Stokes and Schwab does not treat
@@ -243,7 +243,7 @@ class Layer:
     # ------------------------------------------------------------------------------------------------------------ words
 
     @classmethod
-    def axes(cls) -> dict[str, Axis]:
+    def axes(cls) -> Mapping[str, Axis]:
         """The fields that a scan may vary."""
         return _of_fields(cls, "axis")
 
