@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import CLOSED, HOMOGENEOUS, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
-from fisherfield import _numbers, _core
+from fisherfield import _core, _numbers
 
 FINITE = data(samples=st.integers(2, 2000))
 INFINITE = data(samples=st.none())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import CLOSED, GIVEN, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats, networks
+from strategies import CLOSED, QUADRATURE, THEORIES, conv_networks, data, dense_networks, floats, networks
 
 import fisherfield as ff
 from fisherfield import reference

@@ -12,7 +12,6 @@ import json
 import pickle
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import mpmath
@@ -24,7 +23,7 @@ from judge import judge
 from strategies import GIVEN, floats, norms
 
 import fisherfield as ff
-from fisherfield import network, reference
+from fisherfield import reference
 from fisherfield.network.layer import kinds
 from fisherfield.reference import quadrature
 from fisherfield.reference.activations_mpmath import functions

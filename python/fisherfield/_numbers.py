@@ -894,9 +894,7 @@ def failure(status: int, layer: int, net: Any) -> ValueError:
 
 
 _INTEGRAL = {
-    "out_of_range": (
-        "the variance must be at most 1e30 for the integrals of the bounded activation {activation}"
-    ),
+    "out_of_range": ("the variance must be at most 1e30 for the integrals of the bounded activation {activation}"),
     "overflow": "the integrals of {activation} must stay within the range of float64, and overflow",
     "not_converged": (
         "the integrals of {activation} must converge and settle to 1e-13 as the mesh is refined: give its kinks, if any"
