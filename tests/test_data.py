@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
+from fisherfield.data import images, sources
 
 LABELS = {"train": np.arange(12) % 3, "test": np.arange(5) % 3}
 IMAGES = {
@@ -41,8 +42,8 @@ def write_idx(folder, compress=False, dotted=False):
 @pytest.fixture
 def two_records(monkeypatch):
     """In place of CIFAR-10's 10000 a file."""
-    assert ff.data._RECORDS == 10000
-    monkeypatch.setattr(ff.data, "_RECORDS", 2)
+    assert images._RECORDS == 10000
+    monkeypatch.setattr(images, "_RECORDS", 2)
 
 
 def write_cifar(folder):
@@ -515,7 +516,7 @@ def test_a_renamed_member_of_an_archive_is_damage(tmp_path, bit):
             ValueError, "must be a whole .npz file of numbers, got one that is not", tmp_path / "x.npz", split=split
         )
     with pytest.raises(ValueError, match=r"must be a whole \.npz file"):
-        ff.data.has_test(str(tmp_path / "x.npz"))
+        sources.has_test(str(tmp_path / "x.npz"))
 
 
 def test_a_member_that_the_directory_lost_is_damage(tmp_path):
@@ -548,7 +549,7 @@ def test_what_zip_files_can_and_numpy_does_not_is_refused_in_a_sentence(tmp_path
 
 def test_files_beyond_the_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     """Numbers that compress to nothing, and files with holes."""
-    monkeypatch.setattr(ff.data, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(ff._memory, "available_memory", lambda: 10**8)
     zeros = npy("(2000, 10000)", bytes(160_000_000))
     npz(tmp_path / "x.npz", zipfile.ZIP_DEFLATED, x=zeros)
     words = f"{tmp_path / 'x.npz'} must fit into memory, and takes up to 320 MB, more than the 100 MB there are"

@@ -407,7 +407,7 @@ WIDE = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d
 
 
 def test_images_beyond_the_memory_are_refused_beforehand(monkeypatch):
-    monkeypatch.setattr(ff._numbers, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(ff._memory, "available_memory", lambda: 10**8)
     x, sampled = np.broadcast_to(1.0, (2, 1, 700, 700)), ff.sample(WIDE)
     with pytest.raises(ValueError, match="x must fit into memory with what the layers make of it: 2 samples of this"):
         sampled(x)

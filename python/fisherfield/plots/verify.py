@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _numbers
-from ..sampled.verify import differs
+from .._optional import optional
+from ..sampled.verification import differs
 from .figures import STYLES
 
 if TYPE_CHECKING:
@@ -39,11 +40,9 @@ _MARKS = {
 
 def plot(found: Verification, quantity: str, ax: Any) -> Figure:
     """See `Verification.plot`."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
+    from matplotlib.figure import Figure
+
     _numbers.choice("quantity", quantity, tuple(found.runs))
     with matplotlib.rc_context(_FONTS):
         if ax is not None:

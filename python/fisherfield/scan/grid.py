@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
+from .._words import did_you_mean, shown
 from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+from .arguments import axis_values, axis_words
 
-__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "with_depth"]
+__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "product_of", "with_depth"]
 
 Box = tuple[slice, ...]
 Column = NDArray[np.float64]
@@ -105,10 +107,16 @@ class Grid:
         return tuple(-(-extent // size) for extent, size in zip(self.shape, chunk, strict=True))
 
 
+def product_of(axes: Mapping[str, Column]) -> Grid:
+    """A product of all axes."""
+    sizes = tuple(values.size for values in axes.values())
+    return Grid(tuple(axes), sizes, tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)))
+
+
 def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
     """A mapping of axes as a grid and the values by name; refused in a sentence."""
     if not isinstance(axes, Mapping):
-        raise TypeError(f"axes must be a mapping from names to values, got {_numbers.shown(axes)}")
+        raise TypeError(f"axes must be a mapping from names to values, got {shown(axes)}")
     dimensions: list[str] = []
     shape: list[int] = []
     placed: list[Axis] = []
@@ -121,7 +129,7 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
         for name, (field, layer), column in zip(names, fields, columns, strict=True):
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
-            values[name] = _numbers.axis_values(name, field, column)
+            values[name] = axis_values(name, field, column)
             placed.append(Axis(name, field, layer, len(dimensions)))
         points = sum(name.startswith("point") for name in dimensions)
         dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
@@ -143,11 +151,11 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
             raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {given.shape}")
         return tuple(given.T)
     if not _numbers.is_sequence(given):
-        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(given)}")
+        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {shown(given)}")
     rows = list(given)
     for row in rows:
         if not _numbers.is_sequence(row) or len(row) != len(names):
-            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(row)}")
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {shown(row)}")
     if not rows:
         raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got none")
     return tuple(zip(*rows, strict=True))
@@ -155,16 +163,13 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
 
 def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field and layer of a name, where the network has it."""
-    words = _numbers.axis_words()
+    words = axis_words()
     single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
     if single:
         return _of_one_layer(net, name, int(single[1]), single[2])
     if name not in words:
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(name), words, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {name!r}{hint}')
+        hint = did_you_mean(name, words)
+        raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {shown(name)}{hint}')
     if name in _OF_NORMS and not net.batch_norms:
         raise ValueError(f"axis {name} needs a BatchNorm, and the network has none")
     if name == "width":
@@ -176,7 +181,7 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
 
 def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str, int]:
     if field not in _OF_LAYERS:
-        raise ValueError(f"axis {name} must name one of {', '.join(_OF_LAYERS)}, got {field!r}")
+        raise ValueError(f"axis {name} must name one of {', '.join(_OF_LAYERS)}, got {shown(field)}")
     if place >= len(net.layers):
         raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
     if not hasattr(net.layers[place], field):

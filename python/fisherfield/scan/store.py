@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._optional import optional
 from .layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
 from .lock import Lock
 
@@ -46,12 +47,7 @@ Box = tuple[slice, ...]
 
 
 def _zarr() -> Any:
-    """Zarr, or an ImportError that gives the pip command."""
-    try:
-        import zarr
-    except ImportError:
-        raise ImportError("a store needs zarr: pip install 'fisherfield[scan]'") from None
-    return zarr
+    return optional("zarr", "a store needs zarr", "fisherfield[scan]")
 
 
 def opened(path: str) -> Any:

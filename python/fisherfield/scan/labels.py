@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 __all__ = [
     "AXES",
     "LAYERED",
@@ -13,11 +10,7 @@ __all__ = [
     "QUANTITIES",
     "REGIMES",
     "STATUSES",
-    "TRAINING",
     "core_names",
-    "descent",
-    "meaning",
-    "symbol",
 ]
 
 AXES = {
@@ -65,18 +58,6 @@ LAYERED = {
     "part_b": ("the layer's part of b", r"part of $b$"),
 }
 
-# What phase diagrams and boundaries of training vary and give.
-TRAINING = {
-    "restart": ("number of the restart", "restart"),
-    "eta_c": ("learning rate at which training explodes", r"$\eta_c$"),
-    "measured": ("largest stable learning rate of the Fisher information measured", r"$\eta^*$ measured"),
-    "learning_rate": ("learning rate", r"$\eta$"),
-    "train_loss": ("loss of the training samples at the end", "training loss"),
-    "test_loss": ("loss of the test samples at the end", "test loss"),
-    "train_accuracy": ("share of training samples classified rightly at the end", "training accuracy"),
-    "test_accuracy": ("share of test samples classified rightly at the end", "test accuracy"),
-    "exploded": ("share of restarts that exploded", "exploded"),
-}
 
 # What may be asked for: a point's numbers, ff.OrderParameters's columns, and the parts of a and b together.
 QUANTITIES = (*POINTS, *(name for name in LAYERED if not name.startswith("part")), "contributions")
@@ -100,24 +81,3 @@ def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
     """The core's words for what was asked for."""
     other = {"contributions": ("part_a", "part_b"), "regime": ("outlier",)}
     return tuple(name for quantity in quantities for name in other.get(quantity, (quantity,)))
-
-
-def descent(settings: Mapping[str, Any], momentum: bool = True) -> list[str]:
-    """The optimiser's settings in words, those that are at work; the momentum where it is no axis."""
-    words = [f"momentum {settings['momentum']:g}"] if momentum else []
-    words += ["Nesterov"] if settings["nesterov"] else []
-    return words + ([f"weight decay {settings['weight_decay']:g}"] if settings["weight_decay"] else [])
-
-
-def meaning(name: str) -> str:
-    """Of an axis or a result, in words."""
-    layer, _, field = name.rpartition(".")
-    words, _ = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
-    return f"{words}, of {layer} alone" if layer else words
-
-
-def symbol(name: str) -> str:
-    """Of an axis or a result, in TeX."""
-    layer, _, field = name.rpartition(".")
-    _, tex = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
-    return f"{tex} of {layer}" if layer else tex
