@@ -431,7 +431,7 @@ net = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d(
 x, sampled = np.random.default_rng(0).standard_normal((2, 1, 700, 700)), ff.sample(net)
 ff.sampled_fisher(ff.mlp([3, 3]), np.eye(3))
 before = status("VmRSS:")
-module = sys.modules["fisherfield.sampled.fisher"]
+module = sys.modules["fisherfield.sampled.linearization"]
 sampled(x)
 needed = module.bytes_of_forward(sampled, 2)
 print((status("VmHWM:") - before) / needed)
