@@ -317,8 +317,8 @@ def test_a_killed_worker_of_a_cluster_costs_nothing_but_time(tmp_path):
 
 
 def test_workers_of_another_version_are_refused(monkeypatch):
-    settings = Settings.of(NET, "exact")
-    job = Job(NET, Grid((), (), ()), (), settings, Descent(), "cpu", (), 3, 1, "0.1.0")
+    settings = {"theory": Settings.of(NET, "exact"), "descent": Descent(), "backend": "cpu", "threads": 1}
+    job = Job(network=NET, grid=Grid((), (), ()), chunk=(), quantities=(), version="0.1.0", **settings)
     monkeypatch.setattr(ff, "__version__", "0.0.1")
     with pytest.raises(RuntimeError, match=r"^workers must have fisherfield 0\.1\.0 like the client, got 0\.0\.1$"):
         chunks._work(job, 0, None, None)

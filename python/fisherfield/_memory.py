@@ -11,7 +11,7 @@ from typing import Any
 
 from ._words import bytes_in_words, shown
 
-__all__ = ["available_memory", "beyond_memory", "refuse_large_array", "refuse_large_images"]
+__all__ = ["available_memory", "beyond_memory", "refuse_large_array", "refuse_large_file", "refuse_large_images"]
 
 
 def available_memory() -> int | None:
@@ -54,6 +54,14 @@ def refuse_large_array(name: str, shape: tuple[int, ...], copies: int = 3) -> No
         raise ValueError(
             f"{name} must fit into memory, got shape {shown(shape)}, for which {memory[0]} are needed and "
             f"{memory[1]} are there"
+        )
+
+
+def refuse_large_file(path: Path, needed: int) -> None:
+    """A file whose numbers would not fit into memory."""
+    if memory := beyond_memory(needed):
+        raise ValueError(
+            f"{path} must fit into memory, and takes up to {memory[0]}, more than the {memory[1]} there are"
         )
 
 

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from .._words import descent_in_words, hours_in_words, plural, short
 from ..scan import Scan
-from ..scan.kinds import meaning
-from ..scan.labels import REGIMES, STATUSES
+from ..scan.labels import REGIMES, STATUSES, meaning
 from .printing import headed, lines
 
 __all__ = ["print_scan"]

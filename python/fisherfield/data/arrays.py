@@ -19,10 +19,11 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _numbers
+from .._memory import refuse_large_file
 from .._words import shown
-from .files import PIECE, checked, only_training, refuse_large_file
 
-__all__ = ["arrays_on_disk", "has_test_arrays"]
+__all__ = ["PIECE", "arrays_on_disk", "checked", "has_test_arrays", "only_training"]
 
 # What NumPy's and zipfile's readers raise for damaged files, beside what these are the bases of: UnicodeDecodeError,
 # and the NotImplementedError of an unknown compression. RuntimeError stands for an encrypted member.
@@ -43,6 +44,19 @@ _DAMAGED = (
     lzma.LZMAError,
     zipfile.BadZipFile,
 )
+
+
+PIECE = 2**24  # bytes read at a time
+
+
+def only_training(split: str, what: str) -> None:
+    if split != "train":
+        raise ValueError(f"split must be 'train' for {what}, which have no other, got {shown(split)}")
+
+
+def checked(x_name: str, x: Any, y_name: str, y: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    x = _numbers.samples_array_of(x_name, x)
+    return x, None if y is None else _numbers.labels_of(y_name, y, len(x))
 
 
 def arrays_on_disk(path: Path, split: str) -> tuple[NDArray[Any], NDArray[np.int64] | None]:

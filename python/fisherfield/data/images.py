@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .._memory import refuse_large_file
 from .._optional import optional
 from .._random import stream
-from .files import read_bytes, refuse_large_file
+from .arrays import PIECE
 
 __all__ = ["digits", "fashion_mnist", "folder", "has_test_files", "idx"]
 
@@ -101,7 +102,7 @@ def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
         packed = plain.read(2) == b"\x1f\x8b"
     with _opened(path, packed) as file:
         try:
-            header = read_bytes(file, 4 + 4 * dimensions)
+            header = _bytes(file, 4 + 4 * dimensions)
             magic = bytes([0, 0, 8, dimensions])
             if header[:4] != magic:
                 raise ValueError(
@@ -113,7 +114,7 @@ def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
             sizes = [int.from_bytes(header[4 * place : 4 * place + 4], "big") for place in range(1, dimensions + 1)]
             count = math.prod(sizes)
             refuse_large_file(path, 2 * min(count, _DENSEST * size if packed else size))
-            numbers = read_bytes(file, count + 1)
+            numbers = _bytes(file, count + 1)
         except (OSError, EOFError, zlib.error) as error:
             if not packed:
                 raise
@@ -152,3 +153,12 @@ def _cifar(folder: Path, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
 def has_test_files(folder: Path) -> bool:
     """Whether a folder has a test split; nothing is read of it but names."""
     return all(find(folder, name) for name in _IDX["test"]) or all((folder / name).is_file() for name in _CIFAR["test"])
+
+
+def _bytes(file: BinaryIO, count: int) -> bytes:
+    """At most `count` bytes, in pieces: a header that lies must not claim memory."""
+    pieces = []
+    while count > 0 and (piece := file.read(min(count, PIECE))):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)

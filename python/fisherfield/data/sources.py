@@ -17,8 +17,7 @@ from .. import _numbers
 from .._memory import refuse_large_array
 from .._random import stream
 from .._words import did_you_mean, shown, standardised
-from .arrays import arrays_on_disk, has_test_arrays
-from .files import checked, only_training
+from .arrays import arrays_on_disk, checked, has_test_arrays, only_training
 from .images import digits, fashion_mnist, folder, has_test_files, idx
 
 __all__ = ["Data", "gaussian", "has_test", "load", "overlap_and_length", "stamps"]

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from .._optional import optional
 from .._words import data_in_words, descent_in_words, shown
 from ..scan.arguments import selection_of
-from ..scan.kinds import meaning, symbol
-from ..scan.labels import REGIMES, STATUSES
+from ..scan.labels import REGIMES, STATUSES, meaning, symbol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _numbers
 from .._optional import optional
+from .._words import plural
 from ..sampled.verification import differs
 from .figures import STYLES
 
@@ -69,7 +70,7 @@ def _title(found: Verification) -> str:
         said.append(
             {"exact": "gradients through its statistics", "frozen": "statistics frozen"}[found.settings["statistics"]]
         )
-    many = f"{count} network{'s' * (count != 1)}"
+    many = plural(count, "network")
     said.append(f"{many} a width" if found.widths.size > 1 else many)
     said.append(f"{found.settings['samples']} samples")
     said[0] = said[0][0].upper() + said[0][1:]

@@ -47,7 +47,7 @@ class Measured:
         biases = "" if self.biases else ", without biases"
         return [
             f"{what} of a sampled network of {self.parameters:,} parameters",
-            f"  {self.samples} samples, {self.outputs} output{'s' * (self.outputs != 1)}, "
+            f"  {self.samples} samples, {plural(self.outputs, 'output')}, "
             f"statistics {self.statistics}, loss {self.loss}{biases}, {self.dtype}",
         ]
 

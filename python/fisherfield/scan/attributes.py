@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from ..network import Network
 from .grid import Grid
-from .kinds import kind_of, meaning
-from .labels import LAYERED, REGIMES, STATUSES
+from .labels import LAYERED, REGIMES, STATUSES, kind_of, meaning
 from .store import UNWRITTEN, VERSION, Described
 
 __all__ = ["attributes_of", "coordinates_of", "dimensions_of", "settings_from", "variables_of"]
-
-_NONE = {"samples": "infinitely many", "batch": "full"}  # what stands for None in a file
 
 
 def dimensions_of(grid: Grid) -> dict[str, tuple[str, ...]]:
@@ -37,18 +34,18 @@ def attributes_of(
 
     axes = [name for names in dimensions.values() for name in names]
     said = {name: "axis" if name in axes else value for name, value in settings.items()}
+    kind = kind_of(settings)
     for name, value in said.items():
         if value is None:
-            said[name] = _NONE.get(name, "none")
+            said[name] = kind.none.get(name, "none")
         elif isinstance(value, bool):
             said[name] = str(value)
-    what = kind_of(settings).what
     try:
         network = net._to_toml()
     except ValueError:  # a callable has no name
         network = repr(net)
     return {
-        "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: {what} of wide networks",
+        "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: {kind.what} of wide networks",
         VERSION: __version__,
         "network": network,
         **said,
@@ -61,9 +58,9 @@ def settings_from(said: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a file's attributes hold; what an axis gives is at its default."""
     said = {**UNWRITTEN, **said}
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
-    words = {*_NONE.values(), "none"}
-    settings: dict[str, Any] = {}
-    for name in kind_of(said).settings:
+    kind, settings = kind_of(said), {}
+    words = {*kind.none.values(), "none"}
+    for name in kind.settings:
         value = said[name].item() if hasattr(said[name], "item") else said[name]
         if isinstance(value, str):
             value = default.get(name) if value == "axis" else None if value in words else value

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,27 +24,28 @@ Status = NDArray[np.int8]
 Pause = Callable[[int], object]
 
 
-class Work(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Work:
     """What is the same for all chunks; picklable, for workers have it sent with each."""
 
+    network: Network
+    grid: Grid
+    chunk: tuple[int, ...]
+    quantities: tuple[str, ...]
+    version: str
+    layers: int = 0  # L, the greatest where the depth varies
+
     @property
-    def network(self) -> Network: ...
-    @property
-    def grid(self) -> Grid: ...
-    @property
-    def chunk(self) -> tuple[int, ...]: ...
-    @property
-    def settings(self) -> dict[str, Any]: ...
-    @property
-    def quantities(self) -> tuple[str, ...]: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def version(self) -> str: ...
-    def box(self, number: int) -> Box: ...
+    def settings(self) -> dict[str, Any]:
+        """What was computed, as the scan's settings say it."""
+        raise NotImplementedError
+
+    def box(self, number: int) -> Box:
+        return self.grid.box(self.chunk, number)
+
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
-        ...
+        raise NotImplementedError
 
 
 def _shape(box: Box) -> tuple[int, ...]:

@@ -13,36 +13,27 @@ from ..gaussian import Table
 from ..network import Activation, Conv2d, Dense, Network
 from ..theory import calls
 from ..theory.settings import Descent, Settings
-from .chunks import Arrays, Pause, Status
-from .grid import Box, Grid, Slot, by_depth, with_depth
+from .chunks import Arrays, Pause, Status, Work
+from .grid import Slot, by_depth, with_depth
 from .labels import LAYERED, core_names
 
 __all__ = ["Job", "cuda"]
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(Work):
     """The theory over a grid: with a box's slots it says all that is to be computed."""
 
-    network: Network
-    grid: Grid
-    chunk: tuple[int, ...]
     theory: Settings
     descent: Descent
     backend: str
-    quantities: tuple[str, ...]
-    layers: int  # L, the greatest where the depth varies
     threads: int
-    version: str
     tables: tuple[Table, ...] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
         tables = ", ".join(f"{table.activation} at q {table.q[0]:g} to {table.q[1]:g}" for table in self.tables)
         return {**asdict(self.theory), **asdict(self.descent), "backend": self.backend, "tables": tables}
-
-    def box(self, number: int) -> Box:
-        return self.grid.box(self.chunk, number)
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""

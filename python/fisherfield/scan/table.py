@@ -19,8 +19,7 @@ from ..network import Network
 from ..network.network import from_toml
 from .attributes import attributes_of, coordinates_of, settings_from, variables_of
 from .grid import Grid
-from .kinds import kind_of
-from .labels import LAYERED, REGIMES, STATUSES
+from .labels import LAYERED, REGIMES, STATUSES, kind_of
 from .layout import Damaged
 from .store import VERSION, opened
 

@@ -20,12 +20,12 @@ from ..sampled import sampled_fisher
 from ..sampled.network import draw
 from ..scan import Scan
 from ..scan.chunks import Arrays, Pause, Status
-from ..scan.grid import Box, Grid, Slot, product_of
+from ..scan.grid import Slot, product_of
 from ..scan.work import carried_out
 from ..theory import max_learning_rate
 from ..theory.calls import step_limit
 from ..theory.settings import Descent
-from .recipe import BATCH, Recipe, fitting, recipe_of, settings_of, trainer, within
+from .recipe import BATCH, Recipe, Training, fitting, recipe_of, settings_of, trainer, within
 
 __all__ = ["Boundary", "Search", "bisection", "boundaries", "boundary", "eta_stars"]
 
@@ -262,27 +262,11 @@ class Search:
     reach: float = 100.0
 
 
-@dataclass(frozen=True)
-class _Boundaries:
+@dataclass(frozen=True, kw_only=True)
+class _Boundaries(Training):
     """The boundary over a grid of gamma and restart, as a scan's chunks are computed."""
 
-    network: Network
-    grid: Grid
-    settings: dict[str, Any]
-    version: str
-    recipe: Recipe
-    seeds: tuple[int, ...]
     search: Search
-    threads: int
-    quantities: tuple[str, ...] = ("eta_c", "measured")
-    layers: int = 0
-
-    @property
-    def chunk(self) -> tuple[int, ...]:
-        return (1,) * len(self.grid.shape)
-
-    def box(self, number: int) -> Box:
-        return self.grid.box(self.chunk, number)
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """Of one gamma and restart."""
@@ -315,7 +299,18 @@ def boundaries(
     axes = {} if gammas is None else {"gamma": gammas}
     axes["restart"] = np.arange(len(seeds), dtype=np.float64)
     settings = {**settings_of(net, recipe, train), "seeds": " ".join(map(str, seeds)), **asdict(search)}
-    job = _Boundaries(net, product_of(axes), settings, __version__, recipe, seeds, search, threads)
+    job = _Boundaries(
+        network=net,
+        grid=product_of(axes),
+        chunk=(1,) * len(axes),
+        quantities=("eta_c", "measured"),
+        version=__version__,
+        recipe=recipe,
+        seeds=seeds,
+        threads=threads,
+        words=settings,
+        search=search,
+    )
     return carried_out(job, axes, store, client, progress)
 
 

@@ -263,12 +263,7 @@ def figure2(
     >>> ff.experiments.figure2("digits").plot().savefig("figure2.png")
     """
     found = trainer().source(Recipe(**data_of(data, standardize, samples)))
-    if networks is None:
-        networks = _networks(found, _numbers.integer("width", width, 1))
-    if not isinstance(networks, Mapping):
-        raise TypeError(f"networks must be a mapping from titles to networks, got {_numbers.shown(networks)}")
-    if not networks or not all(_numbers.network_of(net).batch_norms for net in networks.values()):
-        raise ValueError("networks must hold at least one, each with BatchNorm")
+    networks = _networks(found, _numbers.integer("width", width, 1)) if networks is None else _with_batch_norm(networks)
     grid = np.geomspace(0.25, 4.0, 9) if gammas is None else _gammas_of(gammas)
     threads = _numbers.threads_of(threads)
     many = _numbers.integer("rates", rates, 2)
@@ -325,6 +320,14 @@ def _gammas_of(values: Any) -> NDArray[np.float64]:
     if found.size < np.size(values) or not found[0] > 0:
         raise ValueError(f"gammas must be > 0, each once, got {_numbers.shown(values)}")
     return found
+
+
+def _with_batch_norm(networks: Any) -> Mapping[str, Network]:
+    if not isinstance(networks, Mapping):
+        raise TypeError(f"networks must be a mapping from titles to networks, got {_numbers.shown(networks)}")
+    if not networks or not all(_numbers.network_of(net).batch_norms for net in networks.values()):
+        raise ValueError("networks must hold at least one, each with BatchNorm")
+    return networks
 
 
 def _words(titles: Iterable[str]) -> list[str]:

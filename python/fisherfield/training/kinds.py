@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..scan.kinds import Kind, add
+from ..scan.labels import Kind, add
 
 __all__ = ["LABELS"]
 
@@ -41,6 +41,7 @@ _DIAGRAMS = Kind(
     ),
     words=_words,
     labels=LABELS,
+    none={"batch": "full"},
 )
 _BOUNDARIES = replace(_DIAGRAMS, mark="tolerance", settings=(*_DIAGRAMS.settings, "tolerance", "reach"))
 add(_BOUNDARIES, _DIAGRAMS)

@@ -18,30 +18,16 @@ from ..sampled.network import draw
 from ..scan import Scan
 from ..scan.arguments import axis_values
 from ..scan.chunks import Arrays, Pause, Status
-from ..scan.grid import Box, Grid, Slot, product_of
+from ..scan.grid import Slot, product_of
 from ..scan.work import carried_out
-from .recipe import BATCH, Recipe, fitting, recipe_of, settings_of, trainer
+from .recipe import BATCH, Training, fitting, recipe_of, settings_of, trainer
 
 __all__ = ["phase_diagram"]
 
 
-@dataclass(frozen=True)
-class _Cells:
+@dataclass(frozen=True, kw_only=True)
+class _Cells(Training):
     """Training over a grid of gamma and learning rate, as a scan's chunks are computed."""
-
-    network: Network
-    grid: Grid
-    chunk: tuple[int, ...]
-    settings: dict[str, Any]
-    quantities: tuple[str, ...]
-    version: str
-    recipe: Recipe
-    seeds: tuple[int, ...]
-    threads: int
-    layers: int = 0
-
-    def box(self, number: int) -> Box:
-        return self.grid.box(self.chunk, number)
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """The quantities of every cell: means over the restarts that did not explode."""
@@ -176,7 +162,7 @@ def phase_diagram(
         network=net,
         grid=grid,
         chunk=grid.chunk(_numbers.integer("chunk", chunk, 1, 2**53)),
-        settings={**settings_of(net, recipe, train), "seeds": " ".join(map(str, chosen))},
+        words={**settings_of(net, recipe, train), "seeds": " ".join(map(str, chosen))},
         quantities=(*(f"{split}_{word}" for word in ("loss", "accuracy") for split in splits), "exploded"),
         version=__version__,
         recipe=recipe,

@@ -12,9 +12,21 @@ from .. import _numbers
 from .. import data as datasets
 from .._optional import optional
 from ..network import Network
+from ..scan.chunks import Work
 from ..theory.settings import Descent
 
-__all__ = ["BATCH", "Recipe", "data_of", "fitting", "recipe_of", "settings_of", "threshold_of", "trainer", "within"]
+__all__ = [
+    "BATCH",
+    "Recipe",
+    "Training",
+    "data_of",
+    "fitting",
+    "recipe_of",
+    "settings_of",
+    "threshold_of",
+    "trainer",
+    "within",
+]
 
 BATCH = 128
 _LOSS = 1e30  # the largest threshold: in float32 losses end at 3e38
@@ -34,6 +46,20 @@ class Recipe:
     dtype: str = "float32"
     nesterov: bool = False
     weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Work):
+    """Training over a grid."""
+
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    threads: int
+    words: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.words
 
 
 def trainer() -> Any:
