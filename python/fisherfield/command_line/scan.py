@@ -46,8 +46,7 @@ def scan(
     axis: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="AXIS",
-            help="What is varied, and by which values (both above); repeated, all combinations.",
+            metavar="AXIS", help="What is varied, and by which values (both above); repeated, all combinations."
         ),
     ] = None,
     points: Annotated[

@@ -4,8 +4,4 @@
 from .scan import random_points, scan
 from .table import Scan
 
-__all__ = [
-    "Scan",
-    "random_points",
-    "scan",
-]
+__all__ = ["Scan", "random_points", "scan"]

@@ -14,12 +14,7 @@ from .table import Scan
 
 __all__ = ["ENDINGS", "destination", "replacing", "write"]
 
-_NEEDS = {
-    ".zarr": ("zarr",),
-    ".nc": ("xarray", "h5netcdf"),
-    ".csv": ("pandas",),
-    ".parquet": ("pandas", "pyarrow"),
-}
+_NEEDS = {".zarr": ("zarr",), ".nc": ("xarray", "h5netcdf"), ".csv": ("pandas",), ".parquet": ("pandas", "pyarrow")}
 ENDINGS = tuple(_NEEDS)
 
 

@@ -44,13 +44,7 @@ class LearningRate(float):
     bound: str
 
     def __new__(
-        cls,
-        value: float,
-        fisher: Fisher,
-        momentum: float,
-        loss: str,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
+        cls, value: float, fisher: Fisher, momentum: float, loss: str, nesterov: bool = False, weight_decay: float = 0.0
     ) -> LearningRate:
         self = super().__new__(cls, value)
         remarks = _remarks(fisher, loss)
@@ -66,10 +60,7 @@ class LearningRate(float):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (
-            LearningRate,
-            (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay),
-        )
+        return (LearningRate, (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay))
 
     def __repr__(self) -> str:
         descent = ", ".join(descent_in_words(vars(self)))

@@ -24,13 +24,7 @@ class Settings:
 
     @classmethod
     def of(
-        cls,
-        net: Network,
-        theory: Any,
-        samples: Any = None,
-        overlap: Any = 0.0,
-        length: Any = 1.0,
-        biases: Any = None,
+        cls, net: Network, theory: Any, samples: Any = None, overlap: Any = 0.0, length: Any = 1.0, biases: Any = None
     ) -> Settings:
         """As they were given; refused in a sentence."""
         return cls(*_numbers.settings_of(net, theory, samples, overlap, length, biases))

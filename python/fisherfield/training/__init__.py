@@ -6,10 +6,4 @@ from .boundary import Boundary, boundary
 from .figure2 import Figure2, figure2
 from .phase_diagram import phase_diagram
 
-__all__ = [
-    "Boundary",
-    "Figure2",
-    "boundary",
-    "figure2",
-    "phase_diagram",
-]
+__all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]
