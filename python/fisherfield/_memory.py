@@ -11,8 +11,6 @@ from typing import Any
 
 from ._words import bytes_in_words, shown
 
-__all__ = ["available_memory", "beyond_memory", "refuse_large_array", "refuse_large_file", "refuse_large_images"]
-
 
 def available_memory() -> int | None:
     """Bytes that may still be taken, by the limits of machine, container and process; None where nobody says."""

@@ -12,67 +12,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ._memory import refuse_large_array, refuse_large_images
-from ._words import shown
-
-__all__ = [
-    "BACKENDS",
-    "INTEGRALS",
-    "LARGEST",
-    "LOSSES",
-    "MANY",
-    "MAX_DEGREE",
-    "SMALLEST",
-    "THEORIES",
-    "array",
-    "biases_of",
-    "boolean",
-    "choice",
-    "client_of",
-    "coefficients",
-    "correlation_of",
-    "degree",
-    "dtype_of",
-    "either_c",
-    "entries",
-    "finite",
-    "float_array",
-    "float_of",
-    "inputs_of",
-    "integer",
-    "integral",
-    "is_sequence",
-    "labels_of",
-    "loss_of",
-    "magnitude",
-    "momentum_of",
-    "network_of",
-    "of_ufunc",
-    "operand",
-    "overlap_of",
-    "pair",
-    "path_of",
-    "positive",
-    "real",
-    "real_array",
-    "real_dtype_of",
-    "refuse_large_images",
-    "refuse_operand",
-    "refuse_tabulated",
-    "sample_shape_of",
-    "sampled_network_of",
-    "sampled_of",
-    "samples_array_of",
-    "samples_of",
-    "seed_of",
-    "seeds_of",
-    "settings_of",
-    "shown",
-    "theory_of",
-    "threads_of",
-    "variances",
-    "widths_of",
-]
+from ._memory import refuse_large_array
+from ._memory import refuse_large_images as refuse_large_images
+from ._words import shown as shown
 
 THEORIES = ("exact", "frozen", "wei2019")
 LOSSES = ("sum", "mean", "mse", "cross_entropy")

@@ -6,8 +6,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["optional"]
-
 
 def optional(module: str, needs: str, pip: str) -> Any:
     """A module; where its package is not there, an ImportError of `needs` with the line that installs it.

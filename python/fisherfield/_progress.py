@@ -12,8 +12,6 @@ from typing import Any
 from ._numbers import boolean
 from ._words import short
 
-__all__ = ["Counter", "bar", "listener", "product_listener", "progress_of"]
-
 Hear = Callable[[int, int], object]  # (done, in all)
 
 

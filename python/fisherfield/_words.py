@@ -9,20 +9,6 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = [
-    "bytes_in_words",
-    "data_in_words",
-    "descent_in_words",
-    "did_you_mean",
-    "hours_in_words",
-    "plural",
-    "seconds_in_words",
-    "short",
-    "shown",
-    "standardised",
-    "with_error",
-]
-
 _LONGEST = 80  # characters of a value in a message
 
 

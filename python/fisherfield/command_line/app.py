@@ -16,8 +16,6 @@ import fisherfield as ff
 from . import experiment, figure, lr, plot, scan, selftest, verify
 from .terminal import Refusal, Stopped
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="fisherfield",
     help="Largest Fisher eigenvalue and largest stable learning rate of a wide network, with and without BatchNorm.",

@@ -15,8 +15,6 @@ from .._numbers import THEORIES
 from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network
 from ..theory import fisher
 
-__all__ = ["QUANTITIES", "Case", "Comparison", "compare", "random_case", "selftest"]
-
 QUANTITIES = ("a", "b", "lambda_max")
 
 # Closed forms are the same formulas in another order of operations; where the reference has to integrate, it is good to

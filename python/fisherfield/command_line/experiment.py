@@ -25,8 +25,6 @@ from ..threads import num_threads
 from .options import FORMATS, Loss, Momentum, picture
 from .terminal import Stopped, console, noting, refusing, terminating
 
-__all__ = ["experiment", "figure2"]
-
 _QUANTITIES = ("test_loss", "train_loss", "test_accuracy", "train_accuracy", "exploded")
 _EPILOG = (
     "\b\nExamples:\n  fisherfield experiment figure2 --out figure2.png\n"

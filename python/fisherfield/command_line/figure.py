@@ -12,8 +12,6 @@ from .._numbers import choice
 from .options import FORMATS, picture
 from .terminal import refusing
 
-__all__ = ["EPILOG", "figure"]
-
 _FIGURES = {"wei2019-1": "wei2019_figure_1"}
 EPILOG = (
     "\b\nExample:\n  fisherfield figure wei2019-1 --out figure1.png\n\n"

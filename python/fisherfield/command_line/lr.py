@@ -25,8 +25,6 @@ from .options import Biases, File, Loss, Momentum, Nesterov, WeightDecay
 from .printing import architecture, batch_norm_words, bounded, distinct, four_digits, headed, json_number
 from .terminal import console, refusing
 
-__all__ = ["EPILOG", "lr"]
-
 _LOSS_WORDS = {
     "sum": "half the squared error, summed over outputs, mean over samples",
     "mean": "half the squared error, mean over outputs and samples",

@@ -11,21 +11,6 @@ import typer
 from .._numbers import LOSSES
 from .._words import shown
 
-__all__ = [
-    "FORMATS",
-    "Biases",
-    "File",
-    "Length",
-    "Loss",
-    "Momentum",
-    "Nesterov",
-    "Overlap",
-    "Samples",
-    "Threads",
-    "WeightDecay",
-    "picture",
-]
-
 FORMATS = (".png", ".pdf", ".svg")
 
 # Options that more than one command has.

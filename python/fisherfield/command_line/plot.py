@@ -17,8 +17,6 @@ from ..scan.files import replacing
 from .options import FORMATS, picture
 from .terminal import console, refusing
 
-__all__ = ["EPILOG", "plot"]
-
 EPILOG = (
     "\b\nExamples:\n  fisherfield plot dense.zarr\n"
     "  fisherfield plot scan.nc --quantity max_learning_rate --select samples=64 --out rates.svg"

@@ -14,8 +14,6 @@ from rich.text import Text
 
 import fisherfield as ff
 
-__all__ = ["architecture", "batch_norm_words", "bounded", "distinct", "four_digits", "headed", "json_number", "lines"]
-
 
 def headed(rows: Mapping[str, str]) -> Table:
     """Bold names, and words beside them."""

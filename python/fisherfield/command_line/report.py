@@ -16,8 +16,6 @@ from ..scan import Scan
 from ..scan.labels import REGIMES, STATUSES, meaning
 from .printing import headed, lines
 
-__all__ = ["print_scan"]
-
 _READ = 2**28  # points of a store that are read once more for the table at the end, some seconds
 
 

@@ -29,8 +29,6 @@ from .printing import architecture
 from .report import print_scan
 from .terminal import Stopped, console, noting, refusing, terminating
 
-__all__ = ["EPILOG", "scan"]
-
 EPILOG = (
     "\b\nExamples:\n"
     "  fisherfield scan net.toml --axis gamma=0.1:5:200 --axis sigma_w2=0.5:4:100:log\n"

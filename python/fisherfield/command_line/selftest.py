@@ -18,8 +18,6 @@ from .terminal import console, refusing
 if TYPE_CHECKING:
     from .comparisons import Comparison
 
-__all__ = ["EPILOG", "selftest"]
-
 EPILOG = "\b\nExample:\n  fisherfield selftest --networks 200 --seed 1"
 
 

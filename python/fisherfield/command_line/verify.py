@@ -25,8 +25,6 @@ from .options import Biases, File, Threads, picture
 from .printing import architecture, batch_norm_words, headed, lines
 from .terminal import Stopped, console, refusing, terminating
 
-__all__ = ["EPILOG", "verify"]
-
 EPILOG = (
     "\b\nExamples:\n  fisherfield verify examples/vanilla.toml --seeds 20\n"
     "  fisherfield verify examples/dense.toml --width 125 --width 250 --width 500 --out verify.png\n"

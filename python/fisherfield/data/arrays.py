@@ -23,8 +23,6 @@ from .. import _numbers
 from .._memory import refuse_large_file
 from .._words import shown
 
-__all__ = ["PIECE", "arrays_on_disk", "checked", "has_test_arrays", "only_training"]
-
 # What NumPy's and zipfile's readers raise for damaged files, beside what these are the bases of: UnicodeDecodeError,
 # and the NotImplementedError of an unknown compression. RuntimeError stands for an encrypted member.
 _DAMAGED = (

@@ -18,8 +18,6 @@ from .._optional import optional
 from .._random import stream
 from .arrays import PIECE
 
-__all__ = ["digits", "fashion_mnist", "folder", "has_test_files", "idx"]
-
 _FOLDER = "/usr/share/datasets/fashion-mnist"  # of Debian's package dataset-fashion-mnist
 _DIGITS = 1437  # of 1797 are the training split of scikit-learn's digits, which come without one
 

@@ -20,8 +20,6 @@ from .._words import did_you_mean, shown, standardised
 from .arrays import arrays_on_disk, checked, has_test_arrays, only_training
 from .images import digits, fashion_mnist, folder, has_test_files, idx
 
-__all__ = ["Data", "gaussian", "has_test", "load", "overlap_and_length", "stamps"]
-
 _NAMES = ("digits", "fashion-mnist")
 _SPLITS = ("train", "test")
 _BLOCK = 4096  # samples that statistics take at a time

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..training import Figure2
     from ..training.figure2 import Panel
 
-__all__ = ["plot"]
-
 _EXPLODED = "0.72"  # grey
 _FONTS: dict[Any, Any] = {"font.size": 13, "axes.titlesize": 14, "axes.labelsize": 14}
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["crossing", "wei2019_figure_1", "wei2019_networks"]
-
 # Okabe and Ito's colours, which the colour-blind tell apart; the dashes tell the curves apart in grey print.
 STYLES: dict[str, dict[str, Any]] = {
     "exact": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.8},

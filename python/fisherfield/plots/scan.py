@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..scan import Scan
 
-__all__ = ["plot", "selected"]
-
 Values = NDArray[Any]
 
 _FAILED = "0.85"  # grey where a point has no value

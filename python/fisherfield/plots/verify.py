@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ..sampled import Verification
 
-__all__ = ["plot"]
-
 _FONTS: dict[Any, Any] = {"font.size": 12, "axes.labelsize": 13, "axes.titlesize": 13, "legend.fontsize": 11}
 _SYMBOLS = {
     "lambda_max": r"$\lambda_{\max}$",

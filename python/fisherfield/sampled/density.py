@@ -20,8 +20,6 @@ from .measured import Measured
 from .network import SampledNetwork
 from .operator import FisherOperator
 
-__all__ = ["SpectralDensity", "sampled_density"]
-
 Array = NDArray[Any]
 
 

@@ -18,16 +18,6 @@ from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, GlobalAvg
 from ..threads import num_threads
 from .network import SampledNetwork
 
-__all__ = [
-    "STATISTICS",
-    "blas_threads",
-    "bytes_of_forward",
-    "bytes_of_operator",
-    "forward",
-    "linearization",
-    "not_overflown",
-]
-
 Array = NDArray[Any]
 
 # What of BatchNorm's statistics gradients flow through: mean, variance.

@@ -10,8 +10,6 @@ from .._warn import warn
 from .._words import plural
 from .operator import FisherOperator
 
-__all__ = ["LOSS", "Measured"]
-
 LOSS = {"float64": 1e-8, "float32": 1e-2}  # of the largest eigenvalue, from which on a loss of digits is said
 
 

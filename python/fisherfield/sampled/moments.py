@@ -20,8 +20,6 @@ from .network import SampledNetwork
 from .operator import FisherOperator
 from .spectrum import start
 
-__all__ = ["FisherMoments", "moments_of", "sampled_moments"]
-
 Array = NDArray[Any]
 
 

@@ -17,8 +17,6 @@ from .._warn import warn
 from .._words import shown
 from ..network import Activation, BatchNorm, Conv2d, Dense, Network
 
-__all__ = ["SampledNetwork", "draw", "sample"]
-
 _PARTS = ("weights", "biases", "gammas", "betas")
 
 

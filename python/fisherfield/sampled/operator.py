@@ -20,8 +20,6 @@ from .lanczos import Eigenpairs
 from .linearization import STATISTICS, blas_threads, bytes_of_operator, forward, linearization, not_overflown
 from .network import SampledNetwork, sample
 
-__all__ = ["FisherOperator"]
-
 Array = NDArray[Any]
 
 _CURVATURE: dict[str, Callable[[int], float]] = {

@@ -24,8 +24,6 @@ from .measured import Measured
 from .network import SampledNetwork
 from .operator import FisherOperator
 
-__all__ = ["FisherSpectrum", "sampled_fisher", "spectrum_of", "start"]
-
 Array = NDArray[Any]
 
 _MOST_PRODUCTS = 1000  # of Lanczos

@@ -23,8 +23,6 @@ from .measured import LOSS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QUANTITIES", "Power", "Verification", "differs", "rows_of"]
-
 Array = NDArray[np.float64]
 
 # What is measured of each network, and what the theory says of it.

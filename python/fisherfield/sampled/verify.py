@@ -31,8 +31,6 @@ from .verification import QUANTITIES, Verification
 if TYPE_CHECKING:
     from ..data import Data
 
-__all__ = ["verify"]
-
 # Operations that are not worth a random vector's noise: some tenths of a second.
 _FEW = 1e10
 

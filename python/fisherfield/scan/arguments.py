@@ -32,17 +32,6 @@ from .._numbers import (
 from .._words import did_you_mean, shown
 from ..theory.settings import Descent, Settings
 
-__all__ = [
-    "axis_values",
-    "axis_words",
-    "quantities_of",
-    "range_of",
-    "refuse_large",
-    "selection_of",
-    "settings_of",
-    "tables_of",
-]
-
 
 def settings_of(
     net: Any,

@@ -16,8 +16,6 @@ from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of, meaning
 from .store import UNWRITTEN, VERSION, Described
 
-__all__ = ["attributes_of", "coordinates_of", "dimensions_of", "settings_from", "variables_of"]
-
 
 def dimensions_of(grid: Grid) -> dict[str, tuple[str, ...]]:
     return {

@@ -20,8 +20,6 @@ from ..network import Network
 from .grid import field_of
 from .scan import random_points
 
-__all__ = ["axes_of", "selections_of"]
-
 _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..."
 _MOST = 2**27  # values of one axis: a gigabyte
 _WHOLE = ("samples", "width", "depth")

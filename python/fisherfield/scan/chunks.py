@@ -17,8 +17,6 @@ from .grid import Box, Grid, Slot
 from .store import Store
 from .tasks import elsewhere, refuse_other_version
 
-__all__ = ["Arrays", "Pause", "Status", "Work", "chunks"]
-
 Arrays = dict[str, NDArray[Any]]
 Status = NDArray[np.int8]
 Pause = Callable[[int], object]

@@ -12,8 +12,6 @@ from .._optional import optional
 from .._words import shown
 from .table import Scan
 
-__all__ = ["ENDINGS", "destination", "replacing", "write"]
-
 _NEEDS = {".zarr": ("zarr",), ".nc": ("xarray", "h5netcdf"), ".csv": ("pandas",), ".parquet": ("pandas", "pyarrow")}
 ENDINGS = tuple(_NEEDS)
 

@@ -22,8 +22,6 @@ from .._words import did_you_mean, shown
 from ..network import Activation, BatchNorm, Conv2d, Dense, Network
 from .arguments import axis_values, axis_words
 
-__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "product_of", "with_depth"]
-
 Box = tuple[slice, ...]
 Column = NDArray[np.float64]
 

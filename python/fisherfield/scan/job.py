@@ -17,8 +17,6 @@ from .chunks import Arrays, Pause, Status, Work
 from .grid import Slot, by_depth, with_depth
 from .labels import LAYERED, core_names
 
-__all__ = ["Job", "cuda"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Work):

@@ -10,22 +10,6 @@ from typing import Any
 
 from .._words import data_in_words, descent_in_words
 
-__all__ = [
-    "AXES",
-    "LAYERED",
-    "POINTS",
-    "QUANTITIES",
-    "REGIMES",
-    "STATUSES",
-    "THEORY",
-    "Kind",
-    "add",
-    "core_names",
-    "kind_of",
-    "meaning",
-    "symbol",
-]
-
 AXES = {
     "gamma": ("BatchNorm's scale", r"$\gamma$"),
     "beta": ("BatchNorm's shift", r"$\beta$"),

@@ -28,8 +28,6 @@ from .work import carried_out
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["random_points", "result_bytes", "scan"]
-
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
 _POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26

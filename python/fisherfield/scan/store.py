@@ -30,8 +30,6 @@ from .._optional import optional
 from .layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
 from .lock import Lock
 
-__all__ = ["UNWRITTEN", "VERSION", "Described", "Store", "opened"]
-
 # An attribute of the folder until its metadata are complete; then those of the scan replace it.
 _MAKING = "fisherfield_scan_in_the_making"
 VERSION = "fisherfield_version"  # the attribute that every scan has

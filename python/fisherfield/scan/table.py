@@ -26,8 +26,6 @@ from .store import VERSION, opened
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Scan", "from_store"]
-
 _SMALL = 2**22  # points read at a time from a scan on disk, and the most whose range is looked for when it is printed
 
 

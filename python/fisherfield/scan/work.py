@@ -23,8 +23,6 @@ from .store import Store
 from .table import Scan, from_store
 from .tasks import lost
 
-__all__ = ["carried_out"]
-
 
 def carried_out(job: Work, values: dict[str, NDArray[np.float64]], store: Any, client: Any, progress: Any) -> Scan:
     """All chunks of a job, here or by a client, in memory or in a store that goes on where it was stopped."""

@@ -13,8 +13,6 @@ from .. import _core, _numbers
 from ..network import Network
 from .settings import Descent, Settings
 
-__all__ = ["Spectrum", "contributions", "max_learning_rate", "order_parameters", "scan", "spectrum", "step_limit"]
-
 Array = NDArray[np.float64]
 
 

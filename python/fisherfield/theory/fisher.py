@@ -16,8 +16,6 @@ from . import calls
 from .remarks import Remarks
 from .settings import Settings
 
-__all__ = ["Fisher", "Layers", "fisher"]
-
 
 @dataclass(frozen=True, eq=False)
 class Layers:

@@ -12,8 +12,6 @@ from . import calls
 from .fisher import Fisher, result_of
 from .settings import Descent, Settings
 
-__all__ = ["LearningRate", "max_learning_rate"]
-
 
 class LearningRate(float):
     """A learning rate: a float that knows how it came about.

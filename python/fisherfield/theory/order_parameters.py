@@ -15,8 +15,6 @@ from ..network import Network
 from . import calls
 from .settings import Settings
 
-__all__ = ["OrderParameters", "order_parameters"]
-
 Column = NDArray[np.float64]
 
 

@@ -9,8 +9,6 @@ from ..network import Network
 from .calls import Spectrum
 from .settings import Settings
 
-__all__ = ["Remarks"]
-
 # Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
 _LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)

@@ -9,8 +9,6 @@ from typing import Any
 from .. import _numbers
 from ..network import Network
 
-__all__ = ["Descent", "Settings"]
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -27,8 +27,6 @@ from ..theory.calls import step_limit
 from ..theory.settings import Descent
 from .recipe import BATCH, Recipe, Training, fitting, recipe_of, settings_of, trainer, within
 
-__all__ = ["Boundary", "Search", "bisection", "boundaries", "boundary", "eta_stars"]
-
 _MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
 _SPREAD = 26  # characters of a mean and its range
 _SHORT = 5  # a boundary is looked for in the first fifth of the epochs before it is in all

@@ -27,20 +27,6 @@ from ..threads import num_threads
 from ..torch.layers import written
 from .recipe import Recipe
 
-__all__ = [
-    "Measures",
-    "Samples",
-    "Source",
-    "explodes",
-    "has_test",
-    "loaded",
-    "measures",
-    "some",
-    "source",
-    "threaded",
-    "train",
-]
-
 _BLOCK = 1024  # samples at a time where nothing is trained
 
 

@@ -28,8 +28,6 @@ from .recipe import BATCH, Recipe, data_of, fitting, recipe_of, trainer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Figure2", "Panel", "figure2"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Panel:

@@ -9,8 +9,6 @@ from typing import Any
 
 from ..scan.labels import Kind, add
 
-__all__ = ["LABELS"]
-
 # What phase diagrams and boundaries of training vary and give.
 LABELS = {
     "restart": ("number of the restart", "restart"),

@@ -22,8 +22,6 @@ from ..scan.grid import Slot, product_of
 from ..scan.work import carried_out
 from .recipe import BATCH, Training, fitting, recipe_of, settings_of, trainer
 
-__all__ = ["phase_diagram"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells(Training):

@@ -15,19 +15,6 @@ from ..network import Network
 from ..scan.chunks import Work
 from ..theory.settings import Descent
 
-__all__ = [
-    "BATCH",
-    "Recipe",
-    "Training",
-    "data_of",
-    "fitting",
-    "recipe_of",
-    "settings_of",
-    "threshold_of",
-    "trainer",
-    "within",
-]
-
 BATCH = 128
 _LOSS = 1e30  # the largest threshold: in float32 losses end at 3e38
 
