@@ -31,8 +31,6 @@ class Recipe:
     epochs: int = 1
     threshold: float = 1000.0
     dtype: str = "float32"
-    nesterov: bool = False
-    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
