@@ -35,6 +35,8 @@ def _no_number(value: Any) -> bool:
 
 
 def float_of(name: str, value: Any, allowed: str) -> float:
+    if type(value) is float:  # looking at all else takes longer than the conversion
+        return value
     if _no_number(value):
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     try:
@@ -73,6 +75,8 @@ def positive(name: str, value: Any) -> float:
 
 def integer(name: str, value: Any, low: int, high: int = MANY) -> int:
     """A whole number from `low` to `high`; a float is taken only where it is whole."""
+    if type(value) is int and low <= value <= high:
+        return value
     allowed = f"a whole number >= {low}"
     if _no_number(value):
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Job(Work):
     @property
     def settings(self) -> dict[str, Any]:
         tables = ", ".join(f"{table.activation} at q {table.q[0]:g} to {table.q[1]:g}" for table in self.tables)
-        return {**asdict(self.theory), **asdict(self.descent), "backend": self.backend, "tables": tables}
+        return {**self.theory._asdict(), **self.descent._asdict(), "backend": self.backend, "tables": tables}
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""

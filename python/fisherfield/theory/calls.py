@@ -33,8 +33,8 @@ class Spectrum(NamedTuple):
 
 def _settings(settings: Settings) -> tuple[int, float, float, float, bool]:
     """The core's words: the place of the theory, and 0 samples for infinitely many."""
-    theory = _numbers.THEORIES.index(settings.theory)
-    return theory, float(settings.samples or 0), settings.overlap, settings.length, settings.biases
+    theory, samples, overlap, length, biases = settings
+    return _numbers.THEORIES.index(theory), float(samples or 0), overlap, length, biases
 
 
 def _succeeded(net: Network, out: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -56,7 +56,7 @@ def _succeeded(net: Network, out: tuple[Any, ...]) -> tuple[Any, ...]:
 def spectrum(net: Network, settings: Settings) -> Spectrum:
     """The numbers of `fisher`."""
     out = _core.fisher(net._compiled, float(net.parameters(settings.biases)), *_settings(settings))
-    return Spectrum(*_succeeded(net, out))
+    return Spectrum._make(_succeeded(net, out))
 
 
 def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> tuple[float, Spectrum]:
@@ -71,7 +71,7 @@ def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> tup
         descent.weight_decay,
     )
     rate, numbers, _ = _succeeded(net, out)
-    return rate, Spectrum(*numbers)
+    return rate, Spectrum._make(numbers)
 
 
 def order_parameters(net: Network, settings: Settings) -> tuple[list[Array], int]:

@@ -13,7 +13,7 @@ from .._memory import refuse_large_images
 from .._words import data_in_words
 from ..network import Network
 from . import calls
-from .remarks import Remarks
+from .remarks import remarks
 from .settings import Settings
 
 
@@ -152,7 +152,7 @@ def fisher(
 
 def result_of(net: Network, settings: Settings, spectrum: calls.Spectrum) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
-    remarks = Remarks(net, settings, spectrum)
+    below, other, notes = remarks(net, settings, spectrum)
     return Fisher(
         lambda_max=spectrum.lambda_max,
         bulk=spectrum.bulk,
@@ -163,9 +163,13 @@ def result_of(net: Network, settings: Settings, spectrum: calls.Spectrum) -> Fis
         a=spectrum.a,
         b=spectrum.b,
         regime="outlier" if spectrum.outlier else "bulk",
-        holds=remarks.bound == "=",
-        reason="; ".join((*remarks.below, *remarks.other, *remarks.notes)),
-        bound=remarks.bound,
+        holds=not (below or other),
+        reason="; ".join((*below, *other, *notes)),
+        bound=">=" if below and not other else "~" if below or other else "=",
         network=net,
-        **vars(settings),
+        theory=settings.theory,
+        samples=settings.samples,
+        overlap=settings.overlap,
+        length=settings.length,
+        biases=settings.biases,
     )

@@ -167,4 +167,11 @@ def max_learning_rate(
     settings = Settings.of(net, theory, samples, overlap, length, biases)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
     rate, spectrum = calls.max_learning_rate(net, settings, descent)
-    return LearningRate(rate, result_of(net, settings, spectrum), **vars(descent))
+    return LearningRate(
+        rate,
+        result_of(net, settings, spectrum),
+        descent.momentum,
+        descent.loss,
+        descent.nesterov,
+        descent.weight_decay,
+    )

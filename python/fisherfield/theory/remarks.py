@@ -30,135 +30,96 @@ _CLEARLY = 1.5
 _HIDDEN = 100
 
 
-class Remarks:
+def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[str], list[str], list[str]]:
     """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
 
-    A reason stands in `below` only where every sampled network lay above.
+    A reason stands in the first list only where every sampled network lay above.
     """
-
-    def __init__(self, net: Network, settings: Settings, spectrum: Spectrum) -> None:
-        self.net, self.settings, self.spectrum, self.facts = net, settings, spectrum, net._facts
-        self.below: list[str] = []
-        self.other: list[str] = []
-        self.notes: list[str] = []
-        # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network;
-        # without, or with statistics frozen, single networks lie 10 % and more from it, on either side.
-        self.steady = settings.theory == "exact" and self.facts.last_normed and not self.facts.convolutional
-        self._of_edge()
-        self._of_samples()
-        self._of_outputs()
-        self._of_widths()
-        self._of_range()
-        self._of_images()
-
-    @property
-    def bound(self) -> str:
-        return "=" if not (self.below or self.other) else "~" if self.other else ">="
-
-    def _one_sided(self, holds: bool) -> list[str]:
-        return self.below if holds else self.other
-
-    def _of_edge(self) -> None:
-        """Where the bulk rules, or its edge may pass the outlier; and infinite data, which hide such a bulk."""
-        a, b, lambda_max, samples = self.spectrum.a, self.spectrum.b, self.spectrum.lambda_max, self.settings.samples
-        if lambda_max == 0.0 and self.spectrum.log2 == -math.inf:
-            self.below.append("lambda_max = 0: no gradient reaches any parameter")
-        # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite
-        # data
-        dimensions = self.facts.fewest_inputs
-        edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
-        passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
-        if not self.spectrum.outlier:
-            if samples is None or samples * self.net.outputs > self.net.parameters():
-                words = (
-                    "no eigenvalue stands out of the mean of all, which lambda_max is, while the bulk's edge lies "
-                    "higher"
-                )
-            else:
-                words = "the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)"
-            self._one_sided(samples is None or samples >= _BULK_SAMPLES).append(words)
-        elif passed:
-            words = f"of order (a - b)/N = {edge:.3g} at any number of samples"
-            if samples is not None:
-                words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
-            many = samples is None or samples >= _EDGE_SAMPLES
-            self._one_sided((self.steady and many) or edge > _CLEARLY * lambda_max).append(
-                f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
-            )
-        if samples is None and self.spectrum.outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
-            self.notes.append(
-                f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
-                "and below it the bulk rules: give samples"
-            )
-
-    def _of_samples(self) -> None:
-        samples, width = self.settings.samples, self.facts.narrowest
-        if samples is None:
-            return
-        if self.facts.batch_norm and samples < _FEW_SAMPLES:
-            closed = self.settings.theory == "exact" and self.facts.closed and samples >= 4
-            if not closed:
-                self.other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
+    below: list[str] = []
+    other: list[str] = []
+    notes: list[str] = []
+    one_sided = (other, below)  # by whether all lay above
+    a, b, lambda_max, _, _, _, _, outlier, log2, fit = spectrum
+    theory, samples, facts, outputs = settings.theory, settings.samples, net._facts, net.outputs
+    width, dimensions = facts.narrowest, facts.fewest_inputs
+    # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,
+    # or with statistics frozen, single networks lie 10 % and more from it, on either side.
+    steady = theory == "exact" and facts.last_normed and not facts.convolutional
+    if lambda_max == 0.0 and log2 == -math.inf:
+        below.append("lambda_max = 0: no gradient reaches any parameter")
+    # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
+    edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
+    passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
+    if not outlier:
+        one_sided[samples is None or samples >= _BULK_SAMPLES].append(_bulk(net, samples))
+    elif passed:
+        many = samples is None or samples >= _EDGE_SAMPLES
+        one_sided[(steady and many) or edge > _CLEARLY * lambda_max].append(_edge(edge, samples, dimensions))
+    if samples is not None:
+        if facts.batch_norm and samples < _FEW_SAMPLES and not (theory == "exact" and facts.closed and samples >= 4):
+            other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
         if width is not None and samples > width / 2:
-            self._one_sided(self.steady).append(
+            one_sided[steady].append(
                 f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
             )
-
-    def _of_outputs(self) -> None:
-        facts, outputs = self.facts, self.net.outputs
-        if outputs == 1 or facts.last_width is None or (self.settings.theory == "exact" and facts.last_normed):
-            return
+    if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
         factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
-        normed = facts.last_normed and not facts.convolutional
-        self._one_sided(normed or factor > _CLEARLY).append(
+        clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
+        one_sided[clear].append(
             f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
-            + ("" if normed or factor > _CLEARLY else ", but networks differ by as much")
+            + ("" if clear else ", but networks differ by as much")
         )
+    if width is not None and width < _NARROW:
+        differ = (
+            "sampled eigenvalues lie higher by more than 2 %" if steady else "networks differ widely from each other"
+        )
+        one_sided[steady].append(f"the narrowest hidden layer has {width} units, where {differ}")
+    if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
+        other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
+    if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
+        one_sided[steady].append(
+            f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
+        )
+    if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
+        other.append("the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen")
+    if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
+        other.append(f"lambda_max {_beyond(log2)} beyond the range of float64")
+    elif not fit:
+        other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
+    if samples is None and outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
+        notes.append(
+            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
+            "and below it the bulk rules: give samples"
+        )
+    if theory == "exact" and facts.padded_norm:
+        seen, kind = ("with AvgPool2d 2 to 34", other) if facts.pooled_norm else ("2 to 5", notes)
+        kind.append(_PADDED.format(seen))
+    if theory == "exact" and facts.image_norm and samples is not None:
+        notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
+    return below, other, notes
 
-    def _of_widths(self) -> None:
-        facts, width = self.facts, self.facts.narrowest
-        if width is not None and width < _NARROW:
-            self._one_sided(self.steady).append(
-                f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %"
-                if self.steady
-                else f"the narrowest hidden layer has {width} units, where networks differ widely from each other"
-            )
-        if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
-            self.other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
-        if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
-            self._one_sided(self.steady).append(
-                f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
-            )
-        if self.settings.theory == "wei2019" and (facts.batch_norm or facts.convolutional):
-            self.other.append(
-                "the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen"
-            )
 
-    def _of_range(self) -> None:
-        log2 = self.spectrum.log2
-        if math.isfinite(log2) and not (2.0**-1022 <= self.spectrum.lambda_max < math.inf):
-            decades = log2 * math.log10(2.0)
-            digits = 10 ** (decades - math.floor(decades))
-            number = (
-                f"= {digits:.4f}e{math.floor(decades):+d} lies"
-                if decades > _LEAST_DECADES
-                else "lies below 1e-1000000,"
-            )
-            self.other.append(f"lambda_max {number} beyond the range of float64")
-        elif not self.spectrum.fit:
-            self.other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
+_PADDED = (
+    "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
+    "by up to the share of the layers before the last (Fisher.layers), and {} % were seen"
+)
 
-    def _of_images(self) -> None:
-        if self.settings.theory != "exact":
-            return
-        if self.facts.padded_norm:
-            words = (
-                "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too "
-                "large, by up to the share of the layers before the last (Fisher.layers)"
-            )
-            if self.facts.pooled_norm:
-                self.other.append(f"{words}, and with AvgPool2d 2 to 34 % were seen")
-            else:
-                self.notes.append(f"{words}, and 2 to 5 % were seen")
-        if self.facts.image_norm and self.settings.samples is not None:
-            self.notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
+
+def _bulk(net: Network, samples: int | None) -> str:
+    if samples is None or samples * net.outputs > net.parameters():
+        return "no eigenvalue stands out of the mean of all, which lambda_max is, while the bulk's edge lies higher"
+    return "the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)"
+
+
+def _edge(edge: float, samples: int | None, dimensions: int) -> str:
+    words = f"of order (a - b)/N = {edge:.3g} at any number of samples"
+    if samples is not None:
+        words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
+    return f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
+
+
+def _beyond(log2: float) -> str:
+    decades = log2 * math.log10(2.0)
+    if decades <= _LEAST_DECADES:
+        return "lies below 1e-1000000,"
+    return f"= {10 ** (decades - math.floor(decades)):.4f}e{math.floor(decades):+d} lies"

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _numbers
 from ..network import Network
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """theory, samples (None: infinitely many), overlap, length and biases, as in `fisher`."""
 
     theory: str
@@ -25,11 +23,10 @@ class Settings:
         cls, net: Network, theory: Any, samples: Any = None, overlap: Any = 0.0, length: Any = 1.0, biases: Any = None
     ) -> Settings:
         """As they were given; refused in a sentence."""
-        return cls(*_numbers.settings_of(net, theory, samples, overlap, length, biases))
+        return cls._make(_numbers.settings_of(net, theory, samples, overlap, length, biases))
 
 
-@dataclass(frozen=True)
-class Descent:
+class Descent(NamedTuple):
     """loss, momentum, nesterov and weight_decay, as in `max_learning_rate`."""
 
     loss: str = "sum"
@@ -41,8 +38,8 @@ class Descent:
     def of(cls, net: Network, loss: Any, momentum: Any, nesterov: Any = False, weight_decay: Any = 0.0) -> Descent:
         """As they were given; refused in a sentence."""
         return cls(
-            momentum=_numbers.momentum_of(momentum),
-            loss=_numbers.loss_of(loss, net.outputs),
-            nesterov=_numbers.boolean("nesterov", nesterov),
-            weight_decay=_numbers.magnitude("weight_decay", weight_decay),
+            _numbers.loss_of(loss, net.outputs),
+            _numbers.momentum_of(momentum),
+            _numbers.boolean("nesterov", nesterov),
+            _numbers.magnitude("weight_decay", weight_decay),
         )

@@ -323,7 +323,7 @@ def eta_stars(net: Network, descent: Descent, n: int, overlap: float, length: fl
             _numbers.theory_of(net, theory)
         except ValueError:
             continue
-        found[theory] = max_learning_rate(net, theory=theory, **given, **vars(descent))
+        found[theory] = max_learning_rate(net, theory=theory, **given, **descent._asdict())
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import _numbers
@@ -130,7 +130,7 @@ def settings_of(net: Network, recipe: Recipe, train: Any) -> dict[str, Any]:
         "standardize": train.source.standardize,
         "n": len(train),
         "checksum": zlib.crc32(train.y.numpy().data, train.source.checksum),
-        **asdict(recipe.descent),
+        **recipe.descent._asdict(),
         **{name: getattr(recipe, name) for name in ("batch", "epochs", "threshold", "dtype")},
         "trained": net.batch_norms[0].trained if net.batch_norms else None,
     }
