@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..network import Network
 from .calls import Spectrum
@@ -63,12 +64,8 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
                 f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
             )
     if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
-        factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
-        clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
-        one_sided[clear].append(
-            f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
-            + ("" if clear else ", but networks differ by as much")
-        )
+        clear, words = _outputs(outputs, facts)
+        one_sided[clear].append(words)
     if width is not None and width < _NARROW:
         differ = (
             "sampled eigenvalues lie higher by more than 2 %" if steady else "networks differ widely from each other"
@@ -116,6 +113,14 @@ def _edge(edge: float, samples: int | None, dimensions: int) -> str:
     if samples is not None:
         words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
     return f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
+
+
+def _outputs(outputs: int, facts: Any) -> tuple[bool, str]:
+    """Whether all lay above, and the sentence."""
+    factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
+    clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
+    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
+    return clear, words if clear else f"{words}, but networks differ by as much"
 
 
 def _beyond(log2: float) -> str:
