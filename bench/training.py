@@ -33,7 +33,9 @@ from timing import machine
 
 import fisherfield as ff
 from fisherfield.plots.figures import STYLES
-from fisherfield.training import experiments
+from fisherfield.theory.settings import Descent
+from fisherfield.training.boundary import bisection, eta_stars
+from fisherfield.training.recipe import Recipe, trainer
 
 DOCS = Path(__file__).parents[1] / "docs"
 GAMMAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -227,8 +229,8 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
     import torch
 
     net, batch, tolerance, reach = defaults(False), 64, 0.02, 100.0
-    training = experiments._training()
-    recipe = training.Recipe("digits", "global", None, loss=loss, momentum=momentum, batch=batch, epochs=5)
+    training = trainer()
+    recipe = Recipe("digits", "global", None, Descent(loss, momentum), batch=batch, epochs=5)
     samples = training.loaded(recipe, net)
     eta_c, measured = [], []
     for seed in range(5):
@@ -239,7 +241,7 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
         sampled.biases = [layer.bias.detach().numpy().copy() for layer in layers]
         star = ff.sampled_fisher(sampled, samples.x.numpy(), loss=loss, tolerance=1e-3).max_learning_rate(momentum)
         with training.threaded(1):
-            ends = experiments.bisection(
+            ends = bisection(
                 lambda eta, sampled=sampled: training.explodes(sampled, eta, recipe, samples),
                 *(star, tolerance, star / reach, star * reach),
             )
@@ -254,9 +256,9 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
 
 def starts_entry(eta_c: list[float], measured: list[float], settings: dict[str, Any]) -> dict[str, Any]:
     """As `trained` writes one."""
-    asked = [settings[name] for name in ("momentum", "loss")]
+    descent = Descent(settings["loss"], settings["momentum"])
     stars = [
-        experiments.eta_stars(defaults(False), *asked, n, settings["overlap"], settings["length"])
+        eta_stars(defaults(False), descent, n, settings["overlap"], settings["length"])
         for n in (settings["batch"], settings["n"])
     ]
     return {

@@ -22,8 +22,8 @@ import numpy as np
 from timing import machine
 
 import fisherfield as ff
+from fisherfield._words import with_error
 from fisherfield.plots.figures import STYLES
-from fisherfield.sampled.verify import with_error
 
 DOCS = Path(__file__).parents[1] / "docs"
 WIDTHS = (250, 500, 1000, 2000, 4000)

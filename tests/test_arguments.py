@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fisherfield as ff
-from fisherfield import _numbers
+from fisherfield import _words
 
 FUNCTIONS = ("fisher", "max_learning_rate", "order_parameters")
 NET = ff.mlp([20, 300, 3])
@@ -116,7 +116,7 @@ def test_an_argument_out_of_range_is_refused_in_a_sentence(name, arguments, erro
 @pytest.mark.parametrize("net", ["net", None, 3, [NET], ff.Network, ff.Dense(3)], ids=str)
 def test_a_net_that_is_no_network_is_refused_in_a_sentence(name, net):
     with pytest.raises(
-        TypeError, match=f"^{re.escape(f'net must be a fisherfield Network, got {_numbers.shown(net)}')}$"
+        TypeError, match=f"^{re.escape(f'net must be a fisherfield Network, got {_words.shown(net)}')}$"
     ):
         getattr(ff, name)(net)
 
@@ -543,10 +543,10 @@ def test_what_an_object_shows_is_cut_and_never_fails():
         def __repr__(self):
             raise RuntimeError("no")
 
-    assert _numbers.shown(Broken()) == "<Broken>"
-    assert _numbers.shown(1.5) == "1.5"
-    assert _numbers.shown(np.arange(10**6)).startswith("array([")
-    assert all(len(_numbers.shown(value)) <= 80 for value in ("x" * 10**6, [1.0] * 10**6, 10**300, NET, {1: NET}))
+    assert _words.shown(Broken()) == "<Broken>"
+    assert _words.shown(1.5) == "1.5"
+    assert _words.shown(np.arange(10**6)).startswith("array([")
+    assert all(len(_words.shown(value)) <= 80 for value in ("x" * 10**6, [1.0] * 10**6, 10**300, NET, {1: NET}))
 
 
 def test_a_failing_integral_names_the_activation_of_its_own_layer():
@@ -575,7 +575,7 @@ def test_a_number_that_python_refuses_to_write_is_told_in_words(call):
 
 
 def test_random_points_beyond_the_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(ff._numbers, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(ff._memory, "available_memory", lambda: 10**9)
     with pytest.raises(ValueError, match=r"count must fit into memory, got shape \(2147483647, 1\)"):
         ff.random_points(2**31 - 1, gamma=(0.1, 5.0))
 

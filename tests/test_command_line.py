@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield.command_line import selftest
+from fisherfield.command_line import comparisons
 from fisherfield.plots import figures
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -85,7 +85,7 @@ def test_lr_prints_a_bound_where_every_sampled_network_lay_on_one_side(fisherfie
 
 
 def test_lr_refuses_an_image_that_no_memory_holds(fisherfield, tmp_path, monkeypatch):
-    monkeypatch.setattr(ff._numbers, "available_memory", lambda: 16e9)
+    monkeypatch.setattr(ff._memory, "available_memory", lambda: 16e9)
     ff.convnet((3, 224, 224), [64, 128], 10, stride=1).save(tmp_path / "large.toml")
     code, output, error = fisherfield("lr", tmp_path / "large.toml", "--theory", "exact")
     assert code != 0
@@ -349,13 +349,13 @@ def test_selftest_passes(fisherfield):
 
 
 def test_selftest_fails_when_the_core_is_off_by_little(fisherfield, monkeypatch):
-    real = selftest.reference.fisher
+    real = comparisons.reference.fisher
 
     class Shifted:
         def __init__(self, result: Any) -> None:
             self.a, self.b, self.lambda_max = result.a, result.b, result.lambda_max * (1 + 1e-8)
 
-    monkeypatch.setattr(selftest.reference, "fisher", lambda *given, **named: Shifted(real(*given, **named)))
+    monkeypatch.setattr(comparisons.reference, "fisher", lambda *given, **named: Shifted(real(*given, **named)))
     code, output, _ = fisherfield("selftest", "--networks", 2)
     assert code == 1
     assert "FAILED" in output
@@ -366,8 +366,8 @@ def test_selftest_draws_the_same_networks_from_the_same_seed():
     import numpy as np
 
     for seed in range(50):
-        case = selftest.random_case(np.random.default_rng(seed))
-        assert case == selftest.random_case(np.random.default_rng(seed))
+        case = comparisons.random_case(np.random.default_rng(seed))
+        assert case == comparisons.random_case(np.random.default_rng(seed))
         assert case.arguments["overlap"] <= 0.9 * case.arguments["length"]
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield.training import experiments
+from fisherfield.training.boundary import bisection
+from fisherfield.training.recipe import threshold_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -114,14 +115,14 @@ def test_the_threshold_leaves_room_for_what_overshoots_and_comes_back():
             before, now = now, (1 + mu - 2 * (1 + mu)) * now - mu * before
             most = max(most, now * now)
         assert most == pytest.approx(((1 + mu) / (1 - mu)) ** 2, rel=1e-9)
-        assert experiments.threshold_of(mu) > 2.7 * most
+        assert threshold_of(mu) > 2.7 * most
         # Nesterov's: theta_1 = theta_0 - eta (1 + mu) lambda theta_0, then docs/theory.md, section 2
         step = 2 * (1 + mu) / (1 + 2 * mu)
         before, now = 1.0, 1 - (1 + mu) * step
         for _ in range(3000):
             before, now = now, (1 - step) * ((1 + mu) * now - mu * before)
         assert abs(now) == pytest.approx((1 + mu) * (1 + 2 * mu) / (1 + 3 * mu), rel=1e-9)
-    assert experiments.threshold_of(0.9) == 1000.0
+    assert threshold_of(0.9) == 1000.0
     assert stable.settings["threshold"] == 1000.0
 
 
@@ -134,15 +135,15 @@ def test_bisection_finds_a_boundary_wherever_it_lies(known, tolerance):
         tried.append(eta)
         return eta >= known
 
-    low, high = experiments.bisection(explodes, 0.5, tolerance, 0.5 / 1000, 500.0)
+    low, high = bisection(explodes, 0.5, tolerance, 0.5 / 1000, 500.0)
     assert low < known <= high <= low * (1 + tolerance)
     assert len(tried) <= 3 + 9 + math.log2(1 / tolerance)
     assert all(0.5 / 1000 <= eta <= 500 for eta in tried)
 
 
 def test_no_boundary_is_infinite_and_no_stable_rate_is_zero():
-    assert experiments.bisection(lambda eta: False, 0.1, 0.02, 1e-3, 10.0) == (10.0, math.inf)
-    assert experiments.bisection(lambda eta: True, 0.1, 0.02, 1e-3, 10.0) == (0.0, 1e-3)
+    assert bisection(lambda eta: False, 0.1, 0.02, 1e-3, 10.0) == (10.0, math.inf)
+    assert bisection(lambda eta: True, 0.1, 0.02, 1e-3, 10.0) == (0.0, 1e-3)
     data, _ = line()
     assert boundary(LINE, data, batch="full", epochs=1, standardize=None, reach=2).eta_c[0] == math.inf
     # without momentum no mode of a quadratic rises below 2/lambda, and the largest does above it: no room is needed
@@ -221,8 +222,8 @@ def test_what_explodes_late_is_found_below_what_explodes_early():
     def explodes(eta):  # of the whole training, which stands less than its first fifth
         return eta >= 1.0
 
-    low, high = experiments.bisection(lambda eta: eta >= 1.5, 1.0, 0.02, 0.01, 100.0)
-    low, high = experiments.bisection(explodes, low, 0.02, 0.01, 100.0, high / low)
+    low, high = bisection(lambda eta: eta >= 1.5, 1.0, 0.02, 0.01, 100.0)
+    low, high = bisection(explodes, low, 0.02, 0.01, 100.0, high / low)
     assert low < 1.0 <= high <= 1.02 * low
     data, largest = line()
     short, long = (

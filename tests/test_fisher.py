@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import CLOSED, HOMOGENEOUS, THEORIES, conv_networks, data, dense_networks, floats
 
 import fisherfield as ff
-from fisherfield import _core, _numbers
+from fisherfield import _core, _memory
 
 FINITE = data(samples=st.integers(2, 2000))
 INFINITE = data(samples=st.none())
@@ -591,7 +591,7 @@ LARGE = ff.convnet((3, 224, 224), [64, 128], 10, stride=1)
     ],
 )
 def test_images_that_no_memory_holds_are_refused_before_they_fill_it(call, monkeypatch):
-    monkeypatch.setattr(_numbers, "available_memory", lambda: 16e9)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 16e9)
     with pytest.raises(
         ValueError, match=r"^net must fit into memory: .* all pairs of its 50,176 positions take up to "
     ):
@@ -603,14 +603,14 @@ def test_images_that_no_memory_holds_are_refused_before_they_fill_it(call, monke
 
 
 def test_what_keeps_no_pairs_of_positions_is_not_refused(monkeypatch):
-    monkeypatch.setattr(_numbers, "available_memory", lambda: 16e9)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 16e9)
     assert ff.fisher(LARGE, "wei2019").lambda_max > 0
     assert ff.fisher(ff.mlp([10, 2**31 - 1, 10])).lambda_max > 0
 
 
 def test_every_thread_of_a_scan_has_its_own_matrices(monkeypatch):
     net, axes = ff.convnet((1, 28, 28), [3, 3], 2, stride=1), {"gamma": [1.0, 2.0, 3.0, 4.0]}  # 29.5 MB
-    monkeypatch.setattr(_numbers, "available_memory", lambda: 1.1e8)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1.1e8)
     assert ff.scan(net, axes, threads=3).shape == (4,)
     with pytest.raises(ValueError, match=r"784 positions take up to 118 MB in 4 threads, more than the 110 MB"):
         ff.scan(net, axes, threads=4)
@@ -618,7 +618,7 @@ def test_every_thread_of_a_scan_has_its_own_matrices(monkeypatch):
 
 def test_layers_of_a_result_are_refused_as_it_is(monkeypatch):
     out = ff.fisher(ff.convnet((1, 40, 40), [3, 3], 2, stride=1))
-    monkeypatch.setattr(_numbers, "available_memory", lambda: 1e8)
+    monkeypatch.setattr(_memory, "available_memory", lambda: 1e8)
     with pytest.raises(ValueError, match=r"^net must fit into memory"):
         _ = out.layers
 

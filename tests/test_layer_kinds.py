@@ -12,9 +12,10 @@ import strategies
 from hypothesis import given
 
 import fisherfield as ff
-from fisherfield import _labels, _numbers
+from fisherfield import _numbers
 from fisherfield.network import layer as base
 from fisherfield.network.toml import from_toml
+from fisherfield.scan import labels
 from fisherfield.scan.grid import field_of
 
 PACKAGE = Path(ff.__file__).parent
@@ -233,7 +234,7 @@ def test_what_a_layer_holds_is_refused_where_it_stands(more_kinds):
 def test_axes_have_words_and_ranges_of_the_layers_that_have_them():
     assert list(base.axes()) == ["gamma", "beta", "eps", "sigma_w2", "sigma_b2"]
     for name, axis in base.axes().items():
-        assert _labels.AXES[name] == (axis.words, axis.symbol)
+        assert labels.AXES[name] == (axis.words, axis.symbol)
         many = np.array([-1e101, -1.0, -1e-101, 0.0, 1e-101, 1.0, 1e101, np.nan, np.inf])
         for value, fits in zip(many.tolist(), axis.range.fits(many), strict=True):
             if fits:

@@ -12,7 +12,7 @@ import pytest
 
 import fisherfield as ff
 from fisherfield import reference
-from fisherfield.sampled.fisher import STATISTICS
+from fisherfield.sampled.linearization import STATISTICS
 
 Long = np.longdouble
 pytestmark = pytest.mark.skipif(np.finfo(Long).eps > 1e-18, reason="long double is no finer than double here")
@@ -255,7 +255,8 @@ def test_moments_have_their_rounding_in_their_errors(name, method):
 
 
 def test_measuring_rounding_leaves_an_operator_as_it_was():
-    from fisherfield.sampled.fisher import moments_of, spectrum_of
+    from fisherfield.sampled.moments import moments_of
+    from fisherfield.sampled.spectrum import spectrum_of
 
     for name, memory in (("first", None), ("none", 20e3)):
         sampled, x = drawn(name, 0.0)

@@ -407,7 +407,7 @@ WIDE = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d
 
 
 def test_images_beyond_the_memory_are_refused_beforehand(monkeypatch):
-    monkeypatch.setattr(ff._numbers, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(ff._memory, "available_memory", lambda: 10**8)
     x, sampled = np.broadcast_to(1.0, (2, 1, 700, 700)), ff.sample(WIDE)
     with pytest.raises(ValueError, match="x must fit into memory with what the layers make of it: 2 samples of this"):
         sampled(x)
@@ -431,7 +431,7 @@ net = ff.Network((1, 700, 700), [ff.Conv2d(8, 3, padding=1), ff.GlobalAvgPool2d(
 x, sampled = np.random.default_rng(0).standard_normal((2, 1, 700, 700)), ff.sample(net)
 ff.sampled_fisher(ff.mlp([3, 3]), np.eye(3))
 before = status("VmRSS:")
-module = sys.modules["fisherfield.sampled.fisher"]
+module = sys.modules["fisherfield.sampled.linearization"]
 sampled(x)
 needed = module.bytes_of_forward(sampled, 2)
 print((status("VmHWM:") - before) / needed)

@@ -25,8 +25,10 @@ from hypothesis import strategies as st
 from strategies import THEORIES, data, dense_networks, floats
 
 import fisherfield as ff
-from fisherfield import _labels
-from fisherfield.scan import chunks
+from fisherfield.scan import chunks, labels
+from fisherfield.scan.grid import Grid
+from fisherfield.scan.job import Job
+from fisherfield.theory.settings import Descent, Settings
 
 NET = ff.mlp([30, 100, 100, 3], trained=True)
 VANILLA = ff.mlp([30, 100, 100, 3], batch_norm=False)
@@ -82,13 +84,13 @@ def equal(one, two):
 @pytest.mark.parametrize("theory", ["exact", "frozen", "wei2019"])
 @pytest.mark.parametrize("name", AXES)
 def test_along_every_axis_all_quantities_are_those_of_the_reference(name, theory):
-    fast, slow = same_as_reference(NET, {name: AXES[name]}, quantities=_labels.QUANTITIES, theory=theory)
+    fast, slow = same_as_reference(NET, {name: AXES[name]}, quantities=labels.QUANTITIES, theory=theory)
     np.testing.assert_array_equal(fast.regime, slow["regime"])
 
 
 @pytest.mark.parametrize("name", AXES)
 def test_along_every_axis_convolutions_are_those_of_the_reference(name):
-    same_as_reference(CONV, {name: AXES[name]}, quantities=_labels.QUANTITIES)
+    same_as_reference(CONV, {name: AXES[name]}, quantities=labels.QUANTITIES)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +317,11 @@ def test_a_killed_worker_of_a_cluster_costs_nothing_but_time(tmp_path):
 
 
 def test_workers_of_another_version_are_refused(monkeypatch):
+    settings = {"theory": Settings.of(NET, "exact"), "descent": Descent(), "backend": "cpu", "threads": 1}
+    job = Job(network=NET, grid=Grid((), (), ()), chunk=(), quantities=(), version="0.1.0", **settings)
     monkeypatch.setattr(ff, "__version__", "0.0.1")
     with pytest.raises(RuntimeError, match=r"^workers must have fisherfield 0\.1\.0 like the client, got 0\.0\.1$"):
-        chunks._work(chunks.Job(NET, None, (), {}, (), 3, 1, "0.1.0"), 0, None, None)
+        chunks._work(job, 0, None, None)
 
 
 def test_without_cuda_its_backend_is_refused_and_nothing_else_computes():
@@ -859,12 +863,12 @@ STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
         (
             {"quantities": ("lambda_mx",)},
             ValueError,
-            f"quantities must be among {', '.join(_labels.QUANTITIES)}, got 'lambda_mx' (did you mean 'lambda_max'?)",
+            f"quantities must be among {', '.join(labels.QUANTITIES)}, got 'lambda_mx' (did you mean 'lambda_max'?)",
         ),
         (
             {"quantities": ()},
             ValueError,
-            f"quantities must be one name or more of {', '.join(_labels.QUANTITIES)}, got ()",
+            f"quantities must be one name or more of {', '.join(labels.QUANTITIES)}, got ()",
         ),
     ],
 )

@@ -20,8 +20,10 @@ from test_command_line import EXAMPLES, assert_refused
 import fisherfield as ff
 from fisherfield import reference
 from fisherfield import verify as function
+from fisherfield._words import with_error
 from fisherfield.command_line import verify as command
-from fisherfield.sampled.verify import QUANTITIES, with_error
+from fisherfield.sampled import verification
+from fisherfield.sampled.verification import QUANTITIES
 
 module = sys.modules["fisherfield.sampled.verify"]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
@@ -215,7 +217,7 @@ def test_a_broken_pool_is_told_in_a_sentence():
 
 
 def test_workers_of_another_version_are_refused():
-    task = module._Task(NET, 0, None, 4, "exact", True, 2, "float64", None, "0.0.1")
+    task = module._Task(NET, 0, None, 4, "exact", True, 2, "float64", 0, "0.0.1")
     with pytest.raises(RuntimeError, match=r"^workers must have fisherfield 0\.0\.1 like the client, got "):
         module._work(task)
 
@@ -247,7 +249,7 @@ def test_a_power_s_error_covers_what_the_errors_of_the_gaps_do():
     random, widths, off = np.random.default_rng(1), np.array([60, 120, 250, 500, 1000]), []
     for _ in range(300):
         gaps, errors = 2.0 / widths, 0.1 * 2.0 / widths
-        power = module._power(widths, gaps + errors * random.standard_normal(5), errors)
+        power = verification._power(widths, gaps + errors * random.standard_normal(5), errors)
         off.append((power.exponent - 1) / power.error)
     # 1 for exact errors; widened where the fit is poor by chance
     assert 0.7 < np.std(off) < 1.1
@@ -427,7 +429,7 @@ def test_the_command_prints_the_table_and_the_verdict_and_draws(fisherfield, fil
     code, output, errors = fisherfield("verify", file, *options, "--out", tmp_path / "v.png")
     assert (code, errors) == (0, "")
     found = ff.verify(NET, [15, 30], 3, samples=9, threads=1)
-    for row in module.rows_of(found):
+    for row in verification.rows_of(found):
         assert [word for word in row if word] in [
             [word.strip() for word in re.split(r"  +", line.strip())] for line in output.splitlines()
         ]

@@ -29,21 +29,24 @@ if TYPE_CHECKING:
         load,
         mlp,
     )
-    from .sampled.fisher import (
+    from .sampled import (
         FisherMoments,
         FisherOperator,
         FisherSpectrum,
+        SampledNetwork,
         SpectralDensity,
+        Verification,
+        sample,
         sampled_density,
         sampled_fisher,
         sampled_moments,
     )
-    from .sampled.network import SampledNetwork, sample
-    from .sampled.verify import Verification, verify
-    from .scan.scan import Scan, random_points, scan
-    from .theory.fisher import Fisher, Layers, fisher
-    from .theory.learning_rate import LearningRate, max_learning_rate
-    from .theory.order_parameters import OrderParameters, order_parameters
+    from .sampled.verify import verify
+    from .scan import Scan, random_points
+    from .scan.scan import scan
+    from .theory import Fisher, Layers, LearningRate, OrderParameters, max_learning_rate
+    from .theory.fisher import fisher
+    from .theory.order_parameters import order_parameters
     from .threads import num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -97,15 +100,16 @@ _MODULES = {
     "network": (
         "Activation AvgPool2d BatchNorm Conv2d Dense Flatten GlobalAvgPool2d Network activation_names convnet load mlp"
     ),
-    "sampled.fisher": (
-        "FisherMoments FisherOperator FisherSpectrum SpectralDensity sampled_density sampled_fisher sampled_moments"
+    "sampled": (
+        "FisherMoments FisherOperator FisherSpectrum SampledNetwork SpectralDensity Verification "
+        "sample sampled_density sampled_fisher sampled_moments"
     ),
-    "sampled.network": "SampledNetwork sample",
-    "sampled.verify": "Verification verify",
-    "scan.scan": "Scan random_points scan",
-    "theory.fisher": "Fisher Layers fisher",
-    "theory.learning_rate": "LearningRate max_learning_rate",
-    "theory.order_parameters": "OrderParameters order_parameters",
+    "sampled.verify": "verify",
+    "scan": "Scan random_points",
+    "scan.scan": "scan",
+    "theory": "Fisher Layers LearningRate OrderParameters max_learning_rate",
+    "theory.fisher": "fisher",
+    "theory.order_parameters": "order_parameters",
     "threads": "num_threads set_num_threads",
     **dict.fromkeys(("data", "experiments", "figures", "gaussian", "reference", "torch"), ""),
 }

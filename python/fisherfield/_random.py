@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["stream"]
-
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
     """NumPy's PCG64 with a stream of its own for each seed and purpose.

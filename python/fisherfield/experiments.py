@@ -3,10 +3,4 @@
 
 from .training import Boundary, Figure2, boundary, figure2, phase_diagram
 
-__all__ = [
-    "Boundary",
-    "Figure2",
-    "boundary",
-    "figure2",
-    "phase_diagram",
-]
+__all__ = ["Boundary", "Figure2", "boundary", "figure2", "phase_diagram"]

@@ -3,8 +3,4 @@
 
 from .plots.figures import crossing, wei2019_figure_1, wei2019_networks
 
-__all__ = [
-    "crossing",
-    "wei2019_figure_1",
-    "wei2019_networks",
-]
+__all__ = ["crossing", "wei2019_figure_1", "wei2019_networks"]

@@ -3,6 +3,4 @@
 
 from .app import main
 
-__all__ = [
-    "main",
-]
+__all__ = ["main"]

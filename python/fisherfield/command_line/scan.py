@@ -1,37 +1,149 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`fisherfield scan` and `fisherfield plot`: what they do with the options that `command_line` has read."""
+"""`fisherfield scan`: the theory over a grid, into a file."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-from rich import box
+import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 import fisherfield as ff
 
-from .. import _labels
-from .._memory import available_memory, bytes_in_words
-from .._numbers import quantities_of
-from ..plots.scan import selected
-from ..scan import Scan
-from ..scan.axis_words import axes_of, selections_of
-from ..scan.files import destination, replacing, write
+from .. import _memory
+from .._numbers import BACKENDS, THEORIES
+from .._progress import bar
+from .._words import bytes_in_words
+from ..scan.arguments import quantities_of
+from ..scan.axis_words import axes_of
+from ..scan.files import ENDINGS, destination, write
 from ..scan.grid import grid_of
-from ..scan.scan import bar, result_bytes, short
+from ..scan.labels import QUANTITIES
+from ..scan.scan import result_bytes
+from .options import Biases, File, Length, Loss, Momentum, Nesterov, Overlap, Samples, Threads, WeightDecay
+from .printing import architecture
+from .report import print_scan
 from .terminal import Stopped, console, noting, refusing, terminating
 
-__all__ = ["FORMATS", "picture", "run_plot", "run_scan"]
+EPILOG = (
+    "\b\nExamples:\n"
+    "  fisherfield scan net.toml --axis gamma=0.1:5:200 --axis sigma_w2=0.5:4:100:log\n"
+    "  fisherfield scan net.toml --axis gamma=0.1:5:200 --axis samples=16,64,inf\n"
+    "  fisherfield scan net.toml --random 1000 --axis gamma=0.1:5 --out scan.csv\n"
+    "  fisherfield scan net.toml --points points.csv --quantity q --out scan.nc\n"
+    "  fisherfield plot net.zarr"
+)
 
-FORMATS = (".png", ".pdf", ".svg")
-_READ = 2**28  # points of a store that are read once more for the table at the end, some seconds
+
+def scan(
+    file: File,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS", help="What is varied, and by which values (both above); repeated, all combinations."
+        ),
+    ] = None,
+    points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Paired points: a .csv or .parquet table whose columns have the names of axes, a row for each point.",
+        ),
+    ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", help="Random points, 1 or more, from the axes NAME=LOW:HIGH and NAME=LOW:HIGH:log."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same random points; 0 or more.")] = 0,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What is computed: {', '.join(QUANTITIES)}; may be repeated.  "
+            "[default: lambda_max and max_learning_rate]",
+        ),
+    ] = None,
+    theory: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(THEORIES)}.")] = "exact",
+    samples: Samples = None,
+    overlap: Overlap = 0.0,
+    length: Length = 1.0,
+    loss: Loss = "sum",
+    momentum: Momentum = 0.0,
+    nesterov: Nesterov = False,
+    weight_decay: WeightDecay = 0.0,
+    biases: Biases = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help=f"Where to: {', '.join(ENDINGS)}. A .zarr store is written as the scan goes, takes any number of "
+            "points, and goes on where it was stopped; the others are written at the end.  [default: NET.zarr]",
+        ),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    threads: Threads = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(BACKENDS)}.")] = "cpu",
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="The most points that are computed and written at a time, 1 or more.  [default: what takes about a "
+            "second]",
+        ),
+    ] = None,
+) -> None:
+    """Evaluate the theory over a grid of parameters.
+
+    \b
+    Names of axes:
+      gamma, beta, eps    of every BatchNorm
+      sigma_w2, sigma_b2  variances, of every layer
+      width, depth        units or channels of hidden layers, and number of
+                          layers, where all hidden layers are alike
+      samples             whole numbers, inf for infinitely many
+      length, overlap     of the data
+      momentum            of gradient descent
+      'layers[2].gamma'   one of the first five in one layer, counted from 0
+
+    \b
+    Values of axes:
+      gamma=0.1:5:200     200 values from 0.1 to 5, evenly spaced
+      gamma=0.1:5:50:log  50 values, evenly spaced in the logarithm
+      samples=16,64,inf   these values
+      gamma=0.1:5         between 0.1 and 5 for --random; with :log its
+                          logarithm is uniform
+
+    Points without a value are NaN, and a status says why. Ctrl-C stops; the same command goes on in a .zarr store.
+    """
+    run_scan(
+        file,
+        axes=axis or [],
+        points=points,
+        random=random,
+        seed=seed,
+        out=out,
+        force=force,
+        describe=lambda name, net: f"{name}: {architecture(net)}",
+        quantities=tuple(quantity or ("lambda_max", "max_learning_rate")),
+        theory=theory,
+        samples=samples,
+        overlap=overlap,
+        length=length,
+        biases=biases,
+        loss=loss,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        threads=threads,
+        backend=backend,
+        chunk=chunk,
+    )
 
 
 def run_scan(
@@ -63,7 +175,7 @@ def run_scan(
                 with said.status(f"writing {path}") if said.is_terminal else nullcontext():
                     write(scan, path)
             watch.written = True
-            _print_scan(said, scan, path, describe(file, net), watch.total - watch.before)
+            print_scan(said, scan, path, describe(file, net), watch.total - watch.before)
     except KeyboardInterrupt as error:
         raise Stopped(_stopped(error, watch)) from None
 
@@ -72,8 +184,8 @@ def _refuse_large(net: ff.Network, axes: Mapping[Any, Any], quantities: Any, pat
     """A grid that would take more than half of the memory that is there."""
     grid, values = grid_of(net, axes)
     layers = int(values["depth"].max()) if "depth" in values else net.depth
-    needed = result_bytes(grid.points, quantities_of(quantities, _labels.QUANTITIES), layers)
-    there = available_memory()
+    needed = result_bytes(grid.points, quantities_of(quantities, QUANTITIES), layers)
+    there = _memory.available_memory()
     if there is not None and needed > there / 2:
         raise ValueError(
             f"--out {path} needs {bytes_in_words(needed)} of memory for {grid.points:,} points, more than half of "
@@ -121,193 +233,3 @@ class _Watch:
                 self.show = self.stack.enter_context(bar(self.said))
         if self.show is not None:
             self.show(done, total)
-
-
-# ------------------------------------------------------------------------------------------------------- what came out
-
-
-def _print_scan(said: Console, scan: Scan, path: Path, network: str, computed: int) -> None:
-    heading = Table.grid(padding=(0, 2))
-    for name, words in _description(scan, network).items():
-        heading.add_row(Text(name, style="bold"), Text(words))
-    said.print(heading)
-    said.print()
-    said.print(_axes_table(scan))
-    said.print()
-    if set(scan.arrays) != {"regime"}:
-        said.print(_quantities_table(scan))
-        said.print()
-    failures = scan.failures()
-    closing = Table.grid(padding=(0, 2))
-    good = scan.points - sum(failures.values())
-    closing.add_row(Text("ok", style="bold"), Text(f"{good:,} of {scan.points:,} points"))
-    for place, (status, count) in enumerate(failures.items()):
-        kept = " (kept)" if status == 5 else ""
-        words = f"{count:,} point{'s' * (count != 1)}{kept}: {_labels.STATUSES[status]}"
-        closing.add_row(Text("" if place else "not ok", style="bold yellow"), Text(words))
-    if "regime" in scan.arrays:
-        counts = {word: _count(scan, "regime", code) for code, word in _labels.REGIMES.items()}
-        told = ", ".join(f"{word} {count:,}" for word, count in counts.items() if count)
-        closing.add_row(Text("regime", style="bold"), Text(told))
-    if computed and scan.seconds > 0:
-        speed = f"{computed:,} points in {_seconds(scan.seconds)}, {short(computed / scan.seconds)} points/s"
-        closing.add_row(Text("time", style="bold"), Text(speed))
-    for name, words in _whereabouts(path).items():
-        closing.add_row(Text(name, style="bold"), Text(words, overflow="fold"))
-    said.print(closing)
-
-
-def _description(scan: Scan, network: str) -> dict[str, str]:
-    given = scan.settings
-    size = f"{scan.points:,} point{'s' * (scan.points != 1)}"
-    if len(scan.shape) > 1:
-        size = f"{' x '.join(map(str, scan.shape))} = {size}"
-    data = [f"{name} {given[name]:g}" for name in ("length", "overlap") if name not in scan.axes]
-    if "samples" not in scan.axes:
-        many = given["samples"]
-        data.insert(0, "infinitely many samples" if many is None else f"{many} sample{'s' * (many != 1)}")
-    words = {
-        "network": network,
-        "scan": size,
-        "theory": f"{given['theory']}, gradients of the biases {'counted' if given['biases'] else 'left out'}",
-        "data": ", ".join(data) or "as varied",
-    }
-    if "max_learning_rate" in scan.arrays:
-        descent = _labels.descent(given, "momentum" not in scan.axes)
-        words["learning rate"] = ", ".join([f"loss {given['loss']}", *descent])
-    return words
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if column in ("values", "from", "to", "least", "greatest") else "left")
-        table.columns[place].overflow = "fold"
-    return table
-
-
-def _axes_table(scan: Scan) -> Table:
-    table = _table("axis", "values", "from", "to", "meaning")
-    for dimension, names in scan.dimensions.items():
-        for name in names:
-            values = scan.axes[name]
-            paired = "" if names == (dimension,) else f", along {dimension}"
-            table.add_row(
-                name, str(values.size), f"{values.min():.6g}", f"{values.max():.6g}", f"{_labels.meaning(name)}{paired}"
-            )
-    return table
-
-
-def _quantities_table(scan: Scan) -> Table:
-    table = _table("quantity", "least", "at", "greatest", "at")
-    for name in scan.arrays:
-        if scan.store is not None and scan.points > _READ:
-            table.add_row(name, "", "not looked for: too many points", "", "")
-            continue
-        if name == "regime":
-            continue
-        found = _extremes(scan, name)
-        if found is None:
-            table.add_row(name, "NaN", "everywhere", "", "")
-            continue
-        (low, lowest), (high, highest) = found
-        if low == high:
-            table.add_row(name, f"{low:.6g}", "everywhere", "", "")
-        else:
-            table.add_row(name, f"{low:.6g}", _place(scan, lowest), f"{high:.6g}", _place(scan, highest))
-    return table
-
-
-def _count(scan: Scan, name: str, code: int) -> int:
-    return sum(int(np.count_nonzero(np.asarray(scan[name][part]) == code)) for part in scan.boxes())
-
-
-def _extremes(scan: Scan, name: str) -> tuple[tuple[float, tuple[int, ...]], ...] | None:
-    """The least and the greatest value, and the places of both; looked for part by part."""
-    least: tuple[float, tuple[int, ...]] = (math.inf, ())
-    greatest: tuple[float, tuple[int, ...]] = (-math.inf, ())
-    for part in scan.boxes():
-        values = np.asarray(scan[name][part])
-        kept = ~np.isnan(values)
-        if not kept.any():
-            continue
-        offsets = [side.start for side in part] if isinstance(part, tuple) else []
-        for fill, find in ((math.inf, np.argmin), (-math.inf, np.argmax)):
-            at = np.unravel_index(find(np.where(kept, values, fill)), values.shape)
-            value = float(values[at])
-            place = tuple(int(index) + (offsets[side] if side < len(offsets) else 0) for side, index in enumerate(at))
-            if fill > 0 and (value < least[0] or not least[1]):
-                least = (value, place)
-            if fill < 0 and (value > greatest[0] or not greatest[1]):
-                greatest = (value, place)
-    return None if not least[1] and least[0] == math.inf else (least, greatest)
-
-
-def _place(scan: Scan, place: tuple[int, ...]) -> str:
-    """E.g. "gamma=5, sigma_b2=0"."""
-    words = [
-        f"{name}={scan.axes[name][index]:.4g}"
-        for names, index in zip(scan.dimensions.values(), place, strict=False)
-        for name in names
-    ]
-    words += [f"layer={index + 1}" for index in place[len(scan.shape) :]]
-    return ", ".join(words)
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _whereabouts(path: Path) -> dict[str, str]:
-    """Where it lies and how it is opened."""
-    python = {
-        ".zarr": f"fisherfield.Scan.open({str(path)!r}), xarray.open_zarr({str(path)!r})",
-        ".nc": f"fisherfield.Scan.open({str(path)!r}), xarray.open_dataset({str(path)!r})",
-        ".csv": f"pandas.read_csv({str(path)!r})",
-        ".parquet": f"pandas.read_parquet({str(path)!r})",
-    }[path.suffix.lower()]
-    words = {"written to": str(path), "in Python": python}
-    if path.suffix.lower() in (".zarr", ".nc"):
-        words["figure"] = f"fisherfield plot {path}"
-    return words
-
-
-# ---------------------------------------------------------------------------------------------------------------- plot
-
-
-def picture(out: str | Path) -> Path:
-    """Where a figure is to be written."""
-    path = Path(out)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out must lie in an existing folder, got {str(path)!r}")
-    return path
-
-
-def run_plot(file: str, quantity: str | None, select: list[str], out: str) -> None:
-    """Draw a scan that was written, and say what was taken of it."""
-    with refusing():
-        source = Path(file)
-        if source.suffix.lower() in (".csv", ".parquet"):
-            raise ValueError(f"a scan must be a .zarr store or an .nc file to be drawn, got {file!r}")
-        path = picture(out or source.with_suffix(".png"))
-        scan = Scan.open(file)
-        chosen = selections_of(select)
-        drawn = scan.plot(quantity, select=chosen)
-        taken, _ = selected(scan, quantity or next(iter(scan.arrays)), chosen)
-        with replacing(path) as partial:
-            drawn.savefig(partial, dpi=150, format=path.suffix[1:].lower())
-    said = console()
-    for name, value in taken.items():
-        if name in chosen and value != chosen[name]:
-            said.print(Text(f"{name} = {value:g} is the nearest to {chosen[name]:g}"))
-    missing = scan.failures().get(-1, 0)
-    if missing:
-        said.print(Text(f"{missing:,} of {scan.points:,} points are not computed yet"))
-    said.print(Text(f"{path} written"), soft_wrap=True)

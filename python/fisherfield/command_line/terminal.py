@@ -14,8 +14,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["Refusal", "Stopped", "console", "noting", "refusing", "terminating"]
-
 
 class Refusal(Exception):
     """One sentence for the user; the program ends with exit code 2."""

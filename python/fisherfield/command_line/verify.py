@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`fisherfield verify`: what it does with the options that `command_line` has read."""
+"""`fisherfield verify`: sampled networks beside the theory."""
 
 from __future__ import annotations
 
@@ -7,24 +7,88 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 import fisherfield as ff
 
+from .._progress import bar
+from .._words import plural
 from ..sampled import Verification
-from ..sampled.verify import rows_of
+from ..sampled.verification import rows_of
 from ..scan.files import replacing
-from ..scan.scan import bar
-from .scan import picture
+from .options import Biases, File, Threads, picture
+from .printing import architecture, batch_norm_words, headed, lines
 from .terminal import Stopped, console, refusing, terminating
 
-__all__ = ["run_verify"]
+EPILOG = (
+    "\b\nExamples:\n  fisherfield verify examples/vanilla.toml --seeds 20\n"
+    "  fisherfield verify examples/dense.toml --width 125 --width 250 --width 500 --out verify.png\n"
+    "  fisherfield verify net.toml --data digits --samples 300 --json"
+)
+
+
+def verify(
+    file: File,
+    width: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            help="Units or channels of the widest hidden layer, the others in proportion; may be repeated.  "
+            "[default: the network as it is]",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many networks at each width, 1 or more.")] = 10,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Samples, 2 or more.  [default: 500 Gaussian ones, or all of --data]"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="digits, fashion-mnist, a folder of MNIST's or CIFAR-10's files, or a .npy or .npz file, standardised "
+            "as a whole.  [default: independent Gaussian inputs]",
+        ),
+    ] = None,
+    statistics: Annotated[
+        str, typer.Option(metavar="NAME", help="What is made of BatchNorm's mean and variance: exact, frozen.")
+    ] = "exact",
+    biases: Biases = None,
+    vectors: Annotated[
+        int, typer.Option(metavar="N", help="Random vectors that traces of large networks are estimated by, 2 or more.")
+    ] = 8,
+    threads: Threads = None,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="A picture besides: .png, .pdf, .svg.  [default: none]")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in full precision, every network in it.")] = False,
+) -> None:
+    """Sample networks and hold the theory against them.
+
+    The largest eigenvalue, the bulk, and the mean and second moment of the Fisher information of finite networks with
+    random weights, each beside what the theory says: means over the networks with standard errors, and how the gap
+    closes as networks widen. With --statistics exact gradients flow through BatchNorm's mean and variance, as in
+    training; with frozen both are held constant, and the theory is frozen, too.
+    """
+    run_verify(
+        file,
+        data=data,
+        samples=samples,
+        out=out,
+        as_json=as_json,
+        describe=lambda net: {"network": f"{file}: {architecture(net)}", "BatchNorm": batch_norm_words(net)},
+        widths=width,
+        seeds=seeds,
+        statistics=statistics,
+        biases=biases,
+        vectors=vectors,
+        threads=threads,
+    )
 
 
 def run_verify(
@@ -50,11 +114,11 @@ def run_verify(
             shown = said.is_terminal and not as_json
             with bar(said, "networks") if shown else nullcontext(lambda done, total: None) as show:
 
-                def told(done: int, total: int) -> None:
+                def counting(done: int, total: int) -> None:
                     counted[:] = done, total
                     show(done, total)
 
-                found = ff.verify(net, **given, **arguments, progress=told)
+                found = ff.verify(net, **given, **arguments, progress=counting)
             if path is not None:
                 with replacing(path) as partial:
                     found.plot().savefig(partial, dpi=150, format=path.suffix[1:].lower())
@@ -65,10 +129,7 @@ def run_verify(
     if as_json:
         typer.echo(json.dumps(_as_json(file, found), indent=2, allow_nan=False))
         return
-    heading = Table.grid(padding=(0, 2))
-    for name, words in {**describe(net), **_description(found, data)}.items():
-        heading.add_row(Text(name, style="bold"), Text(words))
-    said.print(heading)
+    said.print(headed({**describe(net), **_description(found, data)}))
     said.print()
     said.print(_table(found))
     said.print()
@@ -82,7 +143,7 @@ def _description(found: Verification, data: str | None) -> dict[str, str]:
     given, count = found.settings, found.seeds.size
     inputs = f"{given['samples']} samples of {data}" if data else f"{given['samples']} Gaussian samples a network"
     return {
-        "sampled": f"{count} network{'s' * (count != 1)} a width, statistics {given['statistics']}, gradients of the "
+        "sampled": f"{plural(count, 'network')} a width, statistics {given['statistics']}, gradients of the "
         f"biases {'counted' if given['biases'] else 'left out'}",
         "data": f"{inputs}; length {given['length']:.4g}, overlap {given['overlap']:.4g}",
         "theory": given["theory"],
@@ -90,9 +151,7 @@ def _description(found: Verification, data: str | None) -> dict[str, str]:
 
 
 def _table(found: Verification) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(("width", "", "sampled", "theory", "sampled/theory")):
-        table.add_column(column, justify="right" if place == 0 else "left")
+    table = lines("width", "", "sampled", "theory", "sampled/theory", right=("width",))
     for row in rows_of(found):
         table.add_row(*row)
     return table

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _labels
+from .._optional import optional
+from .._words import plural, shown, standardised
+from ..training.kinds import LABELS
 from .figures import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..training import Figure2
-    from ..training.experiments import Panel
-
-__all__ = ["plot"]
+    from ..training.figure2 import Panel
 
 _EXPLODED = "0.72"  # grey
 _FONTS: dict[Any, Any] = {"font.size": 13, "axes.titlesize": 14, "axes.labelsize": 14}
@@ -26,32 +26,30 @@ _FONTS: dict[Any, Any] = {"font.size": 13, "axes.titlesize": 14, "axes.labelsize
 
 def plot(drawn: Figure2, quantity: str | None) -> Figure:
     """See `Figure2.plot`."""
-    try:
-        import matplotlib
-        from matplotlib.colors import LogNorm, Normalize
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
+    from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.figure import Figure
+
     panels = list(drawn.panels.items())
     allowed = tuple(panels[0][1].arrays)
     if quantity is None:
         quantity = "test_loss" if "test_loss" in allowed else "train_loss"
     if quantity not in allowed:
-        raise ValueError(f"quantity must be one of {', '.join(allowed)}, got {quantity!r}")
-    shown = [np.where(panel.arrays["exploded"] > 0, np.nan, panel.arrays[quantity]) for _, panel in panels]
-    kept = np.concatenate([values[np.isfinite(values)] for values in shown])
+        raise ValueError(f"quantity must be one of {', '.join(allowed)}, got {shown(quantity)}")
+    drawn_values = [np.where(panel.arrays["exploded"] > 0, np.nan, panel.arrays[quantity]) for _, panel in panels]
+    kept = np.concatenate([values[np.isfinite(values)] for values in drawn_values])
     low, high = (kept.min(), kept.max()) if kept.size else (0.1, 1.0)
     norm: Any = LogNorm(low, high) if quantity.endswith("loss") and low > 0 else Normalize(low, high)
     with matplotlib.rc_context(_FONTS):
         figure = Figure(figsize=(7.0 * len(panels) + 1.6, 8.0), dpi=100, layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         mesh: Any = None
-        for ax, (title, panel), values in zip(axes, panels, shown, strict=True):
+        for ax, (title, panel), values in zip(axes, panels, drawn_values, strict=True):
             mesh = _map(ax, panel, values, norm)
             _lines(ax, drawn, title)
             ax.set_title(fill(title, 52))
         axes[0].set_ylabel(r"learning rate, $\log_{10} \eta$")
-        meaning, _ = _labels.TRAINING[quantity]
+        meaning, _ = LABELS[quantity]
         figure.colorbar(mesh, ax=list(axes), label=f"{meaning}, mean over restarts", fraction=0.04, pad=0.01)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(
@@ -107,7 +105,6 @@ def _lines(ax: Any, drawn: Figure2, title: str) -> None:
 
 def _caption(drawn: Figure2, width: int) -> str:
     given = drawn.settings
-    how = {"global": "standardised as a whole", "feature": "standardised feature by feature"}
     words = {
         "sum": "half the squared error summed over outputs",
         "mean": "half the squared error averaged over outputs",
@@ -118,10 +115,10 @@ def _caption(drawn: Figure2, width: int) -> str:
     batch = f"batches of {given['batch']}" if given["batch"] else "full batches"
     restarts, seeds = given["restarts"], len(str(given["seeds"]).split())
     said = (
-        f"Data: {given['data']}, {given['n']} samples, {how.get(given['standardize'], 'not standardised')}. "
+        f"Data: {given['data']}, {given['n']} samples, {standardised(given['standardize'])}. "
         f"Loss: {words}. Momentum {given['momentum']:g}, {batch}, {given['epochs']} epochs, gamma and beta {fixed}, "
-        f"{restarts} restart{'s' * (restarts != 1)}. Grey: a restart exploded, its loss above {given['threshold']:g} "
-        f"times the first. Crosses: where each of {seeds} seed{'s' * (seeds != 1)} explodes, by bisection to "
+        f"{plural(restarts, 'restart')}. Grey: a restart exploded, its loss above {given['threshold']:g} "
+        f"times the first. Crosses: where each of {plural(seeds, 'seed')} explodes, by bisection to "
         f"{100 * given['tolerance']:g} %"
     )
     absent = sum(int(np.isinf(panel.eta_c).sum()) for panel in drawn.panels.values())

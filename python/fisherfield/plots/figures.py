@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._numbers import THEORIES
+from .._optional import optional
 from ..network import Network, convnet, mlp
 from ..theory import fisher, max_learning_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["crossing", "wei2019_figure_1", "wei2019_networks"]
 
 # Okabe and Ito's colours, which the colour-blind tell apart; the dashes tell the curves apart in grey print.
 STYLES: dict[str, dict[str, Any]] = {
@@ -99,11 +98,8 @@ def wei2019_figure_1(
     All curves are for infinite data. On the convolutional network "wei2019" has a vanilla value of its own, for it
     treats positions in a simpler way than the position-resolved "exact" and "frozen", which agree without BatchNorm.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("figures need matplotlib: pip install 'fisherfield[plot]'") from None
+    matplotlib = optional("matplotlib", "figures need matplotlib", "fisherfield[plot]")
+    from matplotlib.figure import Figure
 
     grid = np.linspace(0.05, 5.0, 100) if gammas is None else np.sort(np.asarray(list(gammas), dtype=np.float64))
     if grid.size < 2 or not (grid[0] > 0 and np.isfinite(grid[-1])):

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _labels, _numbers
+from .._optional import optional
+from .._words import data_in_words, descent_in_words, shown
+from ..scan.arguments import selection_of
+from ..scan.labels import REGIMES, STATUSES, meaning, symbol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..scan import Scan
-
-__all__ = ["plot", "selected"]
 
 Values = NDArray[Any]
 
@@ -40,7 +41,7 @@ class _Side:
     @property
     def label(self) -> str:
         infinite = ", infinitely many not drawn" if np.isinf(self.values).any() else ""
-        return f"{_labels.meaning(self.name)}, {_labels.symbol(self.name)}{infinite}"
+        return f"{meaning(self.name)}, {symbol(self.name)}{infinite}"
 
     @property
     def logarithmic(self) -> bool:
@@ -66,16 +67,12 @@ class _Side:
 
 def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float]) -> Figure:
     """See `Scan.plot`."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
+    from matplotlib.figure import Figure
+
     name = next(iter(scan.arrays)) if quantity is None else quantity
     if name not in (*scan.arrays, "status"):
-        raise ValueError(
-            f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {_numbers.shown(quantity)}"
-        )
+        raise ValueError(f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {shown(quantity)}")
     chosen, at = selected(scan, name, select)
     drawn = [dimension for dimension, place in at.items() if not isinstance(place, int)]
     layered = "layer" in drawn
@@ -122,8 +119,9 @@ def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[s
         if key not in dimensions:
             along = next((dimension for dimension, names in scan.dimensions.items() if key in names), None)
             hint = "" if along is None else f", one of the paired axes along {along}"
-            raise ValueError(f"select must name one of {', '.join(dimensions) or 'no dimension'}, got {key!r}{hint}")
-        number = _numbers.selection_of(key, value)
+            allowed = ", ".join(dimensions) or "no dimension"
+            raise ValueError(f"select must name one of {allowed}, got {shown(key)}{hint}")
+        number = selection_of(key, value)
         coordinates = _coordinates(scan, key, dimensions[key])
         at[key] = int(np.argmax(coordinates) if number == math.inf else np.argmin(np.abs(coordinates - number)))
         chosen[key] = float(coordinates[at[key]])
@@ -181,7 +179,7 @@ def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _S
     for place, row in enumerate(rows.T):
         label = f"layer {place + 1}" if many else None
         if each is not None:
-            label = f"{_labels.symbol(each.name)} = {_value(each.values[place])}"
+            label = f"{symbol(each.name)} = {_value(each.values[place])}"
         # a line between values that are all there is; dots where there is only a handful of them, or no order
         style = {"marker": "o", "markersize": 3, "linestyle": "none"} if dots else {"linewidth": 1.8}
         if not dots and along.size <= 12:
@@ -196,7 +194,7 @@ def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _S
         _layers(ax, rows.shape[1])
     ax.set_ylabel(_label(name))
     if name == "regime" or name == "status":
-        words = _labels.REGIMES if name == "regime" else _labels.STATUSES
+        words = REGIMES if name == "regime" else STATUSES
         found = [int(value) for value in np.unique(values)]
         ax.set_yticks(found, [fill(words[value], _SHOWN) for value in found])
     elif _spread(values):
@@ -221,25 +219,25 @@ def _layers(ax: Any, count: int) -> None:
 def _map(ax: Any, name: str, first: _Side, second: _Side, values: Values, paired: bool) -> None:
     from matplotlib.colors import BoundaryNorm, LogNorm
 
-    words = {"regime": _labels.REGIMES, "status": _labels.STATUSES}.get(name)
+    words = {"regime": REGIMES, "status": STATUSES}.get(name)
     norm: Any = None
-    shown = np.ma.masked_invalid(values.astype(np.float64))
+    drawn_values = np.ma.masked_invalid(values.astype(np.float64))
     found = [int(value) for value in np.unique(values)] if words else []
     if words:
         # one colour for each word that occurs
         norm = BoundaryNorm(np.arange(len(found) + 1) - 0.5, 256)
-        shown = np.ma.array(np.searchsorted(found, values).astype(np.float64))
+        drawn_values = np.ma.array(np.searchsorted(found, values).astype(np.float64))
     elif _spread(values):
         norm = LogNorm()
-    failed = np.ma.getmaskarray(shown)
+    failed = np.ma.getmaskarray(drawn_values)
     if paired:
         ax.scatter(first.values[failed], second.values[failed], marker="x", color="0.6", s=14)
-        drawn = ax.scatter(first.values, second.values, c=shown, norm=norm, s=14, cmap="viridis")
+        drawn = ax.scatter(first.values, second.values, c=drawn_values, norm=norm, s=14, cmap="viridis")
     else:
         ax.set_facecolor(_FAILED)
         x, across = first.cells()
         y, up = second.cells()
-        drawn = ax.pcolormesh(across, up, shown[np.ix_(x, y)].T, norm=norm, cmap="viridis", rasterized=True)
+        drawn = ax.pcolormesh(across, up, drawn_values[np.ix_(x, y)].T, norm=norm, cmap="viridis", rasterized=True)
     _scale(ax, "x", first)
     _scale(ax, "y", second)
     bar = ax.figure.colorbar(drawn, ax=ax, label=_label(name))
@@ -254,7 +252,7 @@ def _panels(name: str, sides: list[_Side], values: Values, ax: Any) -> Any:
     from matplotlib.figure import Figure
 
     if ax is not None:
-        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {_numbers.shown(ax)}")
+        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {shown(ax)}")
     across = min(3, len(sides))
     down = -(-len(sides) // across)
     figure = Figure(figsize=(4.2 * across, 3.6 * down + 0.6), dpi=100, layout="constrained")
@@ -287,8 +285,7 @@ def _scale(ax: Any, which: str, side: _Side) -> None:
 def _label(name: str) -> str:
     if name in ("status", "regime"):
         return "status" if name == "status" else "what rules"
-    meaning, symbol = _labels.meaning(name), _labels.symbol(name)
-    return f"{meaning}, {symbol}" if symbol.startswith("$") else meaning
+    return f"{meaning(name)}, {symbol(name)}" if symbol(name).startswith("$") else meaning(name)
 
 
 def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:
@@ -298,13 +295,13 @@ def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[st
     else:
         said = [f"theory {given['theory']}"]
     if "theory" in given and "samples" not in scan.axes:
-        said.append("infinite data" if given["samples"] is None else f"{given['samples']} samples")
+        said.append(data_in_words(given["samples"]))
     if name == "max_learning_rate":
         said.append(f"loss {given['loss']}")
-        said += _labels.descent(given, "momentum" not in scan.axes)
+        said += descent_in_words(given, "momentum" not in scan.axes)
     for key, value in chosen.items():
-        symbol = key if key in ("layer", "point") or key.startswith("point_") else _labels.symbol(key)
-        said.append(f"{symbol} = {_value(value)}")
+        sign = key if key in ("layer", "point") or key.startswith("point_") else symbol(key)
+        said.append(f"{sign} = {_value(value)}")
     said += [f"one of {step} values of {dimension} drawn" for dimension, step in steps.items() if step > 1]
     return fill(", ".join(said), 78, break_long_words=False)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _numbers
-from ..sampled.verify import differs
+from .._optional import optional
+from .._words import plural
+from ..sampled.verification import differs
 from .figures import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..sampled import Verification
-
-__all__ = ["plot"]
 
 _FONTS: dict[Any, Any] = {"font.size": 12, "axes.labelsize": 13, "axes.titlesize": 13, "legend.fontsize": 11}
 _SYMBOLS = {
@@ -39,11 +39,9 @@ _MARKS = {
 
 def plot(found: Verification, quantity: str, ax: Any) -> Figure:
     """See `Verification.plot`."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot needs matplotlib: pip install 'fisherfield[plot]'") from None
+    matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
+    from matplotlib.figure import Figure
+
     _numbers.choice("quantity", quantity, tuple(found.runs))
     with matplotlib.rc_context(_FONTS):
         if ax is not None:
@@ -70,7 +68,7 @@ def _title(found: Verification) -> str:
         said.append(
             {"exact": "gradients through its statistics", "frozen": "statistics frozen"}[found.settings["statistics"]]
         )
-    many = f"{count} network{'s' * (count != 1)}"
+    many = plural(count, "network")
     said.append(f"{many} a width" if found.widths.size > 1 else many)
     said.append(f"{found.settings['samples']} samples")
     said[0] = said[0][0].upper() + said[0][1:]

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks of finite width with sampled weights, their Fisher information, and the theory beside it."""
 
-from .fisher import (
-    FisherMoments,
-    FisherOperator,
-    FisherSpectrum,
-    SpectralDensity,
-    sampled_density,
-    sampled_fisher,
-    sampled_moments,
-)
+from .density import SpectralDensity, sampled_density
+from .moments import FisherMoments, sampled_moments
 from .network import SampledNetwork, sample
-from .verify import Verification, verify
+from .operator import FisherOperator
+from .spectrum import FisherSpectrum, sampled_fisher
+from .verification import Verification
+from .verify import verify
 
 __all__ = [
     "FisherMoments",

@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Eigenpairs", "krylov", "largest_eigenpairs"]
-
 Vectors = NDArray[np.float64]
 Product = Callable[[Vectors], Vectors]
 _EPS = float(np.finfo(np.float64).eps)

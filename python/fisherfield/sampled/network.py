@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _numbers
+from .._memory import beyond_memory
 from .._random import stream
 from .._warn import warn
+from .._words import shown
 from ..network import Network
 from ..network.layer import Array
-
-__all__ = ["SampledNetwork", "draw", "sample"]
 
 _PARTS = ("weights", "biases", "gammas", "betas")
 
@@ -27,12 +27,12 @@ class _Arrays(Sequence[NDArray[Any]]):
         self._name, self._shapes, self._dtype = name, tuple(shapes), dtype
         given = list(values) if _numbers.is_sequence(values) else None
         if given is None or len(given) != len(self._shapes):
-            got = f"{values!r}" if given is None else f"{len(given)}"
+            got = shown(values) if given is None else f"{len(given)}"
             raise ValueError(f"{name} must be {len(self._shapes)} arrays, got {got}")
         self._items = [self._checked(place, value) for place, value in enumerate(given)]
 
     def _checked(self, place: int, value: Any) -> NDArray[Any]:
-        return _numbers.parameters_of(f"{self._name}[{place}]", value, self._shapes[place], self._dtype)
+        return _parameters_of(f"{self._name}[{place}]", value, self._shapes[place], self._dtype)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -168,10 +168,10 @@ class SampledNetwork:
         What a BatchNorm takes away with its mean, a common offset of all inputs above all, is taken off before the
         layer in front of it, and costs no digits (docs/theory.md, 11).
         """
-        from .fisher import bytes_of_forward, forward, linearization
+        from .linearization import bytes_of_forward, forward, linearization
 
         inputs = _numbers.inputs_of(self.net, x, self.dtype)
-        _numbers.refuse_large_batch(len(inputs), bytes_of_forward(self, len(inputs)))
+        _refuse_large_batch(len(inputs), bytes_of_forward(self, len(inputs)))
         return forward(self, linearization(self), inputs, keep=False)
 
     def __copy__(self) -> SampledNetwork:
@@ -245,7 +245,7 @@ def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNe
     """`sample`, without a word on where the description is from."""
     _numbers.network_of(net)
     seed, kind = _numbers.seed_of(seed), _numbers.real_dtype_of(dtype)
-    _numbers.refuse_large_network(net)
+    _refuse_large_network(net)
     random = stream(seed, "weights")
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _PARTS}
     for array in _arrays(net):
@@ -262,3 +262,30 @@ def _arrays(net: Network) -> Iterator[Array]:
     """What the layers say of their arrays, in the order in which numbers are drawn."""
     for step in net.steps:
         yield from step.layer.arrays(step.before, step.after)
+
+
+def _parameters_of(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A copy of one parameter array of a sampled network."""
+    given = _numbers.real_array(name, value)
+    if given.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {given.shape}")
+    numbers = _numbers.finite(name, given, dtype)
+    return numbers.copy() if np.may_share_memory(numbers, given) else numbers
+
+
+def _refuse_large_network(net: Network) -> None:
+    """Parameters that would not fit into memory, as they are drawn and as they are kept."""
+    if memory := beyond_memory(2 * 8 * net.parameters(), least=0):
+        raise ValueError(
+            f"net must fit into memory to be sampled: its {net.parameters():,} parameters take up to "
+            f"{memory[0]}, more than the {memory[1]} there are"
+        )
+
+
+def _refuse_large_batch(samples: int, needed: int) -> None:
+    """Samples that would not fit into memory with what the layers make of them."""
+    if memory := beyond_memory(needed):
+        raise ValueError(
+            f"x must fit into memory with what the layers make of it: {samples:,} samples of this network take up to "
+            f"{memory[0]}, more than the {memory[1]} there are"
+        )

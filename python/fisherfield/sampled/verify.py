@@ -1,282 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The theory beside sampled networks: how far apart they are, and how the gap closes as networks widen."""
+"""The theory beside sampled networks: they are sampled and measured, here or by workers."""
 
 from __future__ import annotations
 
 import copy
 import math
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .. import _labels, _numbers
+from .. import _numbers
+from .._progress import listener, progress_of
 from .._random import stream
 from .._warn import warn
 from ..network import Network
-from ..scan.scan import bar
 from ..scan.tasks import elsewhere, lost, refuse_other_version
 from ..theory import Fisher, fisher
 from ..threads import num_threads, set_num_threads
-from .fisher import LOSS, FisherOperator, spectrum_of
 from .network import DRAWN
+from .operator import FisherOperator
+from .spectrum import spectrum_of
+from .verification import QUANTITIES, Verification
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..data import Data
 
-__all__ = ["QUANTITIES", "Power", "Verification", "differs", "rows_of", "verify", "with_error"]
-
-Array = NDArray[np.float64]
-
-# What is measured of each network, and what the theory says of it.
-QUANTITIES = {
-    "lambda_max": _labels.POINTS["lambda_max"],
-    "outlier": ("mean of the C largest eigenvalues", r"mean of the $C$ largest"),
-    "bulk": ("mean of the other non-zero eigenvalues", "bulk"),
-    "mean": _labels.POINTS["mean"],
-    "second_moment": _labels.POINTS["second_moment"],
-}
 # Operations that are not worth a random vector's noise: some tenths of a second.
 _FEW = 1e10
-# Standard errors that a gap must exceed to be taken for one.
-_STANDS_OUT = 2.0
-# chi2 a degree of freedom above which a fit is called poor: by chance 3 % of all fits to three widths, 0.4 % to five.
-_POOR = 4.5
-
-
-@dataclass(frozen=True)
-class Power:
-    """|sampled/theory - 1| = factor / width^exponent, fitted by weighted least squares of the logarithms.
-
-    Attributes
-    ----------
-    exponent, error : float
-        With its standard error, which is widened where the fit is worse than the gaps' errors explain.
-    factor : float
-    widths : int
-        How many entered: those whose gap exceeds two of its standard errors.
-    chi2 : float
-        A degree of freedom; far above 1 where the gaps follow no single power.
-    """
-
-    exponent: float
-    error: float
-    factor: float
-    widths: int
-    chi2: float
-
-    def __str__(self) -> str:
-        return f"width^-({with_error(self.exponent, self.error)})"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Verification:
-    """Sampled networks beside the theory, at one width or several; W widths and S seeds.
-
-    The quantities are "lambda_max", "outlier" (the mean of the C largest eigenvalues, which is the same for C = 1
-    output), "bulk", "mean" and "second_moment", as of `Fisher`.
-
-    Attributes
-    ----------
-    network : Network
-        As it was given.
-    settings : dict
-        theory, statistics, samples, inputs, overlap, length, biases, vectors and dtype.
-    widths : ndarray of int, (W,)
-        Units or channels of the widest hidden layer.
-    seeds : ndarray of int, (S,)
-    runs : dict of ndarray, (W, S)
-        Every quantity of every network.
-    theory : dict of ndarray, (W,)
-        Every quantity by the theory that goes with the statistics.
-    others : dict of ndarray, (W,)
-        lambda_max by the other theories; NaN where one refuses the network.
-    fishers : tuple of Fisher, (W,)
-        The theory's results, which say whether they hold.
-    sampled, errors : dict of ndarray, (W,)
-        Mean over the seeds, and its standard error; NaN for a single seed.
-    ratio, ratio_errors : dict of ndarray, (W,)
-        sampled/theory, and its standard error.
-    powers : dict of Power or None
-        How the gap of each quantity closes; None where fewer than three widths have one that stands out of its errors.
-    verdict : str
-        In words.
-    seconds : float
-    rounding : float
-        How far rounding may move the eigenvalues of a network, relative to its largest: the worst of all networks, as
-        of `FisherSpectrum`. The verdict says so where it is more than 1e-8, in float32 1e-2.
-    """
-
-    network: Network
-    settings: dict[str, Any]
-    widths: NDArray[np.int64]
-    seeds: NDArray[np.int64]
-    runs: dict[str, Array]
-    theory: dict[str, Array]
-    others: dict[str, Array]
-    fishers: tuple[Fisher, ...]
-    seconds: float = 0.0
-    rounding: float = 0.0
-
-    @cached_property
-    def sampled(self) -> dict[str, Array]:
-        return {name: np.asarray(values.mean(axis=1)) for name, values in self.runs.items()}
-
-    @cached_property
-    def errors(self) -> dict[str, Array]:
-        count = self.seeds.size
-        if count < 2:
-            return {name: np.full(self.widths.size, np.nan) for name in self.runs}
-        return {name: values.std(axis=1, ddof=1) / math.sqrt(count) for name, values in self.runs.items()}
-
-    @cached_property
-    def ratio(self) -> dict[str, Array]:
-        return {name: _over(self.sampled[name], values) for name, values in self.theory.items()}
-
-    @cached_property
-    def ratio_errors(self) -> dict[str, Array]:
-        return {name: _over(self.errors[name], np.abs(values)) for name, values in self.theory.items()}
-
-    @cached_property
-    def powers(self) -> dict[str, Power | None]:
-        return {name: _power(self.widths, self.ratio[name] - 1.0, self.ratio_errors[name]) for name in self.runs}
-
-    @property
-    def verdict(self) -> str:
-        return " ".join(_sentences(self))
-
-    # ------------------------------------------------------------------------------------------------ in words
-
-    def __repr__(self) -> str:
-        given = self.settings
-        lines = [
-            f"Theory {given['theory']} beside sampled networks with statistics {given['statistics']}",
-            f"  {self.seeds.size} network{'s' * (self.seeds.size != 1)} a width, {given['samples']} samples, inputs "
-            f"{given['inputs']} of length {given['length']:.4g} and overlap {given['overlap']:.4g}, "
-            f"{'with' if given['biases'] else 'without'} biases",
-            f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<12}sampled/theory",
-        ]
-        for width, words, sampled, theory, ratio in rows_of(self):
-            lines.append(
-                f"  {width:>6}  {words:<{14 if sampled else 38}}{sampled:<{24 if sampled else 0}}{theory:<12}{ratio}"
-            )
-        told = (textwrap.fill(said, 100, initial_indent="  ", subsequent_indent="  ") for said in self.verdicts)
-        return "\n".join([*lines, *told])
-
-    @property
-    def verdicts(self) -> tuple[str, ...]:
-        """The verdict's sentences."""
-        return tuple(_sentences(self))
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The quantities that differ: all, or without "outlier" for one output."""
-        return tuple(name for name in self.runs if name != "outlier" or self.network.outputs > 1)
-
-    # -------------------------------------------------------------------------------------------- to other things
-
-    def to_pandas(self) -> Any:
-        """A pandas.DataFrame indexed by width and quantity: sampled, error, theory, ratio and ratio_error.
-
-        Raises ImportError without pandas.
-        """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install pandas") from None
-        columns = {
-            "sampled": self.sampled,
-            "error": self.errors,
-            "theory": self.theory,
-            "ratio": self.ratio,
-            "ratio_error": self.ratio_errors,
-        }
-        frame = pandas.DataFrame(
-            {
-                name: np.stack([values[quantity] for quantity in self.runs], axis=1).ravel()
-                for name, values in columns.items()
-            },
-            index=pandas.MultiIndex.from_product([self.widths, list(self.runs)], names=["width", "quantity"]),
-        )
-        frame.attrs = self._attributes()
-        return frame
-
-    def to_xarray(self) -> Any:
-        """An xarray.Dataset over width and seed: every quantity of every network, and the theories' over width.
-
-        "theory_lambda_max" and so on are the theory's that goes with the statistics, "frozen_lambda_max" and the like
-        those of the others.
-
-        Raises ImportError without xarray.
-        """
-        try:
-            import xarray
-        except ImportError:
-            raise ImportError("to_xarray needs xarray: pip install 'fisherfield[scan]'") from None
-        variables: dict[str, Any] = {
-            name: (("width", "seed"), values, {"long_name": QUANTITIES[name][0], "units": "1"})
-            for name, values in self.runs.items()
-        }
-        for name, values in self.theory.items():
-            said = {"long_name": f"{QUANTITIES[name][0]}, theory {self.settings['theory']}", "units": "1"}
-            variables[f"theory_{name}"] = (("width",), values, said)
-        for other, values in self.others.items():
-            said = {"long_name": f"{QUANTITIES['lambda_max'][0]}, theory {other}", "units": "1"}
-            variables[f"{other}_lambda_max"] = (("width",), values, said)
-        coordinates = {
-            "width": (("width",), self.widths, {"long_name": "units or channels of the widest hidden layer"}),
-            "seed": (("seed",), self.seeds, {"long_name": "seed of the network"}),
-        }
-        return xarray.Dataset(variables, coordinates, self._attributes())
-
-    def _attributes(self) -> dict[str, Any]:
-        from .. import __version__
-
-        try:
-            network = self.network._to_toml()
-        except ValueError:  # a callable has no name
-            network = repr(self.network)
-        said = {**self.settings, "biases": str(self.settings["biases"])}
-        return {"fisherfield": __version__, "network": network, **said, "verdict": self.verdict}
-
-    def plot(self, quantity: str = "lambda_max", ax: Any = None) -> Figure:
-        """A quantity against width, sampled and by theory, and beside it the gap of every quantity.
-
-        Points are means over the networks, with two standard errors; small dots the networks themselves.
-
-        Parameters
-        ----------
-        quantity : {"lambda_max", "outlier", "bulk", "mean", "second_moment"}
-        ax : matplotlib.axes.Axes, optional
-            Where to draw the first of the two panels alone; by default both go into a figure of their own, independent
-            of `matplotlib.pyplot`.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-
-        Raises
-        ------
-        ValueError
-            For a quantity that is not there.
-        ImportError
-            Without matplotlib.
-        """
-        from ..plots.verify import plot
-
-        return plot(self, quantity, ax)
-
-
-_WORDS = {name: name.replace("_", " ") if name != "lambda_max" else name for name in QUANTITIES}
 
 
 def verify(
@@ -359,46 +115,33 @@ def verify(
     _numbers.choice("statistics", statistics, ("exact", "frozen"))
     inputs, n, overlap, length = _inputs(net, samples, x, dtype)
     measured = _numbers.biases_of(biases, statistics)
-    vectors = _numbers.integer("vectors", vectors, 2)
-    kind = _numbers.real_dtype_of(dtype)
-    threads = None if threads is None else _numbers.integer("threads", threads, 1, 4096)
+    vectors, kind = _numbers.integer("vectors", vectors, 2), _numbers.real_dtype_of(dtype)
+    many = _numbers.threads_of(threads)
     client = _numbers.client_of(client)
-    progress = _numbers.progress_of(progress)
+    progress = progress_of(progress)
     networks = [copy.copy(net)] if numbers is None else [_scaled(net, width) for width in numbers]
-    fishers = tuple(fisher(each, statistics, n, overlap, length, biases) for each in networks)
+    data: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length, "biases": biases}
+    fishers = tuple(fisher(each, statistics, **data) for each in networks)
     others = {
-        name: np.array([_lambda_max(each, name, n, overlap, length, biases) for each in networks])
+        name: np.array([_lambda_max(each, name, data) for each in networks])
         for name in _numbers.THEORIES
         if name != statistics
     }
-    settings = {
-        "theory": statistics,
-        "statistics": statistics,
-        "samples": n,
-        "inputs": "Gaussian" if inputs is None else "given",
-        "overlap": overlap,
-        "length": length,
-        "biases": measured,
-        "vectors": vectors,
-        "dtype": str(kind),
-    }
-    task = _Task(networks[0], 0, inputs, n, statistics, measured, vectors, str(kind), threads, __version__)
-    tasks = [
-        ((row, column), replace(task, network=each, seed=seed))
-        for row, each in enumerate(networks)
-        for column, seed in enumerate(chosen)
-    ]
-    runs = {name: np.full((len(networks), len(chosen)), np.nan) for name in QUANTITIES}
-    rounding = 0.0
     begin = time.perf_counter()
-    with _telling(progress) as say:
-        for place, found in _results(tasks, client, say):
-            rounding = max(rounding, found.pop("rounding"))
-            for name, value in found.items():
-                runs[name][place] = value
+    task = _Task(networks[0], 0, inputs, n, statistics, measured, vectors, str(kind), many, __version__)
+    runs, rounding = _runs(task, networks, chosen, client, progress)
     return Verification(
         network=net,
-        settings=settings,
+        settings={
+            "theory": statistics,
+            "statistics": statistics,
+            "samples": n,
+            "inputs": "Gaussian" if inputs is None else "given",
+            **data,
+            "biases": measured,
+            "vectors": vectors,
+            "dtype": str(kind),
+        },
         widths=np.array([_widest(each) for each in networks], np.int64),
         seeds=np.array(chosen, np.int64),
         runs=runs,
@@ -408,9 +151,6 @@ def verify(
         seconds=time.perf_counter() - begin,
         rounding=rounding,
     )
-
-
-# ----------------------------------------------------------------------------------------------------- what is sampled
 
 
 def _widest(net: Network) -> int:
@@ -433,7 +173,7 @@ def _inputs(net: Network, samples: Any, x: Any, dtype: Any) -> tuple[NDArray[Any
     if x is None:
         return None, _numbers.integer("samples", 500 if samples is None else samples, 2), 0.0, 1.0
     if samples is not None:
-        raise ValueError(f"samples must be left out where x is given, got {samples!r}")
+        raise ValueError(f"samples must be left out where x is given, got {_numbers.shown(samples)}")
     given = _numbers.inputs_of(net, x.x if isinstance(x, Data) else x, _numbers.real_dtype_of(dtype))
     overlap, length = overlap_and_length(given)
     return given, len(given), overlap, length
@@ -451,8 +191,27 @@ class _Task:
     biases: bool
     vectors: int
     dtype: str
-    threads: int | None
+    threads: int  # 0: as many as the process has
     version: str
+
+
+def _runs(
+    task: _Task, networks: list[Network], seeds: tuple[int, ...], client: Any, progress: Any
+) -> tuple[dict[str, NDArray[np.float64]], float]:
+    """Every quantity of every network, widths by seeds, and the worst rounding."""
+    tasks = [
+        ((row, column), replace(task, network=each, seed=seed))
+        for row, each in enumerate(networks)
+        for column, seed in enumerate(seeds)
+    ]
+    runs = {name: np.full((len(networks), len(seeds)), np.nan) for name in QUANTITIES}
+    rounding = 0.0
+    with listener(progress, "networks") as hear:
+        for place, found in _results(tasks, client, hear):
+            rounding = max(rounding, found.pop("rounding"))
+            for name, value in found.items():
+                runs[name][place] = value
+    return runs, rounding
 
 
 def _work(task: _Task) -> dict[str, float]:
@@ -461,7 +220,7 @@ def _work(task: _Task) -> dict[str, float]:
 
     refuse_other_version(task.version)
     before = num_threads()
-    if task.threads is not None:
+    if task.threads:
         set_num_threads(task.threads)
     try:
         x = task.inputs
@@ -470,7 +229,7 @@ def _work(task: _Task) -> dict[str, float]:
         operator = FisherOperator(task.network, x, task.seed, task.statistics, biases=task.biases, dtype=task.dtype)
         return _measured(operator, task.vectors, task.seed)
     finally:
-        if task.threads is not None:
+        if task.threads:
             set_num_threads(before)
 
 
@@ -506,7 +265,7 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
 
 
 def _results(
-    tasks: list[tuple[tuple[int, int], _Task]], client: Any, say: Callable[[int, int], object]
+    tasks: list[tuple[tuple[int, int], _Task]], client: Any, hear: Callable[[int, int], object]
 ) -> Iterator[tuple[tuple[int, int], dict[str, float]]]:
     """Every network's quantities, as they come; what goes wrong is said with how far it went."""
     done, total = 0, len(tasks)
@@ -514,11 +273,11 @@ def _results(
     results = here if client is None else elsewhere(client, _work, ((place, (task,)) for place, task in tasks))
     try:
         with closing(results):
-            say(0, total)
+            hear(0, total)
             for place, found in results:
                 yield place, found
                 done += 1
-                say(done, total)
+                hear(done, total)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"verify stopped with {done} of {total} networks finished") from None
     except Exception as error:
@@ -529,153 +288,13 @@ def _results(
         ) from error
 
 
-def _telling(progress: Any) -> AbstractContextManager[Callable[[int, int], object]]:
-    if progress is True:
-        return bar(noun="networks")
-    return nullcontext(progress or (lambda done, total: None))
-
-
-# ----------------------------------------------------------------------------------------------------- what it comes to
-
-
-def rows_of(found: Verification) -> Iterator[tuple[str, str, str, str, str]]:
-    """The table: width, quantity, sampled, theory and their ratio; other theories have nothing sampled of their own."""
-    for row, (width, result) in enumerate(zip(found.widths, found.fishers, strict=True)):
-        for name in found.shown:
-            bound = "" if name not in ("lambda_max", "outlier") or result.bound == "=" else f"{result.bound} "
-            if name == "outlier" and bound and found.network.outputs > 1:
-                bound = "~ "  # what holds for the largest of C does not for their mean
-            yield (
-                str(width) if name == "lambda_max" else "",
-                _WORDS[name],
-                with_error(found.sampled[name][row], found.errors[name][row]),
-                f"{bound}{found.theory[name][row]:.5g}",
-                with_error(found.ratio[name][row], found.ratio_errors[name][row]),
-            )
-        mean, error = found.sampled["lambda_max"][row], found.errors["lambda_max"][row]
-        for other, values in found.others.items():
-            if differs(values[row], found.theory["lambda_max"][row]):
-                ratio = with_error(mean / values[row], error / values[row])
-                yield "", f"lambda_max by {other}", "", f"{values[row]:.5g}", ratio
-
-
 def _predicted(result: Fisher, name: str) -> float:
     return float(getattr(result, "lambda_max" if name == "outlier" else name))
 
 
-def _lambda_max(net: Network, theory: str, samples: int, overlap: float, length: float, biases: bool | None) -> float:
+def _lambda_max(net: Network, theory: str, data: dict[str, Any]) -> float:
     """NaN where a theory beside the one in question refuses the network."""
     try:
-        return fisher(net, theory, samples, overlap, length, biases).lambda_max
+        return fisher(net, theory, **data).lambda_max
     except (ValueError, RuntimeError):
         return math.nan
-
-
-def _over(one: Array, other: Array) -> Array:
-    return np.asarray(np.divide(one, other, out=np.full(one.shape, np.nan), where=other != 0))
-
-
-def _power(widths: NDArray[np.int64], gaps: Array, errors: Array) -> Power | None:
-    """log |gap| = log factor - exponent log width, each with the weight of its error."""
-    with np.errstate(invalid="ignore"):
-        used = np.abs(gaps) > _STANDS_OUT * errors
-    if np.unique(widths[used]).size < 3 or np.any(errors[used] == 0) or np.unique(np.sign(gaps[used])).size > 1:
-        return None
-    y, weights = np.log(np.abs(gaps[used])), np.abs(gaps[used]) / errors[used]
-    design = np.column_stack([np.ones(y.size), -np.log(widths[used])])
-    weighted = design * weights[:, None]
-    covariance = np.linalg.inv(weighted.T @ weighted)
-    found = covariance @ (weighted.T @ (weights * y))
-    chi2 = float(np.sum((weights * (y - design @ found)) ** 2)) / (y.size - 2)
-    error = math.sqrt(covariance[1, 1] * max(1.0, chi2))
-    return Power(float(found[1]), error, math.exp(found[0]), int(y.size), chi2)
-
-
-def with_error(value: float, error: float) -> str:
-    """The error to two digits at most, the value to the same place: "161.58 +- 0.05"."""
-    if not math.isfinite(value):
-        return str(float(value))
-    if not math.isfinite(error) or error <= 0:
-        return f"{value:.5g}"
-    digits = -math.floor(math.log10(error)) + (error / 10 ** math.floor(math.log10(error)) < 2.95)
-    if -5 <= digits <= 8 and abs(value) < 1e6:
-        places = max(0, digits)
-        return f"{value:.{places}f} +- {error:.{places}f}"
-    exponent = math.floor(math.log10(max(abs(value), error)))
-    scale, places = 10.0**exponent, max(0, digits + exponent)
-    return f"({value / scale:.{places}f} +- {error / scale:.{places}f})e{exponent:+d}"
-
-
-def _percent(ratio: float, error: float) -> str:
-    """E.g. "0.30 +- 0.03 % above", or to three digits where no error is known."""
-    gap = 100 * (ratio - 1)
-    size = f"{abs(gap):.3g}" if math.isnan(error) else with_error(abs(gap), 100 * error)
-    return f"{size} % {'above' if gap > 0 else 'below'}"
-
-
-def differs(other: float, value: float) -> bool:
-    """Whether another theory's number is one of its own: on vanilla networks they nearly coincide."""
-    return not math.isnan(other) and not math.isclose(other, value, rel_tol=1e-2)
-
-
-def _sentences(found: Verification) -> Iterator[str]:
-    """The verdict, at the greatest width and over all of them."""
-    row, name = int(np.argmax(found.widths)), "lambda_max"
-    theory, count = found.settings["theory"], found.seeds.size
-    ratio, error = found.ratio[name][row], found.ratio_errors[name][row]
-    where = f"At width {found.widths[row]} " if found.widths.size > 1 else ""
-    whose = f"{count} networks" if count > 1 else "one network"
-    sampled = with_error(found.sampled[name][row], found.errors[name][row])
-    said = f"theory {theory} predicts lambda_max {found.theory[name][row]:.5g}, and {whose} had {sampled}"
-    said = where + said if where else said[0].upper() + said[1:]
-    if math.isnan(ratio):
-        yield f"{said}."
-    elif math.isnan(error):
-        yield f"{said}: {_percent(ratio, error)} the theory, with no error known of a single network."
-    elif abs(ratio - 1) <= _STANDS_OUT * error:
-        yield f"{said}: they agree within two standard errors ({_percent(ratio, error)} the theory)."
-    else:
-        yield f"{said}: {_percent(ratio, error)} the theory."
-    if found.network.outputs > 1 and not math.isnan(found.ratio["outlier"][row]):
-        gap = _percent(found.ratio["outlier"][row], found.ratio_errors["outlier"][row])
-        yield f"The mean of the {found.network.outputs} largest eigenvalues is {gap} the theory."
-    if found.widths.size > 1 and count > 1:
-        yield _closing(found)
-    apart = [
-        f"{other} lies {_percent(values[row] / found.sampled[name][row], math.nan)}"
-        for other, values in found.others.items()
-        if differs(values[row], found.theory[name][row])
-    ]
-    if apart:
-        yield f"Against the same networks theory {' and '.join(apart)}."
-    if found.rounding > LOSS[found.settings["dtype"]]:
-        yield (
-            f"Rounding in {found.settings['dtype']} may change the sampled eigenvalues by {found.rounding:.1g} times "
-            "the largest: take common offsets off the inputs and betas."
-        )
-    result = found.fishers[row]
-    if result.reason:
-        yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."
-
-
-def _closing(found: Verification) -> str:
-    power = found.powers["lambda_max"]
-    gaps, errors = np.abs(found.ratio["lambda_max"] - 1), found.ratio_errors["lambda_max"]
-    if power is None:
-        standing = int(np.count_nonzero(gaps > _STANDS_OUT * errors))
-        if standing == 0:
-            return "At no width does the gap exceed two standard errors, so that no power of the width can be fitted."
-        return (
-            f"The gap exceeds two standard errors at {standing} of {gaps.size} widths, "
-            f"{'too few' if standing < 3 else 'with both signs'} to fit a power of the width."
-        )
-    of = (
-        ""
-        if power.widths == gaps.size
-        else f", by the {power.widths} of {gaps.size} widths where it exceeds its errors"
-    )
-    if power.chi2 > _POOR:
-        of += f", but follows no single power (chi2 {power.chi2:.2g} a degree of freedom)"
-    if power.exponent <= _STANDS_OUT * power.error:
-        return f"The gap does not close as networks widen: it goes as {power}{of}."
-    return f"The gap closes as {power}{of}."

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._numbers import integer
+from .._optional import optional
+from .._words import shown
 from ..network import Network
 from .grid import field_of
 from .scan import random_points
-
-__all__ = ["axes_of", "selections_of"]
 
 _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..."
 _MOST = 2**27  # values of one axis: a gigabyte
@@ -55,7 +55,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
             rest[name] = values
         elif random is None:
             raise ValueError(
-                f"axis {name} must have a COUNT where no --random says how many points are drawn, got {text!r}: "
+                f"axis {name} must have a COUNT where no --random says how many points are drawn, got {shown(text)}: "
                 f"write {name}=START:STOP:COUNT"
             )
         else:
@@ -94,10 +94,10 @@ def _axis(text: str) -> tuple[str, Column | _Range]:
         count = float(words[2])
         count = int(count) if count.is_integer() else count
     except ValueError:
-        raise ValueError(f"--axis must be {_GRAMMAR}, got {text!r}") from None
+        raise ValueError(f"--axis must be {_GRAMMAR}, got {shown(text)}") from None
     count = integer(f"COUNT of axis {name}", count, 2, _MOST)
     if logarithmic and not (start > 0 and stop > 0):
-        raise ValueError(f"axis {name} must have START and STOP > 0 where it is spaced in logarithm, got {text!r}")
+        raise ValueError(f"axis {name} must have START and STOP > 0 where it is spaced in logarithm, got {shown(text)}")
     values = np.geomspace(start, stop, count) if logarithmic else np.linspace(start, stop, count)
     if name in _WHOLE:
         # the ends are as they were typed, for ff.scan to judge; equal neighbours count once
@@ -111,16 +111,16 @@ def _points(file: str) -> dict[tuple[str, ...], Column]:
     path = Path(file)
     readers = {".csv": _csv, ".parquet": _parquet}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"--points must end in .csv or .parquet, got {file!r}")
+        raise ValueError(f"--points must end in .csv or .parquet, got {shown(file)}")
     allowed = "a table whose columns have the names of axes, with a row of numbers for each point"
     try:
         names, values = readers[path.suffix.lower()](path)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"--points must be {allowed}, got {file!r}: {_first_clause(error)}") from None
+        raise ValueError(f"--points must be {allowed}, got {shown(file)}: {_first_clause(error)}") from None
     if not names or not values.size:
-        raise ValueError(f"--points must be {allowed}, got {file!r}, which has none")
+        raise ValueError(f"--points must be {allowed}, got {shown(file)}, which has none")
     if len(set(names)) < len(names):
-        raise ValueError(f"--points must have each column once, got {', '.join(names)} in {file!r}")
+        raise ValueError(f"--points must have each column once, got {', '.join(names)} in {shown(file)}")
     return {names: values}
 
 
@@ -144,11 +144,9 @@ def _csv(path: Path) -> tuple[tuple[str, ...], Column]:
 
 
 def _parquet(path: Path) -> tuple[tuple[str, ...], Column]:
-    try:
-        import pandas
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise ImportError("Parquet needs pandas and pyarrow: pip install 'fisherfield[scan]'") from None
+    pandas, _ = (
+        optional(part, "Parquet needs pandas and pyarrow", "fisherfield[scan]") for part in ("pandas", "pyarrow")
+    )
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     frame = pandas.read_parquet(path)
@@ -165,7 +163,7 @@ def selections_of(texts: Sequence[str]) -> dict[str, float]:
         try:
             value = float(said)
         except ValueError:
-            raise ValueError(f"--select must be NAME=VALUE, got {text!r}") from None
+            raise ValueError(f"--select must be NAME=VALUE, got {shown(text)}") from None
         if name in chosen:
             raise ValueError(f"--select must name {name} once, got it twice")
         chosen[name] = value

@@ -10,8 +10,6 @@ from zarr.storage import LocalStore
 
 from .layout import Layout, damage
 
-__all__ = ["Checked"]
-
 
 class Checked(LocalStore):  # type: ignore[misc]
     """The files of a scan, each looked at before it is decoded.

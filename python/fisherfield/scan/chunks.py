@@ -7,155 +7,43 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core, _labels
-from .._numbers import LOSSES, THEORIES
-from ..gaussian import Table
 from ..network import Network
-from .grid import Box, Grid, Slot, by_depth, with_depth
+from .grid import Box, Grid, Slot
 from .store import Store
 from .tasks import elsewhere, refuse_other_version
-
-__all__ = ["Arrays", "Job", "Pause", "Status", "Work", "chunks", "cuda"]
 
 Arrays = dict[str, NDArray[Any]]
 Status = NDArray[np.int8]
 Pause = Callable[[int], object]
 
 
-class Work(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Work:
     """What is the same for all chunks; picklable, for workers have it sent with each."""
-
-    @property
-    def network(self) -> Network: ...
-    @property
-    def grid(self) -> Grid: ...
-    @property
-    def chunk(self) -> tuple[int, ...]: ...
-    @property
-    def settings(self) -> dict[str, Any]: ...
-    @property
-    def quantities(self) -> tuple[str, ...]: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def version(self) -> str: ...
-    def box(self, number: int) -> Box: ...
-    def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
-        """All quantities at all points of one box."""
-        ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """The theory over a grid: with a box's slots it says all that is to be computed."""
 
     network: Network
     grid: Grid
     chunk: tuple[int, ...]
-    settings: dict[str, Any]
     quantities: tuple[str, ...]
-    layers: int  # L, the greatest where the depth varies
-    threads: int
     version: str
-    tables: tuple[Table, ...] = ()
+    layers: int = 0  # L, the greatest where the depth varies
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was computed, as the scan's settings say it."""
+        raise NotImplementedError
 
     def box(self, number: int) -> Box:
         return self.grid.box(self.chunk, number)
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
-        names = list(_labels.core_names(self.quantities))
-        found: Arrays
-        if any(slot.axis.field == "depth" for slot in slots):
-            found, status = self._depths(names, slots, shape, pause)
-        else:
-            found, status = self._core(self.network, names, slots, shape, pause)
-        if "outlier" not in found:
-            return found, status
-        regime = np.where(np.isnan(found["outlier"]), -1.0, found["outlier"]).astype(np.int8)
-        return {
-            {"outlier": "regime"}.get(name, name): regime if name == "outlier" else array
-            for name, array in found.items()
-        }, status
-
-    def _core(
-        self, network: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
-    ) -> tuple[Arrays, Status]:
-        given = self.settings
-        arguments = (
-            network._compiled,
-            THEORIES.index(given["theory"]),
-            given["biases"],
-            LOSSES.index(given["loss"]),
-            (
-                float(given["samples"] or 0),
-                *(given[name] for name in ("overlap", "length", "momentum", "nesterov", "weight_decay")),
-            ),
-            list(shape),
-            [(slot.axis.field, slot.axis.layer, slot.broadcast(len(shape))) for slot in slots],
-            names,
-        )
-        if given["backend"] == "cuda":
-            arrays, status = cuda().scan(*arguments, pause)
-        else:
-            arrays, status = _core.scan(*arguments, self.threads, pause, self._tables(network))
-        return dict(arrays), status
-
-    def _tables(self, network: Network) -> list[Any]:
-        """Of each affine layer the table of its activation, where no BatchNorm stands between."""
-        found: list[Any] = []
-        for layer in network.layers if self.tables else ():
-            if layer.affine:
-                found.append(None)
-            elif layer.pointwise:
-                made = [table._core for table in self.tables if table.activation == layer]
-                found[-1] = made[0] if made else None
-        return found
-
-    def _depths(
-        self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
-    ) -> tuple[Arrays, Status]:
-        """A network for each depth in the box; rows behind the last layer are NaN."""
-        layered = [name in _labels.LAYERED for name in names]
-        arrays = {
-            name: np.full((*shape, self.layers) if rows else shape, np.nan)
-            for name, rows in zip(names, layered, strict=True)
-        }
-        status = np.empty(shape, np.int8)
-        done = 0
-
-        def within(now: int) -> None:
-            pause(done + now)
-
-        for depth, dimension, places, rest in by_depth(slots):
-            part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
-            found, state = self._core(with_depth(self.network, depth), names, rest, part, within)
-            at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
-            for name, rows in zip(names, layered, strict=True):
-                if rows:
-                    arrays[name][..., :depth][at] = found[name]
-                else:
-                    arrays[name][at] = found[name]
-            status[at] = state
-            done += state.size
-        return arrays, status
-
-
-def cuda() -> Any:
-    """The module of the CUDA build; refused in a sentence where there is none."""
-    from importlib import import_module
-
-    try:
-        return import_module(".._cuda", __package__)
-    except ImportError:
-        raise RuntimeError(
-            "backend='cuda' needs a build with CUDA: pip install fisherfield -C cmake.define.FISHERFIELD_CUDA=ON"
-        ) from None
+        raise NotImplementedError
 
 
 def _shape(box: Box) -> tuple[int, ...]:

@@ -6,19 +6,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 
-from .scan import Scan
+from .._optional import optional
+from .._words import shown
+from .table import Scan
 
-__all__ = ["ENDINGS", "destination", "replacing", "write"]
-
-_NEEDS = {
-    ".zarr": ("zarr",),
-    ".nc": ("xarray", "h5netcdf"),
-    ".csv": ("pandas",),
-    ".parquet": ("pandas", "pyarrow"),
-}
+_NEEDS = {".zarr": ("zarr",), ".nc": ("xarray", "h5netcdf"), ".csv": ("pandas",), ".parquet": ("pandas", "pyarrow")}
 ENDINGS = tuple(_NEEDS)
 
 
@@ -27,24 +21,21 @@ def destination(text: str, force: bool) -> Path:
     path = Path(text)
     ending = path.suffix.lower()
     if ending not in _NEEDS:
-        raise ValueError(f"--out must end in {', '.join(_NEEDS)}, got {text!r}")
+        raise ValueError(f"--out must end in {', '.join(_NEEDS)}, got {shown(text)}")
     if not path.parent.is_dir():
-        raise ValueError(f"--out must lie in an existing folder, got {text!r}")
+        raise ValueError(f"--out must lie in an existing folder, got {shown(text)}")
     for part in _NEEDS[ending]:
-        try:
-            import_module(part)
-        except ImportError:
-            raise ImportError(f"--out {text} needs {part}: pip install 'fisherfield[scan]'") from None
+        optional(part, f"--out {text} needs {part}", "fisherfield[scan]")
     if ending == ".zarr":
         if force:
             raise ValueError("--force is for files: a store of the same scan goes on, any other one must be removed")
         return path
     if path.is_dir():
-        raise ValueError(f"--out must be a file, got the folder {text!r}")
+        raise ValueError(f"--out must be a file, got the folder {shown(text)}")
     if path.exists() and not force:
-        raise ValueError(f"--out must be a new file where there is no --force, got {text!r}")
+        raise ValueError(f"--out must be a new file where there is no --force, got {shown(text)}")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--out must lie in a folder that can be written to, got {text!r}")
+        raise ValueError(f"--out must lie in a folder that can be written to, got {shown(text)}")
     return path
 
 

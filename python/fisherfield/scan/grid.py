@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
+from .._words import did_you_mean, shown
 from ..network import Network
 from ..network.layer import axes as layer_axes
 from ..network.layer import kinds
-
-__all__ = ["Axis", "Box", "Column", "Grid", "Slot", "by_depth", "field_of", "grid_of", "with_depth"]
+from .arguments import axis_values, axis_words
 
 Box = tuple[slice, ...]
 Column = NDArray[np.float64]
@@ -103,10 +103,16 @@ class Grid:
         return tuple(-(-extent // size) for extent, size in zip(self.shape, chunk, strict=True))
 
 
+def product_of(axes: Mapping[str, Column]) -> Grid:
+    """A product of all axes."""
+    sizes = tuple(values.size for values in axes.values())
+    return Grid(tuple(axes), sizes, tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)))
+
+
 def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
     """A mapping of axes as a grid and the values by name; refused in a sentence."""
     if not isinstance(axes, Mapping):
-        raise TypeError(f"axes must be a mapping from names to values, got {_numbers.shown(axes)}")
+        raise TypeError(f"axes must be a mapping from names to values, got {shown(axes)}")
     dimensions: list[str] = []
     shape: list[int] = []
     placed: list[Axis] = []
@@ -120,7 +126,7 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
             allowed = layer_axes()[field].range if field in layer_axes() else None
-            values[name] = _numbers.axis_values(name, field, column, allowed)
+            values[name] = axis_values(name, field, column, allowed)
             placed.append(Axis(name, field, layer, len(dimensions)))
         points = sum(name.startswith("point") for name in dimensions)
         dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
@@ -142,11 +148,11 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
             raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {given.shape}")
         return tuple(given.T)
     if not _numbers.is_sequence(given):
-        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(given)}")
+        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {shown(given)}")
     rows = list(given)
     for row in rows:
         if not _numbers.is_sequence(row) or len(row) != len(names):
-            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {_numbers.shown(row)}")
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {shown(row)}")
     if not rows:
         raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got none")
     return tuple(zip(*rows, strict=True))
@@ -154,16 +160,13 @@ def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
 
 def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field and layer of a name, where the network has it."""
-    words = (*layer_axes(), *_numbers.axis_words())
+    words = (*layer_axes(), *axis_words())
     single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
     if single:
         return _of_one_layer(net, name, int(single[1]), single[2])
     if name not in words:
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(name), words, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {name!r}{hint}')
+        hint = did_you_mean(name, words)
+        raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {shown(name)}{hint}')
     if name in layer_axes() and not any(name in step.layer.axes() for step in net.steps):
         owners = " or ".join(kind for kind, cls in kinds().items() if name in cls.axes())
         raise ValueError(f"axis {name} needs a {owners}, and the network has none")
@@ -176,7 +179,7 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
 
 def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str, int]:
     if field not in layer_axes():
-        raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {field!r}")
+        raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {shown(field)}")
     if place >= len(net.layers):
         raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
     if field not in net.layers[place].axes():

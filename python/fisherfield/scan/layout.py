@@ -13,21 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "MARK",
-    "TWIN",
-    "Array",
-    "Damaged",
-    "Layout",
-    "damage",
-    "layout_of",
-    "marked",
-    "read",
-    "root_of",
-    "same",
-    "sound",
-]
-
 # The attribute that holds the metadata's digest. xarray takes names that begin so for netCDF's own: it shows and copies
 # none of them, and a Dataset that is changed and written elsewhere does not claim to be what it was made of.
 MARK = "_nc_fisherfield_checksum"

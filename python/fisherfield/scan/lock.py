@@ -11,8 +11,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Lock"]
-
 _FAR = 2**30  # the byte that is locked on Windows, where nobody may read a locked one
 _UNKNOWN = {getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EINVAL")}
 _open: set[int] = set()  # descriptors of this process

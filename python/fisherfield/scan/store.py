@@ -26,10 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._optional import optional
 from .layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
 from .lock import Lock
-
-__all__ = ["UNWRITTEN", "VERSION", "Described", "Store", "opened"]
 
 # An attribute of the folder until its metadata are complete; then those of the scan replace it.
 _MAKING = "fisherfield_scan_in_the_making"
@@ -46,12 +45,7 @@ Box = tuple[slice, ...]
 
 
 def _zarr() -> Any:
-    """Zarr, or an ImportError that gives the pip command."""
-    try:
-        import zarr
-    except ImportError:
-        raise ImportError("a store needs zarr: pip install 'fisherfield[scan]'") from None
-    return zarr
+    return optional("zarr", "a store needs zarr", "fisherfield[scan]")
 
 
 def opened(path: str) -> Any:

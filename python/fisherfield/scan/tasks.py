@@ -9,8 +9,6 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["elsewhere", "lost", "refuse_other_version"]
-
 
 def elsewhere(
     client: Any, work: Callable[..., Any], tasks: Iterable[tuple[Any, tuple[Any, ...]]], least: int = 2

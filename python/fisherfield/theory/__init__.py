@@ -5,12 +5,4 @@ from .fisher import Fisher, Layers, fisher
 from .learning_rate import LearningRate, max_learning_rate
 from .order_parameters import OrderParameters, order_parameters
 
-__all__ = [
-    "Fisher",
-    "Layers",
-    "LearningRate",
-    "OrderParameters",
-    "fisher",
-    "max_learning_rate",
-    "order_parameters",
-]
+__all__ = ["Fisher", "Layers", "LearningRate", "OrderParameters", "fisher", "max_learning_rate", "order_parameters"]

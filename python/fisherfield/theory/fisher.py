@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core, _numbers
+from .._memory import refuse_large_images
+from .._words import data_in_words
 from ..network import Network
-
-__all__ = ["Fisher", "Layers", "fisher"]
+from . import calls
+from .remarks import remarks
+from .settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,28 +87,19 @@ class Fisher:
     @cached_property
     def layers(self) -> Layers:
         """Each affine layer's part of a and of b; for convolutions one more forward pass each."""
-        _numbers.refuse_large_images(self.network, self.theory)
-        out = _core.contributions(
-            self.network._compiled,
-            _numbers.THEORIES.index(self.theory),
-            float(self.samples or 0),
-            self.overlap,
-            self.length,
-            self.biases,
-        )
-        return Layers(out[0], out[1])
+        refuse_large_images(self.network, self.theory)
+        settings = Settings(self.theory, self.samples, self.overlap, self.length, self.biases)
+        return Layers(*calls.contributions(self.network, settings))
 
     def __repr__(self) -> str:
-        data = "infinite data" if self.samples is None else f"{self.samples} samples"
         rows = [
             ("lambda_max", f"{self.bound} {self.lambda_max:.6g}", f"{self.regime}, {self.multiplicity} times"),
             ("bulk", f"  {self.bulk:.6g}", "mean of the other non-zero eigenvalues"),
             ("mean", f"  {self.mean:.6g}", f"of all {self.parameters} eigenvalues"),
             ("second moment", f"  {self.second_moment:.6g}", "of all"),
         ]
-        title = (
-            f"Fisher information, theory {self.theory}, {data}, {'with' if self.biases else 'without'} biases, loss sum"
-        )
+        biases = "with biases" if self.biases else "without biases"
+        title = f"Fisher information, theory {self.theory}, {data_in_words(self.samples)}, {biases}, loss sum"
         lines = [title, *(f"  {name:<14}{value:<18}{words}" for name, value, words in rows)]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
@@ -155,174 +146,30 @@ def fisher(
     quadrature (exceptions in docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4
     and 9.
     """
-    settings = _numbers.settings_of(net, theory, samples, overlap, length, biases)
-    theory, samples, overlap, length, biases = settings
-    parameters = net.parameters(biases)
-    numbers = _core.fisher(
-        net._compiled,
-        float(parameters),
-        _numbers.THEORIES.index(theory),
-        float(samples or 0),
-        overlap,
-        length,
-        biases,
-    )
-    return result_of(net, settings, numbers)
+    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    return result_of(net, settings, calls.spectrum(net, settings))
 
 
-def result_of(net: Network, settings: tuple[str, int | None, float, float, bool], numbers: tuple[Any, ...]) -> Fisher:
+def result_of(net: Network, settings: Settings, spectrum: calls.Spectrum) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
-    if len(numbers) == 2:
-        raise _numbers.failure(*numbers, net)
-    theory, samples, overlap, length, biases = settings
-    a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2, fit = numbers
-    below, other, notes = _remarks(net, theory, samples, a, b, lambda_max, outlier, log2, fit)
+    below, other, notes = remarks(net, settings, spectrum)
     return Fisher(
-        lambda_max=lambda_max,
-        bulk=bulk,
-        mean=mean,
-        second_moment=second_moment,
-        multiplicity=int(multiplicity),
-        parameters=net.parameters(biases),
-        a=a,
-        b=b,
-        regime="outlier" if outlier else "bulk",
-        theory=theory,
+        lambda_max=spectrum.lambda_max,
+        bulk=spectrum.bulk,
+        mean=spectrum.mean,
+        second_moment=spectrum.second_moment,
+        multiplicity=int(spectrum.multiplicity),
+        parameters=net.parameters(settings.biases),
+        a=spectrum.a,
+        b=spectrum.b,
+        regime="outlier" if spectrum.outlier else "bulk",
         holds=not (below or other),
         reason="; ".join((*below, *other, *notes)),
         bound=">=" if below and not other else "~" if below or other else "=",
         network=net,
-        samples=samples,
-        overlap=overlap,
-        length=length,
-        biases=biases,
+        theory=settings.theory,
+        samples=settings.samples,
+        overlap=settings.overlap,
+        length=settings.length,
+        biases=settings.biases,
     )
-
-
-# Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
-_NARROW = 200
-_LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)
-# The sampled convolutional networks of section 9 had 30 channels or more; below, networks lie on either side.
-_FEW_CHANNELS = 30
-# The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
-_DEPTH_PER_WIDTH = 0.1
-# Below, terms of higher order in 1/n count: 397 for 506 at n = 8.
-_FEW_SAMPLES = 50
-# From here on every sampled network had its largest eigenvalue above the bulk's mean, or above an outlier that the edge
-# passes; single ones had less before.
-_BULK_SAMPLES = 64
-_EDGE_SAMPLES = 8
-# Edges of sampled networks at n far above N lay up to so many times above (a - b)/N.
-_EDGE_OVER_ORDER = 2.0
-# Networks whose outlier scatters were all above it where the edge, or the C outputs' spread, passes it so many times.
-_CLEARLY = 1.5
-
-
-# Infinite data hide a bulk that rules at every n below (a - b)/b; said where that is more than a small batch.
-_HIDDEN = 100
-
-
-def _remarks(
-    net: Network,
-    theory: str,
-    samples: int | None,
-    a: float,
-    b: float,
-    lambda_max: float,
-    outlier: bool,
-    log2: float,
-    fit: bool,
-) -> tuple[list[str], list[str], list[str]]:
-    """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
-
-    A reason stands in the first list only where every sampled network lay above.
-    """
-    below: list[str] = []
-    other: list[str] = []
-    notes: list[str] = []
-    facts = net._facts
-    width, outputs = facts.narrowest, net.outputs
-    # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,
-    # or with statistics frozen, single networks lie 10 % and more from it, on either side.
-    steady = theory == "exact" and facts.last_normed and not facts.convolutional
-
-    def one_sided(holds: bool) -> list[str]:
-        return below if holds else other
-
-    if lambda_max == 0.0 and log2 == -math.inf:
-        below.append("lambda_max = 0: no gradient reaches any parameter")
-    # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
-    dimensions = facts.fewest_inputs
-    edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
-    passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
-    if not outlier:
-        if samples is None or samples * outputs > net.parameters():
-            words = (
-                "no eigenvalue stands out of the mean of all, which lambda_max is, while the bulk's edge lies higher"
-            )
-        else:
-            words = "the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)"
-        one_sided(samples is None or samples >= _BULK_SAMPLES).append(words)
-    elif passed:
-        words = f"of order (a - b)/N = {edge:.3g} at any number of samples"
-        if samples is not None:
-            words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
-        many = samples is None or samples >= _EDGE_SAMPLES
-        one_sided((steady and many) or edge > _CLEARLY * lambda_max).append(
-            f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
-        )
-    if facts.batch_norm and samples is not None and samples < _FEW_SAMPLES:
-        closed = theory == "exact" and facts.closed and samples >= 4
-        if not closed:
-            other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
-    if samples is not None and width is not None and samples > width / 2:
-        one_sided(steady).append(
-            f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
-        )
-    if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
-        factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
-        normed = facts.last_normed and not facts.convolutional
-        one_sided(normed or factor > _CLEARLY).append(
-            f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
-            + ("" if normed or factor > _CLEARLY else ", but networks differ by as much")
-        )
-    if width is not None and width < _NARROW:
-        one_sided(steady).append(
-            f"the narrowest hidden layer has {width} units, where sampled eigenvalues lie higher by more than 2 %"
-            if steady
-            else f"the narrowest hidden layer has {width} units, where networks differ widely from each other"
-        )
-    if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
-        other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
-    if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
-        one_sided(steady).append(
-            f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
-        )
-    if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
-        other.append("the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen")
-    if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
-        decades = log2 * math.log10(2.0)
-        digits = 10 ** (decades - math.floor(decades))
-        number = (
-            f"= {digits:.4f}e{math.floor(decades):+d} lies" if decades > _LEAST_DECADES else "lies below 1e-1000000,"
-        )
-        other.append(f"lambda_max {number} beyond the range of float64")
-    elif not fit:
-        other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
-    if samples is None and outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
-        notes.append(
-            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
-            "and below it the bulk rules: give samples"
-        )
-    if theory == "exact" and facts.padded_norm:
-        words = (
-            "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
-            "by up to the share of the layers before the last (Fisher.layers)"
-        )
-        if facts.pooled_norm:
-            other.append(f"{words}, and with AvgPool2d 2 to 34 % were seen")
-        else:
-            notes.append(f"{words}, and 2 to 5 % were seen")
-    if theory == "exact" and facts.image_norm and samples is not None:
-        notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
-    return below, other, notes

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core, _labels, _numbers
+from .._words import data_in_words, descent_in_words
 from ..network import Network
+from . import calls
 from .fisher import Fisher, result_of
-
-__all__ = ["LearningRate", "max_learning_rate"]
+from .settings import Descent, Settings
 
 
 class LearningRate(float):
@@ -41,13 +41,7 @@ class LearningRate(float):
     bound: str
 
     def __new__(
-        cls,
-        value: float,
-        fisher: Fisher,
-        momentum: float,
-        loss: str,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
+        cls, value: float, fisher: Fisher, momentum: float, loss: str, nesterov: bool = False, weight_decay: float = 0.0
     ) -> LearningRate:
         self = super().__new__(cls, value)
         remarks = _remarks(fisher, loss)
@@ -63,17 +57,13 @@ class LearningRate(float):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (
-            LearningRate,
-            (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay),
-        )
+        return (LearningRate, (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay))
 
     def __repr__(self) -> str:
-        data = "infinite data" if self.fisher.samples is None else f"{self.fisher.samples} samples"
-        descent = ", ".join(_labels.descent(vars(self)))
+        descent = ", ".join(descent_in_words(vars(self)))
         lines = [
             f"learning rate {self.bound} {float(self):.6g}"
-            f"  (theory {self.fisher.theory}, {descent}, loss {self.loss}, {data})"
+            f"  (theory {self.fisher.theory}, {descent}, loss {self.loss}, {data_in_words(self.fisher.samples)})"
         ]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
@@ -165,25 +155,14 @@ def max_learning_rate(
     The largest stable rate of these optimisers on a quadratic, not of Adam nor of AdamW. Under BatchNorm and with
     mini-batches `samples` is the size of a batch, whose statistics BatchNorm takes.
     """
-    settings = _numbers.settings_of(net, theory, samples, overlap, length, biases)
-    momentum = _numbers.momentum_of(momentum)
-    loss = _numbers.loss_of(loss, net.outputs)
-    nesterov = _numbers.boolean("nesterov", nesterov)
-    weight_decay = _numbers.magnitude("weight_decay", weight_decay)
-    theory, samples, overlap, length, biases = settings
-    out = _core.max_learning_rate(
-        net._compiled,
-        float(net.parameters(biases)),
-        _numbers.THEORIES.index(theory),
-        float(samples or 0),
-        overlap,
-        length,
-        biases,
-        momentum,
-        _numbers.LOSSES.index(loss),
-        nesterov,
-        weight_decay,
+    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
+    rate, spectrum = calls.max_learning_rate(net, settings, descent)
+    return LearningRate(
+        rate,
+        result_of(net, settings, spectrum),
+        descent.momentum,
+        descent.loss,
+        descent.nesterov,
+        descent.weight_decay,
     )
-    if len(out) == 2:
-        raise _numbers.failure(*out, net)
-    return LearningRate(out[0], result_of(net, settings, out[1]), momentum, loss, nesterov, weight_decay)

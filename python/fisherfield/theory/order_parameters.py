@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core, _numbers
+from .._optional import optional
 from ..network import Network
-
-__all__ = ["OrderParameters", "order_parameters"]
+from . import calls
+from .settings import Settings
 
 Column = NDArray[np.float64]
 
@@ -70,10 +70,7 @@ class OrderParameters:
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame indexed by layer."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install pandas") from None
+        pandas = optional("pandas", "to_pandas needs pandas", "pandas")
         index = pandas.RangeIndex(1, len(self) + 1, name="layer")
         return pandas.DataFrame(self._columns(), index=index)
 
@@ -122,14 +119,9 @@ def order_parameters(
         For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be
         formed.
     """
-    theory, samples, overlap, length, biases = _numbers.settings_of(net, theory, samples, overlap, length, biases)
-    out = _core.order_parameters(
-        net._compiled, _numbers.THEORIES.index(theory), float(samples or 0), overlap, length, biases
-    )
-    if len(out) == 2:
-        raise _numbers.failure(*out, net)
-    *columns, beyond = out
+    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    columns, beyond = calls.order_parameters(net, settings)
     names = [field.name for field in dataclasses.fields(OrderParameters)]
     reason = f"numbers beyond the range of float64 are given as 0 or inf from layer {beyond} on" if beyond else ""
     named: dict[str, Any] = dict(zip(names, columns, strict=False))
-    return OrderParameters(**named, theory=theory, reason=reason)
+    return OrderParameters(**named, theory=settings.theory, reason=reason)

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
+from .._optional import optional
 from ..network import Network
 from ..sampled import SampledNetwork, sample
 
@@ -20,12 +21,9 @@ VARIANCES = ("measured", "initial")
 
 def _with_torch() -> tuple[Any, Any]:
     """What writes layers and what reads them; PyTorch is imported there."""
-    try:
-        from . import layers, reading
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError("fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'") from None
+    optional("torch", "fisherfield.torch needs PyTorch", "fisherfield[torch]")
+    from . import layers, reading
+
     return layers, reading
 
 

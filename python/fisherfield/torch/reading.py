@@ -84,7 +84,7 @@ def taken(module: Any, input_shape: Any, dtype: Any) -> tuple[SampledNetwork, li
 
 def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Reading]:
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
+        raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}")
     leaves = list(_leaves(module, "module"))
     shape = _input_shape(module, leaves, input_shape)
     reading, last = Reading(shape, initial), None
@@ -184,7 +184,9 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tupl
         raise ValueError("input_shape must be given where the first layer is not Linear, got None")
     sizes = tuple(given) if _numbers.is_sequence(given) else (given,)
     if len(sizes) not in (1, 3):
-        raise ValueError(f"input_shape must be (units,) or (channels, height, width), without the batch, got {given!r}")
+        raise ValueError(
+            f"input_shape must be (units,) or (channels, height, width), without the batch, got {_numbers.shown(given)}"
+        )
     return tuple(_numbers.integer("input_shape", size, 1) for size in sizes)
 
 

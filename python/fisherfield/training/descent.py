@@ -18,44 +18,16 @@ from torch import nn
 
 from .. import data as datasets
 from .._random import stream
+from .._words import shown
+from ..data.sources import has_test as has_test_split
+from ..data.sources import stamps
 from ..network import Network
 from ..sampled import SampledNetwork
 from ..threads import num_threads
 from ..torch.layers import written
-
-__all__ = [
-    "Measures",
-    "Recipe",
-    "Samples",
-    "Source",
-    "explodes",
-    "has_test",
-    "loaded",
-    "measures",
-    "some",
-    "source",
-    "threaded",
-    "train",
-]
+from .recipe import Recipe
 
 _BLOCK = 1024  # samples at a time where nothing is trained
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Data, loss and descent; all that training depends on but network, seed and learning rate."""
-
-    data: Any  # as the user gave it
-    standardize: str | None
-    samples: int | None
-    loss: str = "sum"
-    momentum: float = 0.9
-    batch: int | None = None  # None: all samples
-    epochs: int = 1
-    threshold: float = 1000.0
-    dtype: str = "float32"
-    nesterov: bool = False
-    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +63,7 @@ def source(recipe: Recipe, split: str = "train") -> Source:
     """A recipe's data; what lies on disk is read once in each process, and again when it has changed there."""
     given = (recipe.standardize, recipe.samples, recipe.dtype, split)
     if isinstance(recipe.data, str):
-        return _from_disk(recipe.data, tuple(datasets.stamps(recipe.data)), *given)
+        return _from_disk(recipe.data, tuple(stamps(recipe.data)), *given)
     return _source(recipe.data, *given)
 
 
@@ -138,9 +110,11 @@ def _in_memory(data: Any, standardize: str | None, samples: int | None) -> datas
     if not isinstance(data, datasets.Data):
         return None
     if samples is not None:
-        raise ValueError(f"samples must be None for data that are loaded already, got {samples!r}")
+        raise ValueError(f"samples must be None for data that are loaded already, got {shown(samples)}")
     if standardize != data.standardize:
-        raise ValueError(f"standardize must be {data.standardize!r}, as the data were loaded with, got {standardize!r}")
+        raise ValueError(
+            f"standardize must be {data.standardize!r}, as the data were loaded with, got {shown(standardize)}"
+        )
     return data
 
 
@@ -153,7 +127,7 @@ def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
     """A recipe's data in the shapes of a network, refused where they do not fit it."""
     found = source(recipe, split)
     n, features = found.x.shape
-    outputs, cross = net.outputs, recipe.loss == "cross_entropy"
+    outputs, cross = net.outputs, recipe.descent.loss == "cross_entropy"
     if features != math.prod(net.input_shape):
         raise ValueError(
             f"data must have samples of {math.prod(net.input_shape)} features, as the network's input "
@@ -180,7 +154,7 @@ def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
 
 def has_test(recipe: Recipe) -> bool:
     """Whether the data have a test split."""
-    return isinstance(recipe.data, str) and datasets.has_test(recipe.data)
+    return isinstance(recipe.data, str) and has_test_split(recipe.data)
 
 
 @contextmanager
@@ -225,14 +199,15 @@ def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples)
     descent = torch.optim.SGD(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=eta,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov and recipe.momentum > 0,  # which PyTorch refuses without momentum, where both are one
-        weight_decay=recipe.weight_decay,
+        momentum=recipe.descent.momentum,
+        # which PyTorch refuses without momentum, where both are one
+        nesterov=recipe.descent.nesterov and recipe.descent.momentum > 0,
+        weight_decay=recipe.descent.weight_decay,
     )
     most = math.inf
     for step, part in enumerate(_batches(sampled.seed, len(samples.x), recipe.batch, recipe.epochs)):
         x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
-        loss = _loss(module(x), y, recipe.loss)
+        loss = _loss(module(x), y, recipe.descent.loss)
         now = float(loss.detach())
         if step == 0:
             most = recipe.threshold * now
@@ -243,7 +218,7 @@ def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples)
         descent.step()
     with torch.no_grad():  # what the last step did
         x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
-        now = float(_loss(module(x), y, recipe.loss))
+        now = float(_loss(module(x), y, recipe.descent.loss))
     return module, None if now <= most and math.isfinite(now) else step + 1
 
 
@@ -282,7 +257,7 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
             for first in range(0, len(each.x), _BLOCK):
                 x, y = each.x[first : first + _BLOCK], each.y[first : first + _BLOCK]
                 f = module(x)
-                total += float(_loss(f, y, recipe.loss)) * len(x)
+                total += float(_loss(f, y, recipe.descent.loss)) * len(x)
                 labels = y if y.ndim == 1 else y.argmax(dim=1)
                 right += int((f.argmax(dim=1) == labels).sum())
             classified = each.source.classes > 0 and f.shape[1] > 1

@@ -1,26 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a scan varies and gives: names, what they mean, and symbols for figures."""
+"""What a scan varies and gives: names, what they mean, and symbols for figures; other rooms add what they compute."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from .network.layer import axes
-
-__all__ = [
-    "AXES",
-    "LAYERED",
-    "POINTS",
-    "QUANTITIES",
-    "REGIMES",
-    "STATUSES",
-    "TRAINING",
-    "core_names",
-    "descent",
-    "meaning",
-    "symbol",
-]
+from .._words import data_in_words, descent_in_words
+from ..network.layer import axes
 
 AXES = {
     **{name: (axis.words, axis.symbol) for name, axis in axes().items()},
@@ -63,18 +52,6 @@ LAYERED = {
     "part_b": ("the layer's part of b", r"part of $b$"),
 }
 
-# What phase diagrams and boundaries of training vary and give.
-TRAINING = {
-    "restart": ("number of the restart", "restart"),
-    "eta_c": ("learning rate at which training explodes", r"$\eta_c$"),
-    "measured": ("largest stable learning rate of the Fisher information measured", r"$\eta^*$ measured"),
-    "learning_rate": ("learning rate", r"$\eta$"),
-    "train_loss": ("loss of the training samples at the end", "training loss"),
-    "test_loss": ("loss of the test samples at the end", "test loss"),
-    "train_accuracy": ("share of training samples classified rightly at the end", "training accuracy"),
-    "test_accuracy": ("share of test samples classified rightly at the end", "test accuracy"),
-    "exploded": ("share of restarts that exploded", "exploded"),
-}
 
 # What may be asked for: a point's numbers, ff.OrderParameters's columns, and the parts of a and b together.
 QUANTITIES = (*POINTS, *(name for name in LAYERED if not name.startswith("part")), "contributions")
@@ -100,22 +77,91 @@ def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for quantity in quantities for name in other.get(quantity, (quantity,)))
 
 
-def descent(settings: Mapping[str, Any], momentum: bool = True) -> list[str]:
-    """The optimiser's settings in words, those that are at work; the momentum where it is no axis."""
-    words = [f"momentum {settings['momentum']:g}"] if momentum else []
-    words += ["Nesterov"] if settings["nesterov"] else []
-    return words + ([f"weight decay {settings['weight_decay']:g}"] if settings["weight_decay"] else [])
+@dataclass(frozen=True)
+class Kind:
+    """How the tables of one kind name what they hold.
+
+    Attributes
+    ----------
+    what : str
+        What was computed, for titles.
+    mark : str
+        The setting that tells it from other kinds.
+    settings : tuple of str
+        The names of all, in order.
+    words : function of (settings, names of the axes, names of the arrays)
+        The settings in words.
+    labels : mapping
+        Of every axis and result the meaning and a symbol in TeX.
+    none : mapping
+        What stands for None in a file, of settings where it is not "none".
+    """
+
+    what: str
+    mark: str
+    settings: tuple[str, ...]
+    words: Callable[[Mapping[str, Any], Container[str], Container[str]], list[str]]
+    labels: Mapping[str, tuple[str, str]]
+    none: Mapping[str, str]
+
+
+def _words(settings: Mapping[str, Any], axes: Container[str], arrays: Container[str]) -> list[str]:
+    words = [f"theory {settings['theory']}"]
+    if "samples" not in axes:
+        words.append(data_in_words(settings["samples"]))
+    words += [f"{name} {settings[name]:g}" for name in ("overlap", "length") if name not in axes]
+    words.append("with biases" if settings["biases"] else "without biases")
+    if "max_learning_rate" in arrays:
+        words.append(f"loss {settings['loss']}")
+        words += descent_in_words(settings, "momentum" not in axes)
+    return words
+
+
+THEORY = Kind(
+    what="mean-field theory",
+    mark="theory",
+    settings=(
+        *("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "nesterov", "weight_decay"),
+        *("backend", "tables"),
+    ),
+    words=_words,
+    labels={**AXES, **POINTS, **LAYERED},
+    none={"samples": "infinitely many"},
+)
+_kinds = [THEORY]
+
+
+def add(*kinds: Kind) -> None:
+    """Makes kinds known; the first whose mark a table has is its own."""
+    _kinds.extend(kinds)
+
+
+def kind_of(settings: Mapping[str, Any]) -> Kind:
+    """Whose settings, or a file's attributes, these are."""
+    return _first(lambda kind: kind.mark in settings, THEORY.mark)
 
 
 def meaning(name: str) -> str:
     """Of an axis or a result, in words."""
-    layer, _, field = name.rpartition(".")
-    words, _ = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
+    layer, words, _ = _label(name)
     return f"{words}, of {layer} alone" if layer else words
 
 
 def symbol(name: str) -> str:
     """Of an axis or a result, in TeX."""
-    layer, _, field = name.rpartition(".")
-    _, tex = {**AXES, **POINTS, **LAYERED, **TRAINING}[field]
+    layer, _, tex = _label(name)
     return f"{tex} of {layer}" if layer else tex
+
+
+def _label(name: str) -> tuple[str, str, str]:
+    layer, _, field = name.rpartition(".")
+    return layer, *_first(lambda kind: field in kind.labels, field).labels[field]
+
+
+def _first(fits: Callable[[Kind], bool], name: str) -> Kind:
+    """Of all kinds; those of training come when they are asked for."""
+    if not any(map(fits, _kinds)):
+        import_module("fisherfield.training")
+    for kind in filter(fits, _kinds):
+        return kind
+    raise KeyError(name)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options that more than one command has, and what they check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._numbers import LOSSES
+from .._words import shown
+
+FORMATS = (".png", ".pdf", ".svg")
+
+# Options that more than one command has.
+File = Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")]
+Momentum = Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")]
+Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum, as torch.optim.SGD has it.")]
+WeightDecay = Annotated[float, typer.Option(metavar="X", help="Weight decay, as torch.optim.SGD has it, 0 or more.")]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="Samples in the data, 1 or more.  [default: infinitely many]")
+]
+Overlap = Annotated[
+    float, typer.Option(metavar="X", help="Mean product of two inputs, per coordinate, at most the length.")
+]
+Length = Annotated[float, typer.Option(metavar="X", help="Mean square of an input, per coordinate, > 0.")]
+Loss = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")]
+Biases = Annotated[
+    bool | None,
+    typer.Option(
+        "--biases/--no-biases",
+        help="Whether the gradients of the biases count.  [default: in exact and frozen, not in wei2019]",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads, 1 or more.  [default: all processors]")]
+
+
+def picture(out: str | Path) -> Path:
+    """Where a figure is to be written."""
+    path = Path(out)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {shown(str(path))}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out must lie in an existing folder, got {shown(str(path))}")
+    return path

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Inputs for sampled networks and for training: Gaussian ones, and data sets on disk; nothing is downloaded."""
+
+from .sources import Data, gaussian, load, overlap_and_length
+
+__all__ = ["Data", "gaussian", "load", "overlap_and_length"]

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A scan as a labelled table: axes, one array a quantity and a status; from and to files and libraries."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._optional import optional
+from .._words import plural, seconds_in_words, shown
+from ..network import Network
+from ..network.toml import from_toml
+from .attributes import attributes_of, coordinates_of, settings_from, variables_of
+from .grid import Grid
+from .labels import LAYERED, REGIMES, STATUSES, kind_of
+from .layout import Damaged
+from .store import VERSION, opened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SMALL = 2**22  # points read at a time from a scan on disk, and the most whose range is looked for when it is printed
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan:
+    """What a scan gives: axes, one array a quantity, and a status for each point.
+
+    `scan["lambda_max"]` and `scan.lambda_max` are arrays over the dimensions, `scan["gamma"]` is an axis. Arrays of a
+    scan with a store stay there: they are Zarr's, which load what is sliced.
+
+    Attributes
+    ----------
+    network : Network
+    settings : dict
+        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend and tables; an axis's
+        setting is its default.
+        Of a phase diagram those of its training.
+    dimensions : dict
+        Of each dimension the names of the axes along it: its own, or those of paired points.
+    axes : dict
+        The axes' values; samples are inf where there are infinitely many.
+    arrays : dict
+        The quantities, NaN where the status is neither ok nor 5; "regime" is 1 for outlier, 0 for bulk, -1 for none.
+        Order parameters and contributions have a last dimension "layer", 1 .. L, filled with NaN where the depth
+        varies.
+    status : ndarray of int8
+        0 is ok; `Scan.STATUSES` has the words for the others.
+    seconds : float
+        How long it took, without what was found in a store.
+    store : str or None
+    """
+
+    STATUSES = STATUSES
+
+    network: Network
+    settings: dict[str, Any]
+    dimensions: dict[str, tuple[str, ...]]
+    axes: dict[str, NDArray[np.float64]]
+    arrays: dict[str, Any]
+    status: Any
+    seconds: float = 0.0
+    store: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many values along each dimension."""
+        return tuple(int(extent) for extent in self.status.shape)
+
+    @property
+    def points(self) -> int:
+        """How many points."""
+        return math.prod(self.shape)
+
+    def __getitem__(self, name: str) -> Any:
+        for names in (self.arrays, self.axes, {"status": self.status}):
+            if name in names:
+                return names[name]
+        raise KeyError(f"{name!r} is none of {', '.join((*self.arrays, *self.axes, 'status'))}")
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name not in Scan.__dataclass_fields__ and name in (*self.arrays, *self.axes):
+            return self[name]
+        raise AttributeError(f"Scan has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.arrays, *self.axes})
+
+    # ------------------------------------------------------------------------------------------------ in words
+
+    def __repr__(self) -> str:
+        size = plural(self.points, "point")
+        if len(self.shape) > 1:
+            size = f"{' x '.join(map(str, self.shape))} = {size}"
+        lines = [f"Scan of {size}: {', '.join(kind_of(self.settings).words(self.settings, self.axes, self.arrays))}"]
+        wide = max(map(len, (*self.axes, *self.arrays)), default=0)
+        for dimension, names in self.dimensions.items():
+            for name in names:
+                values = self.axes[name]
+                paired = f"  along {dimension}" if names != (dimension,) else ""
+                lines.append(f"  {name:<{wide}}  {_range(values)}, {values.size} values{paired}")
+        for name, array in self.arrays.items():
+            lines.append(f"  {name:<{wide}}  {self._in_words(name, array)}")
+        for status, count in self.failures().items():
+            lines.append(f"  {plural(count, 'point')}: {STATUSES[status]}")
+        if self.settings.get("tables"):
+            lines.append(f"  with tables of {self.settings['tables']}")
+        if self.store is not None:
+            lines.append(f"  in {self.store}")
+        if self.seconds > 0:
+            lines.append(f"  {seconds_in_words(self.seconds)}, {seconds_in_words(self.seconds / self.points)} a point")
+        return "\n".join(lines)
+
+    def _in_words(self, name: str, array: Any) -> str:
+        if self.store is not None and self.points > _SMALL:
+            return "on disk"
+        if name == "regime":
+            counts = {word: int(np.count_nonzero(np.asarray(array) == at)) for at, word in REGIMES.items()}
+            return ", ".join(f"{word} {count} times" for word, count in counts.items() if count)
+        layers = f", {array.shape[-1]} layers" if array.ndim > self.status.ndim else ""
+        return _range(np.asarray(array)) + layers
+
+    def failures(self) -> dict[int, int]:
+        """How many points have each status that is not ok."""
+        counts = np.zeros(len(STATUSES), dtype=np.int64)
+        for box in self.boxes():
+            counts += np.bincount(np.asarray(self.status[box]).ravel() + 1, minlength=counts.size)
+        return {status: int(count) for status, count in enumerate(counts, start=-1) if count and status != 0}
+
+    def boxes(self) -> Iterator[Any]:
+        """Slices of the dimensions that cover the points, of some millions each, for arrays that memory cannot hold."""
+        grid = Grid(tuple(self.dimensions), self.shape, ())
+        chunk = grid.chunk(_SMALL)
+        for number in range(grid.boxes(chunk)):
+            yield grid.box(chunk, number) or ...
+
+    # -------------------------------------------------------------------------------------------- to other things
+
+    def to_xarray(self) -> Any:
+        """An xarray.Dataset: dimensions, coordinates, and attributes that say all there is to know.
+
+        It goes to netCDF and Zarr and comes back by `Scan.open`. With a store it is `xarray.open_zarr` of that, lazy.
+
+        Raises ImportError without xarray.
+        """
+        xarray = optional("xarray", "to_xarray needs xarray", "fisherfield[scan]")
+        if self.store is not None:
+            return xarray.open_zarr(self.status.store)  # which looks at checksums and missing files
+        layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
+        return xarray.Dataset(
+            {
+                name: (dimensions, self[name], said)
+                for name, (dimensions, said) in variables_of(tuple(self.dimensions), self.arrays).items()
+            },
+            coordinates_of(self.dimensions, self.axes, layers),
+            self._attributes(),
+        )
+
+    def _attributes(self) -> dict[str, Any]:
+        return attributes_of(self.network, self.settings, self.dimensions, tuple(self.arrays))
+
+    @classmethod
+    def open(cls, source: Any) -> Scan:
+        """A scan from its store, its netCDF file, or the xarray.Dataset of either.
+
+        Raises
+        ------
+        ValueError
+            For one that no scan has written. For a store that is damaged, here or where its arrays are read: the same
+            scan with that store computes again what it was.
+        FileNotFoundError
+            Where there is nothing of that name.
+        ImportError
+            Without zarr or xarray.
+        """
+        path = None
+        if isinstance(source, (str, os.PathLike)):
+            path = os.fspath(source)
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{path} is not there")
+            if os.path.isdir(path):
+                return from_store(path, 0.0)
+            xarray = optional("xarray", "netCDF files need xarray", "fisherfield[scan]")
+            try:
+                source = xarray.load_dataset(path)
+            except (ValueError, OSError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise
+                source = None  # none of the formats that xarray knows here
+        if not hasattr(source, "data_vars") or VERSION not in source.attrs:
+            raise ValueError(f"source must be what a scan has written, got {shown(path or source)}")
+        variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
+        return _from_parts(variables, source.attrs, 0.0, None, path or "a Dataset")
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame, one row a point, indexed by the dimensions; per-layer quantities have a column a layer.
+
+        Its `attrs` are those of `to_xarray()`, which Parquet keeps.
+
+        Raises ImportError without pandas.
+        """
+        pandas = optional("pandas", "to_pandas needs pandas", "pandas")
+        columns: dict[str, Any] = {}
+        for place, (dimension, names) in enumerate(self.dimensions.items()):
+            if names != (dimension,):
+                along = [-1 if place == at else 1 for at in range(len(self.shape))]
+                for name in names:
+                    columns[name] = np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
+        for name, array in self.arrays.items():
+            values = np.asarray(array)
+            if name == "regime":
+                words = pandas.Categorical.from_codes(values.ravel(), categories=["bulk", "outlier"])
+                columns[name] = words
+            elif values.ndim > len(self.shape):
+                rows = values.reshape(self.points, values.shape[-1])
+                columns |= {f"{name}[{layer}]": row for layer, row in enumerate(rows.T, start=1)}
+            else:
+                columns[name] = values.ravel()
+        columns["status"] = np.asarray(self.status).ravel()
+        index = None
+        if self.dimensions:
+            sides = [
+                self.axes[name] if names == (name,) else np.arange(extent)
+                for (name, names), extent in zip(self.dimensions.items(), self.shape, strict=True)
+            ]
+            index = pandas.MultiIndex.from_product(sides, names=list(self.dimensions))
+            if len(sides) == 1:
+                index = pandas.Index(sides[0], name=next(iter(self.dimensions)))
+        frame = pandas.DataFrame(columns, index=index)
+        frame.attrs = self._attributes()
+        return frame
+
+    def plot(self, quantity: str | None = None, ax: Any = None, select: Mapping[str, float] | None = None) -> Figure:
+        """One axis as lines, two as a map, paired points as dots; logarithmic where the values ask for it.
+
+        An axis of at most 6 values beside a longer one gives a line for each of them, in place of a map.
+
+        Parameters
+        ----------
+        quantity : str, optional
+            By default the first one.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own, independent of `matplotlib.pyplot`.
+        select : mapping, optional
+            Names and the values to draw of them, where a scan has more axes than can be drawn: the nearest value is
+            taken, and the title says which. "layer" counts from 1, "point" (of paired points) from 0.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            For a quantity or a selection that is not there, and for more dimensions than can be drawn.
+        ImportError
+            Without matplotlib.
+        """
+        from ..plots.scan import plot
+
+        return plot(self, quantity, ax, select or {})
+
+
+def _range(values: NDArray[Any]) -> str:
+    """The least and the greatest value."""
+    with np.errstate(invalid="ignore"):
+        kept = values[~np.isnan(values)]
+    if not kept.size:
+        return "NaN"
+    low, high = kept.min(), kept.max()
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+
+
+def from_store(path: str, seconds: float) -> Scan:
+    group = opened(path)
+    if group is None or VERSION not in group.attrs:
+        raise ValueError(f"source must be what a scan has written, got {path!r}")
+    return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path, path)
+
+
+def _from_parts(
+    variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None, source: Any
+) -> Scan:
+    """A scan from its variables and attributes, wherever they stand; refused in a sentence where they do not fit."""
+    if str(said.get("network")).startswith("Network("):
+        raise ValueError("network must be one of named activations to be read back, got a Python callable")
+    try:
+        scan = _assembled(variables, said, seconds, store)
+    except Damaged:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"source must be what a scan has written, whole, got {shown(source)}: {what}") from None
+    shapes = {name: (scan.axes[name].size,) for names in scan.dimensions.values() for name in names}
+    grid = tuple(scan.axes[names[0]].size for names in scan.dimensions.values())
+    for name, array in (*scan.axes.items(), *scan.arrays.items(), ("status", scan.status)):
+        fits = shapes.get(name, grid)
+        if array.shape[: len(fits)] != fits or array.ndim - len(fits) != (name in LAYERED):
+            raise ValueError(
+                f"source must be what a scan has written, whole, got {shown(source)}: {name} has another shape"
+            )
+    return scan
+
+
+def _assembled(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
+    dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
+    return Scan(
+        from_toml("the network of the scan", str(said["network"]).encode()),
+        settings_from(said),
+        dimensions,
+        {name: np.asarray(variables[name][...]) for names in dimensions.values() for name in names},
+        {name: variables[name] for name in str(said["quantities"]).split()},
+        variables["status"],
+        seconds,
+        store,
+    )

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where lambda_max is known not to be what sampled networks show, and what else is to be said of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..network import Network
+from .calls import Spectrum
+from .settings import Settings
+
+# Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
+_NARROW = 200
+_LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)
+# The sampled convolutional networks of section 9 had 30 channels or more; below, networks lie on either side.
+_FEW_CHANNELS = 30
+# The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
+_DEPTH_PER_WIDTH = 0.1
+# Below, terms of higher order in 1/n count: 397 for 506 at n = 8.
+_FEW_SAMPLES = 50
+# From here on every sampled network had its largest eigenvalue above the bulk's mean, or above an outlier that the edge
+# passes; single ones had less before.
+_BULK_SAMPLES = 64
+_EDGE_SAMPLES = 8
+# Edges of sampled networks at n far above N lay up to so many times above (a - b)/N.
+_EDGE_OVER_ORDER = 2.0
+# Networks whose outlier scatters were all above it where the edge, or the C outputs' spread, passes it so many times.
+_CLEARLY = 1.5
+# Infinite data hide a bulk that rules at every n below (a - b)/b; said where that is more than a small batch.
+_HIDDEN = 100
+
+
+def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[str], list[str], list[str]]:
+    """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
+
+    A reason stands in the first list only where every sampled network lay above.
+    """
+    below: list[str] = []
+    other: list[str] = []
+    notes: list[str] = []
+    one_sided = (other, below)  # by whether all lay above
+    a, b, lambda_max, _, _, _, _, outlier, log2, fit = spectrum
+    theory, samples, facts, outputs = settings.theory, settings.samples, net._facts, net.outputs
+    width, dimensions = facts.narrowest, facts.fewest_inputs
+    # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,
+    # or with statistics frozen, single networks lie 10 % and more from it, on either side.
+    steady = theory == "exact" and facts.last_normed and not facts.convolutional
+    if lambda_max == 0.0 and log2 == -math.inf:
+        below.append("lambda_max = 0: no gradient reaches any parameter")
+    # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
+    edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
+    passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
+    if not outlier:
+        one_sided[samples is None or samples >= _BULK_SAMPLES].append(_bulk(net, samples))
+    elif passed:
+        many = samples is None or samples >= _EDGE_SAMPLES
+        one_sided[(steady and many) or edge > _CLEARLY * lambda_max].append(_edge(edge, samples, dimensions))
+    if samples is not None:
+        if facts.batch_norm and samples < _FEW_SAMPLES and not (theory == "exact" and facts.closed and samples >= 4):
+            other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
+        if width is not None and samples > width / 2:
+            one_sided[steady].append(
+                f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
+            )
+    if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
+        clear, words = _outputs(outputs, facts)
+        one_sided[clear].append(words)
+    if width is not None and width < _NARROW:
+        differ = (
+            "sampled eigenvalues lie higher by more than 2 %" if steady else "networks differ widely from each other"
+        )
+        one_sided[steady].append(f"the narrowest hidden layer has {width} units, where {differ}")
+    if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
+        other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
+    if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
+        one_sided[steady].append(
+            f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
+        )
+    if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
+        other.append("the recursion as published, which sampled networks do not follow: 0.59 to 1.15 of it was seen")
+    if math.isfinite(log2) and not (2.0**-1022 <= lambda_max < math.inf):
+        other.append(f"lambda_max {_beyond(log2)} beyond the range of float64")
+    elif not fit:
+        other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
+    if samples is None and outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
+        notes.append(
+            f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
+            "and below it the bulk rules: give samples"
+        )
+    if theory == "exact" and facts.padded_norm:
+        seen, kind = ("with AvgPool2d 2 to 34", other) if facts.pooled_norm else ("2 to 5", notes)
+        kind.append(_PADDED.format(seen))
+    if theory == "exact" and facts.image_norm and samples is not None:
+        notes.append("in convolutions BatchNorm's O(1/n) terms other than (a - b)/n are left out")
+    return below, other, notes
+
+
+_PADDED = (
+    "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
+    "by up to the share of the layers before the last (Fisher.layers), and {} % were seen"
+)
+
+
+def _bulk(net: Network, samples: int | None) -> str:
+    if samples is None or samples * net.outputs > net.parameters():
+        return "no eigenvalue stands out of the mean of all, which lambda_max is, while the bulk's edge lies higher"
+    return "the bulk rules and lambda_max is its mean, while its edge lies higher (3 times at n = N/2)"
+
+
+def _edge(edge: float, samples: int | None, dimensions: int) -> str:
+    words = f"of order (a - b)/N = {edge:.3g} at any number of samples"
+    if samples is not None:
+        words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
+    return f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
+
+
+def _outputs(outputs: int, facts: Any) -> tuple[bool, str]:
+    """Whether all lay above, and the sentence."""
+    factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
+    clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
+    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
+    return clear, words if clear else f"{words}, but networks differ by as much"
+
+
+def _beyond(log2: float) -> str:
+    decades = log2 * math.log10(2.0)
+    if decades <= _LEAST_DECADES:
+        return "lies below 1e-1000000,"
+    return f"= {10 ** (decades - math.floor(decades)):.4f}e{math.floor(decades):+d} lies"
