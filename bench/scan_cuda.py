@@ -13,7 +13,8 @@ import numpy as np
 from timing import machine, seconds
 
 import fisherfield as ff
-from fisherfield import _core, _numbers
+from fisherfield import _core
+from fisherfield.theory.settings import Descent, Settings
 
 # Fused multiply-adds in float64 that a multiprocessor starts in a cycle, by compute capability (CUDA C++ Programming
 # Guide, table of arithmetic throughput). Without fusing (--fmad=false) an operation takes the same place.
@@ -28,8 +29,7 @@ def call(net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> tuple[obj
         box = [1] * len(shape)
         box[place] = len(values)
         slots.append((name, -1, values.reshape(box)))
-    settings = (0.0, 0.0, 1.0, 0.0, False, 0.0)
-    return net._compiled, _numbers.THEORIES.index(theory), True, 0, settings, shape, slots, QUANTITIES
+    return net._compiled, Settings(theory, None, 0.0, 1.0, True), Descent(), shape, slots, QUANTITIES
 
 
 def check(cuda: object, net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import fisherfield as ff
 from fisherfield import _core, _numbers
+from fisherfield.theory.settings import Descent, Settings
 
 _cuda = pytest.importorskip("fisherfield._cuda", reason="built without CUDA")
 
@@ -48,9 +49,8 @@ def arguments(
     net, slots, shape, theory="exact", samples=0.0, biases=True, loss="sum", quantities=OF_POINTS, descent=PLAIN
 ):
     slots = [(name, layer, np.asarray(values, float)) for name, layer, values in slots]
-    settings = (float(samples), 0.1, 1.0, 0.3, *descent)
-    which = (_numbers.THEORIES.index(theory), biases, _numbers.LOSSES.index(loss))
-    return (net._compiled, *which, settings, list(shape), slots, list(quantities))
+    settings, momentum = Settings(theory, samples, 0.1, 1.0, biases), 0.3
+    return (net._compiled, settings, Descent(loss, momentum, *descent), list(shape), slots, list(quantities))
 
 
 def both(scan, *given, **settings):

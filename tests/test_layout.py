@@ -9,6 +9,7 @@ import pytest
 import fisherfield as ff
 from fisherfield import _core, gaussian
 from fisherfield.gaussian import tabulate
+from fisherfield.theory.settings import Descent, Settings
 
 
 def shifted(x):
@@ -104,7 +105,7 @@ def test_the_core_s_own_axes(name, layout):
     def scanned(layout):
         slots = [(field, -1, layout(values)) for field, values in columns.items()]
         arrays, status = _core.scan(
-            net._compiled, 0, True, 0, (100.0, 0.0, 1.0, 0.0, False, 0.0), [9, 11], slots, ["lambda_max"], 1, None
+            net._compiled, Settings("exact", 100, 0.0, 1.0, True), Descent(), [9, 11], slots, ["lambda_max"], 1, None
         )
         assert not status.any()
         return arrays["lambda_max"]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield import _core
+from fisherfield import _core, _numbers
+from fisherfield.theory.settings import Descent, Settings
 
 QUANTITIES = ("lambda_max", "bulk", "mean", "second_moment", "max_learning_rate", "parameters", "outlier", "a", "b")
 PLAIN = (0.0, 0.0, 1.0, 0.0, False, 0.0)  # samples, overlap, length, momentum, nesterov, weight_decay
@@ -22,7 +23,9 @@ def scan(net, axes, theory=0, biases=True, settings=PLAIN, quantities=QUANTITIES
     for place, (field, layer, values) in enumerate(axes):
         along = [-1 if place == at else 1 for at in range(len(axes))]
         slots.append((field, layer, np.asarray(values, dtype=float).reshape(along)))
-    return _core.scan(net._compiled, theory, biases, 0, settings, shape, slots, list(quantities), threads, None)
+    samples, overlap, length, *descent = settings
+    assumed = Settings(_numbers.THEORIES[theory], samples, overlap, length, biases)
+    return _core.scan(net._compiled, assumed, Descent("sum", *descent), shape, slots, list(quantities), threads, None)
 
 
 def compare(net, axes, **keywords):

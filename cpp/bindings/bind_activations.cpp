@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings.hpp"
-#include "convolution.hpp"
+#include "positions/positions.hpp"
 
 namespace fisherfield {
 

@@ -14,7 +14,9 @@ void bind_failure(py::module_& module) {
         .value("zero_variance", Status::zero_variance)
         .value("out_of_range", Status::out_of_range)
         .value("not_converged", Status::not_converged)
-        .value("overflow", Status::overflow);
+        .value("overflow", Status::overflow)
+        .value("beyond_range", Status::beyond_range)
+        .value("inadmissible", Status::inadmissible);
     py::register_exception_translator([](std::exception_ptr thrown) {
         try {
             std::rethrow_exception(thrown);

@@ -1,73 +1,63 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <cmath>
+
 #include "bind_network.hpp"
-#include "fisher.hpp"
-#include "fisherfield/learning_rate.hpp"
+#include "bind_settings.hpp"
+#include "evaluate.hpp"
+#include "failure.hpp"
 
 namespace fisherfield {
 
 namespace {
 
-Settings settings_of(int theory, double samples, double overlap, double length, bool biases) {
-    return {static_cast<Theory>(theory), samples, overlap, length, biases};
-}
-
-py::tuple failure(const Outcome<Scaled>& outcome) {
-    return py::make_tuple(static_cast<int>(outcome.status), outcome.layer);
-}
-
-struct Result {
-    Outcome<Scaled> outcome;
-    Spectrum<Scaled> spectrum;
-    double multiplicity = 0.0;
+struct Records {
+    Record spectrum, rate, order_parameters, contributions;
 };
 
-Result compute(const NetworkHandle& handle, const Settings& settings, double parameters) {
+// Runs `body` without the GIL; throws Failure with the described layer where it has no result.
+template <class Body>
+auto without_gil(const Network& network, Body&& body) {
     const py::gil_scoped_release release;
-    Result result;
-    result.outcome = output_kernel(handle.network, settings);
-    if (result.outcome.status == Status::ok) {
-        const double outputs = handle.network.outputs;
-        const Shares<double> share = shares(outputs, parameters);
-        result.spectrum = spectrum(result.outcome.kernel, settings, Shares<Scaled>{share.all, share.others});
-        result.multiplicity = multiplicity(result.spectrum.outlier, settings, outputs, parameters);
+    const Output output = body();
+    if (output.status != Status::ok) {
+        throw Failure(output.status, network.nodes[output.node].place, 0);
     }
-    return result;
+    return output.kernel;
 }
 
-// (a, b, lambda_max, bulk, mean, second_moment, multiplicity, outlier, log2 of lambda_max, whether all fit float64)
-py::tuple numbers(const Result& result) {
-    const Source<Scaled>& kernel = result.outcome.kernel;
-    const Spectrum<Scaled>& s = result.spectrum;
+struct Numbers {
+    TangentKernel<Scaled> kernel;
+    Spectrum<Scaled> spectrum;
+    double outputs, multiplicity;
+};
+
+Numbers numbers_of(const NetworkHandle& handle, double parameters, const Settings& settings) {
+    const Network& network = handle.seen_by(settings.theory);
+    Numbers out{};
+    out.kernel = without_gil(network, [&] { return evaluate(network, settings); });
+    out.outputs = network.outputs();
+    const Shares<double> share = shares(out.outputs, parameters);
+    out.spectrum = spectrum(out.kernel, settings, Shares<Scaled>{share.all, share.others});
+    out.multiplicity = multiplicity(out.spectrum.outlier, settings, out.outputs, parameters);
+    return out;
+}
+
+py::object record_of(const Record& record, const Numbers& numbers) {
+    const TangentKernel<Scaled>& kernel = numbers.kernel;
+    const Spectrum<Scaled>& s = numbers.spectrum;
     bool fit = true;
     for (const Scaled& x : {kernel.o + kernel.d, kernel.o, s.lambda_max, s.bulk, s.mean, s.second_moment}) {
         fit = fit && x.fits();
     }
-    return py::make_tuple((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(),
-                          s.mean.value(), s.second_moment.value(), result.multiplicity, s.outlier,
-                          is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
+    return record((kernel.o + kernel.d).value(), kernel.o.value(), s.lambda_max.value(), s.bulk.value(), s.mean.value(),
+                  s.second_moment.value(), numbers.multiplicity, s.outlier,
+                  is_zero(s.lambda_max) ? -HUGE_VAL : s.lambda_max.log2(), fit);
 }
 
-py::tuple fisher(const NetworkHandle& handle, double parameters, int theory, double samples, double overlap,
-                 double length, bool biases) {
-    const Result result = compute(handle, settings_of(theory, samples, overlap, length, biases), parameters);
-    return result.outcome.status == Status::ok ? numbers(result) : failure(result.outcome);
-}
-
-py::tuple learning_rate(const NetworkHandle& handle, double parameters, int theory, double samples, double overlap,
-                        double length, bool biases, double momentum, int loss, bool nesterov, double weight_decay) {
-    const Result result = compute(handle, settings_of(theory, samples, overlap, length, biases), parameters);
-    if (result.outcome.status != Status::ok) {
-        return failure(result.outcome);
-    }
-    const double eta = max_learning_rate(result.spectrum.lambda_max, {momentum, nesterov, weight_decay},
-                                         static_cast<Loss>(loss), handle.network.outputs);
-    return py::make_tuple(eta, numbers(result), 0);
-}
-
-py::array_t<double> column(const std::vector<Row>& rows, Scaled (*pick)(const Row&)) {
+py::array_t<double> column(const std::vector<Row>& rows, Quantity which) {
     py::array_t<double> out(static_cast<py::ssize_t>(rows.size()));
     for (size_t l = 0; l < rows.size(); ++l) {
-        out.mutable_data()[l] = pick(rows[l]).value();
+        out.mutable_data()[l] = quantity(which, rows[l]).value();
     }
     return out;
 }
@@ -76,7 +66,7 @@ py::array_t<double> column(const std::vector<Row>& rows, Scaled (*pick)(const Ro
 int beyond_range(const std::vector<Row>& rows) {
     for (size_t l = 0; l < rows.size(); ++l) {
         const Row& r = rows[l];
-        for (const Scaled& x : {r.h_xy, r.h_v, r.z.xy, r.z.v, r.z.o, r.z.d}) {
+        for (const Scaled& x : {r.h.xy, r.h.v, r.z.xy, r.z.v, r.z.kernel.o, r.z.kernel.d}) {
             if (!x.fits()) {
                 return static_cast<int>(l) + 1;
             }
@@ -85,56 +75,72 @@ int beyond_range(const std::vector<Row>& rows) {
     return 0;
 }
 
-// fan_in, then what feeds each layer and what leaves it
-py::tuple order_parameters(const NetworkHandle& handle, int theory, double samples, double overlap, double length,
-                           bool biases) {
+py::object order_parameters(const Record& record, const NetworkHandle& handle, const Settings& settings) {
+    const Network& network = handle.seen_by(settings.theory);
     std::vector<Row> rows;
-    Outcome<Scaled> outcome;
-    {
-        const py::gil_scoped_release release;
-        outcome = output_kernel(handle.network, settings_of(theory, samples, overlap, length, biases), &rows);
-    }
-    if (outcome.status != Status::ok) {
-        return failure(outcome);
-    }
-    return py::make_tuple(
-        column(rows, [](const Row& r) { return Scaled(r.fan_in); }),
-        column(rows, [](const Row& r) { return r.h_xy + r.h_v; }), column(rows, [](const Row& r) { return r.h_xy; }),
-        column(rows, [](const Row& r) { return r.h_v; }), column(rows, [](const Row& r) { return r.z.xy + r.z.v; }),
-        column(rows, [](const Row& r) { return r.z.xy; }), column(rows, [](const Row& r) { return r.z.v; }),
-        column(rows, [](const Row& r) { return r.z.o + r.z.d; }), column(rows, [](const Row& r) { return r.z.o; }),
-        column(rows, [](const Row& r) { return r.z.d; }), beyond_range(rows));
+    without_gil(network, [&] { return evaluate(network, settings, &rows); });
+    return record(column(rows, Quantity::fan_in), column(rows, Quantity::q_hat), column(rows, Quantity::q_hat_xy),
+                  column(rows, Quantity::v_hat), column(rows, Quantity::q), column(rows, Quantity::q_xy),
+                  column(rows, Quantity::v), column(rows, Quantity::theta), column(rows, Quantity::theta_xy),
+                  column(rows, Quantity::d), beyond_range(rows));
 }
 
-// each affine layer's part of a and of b
-py::tuple parts(const NetworkHandle& handle, int theory, double samples, double overlap, double length, bool biases) {
-    std::vector<Source<Scaled>> sources;
-    Outcome<Scaled> outcome;
-    {
-        const py::gil_scoped_release release;
-        outcome = contributions(handle.network, settings_of(theory, samples, overlap, length, biases), &sources);
-    }
-    if (outcome.status != Status::ok) {
-        return failure(outcome);
-    }
-    const auto count = static_cast<py::ssize_t>(sources.size());
+py::object contributions(const Record& record, const NetworkHandle& handle, const Settings& settings) {
+    const Network& network = handle.seen_by(settings.theory);
+    std::vector<TangentKernel<Scaled>> parts;
+    without_gil(network, [&] { return fisherfield::contributions(network, settings, &parts); });
+    const auto count = static_cast<py::ssize_t>(parts.size());
     py::array_t<double> a(count), b(count);
     for (py::ssize_t l = 0; l < count; ++l) {
-        a.mutable_data()[l] = (sources[l].o + sources[l].d).value();
-        b.mutable_data()[l] = sources[l].o.value();
+        a.mutable_data()[l] = (parts[l].o + parts[l].d).value();
+        b.mutable_data()[l] = parts[l].o.value();
     }
-    return py::make_tuple(a, b, 0);
+    return record(a, b);
 }
 
 } // namespace
 
-// A tuple of two integers (status, layer) stands for a failure; the Python side puts it into words.
 void bind_fisher(py::module_& module) {
-    module.def("fisher", &fisher);
-    module.def("max_learning_rate", &learning_rate);
-    module.def("step_limit", &step_limit<double>);
-    module.def("order_parameters", &order_parameters);
-    module.def("contributions", &parts);
+    // log2: of lambda_max; fit: whether all others are within float64's range
+    const Records records{
+        {module,
+         "Spectrum",
+         {"a", "b", "lambda_max", "bulk", "mean", "second_moment", "multiplicity", "outlier", "log2", "fit"}},
+        {module, "LearningRate", {"max_learning_rate", "spectrum"}},
+        // of every affine layer; beyond_range: the first one, from 1, with numbers that stand as 0 or inf
+        {module,
+         "OrderParameters",
+         {"fan_in", "q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d", "beyond_range"}},
+        {module, "Contributions", {"a", "b"}}}; // each affine layer's part of a and of b
+    module.def(
+        "fisher",
+        [records](const NetworkHandle& network, double parameters, const py::handle& settings) {
+            return record_of(records.spectrum, numbers_of(network, parameters, settings_of(settings)));
+        },
+        py::arg("network"), py::arg("parameters"), py::arg("settings"));
+    module.def(
+        "max_learning_rate",
+        [records](const NetworkHandle& network, double parameters, const py::handle& settings,
+                  const py::handle& descent) {
+            const Numbers numbers = numbers_of(network, parameters, settings_of(settings));
+            const double eta =
+                max_learning_rate(numbers.spectrum.lambda_max, descent_of(descent), loss_of(descent), numbers.outputs);
+            return records.rate(eta, record_of(records.spectrum, numbers));
+        },
+        py::arg("network"), py::arg("parameters"), py::arg("settings"), py::arg("descent"));
+    module.def("step_limit", &step_limit<double>, py::arg("momentum"), py::arg("nesterov"));
+    module.def(
+        "order_parameters",
+        [records](const NetworkHandle& network, const py::handle& settings) {
+            return order_parameters(records.order_parameters, network, settings_of(settings));
+        },
+        py::arg("network"), py::arg("settings"));
+    module.def(
+        "contributions",
+        [records](const NetworkHandle& network, const py::handle& settings) {
+            return contributions(records.contributions, network, settings_of(settings));
+        },
+        py::arg("network"), py::arg("settings"));
 }
 
 } // namespace fisherfield

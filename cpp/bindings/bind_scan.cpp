@@ -6,14 +6,14 @@ namespace fisherfield {
 void bind_scan(py::module_& module) {
     module.def(
         "scan",
-        [](const NetworkHandle& network, int theory, bool biases, int loss, const PointSettings& settings,
+        [](const NetworkHandle& network, const py::handle& settings, const py::handle& descent,
            const std::vector<long>& shape, const std::vector<Varied>& slots, const std::vector<std::string>& quantities,
            int threads, const py::object& pause, const std::vector<std::shared_ptr<Table>>& tables) {
-            return scanned(&scan, network, theory, biases, loss, settings, shape, slots, quantities, threads, pause,
+            return scanned(&scan, network, settings, descent, shape, slots, quantities, threads, pause,
                            {tables.begin(), tables.end()});
         },
-        py::arg("network"), py::arg("theory"), py::arg("biases"), py::arg("loss"), py::arg("settings"),
-        py::arg("shape"), py::arg("slots"), py::arg("quantities"), py::arg("threads"), py::arg("pause"),
+        py::arg("network"), py::arg("settings"), py::arg("descent"), py::arg("shape"), py::arg("slots"),
+        py::arg("quantities"), py::arg("threads"), py::arg("pause"),
         py::arg("tables") = std::vector<std::shared_ptr<Table>>(),
         "({quantity: array}, status) for every point of a box of parameters");
 }

@@ -9,14 +9,13 @@ namespace {
 void def_scan(py::module_& module, const char* name, ScanFunction work, const char* doc) {
     module.def(
         name,
-        [work = std::move(work)](const NetworkHandle& network, int theory, bool biases, int loss,
-                                 const PointSettings& settings, const std::vector<long>& shape,
-                                 const std::vector<Varied>& slots, const std::vector<std::string>& quantities,
-                                 const py::object& pause) {
-            return scanned(work, network, theory, biases, loss, settings, shape, slots, quantities, 1, pause);
+        [work = std::move(work)](const NetworkHandle& network, const py::handle& settings, const py::handle& descent,
+                                 const std::vector<long>& shape, const std::vector<Varied>& slots,
+                                 const std::vector<std::string>& quantities, const py::object& pause) {
+            return scanned(work, network, settings, descent, shape, slots, quantities, 1, pause);
         },
-        py::arg("network"), py::arg("theory"), py::arg("biases"), py::arg("loss"), py::arg("settings"),
-        py::arg("shape"), py::arg("slots"), py::arg("quantities"), py::arg("pause"), doc);
+        py::arg("network"), py::arg("settings"), py::arg("descent"), py::arg("shape"), py::arg("slots"),
+        py::arg("quantities"), py::arg("pause"), doc);
 }
 
 py::list devices() {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What each compilation of kernels.cpp, table_kernels.cpp and scan_kernels.cpp offers.
+// What each compilation of kernels.cpp, table_kernels.cpp and scan/kernels.cpp offers.
 #pragma once
 
 #include <cstddef>
 
 #include "kernels.hpp"
 #include "patches.hpp"
-#include "scan_kernels.hpp"
+#include "scan/kernels.hpp"
 
 namespace fisherfield {
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// cpp/cpu/scan.hpp's scan on a device, one thread a point.
+// cpp/cpu/scan/scan.hpp's scan on a device, one thread a point.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "scan.hpp"
+#include "scan/scan.hpp"
 
 namespace fisherfield::cuda {
 
-// As scan() of cpp/cpu/scan.hpp; `threads` has no meaning. Throws std::invalid_argument for what a device does not
+// As scan() of cpp/cpu/scan/scan.hpp; `threads` has no meaning. Throws std::invalid_argument for what a device does not
 // have, std::runtime_error where there is no device or it fails.
 void scan(const ScanRequest& request, const std::vector<double*>& out, std::int8_t* status,
           const std::function<void(long)>& pause);

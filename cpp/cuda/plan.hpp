@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "point.hpp"
-#include "scan.hpp"
+#include "scan/scan.hpp"
 
 namespace fisherfield::cuda {
 
@@ -17,7 +17,7 @@ public:
 
     // A column with digits is whole, and `data` its numbers; else they are gathered piece by piece.
     struct Values {
-        const Slot* slot;
+        const Plane* plane;
         std::vector<Digit> digits;
         std::vector<double> data;
 
@@ -34,9 +34,10 @@ public:
     std::int64_t points() const { return points_; }
     std::int64_t piece() const { return job.capacity; } // points of one
 
-    Integrals held = Integrals::rays; // what the layers need
+    Integrals held = Integrals::rays; // what the activations need
     Job job;                          // all but its pointers
-    std::vector<Layer> layers;
+    std::vector<Node> nodes;
+    std::vector<int> varied;
     std::vector<Activation> activations;
     std::vector<Values> columns;
     std::vector<Quantity> asked;
@@ -48,16 +49,13 @@ private:
     static constexpr std::int64_t kPieceBytes = std::int64_t{128} << 20; // of one piece; two are under way at a time
     static constexpr std::int64_t kWhole = std::int64_t{1} << 20;        // the most numbers of a column sent at once
 
-    Parameter parameter(Field field, int layer, double otherwise);
-    Parameter parameter_of(const Slot* slot, double otherwise);
-    const Slot* slot(Field field, int layer) const;
-    std::vector<long> extents(const Slot& slot) const;
-    void add(const Block& block, int l, bool last);
-    int activation(const Activation& wanted);
-    bool ever_nonzero(const Parameter& parameter) const;
+    Number number(const Slot* slot, double otherwise);
+    void add(const Node& node, int place);
+    bool ever_nonzero(const Number& number) const;
 
     const ScanRequest& request_;
     std::int64_t points_ = 1, numbers_ = 0;
+    bool shifts_ = false; // whether the units that the next phi reads have means
 };
 
 } // namespace fisherfield::cuda

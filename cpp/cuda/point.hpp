@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One point of a scan from arrays that a device can read: evaluate() of scan.hpp, with the point's parameters put into
-// the layers as they are asked for. Host and device compile it alike.
+// One point of a scan from arrays that a device can read: evaluate() of quantities.hpp, with the point's numbers put
+// into the nodes as they are asked for. Host and device compile it alike.
 #pragma once
 
 #include <cstdint>
 
-#include "fisherfield/scan.hpp"
+#include "fisherfield/quantities.hpp"
 
 namespace fisherfield::cuda {
 
@@ -29,29 +29,21 @@ struct Column {
     }
 };
 
-// A parameter: one number, or the one of a column.
-struct Parameter {
+// A number of a point: one for all, or that of a column.
+struct Number {
     double value = 0.0;
     int column = -1;
 };
 
-struct Layer {
-    Parameter sigma_w2, sigma_b2, gamma, beta, eps;
-    double fan_in = 1.0, units = 1.0;
-    double taps = 0.0;   // fan_in for each unit of the layer before, where a width varies; 0 for the first
-    bool hidden = false; // its units are the width
-    bool batch_norm = false, trained = false;
-    int activation = 0; // which one
-};
-
 // Everything that points share, and where their results go.
 struct Job {
-    const Layer* layers = nullptr;
+    const Node* nodes = nullptr;
     const Activation* activations = nullptr;
-    int count = 0; // layers
-    bool batch_norm = false;
+    int count = 0, layers = 0; // nodes; affine layers
+    bool normalised = false;
 
-    Parameter width, samples, overlap, length, momentum;
+    const int* varied = nullptr; // of each node's numbers: the column, or -1
+    Number width, samples, overlap, length, momentum;
     Point point; // theory, biases, loss, outputs, and parameters where no width varies
 
     const Column* columns = nullptr;
@@ -67,15 +59,35 @@ struct Job {
     std::int8_t* status = nullptr;
 };
 
-// A layer at a point: what order_parameters.hpp asks of one.
-template <Integrals which>
-struct PointLayer {
-    static constexpr Integrals held = which;
-    double fan_in, units, sigma_w2, sigma_b2, gamma, beta, eps;
-    bool batch_norm, trained;
-    const Activation& activation;
+// A chain of nodes at one of the points at hand, as evaluate() asks for it.
+template <Integrals held>
+struct PointNodes {
+    const Job& job;
+    std::int64_t i;
+    double width;
+    State<Scaled> data, live[2]{};
 
-    FISHERFIELD_HD bool has_eps() const { return eps != 0.0; }
+    FISHERFIELD_HD double value(const Number& number) const {
+        return number.column < 0 ? number.value : job.values[number.column * job.capacity + i];
+    }
+
+    FISHERFIELD_HD Node node(int at) const {
+        Node out = job.nodes[at];
+        for (int k = 0; k < kLayerNumbers; ++k) {
+            out.numbers[k] = value({out.numbers[k], job.varied[at * kLayerNumbers + k]});
+        }
+        if (job.width.column >= 0) {
+            out.fan_in = out.taps > 0.0 ? out.taps * width : out.fan_in;
+            out.units = out.layer + 1 < job.layers ? width : out.units;
+        }
+        return out;
+    }
+
+    FISHERFIELD_HD Exact<held> integrals(const Node& at) const { return {job.activations[at.activation]}; }
+    FISHERFIELD_HD const State<Scaled>& input(const Node& at) const {
+        return at.input < 0 ? data : live[job.nodes[at.input].slot];
+    }
+    FISHERFIELD_HD State<Scaled>& output(const Node& at) { return live[at.slot]; }
 };
 
 // The i-th of the points at hand.
@@ -84,38 +96,23 @@ FISHERFIELD_HD inline void compute(const Job& job, std::int64_t i) {
     for (int k = 0; k < job.varying; ++k) {
         job.values[k * job.capacity + i] = job.columns[k].at(job.first + i, i);
     }
-    const auto value = [&](const Parameter& parameter) {
-        return parameter.column < 0 ? parameter.value : job.values[parameter.column * job.capacity + i];
-    };
-    const bool widened = job.width.column >= 0;
-    const double width = widened ? value(job.width) : 0.0;
-    const auto layer = [&](int l) -> PointLayer<held> {
-        const Layer& at = job.layers[l];
-        return {widened && l > 0 ? at.taps * width : at.fan_in,
-                widened && at.hidden ? width : at.units,
-                value(at.sigma_w2),
-                value(at.sigma_b2),
-                value(at.gamma),
-                value(at.beta),
-                value(at.eps),
-                at.batch_norm,
-                at.trained,
-                job.activations[at.activation]};
-    };
+    PointNodes<held> nodes{job, i, 0.0, {}};
     Point point = job.point;
-    point.settings.samples = value(job.samples);
-    point.settings.overlap = value(job.overlap);
-    point.settings.length = value(job.length);
-    point.descent.momentum = value(job.momentum);
-    if (widened) {
-        point.parameters = parameters(layer, job.count, point.settings.biases);
+    point.settings.samples = nodes.value(job.samples);
+    point.settings.overlap = nodes.value(job.overlap);
+    point.settings.length = nodes.value(job.length);
+    point.descent.momentum = nodes.value(job.momentum);
+    nodes.data = input_state<Scaled>(point.settings.overlap, point.settings.length);
+    if (job.width.column >= 0) {
+        nodes.width = nodes.value(job.width);
+        point.parameters = parameters([&](int at) { return nodes.node(at); }, job.count, point.settings.biases);
     }
     const auto write = [&](int which, int l, double number) {
-        const std::int64_t at = of_layers(job.asked[which]) ? i * job.count + l : i;
+        const std::int64_t at = of_layers(job.asked[which]) ? i * job.layers + l : i;
         job.out[job.offsets[which] + at] = number;
     };
-    job.status[i] =
-        static_cast<std::int8_t>(evaluate(layer, job.count, job.batch_norm, point, job.asked, job.many, write));
+    job.status[i] = static_cast<std::int8_t>(
+        evaluate(nodes, job.count, job.layers, job.normalised, point, job.asked, job.many, write));
 }
 
 } // namespace fisherfield::cuda

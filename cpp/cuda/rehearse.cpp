@@ -26,7 +26,7 @@ void rehearse(const ScanRequest& request, const std::vector<double*>& out, std::
     const Plan plan(request, kPiece);
     Job job = plan.job;
     std::vector<double> values(plan.piece() * job.varying), numbers(plan.piece() * plan.numbers());
-    std::vector<std::int8_t> said(plan.piece());
+    std::vector<std::int8_t> statuses(plan.piece());
     std::vector<std::vector<double>> gathered(job.varying);
     std::vector<Column> columns;
     for (std::size_t k = 0; k < plan.columns.size(); ++k) {
@@ -35,14 +35,15 @@ void rehearse(const ScanRequest& request, const std::vector<double*>& out, std::
         columns.push_back({each.whole() ? each.data.data() : gathered[k].data(), each.digits.data(),
                            static_cast<int>(each.digits.size())});
     }
-    job.layers = plan.layers.data();
+    job.nodes = plan.nodes.data();
+    job.varied = plan.varied.data();
     job.activations = plan.activations.data();
     job.columns = columns.data();
     job.asked = plan.asked.data();
     job.offsets = plan.offsets.data();
     job.values = values.data();
     job.out = numbers.data();
-    job.status = said.data();
+    job.status = statuses.data();
     for (job.first = 0; job.first < plan.points(); job.first += plan.piece()) {
         job.points = std::min(plan.piece(), plan.points() - job.first);
         for (std::size_t k = 0; k < plan.columns.size(); ++k) {

@@ -79,7 +79,8 @@ private:
 
 // What all pieces read.
 struct Shared {
-    OnDevice<Layer> layers;
+    OnDevice<Node> nodes;
+    OnDevice<int> varied;
     OnDevice<Activation> activations;
     OnDevice<Quantity> asked;
     OnDevice<std::int64_t> offsets;
@@ -87,8 +88,8 @@ struct Shared {
     std::vector<OnDevice<Digit>> digits;
 
     explicit Shared(const Plan& plan)
-        : layers(sent(plan.layers)), activations(sent(plan.activations)), asked(sent(plan.asked)),
-          offsets(sent(plan.offsets)) {
+        : nodes(sent(plan.nodes)), varied(sent(plan.varied)), activations(sent(plan.activations)),
+          asked(sent(plan.asked)), offsets(sent(plan.offsets)) {
         for (const Plan::Values& each : plan.columns) {
             data.push_back(sent(each.data));
             digits.push_back(sent(each.digits));
@@ -101,8 +102,9 @@ class Piece {
 public:
     Piece(const Plan& plan, const Shared& shared)
         : plan_(plan), job_(plan.job), values_(on_device<double>(plan.piece() * job_.varying)),
-          numbers_(on_device<double>(plan.piece() * plan.numbers())), said_(on_device<std::int8_t>(plan.piece())),
-          numbers_here_(pinned<double>(plan.piece() * plan.numbers())), said_here_(pinned<std::int8_t>(plan.piece())) {
+          numbers_(on_device<double>(plan.piece() * plan.numbers())), status_(on_device<std::int8_t>(plan.piece())),
+          numbers_here_(pinned<double>(plan.piece() * plan.numbers())),
+          status_here_(pinned<std::int8_t>(plan.piece())) {
         std::vector<Column> columns;
         for (std::size_t k = 0; k < plan.columns.size(); ++k) {
             const Plan::Values& each = plan.columns[k];
@@ -112,14 +114,15 @@ public:
                                static_cast<int>(each.digits.size())});
         }
         columns_ = sent(columns);
-        job_.layers = shared.layers.get();
+        job_.nodes = shared.nodes.get();
+        job_.varied = shared.varied.get();
         job_.activations = shared.activations.get();
         job_.asked = shared.asked.get();
         job_.offsets = shared.offsets.get();
         job_.columns = columns_.get();
         job_.values = values_.get();
         job_.out = numbers_.get();
-        job_.status = said_.get();
+        job_.status = status_.get();
     }
 
     // Everything that is to be done for points from `first` on is put into the stream.
@@ -134,10 +137,10 @@ public:
         }
         launch();
         for (std::size_t i = 0; i < plan_.asked.size(); ++i) {
-            const std::int64_t each = of_layers(plan_.asked[i]) ? job_.count : 1, from = plan_.offsets[i];
+            const std::int64_t each = of_layers(plan_.asked[i]) ? job_.layers : 1, from = plan_.offsets[i];
             copy(numbers_here_.get() + from, numbers_.get() + from, job_.points * each, cudaMemcpyDeviceToHost);
         }
-        copy(said_here_.get(), said_.get(), job_.points, cudaMemcpyDeviceToHost);
+        copy(status_here_.get(), status_.get(), job_.points, cudaMemcpyDeviceToHost);
     }
 
     // Waits for it; how many points there were.
@@ -145,7 +148,7 @@ public:
         check(cudaStreamSynchronize(stream_), "in a kernel");
         Job here = job_;
         here.out = numbers_here_.get();
-        here.status = said_here_.get();
+        here.status = status_here_.get();
         plan_.scatter(here, out, status);
         return job_.points;
     }
@@ -175,9 +178,9 @@ private:
     const Plan& plan_;
     Job job_;
     OnDevice<double> values_, numbers_;
-    OnDevice<std::int8_t> said_;
+    OnDevice<std::int8_t> status_;
     Pinned<double> numbers_here_;
-    Pinned<std::int8_t> said_here_;
+    Pinned<std::int8_t> status_here_;
     std::vector<OnDevice<double>> gathered_;
     std::vector<Pinned<double>> gathered_here_;
     OnDevice<Column> columns_;

@@ -2,7 +2,7 @@
 """The C++ core; its arguments have been checked by the Python modules."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +64,9 @@ def table_ufunc(
 
 class Network:
     def __init__(self, input_shape: Sequence[int]) -> None: ...
-    def dense(self, units: int, sigma_w2: float, sigma_b2: float) -> None: ...
-    def conv2d(
+    def affine(
         self,
-        channels: int,
+        units: int,
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
@@ -79,39 +78,78 @@ class Network:
     def average_pool(self, kernel: Sequence[int], stride: Sequence[int]) -> None: ...
     def flatten(self) -> None: ...
 
-# A tuple of two integers (status, layer) stands for a failure.
-def fisher(
-    network: Network, parameters: float, theory: int, samples: float, overlap: float, length: float, biases: bool
-) -> tuple[Any, ...]: ...
-def max_learning_rate(
-    network: Network,
-    parameters: float,
-    theory: int,
-    samples: float,
-    overlap: float,
-    length: float,
-    biases: bool,
-    momentum: float,
-    loss: int,
-    nesterov: bool,
-    weight_decay: float,
-) -> tuple[Any, ...]: ...
-def step_limit(momentum: float, nesterov: bool) -> float: ...
-def order_parameters(
-    network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
-) -> tuple[Any, ...]: ...
-def contributions(
-    network: Network, theory: int, samples: float, overlap: float, length: float, biases: bool
-) -> tuple[Any, ...]: ...
+class _Settings(Protocol):
+    """What is assumed of data and parameters; samples None: infinitely many."""
 
-# samples (0: infinitely many), overlap, length, momentum, nesterov and weight_decay; (field, layer, values) of what
-# varies, an array with the box's number of dimensions each; statuses are those of `_numbers`.
+    @property
+    def theory(self) -> str: ...
+    @property
+    def samples(self) -> int | float | None: ...
+    @property
+    def overlap(self) -> float: ...
+    @property
+    def length(self) -> float: ...
+    @property
+    def biases(self) -> bool: ...
+
+class _Descent(Protocol):
+    @property
+    def loss(self) -> str: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def nesterov(self) -> bool: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+# log2: lambda_max's logarithm; fit: whether all others are within float64's range
+class Spectrum:
+    a: float
+    b: float
+    lambda_max: float
+    bulk: float
+    mean: float
+    second_moment: float
+    multiplicity: float
+    outlier: bool
+    log2: float
+    fit: bool
+
+class LearningRate:
+    max_learning_rate: float
+    spectrum: Spectrum
+
+# Of every affine layer; beyond_range: from which one on, from 1, numbers stand as 0 or inf; 0: none do.
+class OrderParameters:
+    fan_in: Array
+    q_hat: Array
+    q_hat_xy: Array
+    v_hat: Array
+    q: Array
+    q_xy: Array
+    v: Array
+    theta: Array
+    theta_xy: Array
+    d: Array
+    beyond_range: int
+
+class Contributions:
+    a: Array
+    b: Array
+
+# All of these raise Failure with the place of the layer among those that were added.
+def fisher(network: Network, parameters: float, settings: _Settings) -> Spectrum: ...
+def max_learning_rate(network: Network, parameters: float, settings: _Settings, descent: _Descent) -> LearningRate: ...
+def order_parameters(network: Network, settings: _Settings) -> OrderParameters: ...
+def contributions(network: Network, settings: _Settings) -> Contributions: ...
+def step_limit(momentum: float, nesterov: bool) -> float: ...
+
+# (name, layer, values) of what varies: in one affine layer and what follows it, or in all (-1); an array with the box's
+# number of dimensions each. Statuses are Status's.
 def scan(
     network: Network,
-    theory: int,
-    biases: bool,
-    loss: int,
-    settings: tuple[float, float, float, float, bool, float],
+    settings: _Settings,
+    descent: _Descent,
     shape: Sequence[int],
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],
@@ -137,6 +175,8 @@ class Status:
     out_of_range: Status
     not_converged: Status
     overflow: Status
+    beyond_range: Status
+    inadmissible: Status
 
 class _Linearization:
     def __init__(self, input_shape: Sequence[int], mean: bool, variance: bool, biases: bool) -> None: ...

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Array, Network
+from ._core import Array, Network, _Descent, _Settings
 
 # As `_core.scan`, without threads.
 def scan(
     network: Network,
-    theory: int,
-    biases: bool,
-    loss: int,
-    settings: tuple[float, float, float, float, bool, float],
+    settings: _Settings,
+    descent: _Descent,
     shape: Sequence[int],
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],
@@ -25,10 +23,8 @@ def scan(
 # The same by the host, from the arrays that a device would get.
 def rehearse(
     network: Network,
-    theory: int,
-    biases: bool,
-    loss: int,
-    settings: tuple[float, float, float, float, bool, float],
+    settings: _Settings,
+    descent: _Descent,
     shape: Sequence[int],
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],

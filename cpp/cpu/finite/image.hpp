@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "described_network.hpp"
+#include "fisherfield/network.hpp"
 
 namespace fisherfield::finite_network {
 

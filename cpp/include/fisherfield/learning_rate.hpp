@@ -15,6 +15,8 @@ enum class Loss {
     cross_entropy // small logits, p = 1/C: 1/C, an approximation
 };
 
+inline constexpr const char* kLossNames[] = {"sum", "mean", "mse", "cross_entropy"};
+
 FISHERFIELD_HD inline double curvature_factor(Loss loss, double outputs) {
     switch (loss) {
     case Loss::sum:

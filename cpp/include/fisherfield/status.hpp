@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Whether there is a number, and if not, why.
+// What may become of an integral, of a layer, and of a point of a scan; the Python side has a sentence for each.
 #pragma once
 
 namespace fisherfield {
 
-enum class Status { ok, zero_variance, out_of_range, not_converged, overflow };
+enum class Status {
+    ok,
+    zero_variance, // before a BatchNorm
+    out_of_range,  // an integral's variance
+    not_converged,
+    overflow,
+    beyond_range, // a number that was asked for stands as 0 or inf
+    inadmissible  // parameters that do not go together
+};
 
 } // namespace fisherfield

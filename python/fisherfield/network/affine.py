@@ -73,7 +73,7 @@ class Dense(Affine):
         return (self.units,)
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
-        core.dense(self.units, self.sigma_w2, self.sigma_b2)
+        core.affine(self.units, (1, 1), (1, 1), (0, 0), self.sigma_w2, self.sigma_b2)
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts
@@ -118,7 +118,7 @@ class Conv2d(Affine):
         return (self.channels, *after)
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
-        core.conv2d(self.channels, *self.window(before), self.sigma_w2, self.sigma_b2)
+        core.affine(self.channels, *self.window(before), self.sigma_w2, self.sigma_b2)
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts

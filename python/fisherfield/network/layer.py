@@ -291,7 +291,7 @@ class Layer:
         raise NotImplementedError
 
     def image_bytes(self, step: Step, seen: Seen) -> int:
-        """What the theory's pass over pairs of positions holds at once for it (convolution.cpp)."""
+        """What the theory's pass over pairs of positions holds at once for it (cpp/cpu/positions)."""
         return 0
 
 

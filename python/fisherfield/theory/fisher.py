@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from ..network import Network
 from . import calls
 from .remarks import remarks
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .._core import Spectrum
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +93,8 @@ class Fisher:
         """Each affine layer's part of a and of b; for convolutions one more forward pass each."""
         refuse_large_images(self.network, self.theory)
         settings = Settings(self.theory, self.samples, self.overlap, self.length, self.biases)
-        return Layers(*calls.contributions(self.network, settings))
+        parts = calls.contributions(self.network, settings)
+        return Layers(parts.a, parts.b)
 
     def __repr__(self) -> str:
         rows = [
@@ -150,7 +155,7 @@ def fisher(
     return result_of(net, settings, calls.spectrum(net, settings))
 
 
-def result_of(net: Network, settings: Settings, spectrum: calls.Spectrum) -> Fisher:
+def result_of(net: Network, settings: Settings, spectrum: Spectrum) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
     below, other, notes = remarks(net, settings, spectrum)
     return Fisher(

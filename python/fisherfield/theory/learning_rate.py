@@ -157,10 +157,10 @@ def max_learning_rate(
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
-    rate, spectrum = calls.max_learning_rate(net, settings, descent)
+    limit = calls.max_learning_rate(net, settings, descent)
     return LearningRate(
-        rate,
-        result_of(net, settings, spectrum),
+        limit.max_learning_rate,
+        result_of(net, settings, limit.spectrum),
         descent.momentum,
         descent.loss,
         descent.nesterov,

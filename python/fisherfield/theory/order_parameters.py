@@ -120,8 +120,19 @@ def order_parameters(
         formed.
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
-    columns, beyond = calls.order_parameters(net, settings)
-    names = [field.name for field in dataclasses.fields(OrderParameters)]
-    reason = f"numbers beyond the range of float64 are given as 0 or inf from layer {beyond} on" if beyond else ""
-    named: dict[str, Any] = dict(zip(names, columns, strict=False))
-    return OrderParameters(**named, theory=settings.theory, reason=reason)
+    numbers = calls.order_parameters(net, settings)
+    first = numbers.beyond_range
+    return OrderParameters(
+        fan_in=numbers.fan_in,
+        q_hat=numbers.q_hat,
+        q_hat_xy=numbers.q_hat_xy,
+        v_hat=numbers.v_hat,
+        q=numbers.q,
+        q_xy=numbers.q_xy,
+        v=numbers.v,
+        theta=numbers.theta,
+        theta_xy=numbers.theta_xy,
+        d=numbers.d,
+        theory=settings.theory,
+        reason=f"numbers beyond the range of float64 are given as 0 or inf from layer {first} on" if first else "",
+    )

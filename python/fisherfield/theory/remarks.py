@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..network import Network
-from .calls import Spectrum
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .._core import Spectrum
 
 # Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
@@ -40,7 +42,14 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
     other: list[str] = []
     notes: list[str] = []
     one_sided = (other, below)  # by whether all lay above
-    a, b, lambda_max, _, _, _, _, outlier, log2, fit = spectrum
+    a, b, lambda_max, outlier, log2, fit = (
+        spectrum.a,
+        spectrum.b,
+        spectrum.lambda_max,
+        spectrum.outlier,
+        spectrum.log2,
+        spectrum.fit,
+    )
     theory, samples, facts, outputs = settings.theory, settings.samples, net._facts, net.outputs
     width, dimensions = facts.narrowest, facts.fewest_inputs
     # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scan.hpp"
-#include "scan_kernels.hpp"
+#include "scan/kernels.hpp"
 
 namespace fisherfield {
 
@@ -23,44 +23,43 @@ public:
     bool block(long first, int count, double* memory, double* const* out, double* left) const;
 
 private:
-    // Numbers over the box.
-    struct Plane {
-        const double* data;
-        std::vector<long> strides;
-    };
-
-    // Points in C order, and the planes that they have.
-    struct Box {
-        std::vector<long> shape;
-        std::vector<Plane> planes;
-
-        long points() const;
-        void coalesce();
-        void fill(long first, int count, double* memory) const;
-    };
-
     explicit ScanColumns(const ScanRequest& request) : request_(request), whole_{request.shape, {}} {}
 
     bool build();
-    bool build(int l);
-    void mark(const std::vector<std::pair<const Slot*, double>>& from, const std::function<bool(const double*)>& odd);
+    // One affine layer and what follows it.
+    struct Group {
+        int affine = 0, norm = -1; // nodes; -1: none
+        bool last = false;
+        const Activation* phi = nullptr;
+    };
+    std::vector<Group> groups() const;
+    bool build(const Group& group, LayerColumns* layer);
+
+    // A number at every point: that of a plane, or the same for all.
+    struct Number {
+        const Plane* plane;
+        double otherwise;
+    };
+    Number of_point(PointNumber point, double otherwise) const;
+    Number of_node(int node, int number) const;
+
+    void mark(const std::vector<Number>& from, const std::function<bool(const double*)>& apart);
     bool acts_on_kernel(const Slot& slot) const;
     bool outlier_rules() const;
     void run_ahead();
 
-    const Slot* slot(Field field, int layer) const;
-    Column column(const Slot* slot, double otherwise);
-    std::vector<Column> derived(const std::vector<std::pair<const Slot*, double>>& from, int count,
+    Column column(const Number& number);
+    std::vector<Column> derived(const std::vector<Number>& from, int count,
                                 const std::function<void(const double* in, double* out)>& formula);
-    bool all(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const;
-    bool any(const Slot* slot, double otherwise, const std::function<bool(double)>& holds) const;
+    bool all(const Number& number, const std::function<bool(double)>& holds) const;
+    bool any(const Number& number, const std::function<bool(double)>& holds) const;
 
     const ScanRequest& request_;
     Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
     std::vector<std::unique_ptr<Tabulated>> lookups_;
     std::vector<LayerColumns> layers_;
-    std::vector<Column> odd_;
+    std::vector<Column> apart_;
     PointColumns points_;
     bool diagonal_ = true;
     ScanKernel kernel_ = nullptr;

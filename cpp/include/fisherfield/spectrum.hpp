@@ -5,7 +5,11 @@
 //     mean = C a/P,   second moment = (C/P) (a^2 + (n-1) b^2)/n        (KAA; docs/theory.md, section 2: also n C > P)
 #pragma once
 
-#include "fisherfield/order_parameters.hpp"
+#include <cmath>
+
+#include "fisherfield/scaled.hpp"
+#include "fisherfield/settings.hpp"
+#include "fisherfield/state.hpp"
 
 namespace fisherfield {
 
@@ -26,8 +30,8 @@ struct Spectrum {
 };
 
 // o = b and d = a - b of the output.
-template <class S, class T>
-FISHERFIELD_HD FISHERFIELD_INLINE Spectrum<T> spectrum(const Source<T>& kernel, const S& settings,
+template <class T, class O, class U, class DU, class S>
+FISHERFIELD_HD FISHERFIELD_INLINE Spectrum<T> spectrum(const TangentKernel<T, O, U, DU>& kernel, const S& settings,
                                                        const Shares<T>& share) {
     const T a = kernel.o + kernel.d, b = kernel.o, d_over_n = T(settings.one_over_n()) * kernel.d;
     Spectrum<T> out;
@@ -56,16 +60,6 @@ FISHERFIELD_HD FISHERFIELD_INLINE Spectrum<T> spectrum(const Source<T>& kernel, 
 FISHERFIELD_HD inline double multiplicity(bool outlier, const Settings& settings, double outputs, double parameters) {
     const double most = outlier ? outputs : settings.finite() ? outputs * (settings.samples - 1.0) : parameters;
     return std::fmin(most, parameters);
-}
-
-// Row (wo, wd): what a unit of o or of d at one layer is worth at the output.
-struct Worth {
-    Scaled o, d;
-};
-
-// worth before phi from worth behind it: the transposed transfer.
-FISHERFIELD_HD inline Worth backward(const Transfer<Scaled>& t, const Worth& w) {
-    return {t.oo * w.o + t.d_o * w.d, t.od * w.o + t.dd * w.d};
 }
 
 } // namespace fisherfield

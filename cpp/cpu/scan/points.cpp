@@ -7,10 +7,11 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 
-#include "fisher.hpp"
-#include "scan_columns.hpp"
+#include "columns.hpp"
+#include "evaluate.hpp"
 #include "threads.hpp"
 
 namespace fisherfield {
@@ -19,40 +20,35 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-bool in_block(Field field) { return field <= Field::eps; }
-bool needs_batch_norm(Field field) { return field == Field::gamma || field == Field::beta || field == Field::eps; }
-
-// The first layer that has to be computed anew where the slot's value changes; beyond the last one if none has.
-int first_affected(const ScanRequest& request, const Slot& slot) {
-    const std::vector<Block>& blocks = request.network.blocks;
-    const int count = static_cast<int>(blocks.size());
-    const auto first_norm = [&] {
-        const auto at = std::find_if(blocks.begin(), blocks.end(), [](const Block& block) { return block.batch_norm; });
-        return static_cast<int>(at - blocks.begin());
+// The first node that has to be computed anew where the slot's value changes; beyond the last one if none has.
+int first_node(const ScanRequest& request, const Slot& slot) {
+    const std::vector<Node>& nodes = request.network.nodes;
+    const int count = static_cast<int>(nodes.size());
+    const auto first = [&](const auto& is) {
+        return static_cast<int>(std::find_if(nodes.begin(), nodes.end(), is) - nodes.begin());
     };
-    switch (slot.field) {
-    case Field::overlap:
-    case Field::length:
-        return 0;
-    case Field::width:
-        return std::min(1, count);
-    case Field::samples:
-        return request.settings.theory == Theory::exact ? first_norm() : count;
-    case Field::momentum:
+    switch (slot.point) {
+    case PointNumber::none:
+        return std::accumulate(slot.places.begin(), slot.places.end(), count,
+                               [](int least, const Place& place) { return std::min(least, place.node); });
+    case PointNumber::width:
+        return first([](const Node& node) { return node.layer > 0; });
+    case PointNumber::samples:
+        return first(
+            [&](const Node& node) { return request.settings.theory == Theory::exact && row_of(node.kind).on_samples; });
+    case PointNumber::momentum:
         return count;
     default:
-        return slot.layer >= 0 ? slot.layer : needs_batch_norm(slot.field) ? first_norm() : 0;
+        return 0;
     }
 }
 
-// One point after another, each from the first layer on whose parameters differ from the last point's.
+// One point after another, each from the first node on whose parameters differ from the last point's.
 class Walker {
 public:
     explicit Walker(const ScanRequest& request)
         : request_(request), network_(request.network), settings_(request.settings), descent_(request.descent),
-          count_(static_cast<int>(network_.blocks.size())),
-          batch_norm_(std::any_of(network_.blocks.begin(), network_.blocks.end(),
-                                  [](const Block& block) { return block.batch_norm; })),
+          count_(static_cast<int>(network_.nodes.size())), normalised_(network_.normalised()),
           values_(request.slots.size(), kNaN) {
         layered_ = std::any_of(request.quantities.begin(), request.quantities.end(), of_layers);
         parted_ = std::any_of(request.quantities.begin(), request.quantities.end(),
@@ -62,21 +58,21 @@ public:
     // The quantities of the point at `index`, number `place` of the box.
     void point(const std::vector<long>& index, long place, const std::vector<double*>& out, std::int8_t* status) {
         move_to(index);
-        int said = run();
-        const bool known = said == 0;
+        Status result = run();
+        const bool known = result == Status::ok;
         const Point at = at_hand();
         for (std::size_t i = 0; i < out.size(); ++i) {
             const Quantity which = request_.quantities[i];
             const bool layered = of_layers(which);
-            for (int l = 0; l < (layered ? count_ : 1); ++l) {
+            for (int l = 0; l < (layered ? network_.layers : 1); ++l) {
                 const Scaled value = !known    ? Scaled(kNaN)
                                      : layered ? of_layer(which, l)
-                                               : quantity(which, outcome_.kernel, at);
-                out[i][layered ? place * count_ + l : place] = value.value();
-                said = known && beyond_range(which, value, outcome_.kernel, at) ? kBeyondRange : said;
+                                               : quantity(which, output_.kernel, at);
+                out[i][layered ? place * network_.layers + l : place] = value.value();
+                result = known && beyond_range(which, value, output_.kernel, at) ? Status::beyond_range : result;
             }
         }
-        status[place] = static_cast<std::int8_t>(said);
+        status[place] = static_cast<std::int8_t>(result);
     }
 
 private:
@@ -84,10 +80,10 @@ private:
     void move_to(const std::vector<long>& index) {
         bool moved = false;
         for (std::size_t i = 0; i < request_.slots.size(); ++i) {
-            const double value = request_.slots[i].at(index);
+            const double value = request_.slots[i].plane.at(index);
             if (!(value == values_[i])) {
                 values_[i] = value;
-                done_ = std::min(done_, first_affected(request_, request_.slots[i]));
+                done_ = std::min(done_, first_node(request_, request_.slots[i]));
                 moved = true;
             }
         }
@@ -97,36 +93,48 @@ private:
     }
 
     void set(const Slot& slot, double value) {
-        if (slot.field == Field::width) {
-            widen(value, network_.blocks.data(), count_);
-        } else if (!in_block(slot.field)) {
-            assign(slot.field, value, &settings_, &descent_.momentum);
-        } else {
-            for (int l = std::max(slot.layer, 0); l < (slot.layer < 0 ? count_ : slot.layer + 1); ++l) {
-                assign(slot.field, value, &network_.blocks[l]);
-            }
+        for (const Place& place : slot.places) {
+            network_.nodes[place.node].numbers[place.number] = value;
+        }
+        switch (slot.point) {
+        case PointNumber::width:
+            return network_.widen(value);
+        case PointNumber::samples:
+            settings_.samples = value;
+            break;
+        case PointNumber::overlap:
+            settings_.overlap = value;
+            break;
+        case PointNumber::length:
+            settings_.length = value;
+            break;
+        case PointNumber::momentum:
+            descent_.momentum = value;
+            break;
+        case PointNumber::none:
+            break;
         }
     }
 
-    int run() {
-        if (!admissible(settings_, batch_norm_)) {
-            return kInadmissible;
+    Status run() {
+        if (!settings_.admissible(normalised_)) {
+            return Status::inadmissible;
         }
         if (done_ < count_ || !ran_) {
             pass_.first = done_;
-            outcome_ = output_kernel(network_, settings_, layered_ ? &rows_ : nullptr, &pass_);
-            if (outcome_.status == Status::ok && parted_) {
+            output_ = evaluate(network_, settings_, layered_ ? &rows_ : nullptr, &pass_);
+            if (output_.status == Status::ok && parted_) {
                 contributions(network_, settings_, &parts_);
             }
-            ran_ = outcome_.status == Status::ok;
-            done_ = ran_ ? count_ : outcome_.layer - 1;
+            ran_ = output_.status == Status::ok;
+            done_ = ran_ ? count_ : output_.node;
         }
-        return static_cast<int>(outcome_.status);
+        return output_.status;
     }
 
     Point at_hand() const {
-        const auto layer = [&](int l) -> const Block& { return network_.blocks[l]; };
-        return {settings_, descent_, request_.loss, network_.outputs, parameters(layer, count_, settings_.biases)};
+        const auto node = [&](int i) -> const Node& { return network_.nodes[i]; };
+        return {settings_, descent_, request_.loss, network_.outputs(), parameters(node, count_, settings_.biases)};
     }
 
     Scaled of_layer(Quantity which, int l) const {
@@ -136,48 +144,45 @@ private:
     }
 
     const ScanRequest& request_;
-    DescribedNetwork network_;
+    Network network_;
     Settings settings_;
     Descent descent_;
     int count_;
-    bool batch_norm_, layered_, parted_;
+    bool normalised_, layered_, parted_;
     std::vector<double> values_; // of the slots, as they were taken over last
-    int done_ = 0;               // layers before this one need not be computed again
+    int done_ = 0;               // nodes before this one need not be computed again
     bool ran_ = false;
-    Outcome<Scaled> outcome_;
+    Output output_;
     Pass pass_;
     std::vector<Row> rows_;
-    std::vector<Source<Scaled>> parts_;
+    std::vector<TangentKernel<Scaled>> parts_;
 };
 
-// The order in which points are visited: what acts on early layers changes least often.
+// The order in which points are visited: what acts on early nodes changes least often.
 struct Itinerary {
     std::vector<int> axes; // outermost first
     long points = 1;
     long block = 1; // points that one thread visits in one go
 
     explicit Itinerary(const ScanRequest& request) : axes(request.shape.size()) {
-        const int count = static_cast<int>(request.network.blocks.size());
-        const int convolved = convolutions(request.network, request.settings.theory);
+        const int count = static_cast<int>(request.network.nodes.size()), positional = request.network.positional();
         std::vector<int> affected(request.shape.size(), count);
         for (const Slot& slot : request.slots) {
             for (std::size_t axis = 0; axis < request.shape.size(); ++axis) {
-                if (slot.strides[axis] != 0) {
-                    affected[axis] = std::min(affected[axis], first_affected(request, slot));
+                if (slot.plane.strides[axis] != 0) {
+                    affected[axis] = std::min(affected[axis], first_node(request, slot));
                 }
             }
         }
         std::iota(axes.begin(), axes.end(), 0);
         std::stable_sort(axes.begin(), axes.end(), [&](int x, int y) { return affected[x] < affected[y]; });
-        for (const long extent : request.shape) {
-            points *= extent;
-        }
-        // Whole runs of what shares the convolutions; else as many as to hide what a block costs.
+        points = points_of(request.shape);
+        // Whole runs of what shares the positions; else as many as to hide what a block costs.
         long shared = 1;
-        for (auto axis = axes.rbegin(); axis != axes.rend() && affected[*axis] >= std::max(convolved, 1); ++axis) {
+        for (auto axis = axes.rbegin(); axis != axes.rend() && affected[*axis] >= std::max(positional, 1); ++axis) {
             shared *= request.shape[*axis];
         }
-        block = std::min(std::max(shared, convolved > 0 ? 1L : 64L), 4096L);
+        block = std::min(std::max(shared, positional > 0 ? 1L : 64L), 4096L);
     }
 
     std::vector<long> index(const std::vector<long>& shape, long point) const {
@@ -198,14 +203,6 @@ struct Itinerary {
         }
     }
 };
-
-std::vector<long> index_of(const std::vector<long>& shape, long place) {
-    std::vector<long> index(shape.size());
-    for (std::size_t axis = shape.size(); axis-- > 0; place /= shape[axis]) {
-        index[axis] = place % shape[axis];
-    }
-    return index;
-}
 
 long place_of(const std::vector<long>& shape, const std::vector<long>& index) {
     long place = 0;
@@ -245,9 +242,9 @@ void scan_columns(const ScanRequest& request, const ScanColumns& columns, const 
     const auto row = [&](long number) {
         std::vector<double> memory(columns.memory()), left(kScanBlock), rest(out.size() * kScanBlock);
         std::unique_ptr<Walker> walker;
-        long said = number * many;
-        const long end = std::min(points, said + many);
-        for (long first = said; first < end; first += kScanBlock) {
+        long reported = number * many;
+        const long end = std::min(points, reported + many);
+        for (long first = reported; first < end; first += kScanBlock) {
             const int count = static_cast<int>(std::min<long>(kScanBlock, end - first));
             double* to[kQuantities] = {};
             for (std::size_t i = 0; i < out.size(); ++i) {
@@ -263,12 +260,12 @@ void scan_columns(const ScanRequest& request, const ScanColumns& columns, const 
                 if (std::signbit(left[i])) {
                     walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
                     walker->point(index_of(request.shape, first + i), first + i, out, status);
-                    reporter->add(first + i - said);
-                    said = first + i;
+                    reporter->add(first + i - reported);
+                    reported = first + i;
                 }
             }
         }
-        reporter->add(end - said); // the clock is not asked more often than needed
+        reporter->add(end - reported); // the clock is not asked more often than needed
     };
     parallel_for((points + many - 1) / many, row, request.threads);
 }
@@ -291,10 +288,49 @@ void scan_points(const ScanRequest& request, const std::vector<double*>& out, st
 
 } // namespace
 
+bool Slot::holds(int node, int number) const {
+    return std::any_of(places.begin(), places.end(),
+                       [&](const Place& place) { return place.node == node && place.number == number; });
+}
+
+Slot slot_of(const Network& network, const std::string& name, int layer, Plane plane) {
+    Slot slot{PointNumber::none, {}, std::move(plane)};
+    const auto at = std::find(std::begin(kPointNumbers), std::end(kPointNumbers), name);
+    if (at != std::end(kPointNumbers) && !name.empty()) {
+        slot.point = static_cast<PointNumber>(at - std::begin(kPointNumbers));
+        return slot;
+    }
+    bool known = false;
+    for (const LayerRow& row : kLayerRows) {
+        known = known || row.place_of(name) >= 0;
+    }
+    if (!known) {
+        throw std::invalid_argument("a scan varies no " + name);
+    }
+    for (int i = 0; i < static_cast<int>(network.nodes.size()); ++i) {
+        const int number = row_of(network.nodes[i].kind).place_of(name);
+        if (number >= 0 && (layer < 0 || network.nodes[i].layer == layer)) {
+            slot.places.push_back({i, number});
+        }
+    }
+    return slot;
+}
+
+const Slot* slot_of(const std::vector<Slot>& slots, PointNumber point) {
+    const auto at = std::find_if(slots.rbegin(), slots.rend(), [&](const Slot& each) { return each.point == point; });
+    return at == slots.rend() ? nullptr : &*at;
+}
+
+const Slot* slot_of(const std::vector<Slot>& slots, int node, int number) {
+    const auto at =
+        std::find_if(slots.rbegin(), slots.rend(), [&](const Slot& each) { return each.holds(node, number); });
+    return at == slots.rend() ? nullptr : &*at;
+}
+
 void scan(const ScanRequest& request, const std::vector<double*>& out, std::int8_t* status,
           const std::function<void(long)>& pause) {
     Reporter reporter(pause);
-    const long points = std::accumulate(request.shape.begin(), request.shape.end(), 1L, std::multiplies<long>());
+    const long points = points_of(request.shape);
     if (points == 0) {
         return;
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The recursion of order_parameters.hpp on vectors of points, for one instruction set, named by FISHERFIELD_PATH
-// (CMakeLists.txt). Nothing that other files share is called from this one.
-#include "scan_kernels.hpp"
+// The layers' laws on vectors of points, for one instruction set, named by FISHERFIELD_PATH (CMakeLists.txt). Nothing
+// that other files share is called from this one.
+#include "kernels.hpp"
 
-#include "fisherfield/scan.hpp"
+#include "fisherfield/quantities.hpp"
 #include "kernel_table.hpp"
 #include "lanes.hpp"
 
@@ -11,9 +11,7 @@ namespace fisherfield {
 
 inline namespace FISHERFIELD_PATH {
 
-// What order_parameters.hpp asks of a number.
-FISHERFIELD_INLINE Lanes sqrt(Lanes x) { return root(x); }
-FISHERFIELD_INLINE Lanes abs(Lanes x) { return size(x); }
+// What a law asks of a number.
 FISHERFIELD_INLINE bool is_zero(Lanes) { return false; } // what is divided by zero is found at the end
 
 // What a vector of points has of a column.
@@ -31,45 +29,31 @@ struct LaneSettings {
     static constexpr Theory theory = of;
     const PointColumns& points;
     const double* at;
-    Entry samples;
+    bool biases;
 
     FISHERFIELD_INLINE LaneSettings(const PointColumns& all, const double* first)
-        : points(all), at(first), samples{all.samples, first} {}
+        : points(all), at(first), biases(all.biases) {}
+    FISHERFIELD_INLINE Lanes samples() const { return Entry{points.samples, at}; }
     FISHERFIELD_INLINE Lanes one_over_n() const { return Entry{points.one_over_n, at}; }
     FISHERFIELD_INLINE Lanes one_over_n_minus_1() const { return Entry{points.one_over_n_minus_1, at}; }
-    FISHERFIELD_INLINE bool one_sample() const { return false; } // scan_columns.cpp keeps it away
+    FISHERFIELD_INLINE bool one_sample() const { return false; } // columns.cpp keeps it away
 };
 
 // What follows an affine layer: relu, or relu where the layer before it has one too, so that q_xy >= 0; nothing or phi
 // of other rays; or a BatchNorm and phi, whose integrals are those of rays (without eps or with), are given, or are
-// those of a finite batch. Or phi alone, by a table.
-enum class Form { relu, relu_again, no_batch_norm, rays, rays_and_eps, integrated, finite_batch, tabulated };
+// those of a closed finite batch. Or phi alone, by a table.
+enum class Form { relu, relu_again, no_batch_norm, rays, rays_and_eps, integrated, closed, tabulated };
 
-template <Form form>
-struct LaneBlock {
-    static constexpr bool batch_norm =
-        form == Form::rays || form == Form::rays_and_eps || form == Form::integrated || form == Form::finite_batch;
-    const LayerColumns& layer;
-    const double* at;
-    Entry fan_in, sigma_w2, sigma_b2, gamma, eps;
-    bool trained;
-
-    FISHERFIELD_INLINE LaneBlock(const LayerColumns& all, const double* first)
-        : layer(all), at(first), fan_in{all.fan_in, first}, sigma_w2{all.sigma_w2, first},
-          sigma_b2{all.sigma_b2, first}, gamma{all.gamma, first}, eps{all.eps, first}, trained(all.trained) {}
-    static FISHERFIELD_INLINE bool has_eps() { return form == Form::rays_and_eps; }
-    FISHERFIELD_INLINE Lanes entry(const Column& column) const { return Entry{column, at}; }
-};
-
-struct LaneCovariance {
-    Lanes value, difference, slope, slope_difference;
-    Status status = Status::ok;
-};
+constexpr bool normed(Form form) {
+    return form == Form::rays || form == Form::rays_and_eps || form == Form::integrated || form == Form::closed;
+}
 
 struct LaneMoments {
-    Lanes mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2;
+    Lanes mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2, mean2;
     Status status = Status::ok;
 };
+
+FISHERFIELD_INLINE Lanes mean_squared(const LaneMoments& m) { return m.mean2; }
 
 // Of the acute one, t, of an angle and its supplement, with x = 1 - cos t and y = cos t, analytic up to x = 2:
 //
@@ -120,105 +104,158 @@ FISHERFIELD_INLINE Lanes in_steps(Lanes y, Lanes z) {
 //     E phi phi           = minus plus q_xy + jump^2 [q B + max(q_xy, 0)/2]
 //     E phi^2 - E phi phi = a^2 v + b^2 q (x - 4 B)
 //     E phi' phi'         = minus plus + jump^2 (pi - t)/(2 pi),  t in place of pi - t where q_xy < 0
+// phi's integrals for a vector of points, as layers/phi.hpp asks for them.
 template <Form form>
-FISHERFIELD_INLINE LaneCovariance covariance(const LaneBlock<form>& block, const Preactivation<Lanes>& z) {
-    const double a = block.layer.a, b = block.layer.b, minus_plus = a * a - b * b, jump2 = 4.0 * (b * b);
-    const Lanes q = z.xy + z.v, gap = form == Form::relu_again ? z.v : smaller(z.v, q + z.xy); // gap = q x
-    const Lanes x = gap / q, y = 1.0 - x, steps = rounded(y * (y + kShift)); // or z + a would be multiplications again
-    const Lanes u = root(x) / in_steps<kBelow>(y, steps);
-    const Lanes bent = gap * (u * in_steps<kBent>(y, steps)), turn = u * in_steps<kAngle>(y, steps); // q B, t/(2 pi)
-    if constexpr (form == Form::relu_again) {
-        return {bent + 0.5 * z.xy, 0.5 * z.v - bent, 0.5 - turn, turn};
-    }
-    const Mask obtuse = z.xy < 0.0;
-    LaneCovariance out;
-    if constexpr (form == Form::relu) { // an eighth of all operations less
-        out.value = bent + 0.5 * larger(z.xy, 0.0);
-        out.difference = 0.25 * (z.v + gap) - bent;
-        out.slope = pick(obtuse, turn, 0.5 - turn);
-        out.slope_difference = pick(obtuse, 0.5 - turn, turn);
+struct LaneIntegrals {
+    const LayerColumns& layer;
+    const double* at;
+
+    template <class Z>
+    FISHERFIELD_INLINE Joint<Lanes> pair(const Z& z) const {
+        if constexpr (form == Form::closed) { // u phi'(u) = phi(u); of gamma = 1
+            const Lanes q = z.xy + z.v, value = entry(layer.value), difference = entry(layer.difference);
+            return {q * value, q * difference, entry(layer.slope), entry(layer.slope_difference),
+                    value,     difference,     Status::ok};
+        }
+        const double a = layer.a, b = layer.b, minus_plus = a * a - b * b, jump2 = 4.0 * (b * b);
+        const Lanes q = z.xy + z.v, gap = form == Form::relu_again ? z.v : smaller(z.v, q + z.xy); // gap = q x
+        const Lanes x = gap / q, y = 1.0 - x,
+                    steps = rounded(y * (y + kShift)); // or z + a would be multiplications again
+        const Lanes u = root(x) / in_steps<kBelow>(y, steps);
+        const Lanes bent = gap * (u * in_steps<kBent>(y, steps)),
+                    turn = u * in_steps<kAngle>(y, steps); // q B, t/(2 pi)
+        if constexpr (form == Form::relu_again) {
+            return {bent + 0.5 * z.xy, 0.5 * z.v - bent, 0.5 - turn, turn, 0.0, 0.0};
+        }
+        const Mask obtuse = z.xy < 0.0;
+        Joint<Lanes> out;
+        out.u_slope = out.u_difference = 0.0; // no kernel of u comes here
+        if constexpr (form == Form::relu) {   // an eighth of all operations less
+            out.value = bent + 0.5 * larger(z.xy, 0.0);
+            out.difference = 0.25 * (z.v + gap) - bent;
+            out.slope = pick(obtuse, turn, 0.5 - turn);
+            out.slope_difference = pick(obtuse, 0.5 - turn, turn);
+            return out;
+        }
+        out.value = minus_plus * z.xy + jump2 * (bent + 0.5 * larger(z.xy, 0.0));
+        out.difference = (a * a) * z.v + (b * b) * (gap - 4.0 * bent);
+        out.slope = minus_plus + jump2 * pick(obtuse, turn, 0.5 - turn);
+        out.slope_difference = jump2 * pick(obtuse, 0.5 - turn, turn);
         return out;
     }
-    out.value = minus_plus * z.xy + jump2 * (bent + 0.5 * larger(z.xy, 0.0));
-    out.difference = (a * a) * z.v + (b * b) * (gap - 4.0 * bent);
-    out.slope = minus_plus + jump2 * pick(obtuse, turn, 0.5 - turn);
-    out.slope_difference = jump2 * pick(obtuse, 0.5 - turn, turn);
-    return out;
-}
 
-// moments(): closed_form::rays() at g, or what was integrated before.
-template <Form form>
-FISHERFIELD_INLINE LaneMoments moments(const LaneBlock<form>& block, Lanes g) {
-    const LayerColumns& x = block.layer;
-    if constexpr (form == Form::integrated) {
-        return {block.entry(x.mean),         block.entry(x.variance),       block.entry(x.slope_mean),
-                block.entry(x.slope_second), block.entry(x.slope_variance), block.entry(x.u_slope),
-                block.entry(x.u2_slope2)};
+    // closed_form::rays() at g = sqrt(v), or what was integrated before.
+    template <class Mean>
+    FISHERFIELD_INLINE LaneMoments independent(Lanes v, Mean) const {
+        if constexpr (form == Form::integrated) {
+            const Lanes mean = entry(layer.mean);
+            return {mean,
+                    entry(layer.variance),
+                    entry(layer.slope_mean),
+                    entry(layer.slope_second),
+                    entry(layer.slope_variance),
+                    entry(layer.u_slope),
+                    entry(layer.u2_slope2),
+                    mean * mean};
+        }
+        const double a = layer.a, b = layer.b;
+        const double whole = a * a + b * b, density = b * 0.79788456080286535588; // b sqrt(2/pi)
+        const double variance = a * a + b * b * (1.0 - 2.0 / kPi);
+        return {root(v) * density, v * variance, a, whole, b * b, density, whole, v * (density * density)};
     }
-    const double whole = x.a * x.a + x.b * x.b, density = x.b * 0.79788456080286535588; // b sqrt(2/pi)
-    const double variance = x.a * x.a + x.b * x.b * (1.0 - 2.0 / kPi);
-    return {g * density, g * g * variance, x.a, whole, x.b * x.b, density, whole};
-}
 
-template <Form form, class S>
-FISHERFIELD_INLINE bool finite_batch(const LaneBlock<form>& block, const S&, bool, LaneCovariance* pair) {
-    if constexpr (form == Form::finite_batch) {
-        const LayerColumns& x = block.layer;
-        *pair = {block.entry(x.value), block.entry(x.difference), block.entry(x.slope),
-                 block.entry(x.slope_difference)};
-    }
-    return form == Form::finite_batch;
-}
+    FISHERFIELD_INLINE Lanes entry(const Column& column) const { return Entry{column, at}; }
+};
 
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
 template <bool batch_norms, bool diagonal>
 struct States {
     alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[diagonal ? kScanBlock : 1];
-    alignas(64) double off_xy[batch_norms ? kScanBlock : 1], off_v[batch_norms ? kScanBlock : 1];
+    alignas(64) double off[batch_norms ? kScanBlock : 1];
 
     // What feeds layer l: for the first, the input.
-    FISHERFIELD_INLINE ActivationState<Lanes> load(const PointColumns& points, int l, const double* columns,
-                                                   int i) const {
+    FISHERFIELD_INLINE State<Lanes> load(const PointColumns& points, int l, const double* columns, int i) const {
         if (l == 0) {
             const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
             return input_state(overlap, length);
         }
-        ActivationState<Lanes> h;
-        h.xy = h.off_xy = Lanes(xy + i);
-        h.v = h.off_v = Lanes(v + i);
-        h.o = Lanes(o + i);
-        if constexpr (diagonal) {
-            h.d = Lanes(d + i);
-        }
-        if constexpr (batch_norms) {
-            h.off_xy = Lanes(off_xy + i);
-            h.off_v = Lanes(off_v + i);
-        }
+        State<Lanes> h;
+        h.xy = Lanes(xy + i);
+        h.v = Lanes(v + i);
+        h.off = batch_norms ? Lanes(off + (batch_norms ? i : 0)) : Lanes(0.0);
+        h.kernel.o = Lanes(o + i);
+        h.kernel.d = diagonal ? Lanes(d + (diagonal ? i : 0)) : Lanes(0.0);
         return h;
     }
 
-    FISHERFIELD_INLINE void store(int i, const ActivationState<Lanes>& h) {
-        h.xy.store(xy + i);
+    template <class H>
+    FISHERFIELD_INLINE void store(int i, const H& h) {
+        Lanes(h.xy).store(xy + i);
         h.v.store(v + i);
-        h.o.store(o + i);
+        Lanes(h.kernel.o).store(o + i);
         if constexpr (diagonal) {
-            h.d.store(d + i);
+            h.kernel.d.store(d + i);
         }
         if constexpr (batch_norms) {
-            h.off_xy.store(off_xy + i);
-            h.off_v.store(off_v + i);
+            Lanes(h.off).store(off + i);
         }
     }
 };
 
+using Preactivation = State<Lanes, Lanes, Zero, Zero, Lanes, Zero>;
+
 // z of layer l, whose v joins the least of the layers so far.
-template <Form form, class States>
-FISHERFIELD_INLINE Preactivation<Lanes> before(const PointColumns& points, const LayerColumns& layer, int l,
-                                               const double* columns, int i, const States& states, double* least) {
-    const LaneBlock<form> block(layer, columns + i);
-    const Preactivation<Lanes> z = affine(block, states.load(points, l, columns, i), points.biases);
+template <class States>
+FISHERFIELD_INLINE Preactivation before(const PointColumns& points, const LayerColumns& layer, int l,
+                                        const double* columns, int i, const States& states, double* least) {
+    const double* at = columns + i;
+    const Affine<Entry> affine{{layer.fan_in, at}, {layer.sigma_w2, at}, {layer.sigma_b2, at}};
+    const State<Lanes> h = states.load(points, l, columns, i);
+    const Preactivation z = apply(affine.law(h, points), h);
     (l == 0 ? z.v : smaller(z.v, Lanes(least + i))).store(least + i);
     return z;
+}
+
+// phi of what a law makes of z, into the states at i.
+template <class Y, class S, class I, class States>
+FISHERFIELD_INLINE void store_phi(const Y& y, const S& settings, const I& integrals, int i, States* states) {
+    Phi{}.pass(y, settings, integrals, [&](const auto& law) { states->store(i, apply(law, y)); });
+}
+
+// What follows layer l.
+template <Form form, Theory theory, class States>
+FISHERFIELD_INLINE void behind(const LayerColumns& layer, const Preactivation& z, const LaneSettings<theory>& settings,
+                               int i, States* states) {
+    const double* at = settings.at;
+    const LaneIntegrals<form> integrals{layer, at};
+    const Entry gamma{layer.gamma, at}, eps{layer.eps, at};
+    if constexpr (!normed(form)) {
+        store_phi(z, settings, integrals, i, states);
+    } else {
+        const auto with = [&](auto some_eps) {
+            const Lanes r = settings.one_over_n_minus_1();
+            using Eps = decltype(some_eps);
+            if constexpr (theory == Theory::wei2019) {
+                PublishedBatchNorm<Entry, Zero, Eps>{gamma, {}, some_eps, layer.trained}.pass(
+                    z, settings, integrals, [&](const auto& law) { states->store(i, apply(law, z)); });
+            } else {
+                const BatchNorm<Entry, Zero, Eps> norm{gamma, {}, some_eps, layer.trained};
+                if constexpr (form == Form::closed) {
+                    store_phi(apply(norm.closed(z, settings.samples(), settings.one_over_n(), r), z), settings,
+                              integrals, i, states);
+                } else if constexpr (theory == Theory::exact) {
+                    store_phi(apply(norm.exact(z, r), z), settings, integrals, i, states);
+                } else {
+                    store_phi(apply(norm.frozen(z), z), settings, integrals, i, states);
+                }
+            }
+        };
+        if constexpr (form == Form::rays_and_eps) {
+            with(eps);
+        } else {
+            with(Zero());
+        }
+    }
 }
 
 // One layer for all points.
@@ -226,50 +263,47 @@ template <Form form, Theory theory, class States>
 void pass_layer(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
     const LayerColumns layer = points.layers[l]; // a copy, which no store can change
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation<Lanes> z = before<form>(points, layer, l, columns, i, *states, least);
-        Step<Lanes> step;
-        behind(LaneBlock<form>(layer, columns + i), z, LaneSettings<theory>(points, columns + i), l + 1 == points.count,
-               &step);
-        states->store(i, step.state);
+        const Preactivation z = before(points, layer, l, columns, i, *states, least);
+        behind<form>(layer, z, LaneSettings<theory>(points, columns + i), i, states);
     }
 }
 
 // phi, where E phi^2, E phi phi, E phi'^2 and E phi' phi' are known to 1e-11 of the squares: at small 1 - c the
 // differences are what is lost, and there E phi^2 - E phi phi = v (S(c) + S(1))/2 to (1 - c)^2, with Price's theorem
 // for S = E phi' phi'.
-struct Tabled {
-    const double* found; // at the vector's first point
-};
+struct TableIntegrals {
+    const double* at; // the vector's first point
 
-FISHERFIELD_INLINE LaneCovariance covariance(const Tabled& block, const Preactivation<Lanes>& z) {
-    const Lanes second(block.found), value(block.found + kScanBlock);
-    const Lanes slope_second(block.found + 2 * kScanBlock), slope(block.found + 3 * kScanBlock);
-    const Lanes q = z.xy + z.v;
-    const Mask close = z.v * (1.0 + q) < 3e-4 * q;
-    LaneCovariance out;
-    out.difference = pick(close, z.v * (0.5 * (slope + slope_second)), second - value);
-    out.value = second - out.difference;
-    out.slope = slope;
-    out.slope_difference = larger(slope_second - slope, 0.0);
-    return out;
-}
+    template <class Z>
+    FISHERFIELD_INLINE Joint<Lanes> pair(const Z& z) const {
+        const Lanes second(at), value(at + kScanBlock);
+        const Lanes slope_second(at + 2 * kScanBlock), slope(at + 3 * kScanBlock);
+        const Lanes q = z.xy + z.v;
+        const Mask close = z.v * (1.0 + q) < 3e-4 * q;
+        const Lanes difference = pick(close, z.v * (0.5 * (slope + slope_second)), second - value);
+        return {second - difference, difference, slope, larger(slope_second - slope, 0.0), 0.0, 0.0};
+    }
+
+    template <class Mean>
+    FISHERFIELD_INLINE LaneMoments independent(Lanes, Mean) const {
+        return {};
+    }
+};
 
 template <class States>
 void pass_table(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
     const LayerColumns layer = points.layers[l];
-    alignas(64) double q[kScanBlock] = {}, one_minus_c[kScanBlock] = {}, found[4 * kScanBlock];
+    alignas(64) double q[kScanBlock] = {}, one_minus_c[kScanBlock] = {}, integrals[4 * kScanBlock];
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation<Lanes> z = before<Form::tabulated>(points, layer, l, columns, i, *states, least);
+        const Preactivation z = before(points, layer, l, columns, i, *states, least);
         const Lanes all = z.xy + z.v;
         all.store(q + i);
         (z.v / all).store(one_minus_c + i);
     }
-    layer.table->block(q, one_minus_c, count, found);
+    layer.table->block(q, one_minus_c, count, integrals);
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation<Lanes> z = before<Form::tabulated>(points, layer, l, columns, i, *states, least);
-        Step<Lanes> step;
-        phi(Tabled{found + i}, z, &step);
-        states->store(i, step.state);
+        const Preactivation z = before(points, layer, l, columns, i, *states, least);
+        store_phi(z, points, TableIntegrals{integrals + i}, i, states);
     }
 }
 
@@ -288,8 +322,8 @@ void pass_layers(const PointColumns& points, int layers, const double* columns, 
         if (layer.table != nullptr) {
             pass_table(points, l, columns, count, states, least);
         } else if constexpr (batch_norms) {
-            if (layer.finite_batch) {
-                pass(std::integral_constant<Form, Form::finite_batch>());
+            if (layer.closed) {
+                pass(std::integral_constant<Form, Form::closed>());
             } else if (layer.integrated) {
                 pass(std::integral_constant<Form, Form::integrated>());
             } else if (layer.has_eps) {
@@ -312,8 +346,8 @@ void pass_layers(const PointColumns& points, int layers, const double* columns, 
 // What follows from the output's kernel; and where it is to be done otherwise: beyond the range in which it and its
 // square, and v on the way, keep their digits.
 template <bool diagonal>
-FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns, int i, const Source<Lanes>& kernel,
-                               Lanes least, double* const* out) {
+FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns, int i,
+                               const TangentKernel<Lanes, Lanes, Zero>& kernel, Lanes least, double* const* out) {
     const auto to = [&](Quantity which, Lanes x) {
         if (double* at = out[static_cast<int>(which)]; at != nullptr) {
             x.store(at + i);
@@ -345,8 +379,8 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
     }
     const Lanes sum = size(kernel.o) + (diagonal ? size(kernel.d) : 0.0);
     Mask right = (least > 1e-250) & (sum > 1e-140) & (sum < 1e140);
-    for (int k = 0; k < points.odds; ++k) {
-        right = right & (Lanes(Entry{points.odd[k], columns + i}) < 0.5);
+    for (int k = 0; k < points.aparts; ++k) {
+        right = right & (Lanes(Entry{points.apart[k], columns + i}) < 0.5);
     }
     if (diagonal && points.least_share > 0.0) {
         right = right & (size(kernel.d) > points.least_share * sum);
@@ -363,13 +397,12 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
     const LayerColumns layer = points.layers[last];
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
-        Source<Lanes> kernel;
+        TangentKernel<Lanes, Lanes, Zero> kernel;
         if (normed) {
-            const ActivationState<Lanes> h = states.load(points, points.count, columns, i);
-            kernel = {h.o, h.d};
+            const State<Lanes> h = states.load(points, points.count, columns, i);
+            kernel = {h.kernel.o, h.kernel.d, {}, {}};
         } else {
-            const Preactivation<Lanes> z = before<Form::no_batch_norm>(points, layer, last, columns, i, states, left);
-            kernel = {z.o, z.d};
+            kernel = before(points, layer, last, columns, i, states, left).kernel;
         }
         const Mask wrong = ending<diagonal>(points, columns, i, kernel, Lanes(left + i), out);
         lanes(wrong).store(left + i);
@@ -383,7 +416,7 @@ bool end_block(const PointColumns& points, const double* columns, int count, dou
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
         const Lanes o = Entry{points.o, columns + i}, d = Entry{points.d, columns + i};
-        const Mask wrong = ending<diagonal>(points, columns, i, {o, d}, 1.0, out);
+        const Mask wrong = ending<diagonal>(points, columns, i, {o, d, {}, {}}, 1.0, out);
         lanes(wrong).store(left + i);
         all = all | wrong;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The recursion for many points of a scan at once, in plain float64: what scan_columns.cpp and scan_kernels.cpp share.
+// The recursion for many points of a scan at once, in plain float64: what columns.cpp and kernels.cpp share.
 #pragma once
 
-#include "fisherfield/network.hpp"
+#include "fisherfield/settings.hpp"
 
 namespace fisherfield {
 
@@ -27,8 +27,8 @@ struct LayerColumns {
     double a = 1.0, b = 0.0;
     bool integrated = false;
     Column mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2; // moments() at gamma and beta
-    bool finite_batch = false;
-    Column value, difference, slope, slope_difference; // of finite_batch() (order_parameters.hpp)
+    bool closed = false;
+    Column value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
     const Tabulated* table = nullptr;
 };
 
@@ -39,8 +39,8 @@ struct PointColumns {
     Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
     Column share, share_of_others; // C/P and C/(P - C)
     Column o, d;                   // of the output, where the recursion has been run before
-    const Column* odd = nullptr;   // not 0 where a point is to be done otherwise from the start
-    int odds = 0;
+    const Column* apart = nullptr; // not 0 where a point is to be done otherwise from the start
+    int aparts = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
     int count = 0;            // layers
     const LayerColumns* layers = nullptr;

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "evaluate.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "positions/positions.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+constexpr int kAll = -1;
+
+struct Front {
+    Status status = Status::ok;
+    int node = 0;
+    State<Scaled> h; // means over positions
+};
+
+// Nodes that are treated position by position; with `only` >= 0, gradients by that layer's parameters alone enter the
+// tangent kernel.
+Front positions(const Network& network, const Settings& settings, int only, std::vector<Row>* rows) {
+    ImageState state = image_input(network.input_size, settings);
+    const int count = network.positional();
+    for (int i = 0; i < count; ++i) {
+        const Node& node = network.nodes[i];
+        const bool own = only == kAll || only == node.layer;
+        Status status = Status::ok;
+        switch (node.kind) {
+        case LayerKind::affine: {
+            const State<Scaled> before = state.diagonal();
+            state = convolve(node, std::move(state), settings.biases, own);
+            if (rows != nullptr) {
+                rows->push_back({node.fan_in, before, state.diagonal()});
+            }
+            break;
+        }
+        case LayerKind::batch_norm:
+            status = normalise(node, settings.theory, own, &state);
+            break;
+        case LayerKind::phi:
+            status = activate(network.activations[node.activation], &state);
+            break;
+        case LayerKind::average_pool:
+            state = average_pool(node.windows, std::move(state));
+            break;
+        default: // what follows a flattening sees means over positions
+            break;
+        }
+        if (status != Status::ok) {
+            return {status, i, {}};
+        }
+    }
+    return {Status::ok, count, state.diagonal()};
+}
+
+// What evaluate() of fisherfield/evaluate.hpp asks of a network, with the states that are still to be read.
+struct Nodes {
+    const Network& network;
+    State<Scaled> data; // what the network reads
+    std::vector<State<Scaled>> live;
+
+    Nodes(const Network& network, const Settings& settings)
+        : network(network), data(input_state<Scaled>(settings.overlap, settings.length)), live(network.slots) {}
+
+    const Node& node(int i) const { return network.nodes[i]; }
+    Exact<> integrals(const Node& at) const { return {network.activations[at.activation]}; }
+    const State<Scaled>& input(const Node& at) const {
+        return at.input < 0 ? data : live[network.nodes[at.input].slot];
+    }
+    State<Scaled>& output(const Node& at) { return live[at.slot]; }
+};
+
+// What a layer's law makes of kernels, and back: the transposed of a linear map, column by column.
+template <class Law>
+TangentKernel<Scaled> transposed(const Law& law, const TangentKernel<Scaled>& worth) {
+    const auto column = [&](const TangentKernel<Scaled>& unit) {
+        const TangentKernel<Scaled> of = law.kernel(unit);
+        return worth.o * of.o + worth.d * of.d + worth.ou * of.ou + worth.du * of.du;
+    };
+    return {column({1.0, 0.0, 0.0, 0.0}), column({0.0, 1.0, 0.0, 0.0}), column({0.0, 0.0, 1.0, 0.0}),
+            column({0.0, 0.0, 0.0, 1.0})};
+}
+
+Scaled product(const TangentKernel<Scaled>& worth, const TangentKernel<Scaled>& x) {
+    return worth.o * x.o + worth.d * x.d + worth.ou * x.ou + worth.du * x.du;
+}
+
+} // namespace
+
+Output evaluate(const Network& network, const Settings& settings, std::vector<Row>* rows, Pass* pass) {
+    const int count = static_cast<int>(network.nodes.size()), positional = network.positional();
+    const bool again = pass != nullptr && pass->first > 0 && pass->first >= positional;
+    const int first = again ? pass->first : positional;
+    if (rows != nullptr) {
+        const auto affine = [](const Node& node) { return node.kind == LayerKind::affine; };
+        rows->resize(again ? std::count_if(network.nodes.begin(), network.nodes.begin() + first, affine) : 0);
+    }
+    Nodes nodes(network, settings);
+    if (pass != nullptr) {
+        pass->states.resize(count);
+    }
+    if (again) {
+        std::vector<bool> there(network.slots); // of each slot the last state
+        for (int i = first, missing = network.slots; i-- > 0 && missing > 0;) {
+            const Node& node = network.nodes[i];
+            if (!there[node.slot]) {
+                nodes.output(node) = pass->states[i];
+                there[node.slot] = true;
+                --missing;
+            }
+        }
+    } else if (positional > 0) {
+        const Front front = positions(network, settings, kAll, rows);
+        if (front.status != Status::ok) {
+            return {front.status, front.node, {}};
+        }
+        nodes.output(network.nodes[positional - 1]) = front.h;
+        if (pass != nullptr) {
+            pass->states[positional - 1] = front.h;
+        }
+    }
+    const Outcome outcome = evaluate(nodes, first, count, settings,
+                                     [&](int i, const Node& node, const State<Scaled>& in, const State<Scaled>& out) {
+                                         if (rows != nullptr && node.kind == LayerKind::affine) {
+                                             rows->push_back({node.fan_in, in, out});
+                                         }
+                                         if (pass != nullptr) {
+                                             pass->states[i] = out;
+                                         }
+                                     });
+    if (outcome.status != Status::ok) {
+        return {outcome.status, outcome.node, {}};
+    }
+    return {Status::ok, 0, nodes.live[network.nodes.back().slot].kernel};
+}
+
+Output contributions(const Network& network, const Settings& settings, std::vector<TangentKernel<Scaled>>* parts) {
+    parts->assign(network.layers, {0.0, 0.0, 0.0, 0.0});
+    Pass pass;
+    const Output out = evaluate(network, settings, nullptr, &pass);
+    if (out.status != Status::ok) {
+        return out;
+    }
+    // Of every node's kernel two worths go back together: of what reaches o, and of what reaches d.
+    const int count = static_cast<int>(network.nodes.size()), positional = network.positional();
+    struct Worth {
+        TangentKernel<Scaled> o{}, d{};
+    };
+    std::vector<Worth> worth(count);
+    worth.back() = {{1.0, 0.0, 0.0, 0.0}, {0.0, 1.0, 0.0, 0.0}};
+    const auto add = [&](int node, const TangentKernel<Scaled>& own, int layer) {
+        TangentKernel<Scaled>& part = (*parts)[layer];
+        part = {part.o + product(worth[node].o, own), part.d + product(worth[node].d, own), 0.0, 0.0};
+    };
+    const Nodes nodes(network, settings);
+    for (int i = count - 1; i >= positional; --i) {
+        const Node& node = network.nodes[i];
+        with_layer(node, [&](const auto& layer) {
+            const State<Scaled>& in = node.input < 0 ? nodes.data : pass.states[node.input];
+            layer.pass(in, settings, nodes.integrals(node), [&](const auto& law) {
+                add(i, law.own, node.layer);
+                if (node.input >= 0) {
+                    Worth& before = worth[node.input];
+                    before = {sum(before.o, transposed(law, worth[i].o)), sum(before.d, transposed(law, worth[i].d))};
+                }
+            });
+        });
+    }
+    // Positions: one pass for each layer, so that no more than a few matrices are ever held.
+    for (int l = 0; positional > 0 && l <= network.nodes[positional - 1].layer; ++l) {
+        add(positional - 1, positions(network, settings, l, nullptr).h.kernel, l);
+    }
+    return out;
+}
+
+} // namespace fisherfield

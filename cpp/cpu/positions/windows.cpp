@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Maps that move windows over an image: a convolution's and average pooling's.
+#include <algorithm>
+#include <utility>
+
+#include "positions.hpp"
+#include "threads.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+// Where the windows' taps lie.
+struct Taps {
+    Windows windows;
+    Pair image, size;
+    long count, places; // taps of a window; windows
+
+    Taps(Pair image, const Windows& w) : windows(w), image(image), size(w.on(image)) {
+        places = static_cast<long>(size[0]) * size[1];
+        count = static_cast<long>(w.kernel[0]) * w.kernel[1];
+    }
+
+    // The position that a tap of window `place` reads; -1 in the padding.
+    long source(long tap, long place) const {
+        const long row = place / size[1] * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
+        const long column = place % size[1] * windows.stride[1] + tap % windows.kernel[1] - windows.padding[1];
+        const bool inside = row >= 0 && row < image[0] && column >= 0 && column < image[1];
+        return inside ? row * image[1] + column : -1;
+    }
+
+    // out[place] += share from[source(tap, place)] for every window, a row of windows at a time.
+    void add(long tap, double share, const double* from, double* out) const {
+        const long step = windows.stride[1], offset = tap % windows.kernel[1] - windows.padding[1];
+        const long first = offset < 0 ? (-offset + step - 1) / step : 0;
+        const long last = std::min<long>(size[1], image[1] > offset ? (image[1] - offset + step - 1) / step : 0);
+        for (long i = 0; i < size[0]; ++i) {
+            const long row = i * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
+            if (row >= 0 && row < image[0]) {
+                add_multiple(out + i * size[1] + first, share, from + row * image[1] + offset + first * step, step,
+                             last - first);
+            }
+        }
+    }
+};
+
+// P[a, a'] = (1/|F|) sum_t H[s a + t, s a' + t]: both windows move together.
+Matrix gather(const Taps& taps, const Matrix& h, long positions) {
+    Matrix out{std::vector<double>(taps.places * taps.places), h.exponent};
+    const double share = 1.0 / static_cast<double>(taps.count);
+    parallel_for(taps.places, [&](long a) {
+        double* row = out.entries.data() + a * taps.places;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            const long source = taps.source(tap, a);
+            if (source < 0) {
+                continue;
+            }
+            if (h.diagonal) { // the same tap of two windows is one position only if the windows are one
+                row[a] += share * h.entries[source];
+            } else {
+                taps.add(tap, share, h.entries.data() + source * positions, row);
+            }
+        }
+    });
+    return out;
+}
+
+// `apart` of windows: a sum over the taps of what their positions differ by, with a length where one lies in the
+// padding and 0 where both do. Nothing is subtracted, and windows that see the same differ by 0. The input's positions,
+// which share nothing, differ by half of both lengths.
+Matrix gather_apart(const Taps& taps, const Matrix& apart, const Matrix& xy, const Matrix& v) {
+    const long positions = static_cast<long>(taps.image[0]) * taps.image[1], step = xy.diagonal ? 1 : positions + 1;
+    std::vector<std::vector<long>> outside(taps.count); // windows whose tap lies in the padding
+    bool padded = false;
+    for (long tap = 0; tap < taps.count; ++tap) {
+        for (long place = 0; place < taps.places; ++place) {
+            if (taps.source(tap, place) < 0) {
+                outside[tap].push_back(place);
+                padded = true;
+            }
+        }
+    }
+    Matrix out{std::vector<double>(taps.places * taps.places), apart.exponent};
+    if (padded || apart.diagonal) {
+        out.exponent = std::max({apart.exponent, xy.exponent, v.exponent});
+    }
+    std::vector<double> halves(positions);
+    for (long a = 0; a < positions; ++a) {
+        halves[a] = 0.5 * rescaled(std::max(xy.at(a * step) + v.at(a * step), Scaled(0.0)), out.exponent);
+    }
+    const double share = 1.0 / static_cast<double>(taps.count);
+    const double scaled = share * rescaled({1.0, apart.exponent}, out.exponent);
+    parallel_for(taps.places, [&](long a) {
+        double* row = out.entries.data() + a * taps.places;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            const long source = taps.source(tap, a);
+            if (source < 0) {
+                taps.add(tap, share, halves.data(), row);
+                continue;
+            }
+            if (apart.diagonal) {
+                taps.add(tap, share, halves.data(), row);
+                for (long b = 0; b < taps.places; ++b) {
+                    row[b] += share * halves[source];
+                }
+                continue;
+            }
+            taps.add(tap, scaled, apart.entries.data() + source * positions, row);
+            for (const long b : outside[tap]) {
+                row[b] += share * halves[source];
+            }
+        }
+        row[a] = 0.0;
+    });
+    return out;
+}
+
+// A H A^T with A the matrix of window means.
+Matrix pool(const Taps& taps, const Matrix& h, long positions) {
+    if (h.diagonal) {
+        Matrix full{std::vector<double>(positions * positions), h.exponent};
+        for (long a = 0; a < positions; ++a) {
+            full.entries[a * positions + a] = h.entries[a];
+        }
+        return pool(taps, full, positions);
+    }
+    const double share = 1.0 / static_cast<double>(taps.count), rounding = kRounding * 1e-2 * largest(h.entries);
+    Matrix out{std::vector<double>(taps.places * taps.places), h.exponent};
+    parallel_for(taps.places, [&](long a) {
+        std::vector<double> mean(positions); // row a of A H
+        for (long tap = 0; tap < taps.count; ++tap) {
+            add_multiple(mean.data(), share, h.entries.data() + taps.source(tap, a) * positions, 1, positions);
+        }
+        double* row = out.entries.data() + a * taps.places;
+        for (long tap = 0; tap < taps.count; ++tap) {
+            taps.add(tap, share, mean.data(), row);
+        }
+        for (long b = 0; b < taps.places; ++b) {
+            row[b] =
+                std::fabs(row[b]) <= rounding ? 0.0 : row[b]; // a mean that is taken out before is 0, not its rounding
+        }
+    });
+    return out;
+}
+
+// `apart` of window means, by what is left of it within windows: with w = A_a - A_b, whose sum is 0, w H w^T = -w G
+// w^T.
+void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apart) {
+    const long positions = static_cast<long>(taps.image[0]) * taps.image[1];
+    if (apart->diagonal) {
+        Matrix full{std::vector<double>(positions * positions), std::max(xy.exponent, v.exponent)};
+        for (long a = 0; a < positions; ++a) {
+            for (long b = 0; b < positions; ++b) {
+                const Scaled sum = a == b ? Scaled(0.0) : xy.at(a) + v.at(a) + (xy.at(b) + v.at(b));
+                full.entries[a * positions + b] = 0.5 * rescaled(sum, full.exponent);
+            }
+        }
+        *apart = std::move(full);
+    }
+    *apart = pool(taps, *apart, positions);
+    std::vector<double> within(taps.places);
+    for (long a = 0; a < taps.places; ++a) {
+        within[a] = apart->entries[a * (taps.places + 1)];
+    }
+    for (long a = 0; a < taps.places; ++a) {
+        for (long b = 0; b < taps.places; ++b) {
+            double& entry = apart->entries[a * taps.places + b];
+            entry = std::max(entry - 0.5 * (within[a] + within[b]), 0.0);
+        }
+    }
+}
+
+} // namespace
+
+// Z = sigma_b2 + sigma_w2 P,   T <- C |F| P + 1 + (sigma_w2/|F|) sum_t T
+ImageState convolve(const Node& node, ImageState h, bool biases, bool own) {
+    const Taps taps(h.size, node.windows);
+    const long k = h.positions();
+    ImageState z;
+    z.size = taps.size;
+    const auto gathered = [&](Matrix* from) {
+        Matrix out = gather(taps, *from, k);
+        *from = {}; // at most six matrices live at a time
+        return out;
+    };
+    z.apart = gather_apart(taps, h.apart, h.xy, h.v);
+    h.apart = {};
+    z.xy = gathered(&h.xy);
+    z.v = gathered(&h.v);
+    z.o = gathered(&h.o);
+    z.d = gathered(&h.d);
+    const Scaled w(node.numbers[0]), fan_in(own ? node.fan_in : 0.0);
+    combine({{fan_in, &z.xy}, {w, &z.o}}, own && biases ? 1.0 : 0.0, &z.o);
+    combine({{fan_in, &z.v}, {w, &z.d}}, 0.0, &z.d);
+    combine({{w, &z.xy}}, node.numbers[1], &z.xy);
+    combine({{w, &z.v}}, 0.0, &z.v);
+    combine({{w, &z.apart}}, 0.0, &z.apart);
+    return z;
+}
+
+ImageState average_pool(const Windows& windows, ImageState h) {
+    const Taps taps(h.size, windows);
+    const long k = h.positions();
+    pool_apart(taps, h.xy, h.v, &h.apart);
+    for (Matrix* matrix : {&h.xy, &h.v, &h.o, &h.d}) {
+        *matrix = pool(taps, *matrix, k);
+    }
+    h.size = taps.size;
+    return h;
+}
+
+} // namespace fisherfield

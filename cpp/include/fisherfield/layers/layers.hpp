@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The kinds of layers, each one row: its name, the numbers that a scan may vary, and its law of states. Nobody else
+// lists them.
+#pragma once
+
+#include <string_view>
+
+#include "fisherfield/layers/affine.hpp"
+#include "fisherfield/layers/batch_norm.hpp"
+#include "fisherfield/layers/phi.hpp"
+#include "fisherfield/layers/wei2019.hpp"
+#include "fisherfield/network.hpp"
+
+namespace fisherfield {
+
+struct LayerRow {
+    const char* name;
+    const char* numbers[kLayerNumbers]; // of Node::numbers
+    bool on_samples;                    // whether its exact law depends on n
+    bool normalises;                    // needs a variance over the data
+
+    int place_of(std::string_view wanted) const; // -1: it has no number of this name
+};
+
+inline constexpr LayerRow kLayerRows[] = {
+    {"affine", {"sigma_w2", "sigma_b2"}, false, false},
+    {"phi", {}, false, false},
+    {"batch_norm", {"gamma", "beta", "eps"}, true, true},
+    {"wei2019", {"gamma", "beta", "eps"}, false, true},
+    {"average_pool", {}, false, false},
+    {"flatten", {}, false, false},
+};
+
+inline int LayerRow::place_of(std::string_view wanted) const {
+    for (int place = 0; place < kLayerNumbers && numbers[place] != nullptr; ++place) {
+        if (numbers[place] == wanted) {
+            return place;
+        }
+    }
+    return -1;
+}
+
+inline const LayerRow& row_of(LayerKind kind) { return kLayerRows[static_cast<int>(kind)]; }
+
+// Exchangeable positions are alike: what acts on all of them alike is the identity. Windows of positions are not
+// (cpp/cpu/positions).
+struct Identity {
+    template <class T>
+    struct Law {
+        T xy, v, off, mean;
+        TangentKernel<Zero> own{};
+
+        template <class K>
+        FISHERFIELD_HD K kernel(const K& k) const {
+            return k;
+        }
+    };
+
+    template <class Z, class S, class I, class Visit>
+    FISHERFIELD_HD Status pass(const Z& in, const S&, const I&, Visit&& visit) const {
+        visit(Law<decltype(in.v)>{in.xy, in.v, in.off, in.mean});
+        return Status::ok;
+    }
+};
+
+// visit(layer) with the layer that a node describes.
+template <class Visit>
+FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visit) {
+    const double* const x = node.numbers;
+    switch (node.kind) {
+    case LayerKind::affine:
+        return visit(Affine<>{node.fan_in, x[0], x[1]});
+    case LayerKind::phi:
+        return visit(Phi{});
+    case LayerKind::batch_norm:
+        return visit(BatchNorm<>{x[0], x[1], x[2], node.trained, node.homogeneous});
+    case LayerKind::wei2019:
+        return visit(PublishedBatchNorm<>{x[0], x[1], x[2], node.trained});
+    default:
+        return visit(Identity{});
+    }
+}
+
+} // namespace fisherfield
