@@ -52,7 +52,10 @@ Front positions(const Network& network, const Settings& settings, int only, std:
             return {status, i, {}};
         }
     }
-    return {Status::ok, count, state.diagonal()};
+    Front front{Status::ok, count, state.diagonal()};
+    Scaled& d = front.h.kernel.d; // no variance is negative; one below the rounding of what it was taken from is 0
+    d = d < Scaled(0.0) && -d <= Scaled(kRounding) * abs(front.h.kernel.o) ? Scaled(0.0) : d;
+    return front;
 }
 
 // What evaluate() of fisherfield/evaluate.hpp asks of a network, with the states that are still to be read.

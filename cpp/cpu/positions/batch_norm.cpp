@@ -23,12 +23,15 @@ std::pair<std::vector<double>, double> row_means(const Matrix& matrix, long posi
     return {std::move(means), mean / static_cast<double>(positions)};
 }
 
-// M - r_a - r_a' + m: what is left when the mean over positions is taken out on both sides.
+// M - r_a - r_a' + m: what is left when the mean over positions is taken out on both sides; 0 below its own rounding.
 void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
     const long positions = static_cast<long>(means.size());
     for (long a = 0; a < positions; ++a) {
         for (long b = 0; b < positions; ++b) {
-            matrix->entries[a * positions + b] -= means[a] + means[b] - mean;
+            double& entry = matrix->entries[a * positions + b];
+            const double centred = entry - (means[a] + means[b] - mean);
+            const double size = std::fabs(entry) + std::fabs(means[a]) + std::fabs(means[b]) + std::fabs(mean);
+            entry = std::fabs(centred) <= kRounding * size ? 0.0 : centred;
         }
     }
 }

@@ -86,6 +86,7 @@ Status activate(const Activation& activation, ImageState* z) {
         CommonExponent common;
         for (const Entry& x : diagonal) {
             common.include(x.parts[i]);
+            raise(&status, x.parts[i].finite() ? Status::ok : Status::overflow);
         }
         exponents[i] = common.value();
     }
