@@ -656,3 +656,12 @@ def test_the_estimate_of_an_image_s_memory_is_what_it_takes(which):
     done = subprocess.run([sys.executable, "-c", MEASURED, which], capture_output=True, text=True, check=True)
     # 120 MB and more; pages that were there before, and small arrays
     assert 0.93 < float(done.stdout) < 1.05
+
+
+def test_parts_of_layers_sum_where_slopes_lie_far_out():
+    """Behind BatchNorm the kernel of u is worth 1e10 times what it adds: E u^2 phi'^2 = (1 + 4 gamma^2) E phi'^2."""
+    net = ff.mlp([30, 148, 148, 148, 74], "exp", gamma=1e5, beta=2.5)
+    found = ff.fisher(net, samples=423)
+    # a dozen roundings a layer, of terms of one sign
+    assert float(np.sum(found.layers.a)) == pytest.approx(found.a, rel=1e-13)
+    assert float(np.sum(found.layers.b)) == pytest.approx(found.b, rel=1e-13)

@@ -75,19 +75,18 @@ struct Nodes {
     State<Scaled>& output(const Node& at) { return live[at.slot]; }
 };
 
-// What a layer's law makes of kernels, and back: the transposed of a linear map, column by column.
-template <class Law>
-TangentKernel<Scaled> transposed(const Law& law, const TangentKernel<Scaled>& worth) {
-    const auto column = [&](const TangentKernel<Scaled>& unit) {
-        const TangentKernel<Scaled> of = law.kernel(unit);
-        return worth.o * of.o + worth.d * of.d + worth.ou * of.ou + worth.du * of.du;
-    };
-    return {column({1.0, 0.0, 0.0, 0.0}), column({0.0, 1.0, 0.0, 0.0}), column({0.0, 0.0, 1.0, 0.0}),
-            column({0.0, 0.0, 0.0, 1.0})};
+// What a kernel is worth: `worth` is by (o, d, ou, ou + du), for behind a BatchNorm ou + du is 0 to the last bit, where
+// what ou and du are worth by themselves may be 1e10 times their difference.
+Scaled product(const TangentKernel<Scaled>& worth, const TangentKernel<Scaled>& x) {
+    return worth.o * x.o + worth.d * x.d + worth.ou * x.ou + worth.du * (x.ou + x.du);
 }
 
-Scaled product(const TangentKernel<Scaled>& worth, const TangentKernel<Scaled>& x) {
-    return worth.o * x.o + worth.d * x.d + worth.ou * x.ou + worth.du * x.du;
+// The same before a layer from that behind it: its law transposed, column by column.
+template <class Law>
+TangentKernel<Scaled> transposed(const Law& law, const TangentKernel<Scaled>& worth) {
+    const auto column = [&](const TangentKernel<Scaled>& unit) { return product(worth, law.kernel(unit)); };
+    return {column({1.0, 0.0, 0.0, 0.0}), column({0.0, 1.0, 0.0, 0.0}), column({0.0, 0.0, 1.0, -1.0}),
+            column({0.0, 0.0, 0.0, 1.0})};
 }
 
 } // namespace
