@@ -10,7 +10,7 @@ import math
 import subprocess
 import sys
 
-from timing import machine, seconds
+from timing import Timed, machine, seconds
 
 import fisherfield as ff
 
@@ -27,11 +27,12 @@ def shown(time_taken: float) -> str:
     return f"{time_taken * 1e6:10.1f} us" if time_taken < 1e-3 else f"{time_taken * 1e3:10.2f} ms"
 
 
-def calls() -> None:
+def networks() -> list[tuple[str, ff.Network, int, float | None]]:
+    """What is timed, how often, and the seconds that are wanted."""
     dense = ff.mlp([784, 1000, 1000, 1000, 10])
     deep = ff.mlp([784, *[1000] * 999, 10])
     strided = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=10)
-    rows = [
+    return [
         ("dense, L = 4, BatchNorm", dense, 10_000, 20e-6),
         ("dense, L = 4, vanilla", dense.replace(batch_norm=False), 10_000, 20e-6),
         ("dense, L = 1000, BatchNorm", deep, 1_000, 500e-6),
@@ -40,18 +41,38 @@ def calls() -> None:
         ("convolutions 28 x 28, stride 2, BatchNorm", strided, 300, 10e-3),
         ("convolutions 28 x 28, stride 2, GELU", strided.replace(activation="gelu"), 3, None),
     ]
+
+
+def square(side: int) -> ff.Network:
+    """Five stride-1 convolutions."""
+    return ff.convnet((3, side, side), channels=[64] * 5, outputs=10, stride=1)
+
+
+def rows() -> list[Timed]:
+    named = [(name, net) for name, net, _, _ in networks()]
+    named += [(f"five stride-1 convolutions {side} x {side}", square(side)) for side in (8, 16, 32)]
+
+    def row(name: str, net: ff.Network) -> Timed:
+        threads = (1, 2) if "convolutions" in name else (1,)
+        # b is what two inputs share, small beside a
+        return Timed(name, lambda: lambda: ff.fisher(net), lambda one: (one.lambda_max, one.bulk, one.a), threads)
+
+    return [row(*each) for each in named]
+
+
+def calls() -> None:
     print(f"{'ff.fisher':<44}{'fastest':>13}{'wanted':>13}{'reference':>13}")
-    for name, net, repeats, wanted in rows:
+    for name, net, repeats, wanted in networks():
         check(net)
         taken, slow = seconds(lambda: ff.fisher(net), repeats), seconds(lambda: ff.reference.fisher(net), 1)  # noqa: B023
         print(f"{name:<44}{shown(taken)}{shown(wanted) if wanted else '':>13}{shown(slow)}")
 
 
 def growth() -> None:
-    """Five stride-1 convolutions: pairs of positions, |K|^2, set the cost."""
+    """Pairs of positions, |K|^2, set the cost."""
     print(f"\n{'five stride-1 convolutions':<32}{'|K|':>8}{'fastest':>13}{'ns per pair and layer':>24}")
     for side in (8, 16, 32):
-        net = ff.convnet((3, side, side), channels=[64] * 5, outputs=10, stride=1)
+        net = square(side)
         if side <= 16:
             check(net)
         taken = seconds(lambda: ff.fisher(net), 20 if side < 32 else 3)  # noqa: B023

@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from timing import machine, seconds
+from timing import Timed, machine, seconds
 
 import fisherfield as ff
 
@@ -485,6 +485,31 @@ JOBS = {
         whole=True,
     ),
 }
+
+
+def rows() -> list[Timed]:
+    """What ff does of it, and an image's convolutions."""
+
+    def row(name: str, dtype: str, make: Callable[[], Callable[[], Any]], threads: tuple[int, ...]) -> Timed:
+        # a unit next to its kink may fall on the other side of it in float32
+        close = 1e-12 if dtype == Double else 1e-5
+        return Timed(f"sampled: {name}, {dtype}", make, lambda found: found[0], threads, close, largest=True)
+
+    def of_job(job: Job, dtype: str) -> Timed:
+        # thousands of eigenvalues take a minute of two threads that wait for each other
+        threads = (1,) if job.whole else (1, THREADS)
+        return row(job.title, dtype, lambda: by_ff(job.problem(dtype)), threads)
+
+    def of_images(dtype: str) -> Timed:
+        def make() -> Callable[[], Any]:
+            net = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=1)
+            sampled, x = ff.sample(net, SEED, dtype), ff.data.gaussian(net, 300, seed=SEED).astype(dtype)
+            return lambda: [ff.sampled_fisher(sampled, x).eigenvalues]
+
+        return row("lambda_max, convolutions 28 x 28", dtype, make, (1, THREADS))
+
+    own = [(job, dtype) for job in JOBS.values() for who, dtype, _ in job.methods if who == "ff"]
+    return [*(of_job(*each) for each in own), *(of_images(dtype) for dtype in (Double, Single))]
 
 
 # --------------------------------------------------------------------------------- in a process of each method's own

@@ -27,7 +27,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
-from timing import machine, seconds
+from timing import Timed, machine, seconds
 
 import fisherfield as ff
 
@@ -106,49 +106,56 @@ def peers() -> None:
             print(f"{name:<28}{depth:>4}{1e-6 * W2.size * B2.size / taken:>12.1f}{error:>13.1e}")
 
 
+NORMED = ff.mlp([INPUTS, *[WIDTH] * 3, 10])
+NORMED_AXES = {"gamma": np.linspace(0.1, 5.0, 100), "sigma_w2": W2[::10], "sigma_b2": B2[::10]}
+NORMED_WORDS: dict[str, dict[str, Any]] = {
+    f"{theory}, {samples or 'infinitely many'} samples, L = 4, two quantities": {"theory": theory, "samples": samples}
+    for theory in ("exact", "frozen")
+    for samples in (None, 500)
+}
+
+
 def batch_norm() -> None:
     """State and answers are columns; a copy of as many numbers as are written bounds what any program can reach."""
-    net = ff.mlp([INPUTS, *[WIDTH] * 3, 10])
-    axes = {"gamma": np.linspace(0.1, 5.0, 100), "sigma_w2": W2[::10], "sigma_b2": B2[::10]}
     check = {"gamma": [0.1, 5.0], "sigma_w2": [1.0, 3.0], "sigma_b2": [0.05]}
     source, target = np.ones(2**25), np.zeros(2**25)
     copy = 2 * source.nbytes / seconds(lambda: np.copyto(target, source), 5)
     print(f"\n{'relu with BatchNorm, 10^6 points':<52}{'M points/s':>12}{'GB/s written':>14}")
-    for theory in ("exact", "frozen"):
-        for samples in (None, 500):
-            words: dict[str, Any] = {"theory": theory, "samples": samples}
-            small = ff.scan(net, check, "lambda_max", **words)
-            slow = ff.reference.scan(net, check, ("lambda_max",), **words)["lambda_max"]
-            np.testing.assert_allclose(small.lambda_max, slow, rtol=1e-12)
-            taken = seconds(lambda: ff.scan(net, axes, **words), 20)  # noqa: B023
-            name = f"{theory}, {samples or 'infinitely many'} samples, L = 4, two quantities"
-            print(f"{name:<52}{1.0 / taken:>12.1f}{16e-3 / taken:>14.2f}")
+    for name, words in NORMED_WORDS.items():
+        small = ff.scan(NORMED, check, "lambda_max", **words)
+        slow = ff.reference.scan(NORMED, check, ("lambda_max",), **words)["lambda_max"]
+        np.testing.assert_allclose(small.lambda_max, slow, rtol=1e-12)
+        taken = seconds(lambda: ff.scan(NORMED, NORMED_AXES, **words), 20)  # noqa: B023
+        print(f"{name:<52}{1.0 / taken:>12.1f}{16e-3 / taken:>14.2f}")
     print(f"{'a copy, read and written, of 256 MB':<52}{'':>12}{copy * 1e-9:>14.2f}")
+
+
+TABULATED = ("tanh", "gelu", "silu")
+TABULATED_AXES = {"sigma_w2": np.linspace(0.5, 4.0, 1000), "sigma_b2": np.linspace(0.05, 1.0, 1000)}
+FEW = {name: values[::100] for name, values in TABULATED_AXES.items()}
 
 
 def tabulated() -> None:
     """Vanilla networks of activations without a formula: by tables, and as they are."""
-    axes = {"sigma_w2": np.linspace(0.5, 4.0, 1000), "sigma_b2": np.linspace(0.05, 1.0, 1000)}
-    few = {name: values[::100] for name, values in axes.items()}
     print(f"\n{'vanilla, L = 4, 10^6 points':<28}{'M points/s':>12}{'without':>12}{'worst deviation':>18}")
-    for name in ("tanh", "gelu", "silu"):
+    for name in TABULATED:
         net = vanilla(4).replace(activation=name)
-        whole = ff.scan(net, axes, "lambda_max", tables=True)  # makes the table
-        slow = ff.scan(net, few, "lambda_max")
+        whole = ff.scan(net, TABULATED_AXES, "lambda_max", tables=True)  # makes the table
+        slow = ff.scan(net, FEW, "lambda_max")
         apart = np.max(np.abs(whole.lambda_max[::100, ::100] / slow.lambda_max - 1.0))
         assert apart < 1e-10, (name, apart)
-        taken = seconds(lambda: ff.scan(net, axes, "lambda_max", tables=True), 3)  # noqa: B023
-        exact = seconds(lambda: ff.scan(net, few, "lambda_max"), 3)  # noqa: B023
+        taken = seconds(lambda: ff.scan(net, TABULATED_AXES, "lambda_max", tables=True), 3)  # noqa: B023
+        exact = seconds(lambda: ff.scan(net, FEW, "lambda_max"), 3)  # noqa: B023
         print(f"{name:<28}{1.0 / taken:>12.1f}{1e-4 / exact:>12.4f}{apart:>18.1e}")
 
 
-def others() -> None:
-    print(f"\n{'one point after another':<52}{'points':>10}{'points/s':>12}")
+def singles() -> list[tuple[str, ff.Network, dict[str, Any], str]]:
+    """What goes one point after another."""
     dense = ff.mlp([INPUTS, *[WIDTH] * 3, 10])
     strided = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=10)
     grid = {"sigma_w2": np.linspace(1.0, 3.0, 40), "sigma_b2": np.linspace(0.05, 1.0, 40)}
     bends = {"gamma": np.linspace(0.1, 5.0, 40), "beta": np.linspace(-1.0, 1.0, 40), "sigma_w2": W2[::25]}
-    rows: list[tuple[str, ff.Network, dict[str, Any], Any]] = [
+    return [
         ("relu, L = 4, contributions", dense, grid, "contributions"),
         ("tanh, L = 4", dense.replace(batch_norm=False, activation="tanh"), grid, "lambda_max"),
         ("tanh, BatchNorm over gamma, beta, sigma_w2, L = 4", dense.replace(activation="tanh"), bends, "lambda_max"),
@@ -161,10 +168,35 @@ def others() -> None:
             "max_learning_rate",
         ),
     ]
-    for name, net, axes, quantity in rows:
+
+
+def others() -> None:
+    print(f"\n{'one point after another':<52}{'points':>10}{'points/s':>12}")
+    for name, net, axes, quantity in singles():
         taken = seconds(lambda: ff.scan(net, axes, quantity), 2)  # noqa: B023
         points = int(np.prod([np.size(values) for values in axes.values()]))
         print(f"{name:<52}{points:>10}{points / taken:>12.0f}")
+
+
+def rows() -> list[Timed]:
+    def row(name: str, *arguments: Any, **words: Any) -> Timed:
+        def make() -> Callable[[], ff.Scan]:
+            return lambda: ff.scan(*arguments, **words)
+
+        def numbers(scan: ff.Scan) -> Array:
+            return np.concatenate([np.ravel(values) for values in scan.arrays.values()])
+
+        return Timed(f"scan: {name}", make, numbers, (1, 2))
+
+    axes, tables = {"sigma_w2": W2, "sigma_b2": B2}, TABULATED_AXES
+    phis = {name: vanilla(4).replace(activation=name) for name in TABULATED}
+    return [
+        *(row(f"vanilla relu, L = {depth}", vanilla(depth), axes, "lambda_max") for depth in (4, 32)),
+        *(row(name, NORMED, NORMED_AXES, **words) for name, words in NORMED_WORDS.items()),
+        *(row(f"vanilla {name}, tables", net, tables, "lambda_max", tables=True) for name, net in phis.items()),
+        *(row(f"vanilla {name}", net, FEW, "lambda_max") for name, net in phis.items()),
+        *(row(*one) for one in singles()),
+    ]
 
 
 LARGE = """

@@ -8,8 +8,20 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import fisherfield as ff
+
+
+class Timed(NamedTuple):
+    """One line of a file's tables, as another program times it (bench/wheels.py)."""
+
+    name: str
+    make: Callable[[], Callable[[], Any]]  # prepares, and gives the call that is timed
+    numbers: Callable[[Any], Any]  # of what a call returns: one array, or several numbers
+    threads: tuple[int, ...] = (1,)
+    close: float = 1e-12  # how far apart two builds' numbers may be
+    largest: bool = False  # beside the largest of them, as eigenvalues are right; else each beside itself
 
 
 def seconds(call: Callable[[], object], calls: int) -> float:
