@@ -2,6 +2,7 @@
 """The core equals the reference: on random networks, in every number of every result."""
 
 import inspect
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -262,3 +263,14 @@ def test_no_outlier_at_infinite_data_is_a_spectrum_like_any_other():
         assert core.regime == slow.regime == "bulk"
         assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-14)
         assert slow.lambda_max == pytest.approx(slow.mean, rel=1e-15)
+
+
+@pytest.mark.parametrize("samples", [None, 10**8])
+def test_a_spectrum_whose_squares_leave_float64_has_the_second_moment_inf(samples):
+    """Gradients explode with depth under BatchNorm: a is 1e169, and for infinite data nothing stands out."""
+    net = ff.mlp([784, *[1000] * 999, 10])
+    core, slow = ff.fisher(net, samples=samples), ff.reference.fisher(net, samples=samples)
+    assert core.second_moment == slow.second_moment == math.inf
+    # a thousand layers, of which each rounds in both
+    assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-10)
+    assert core.regime == slow.regime == "bulk"

@@ -79,7 +79,8 @@ def fisher(
     if n is None or n * outputs > parameters:
         others = parameters - outputs
         bulk = outputs * left / others if outlier and others > 0 else largest if left > 0 else 0.0
-        atoms = (outputs * along**2 + others * bulk**2) / parameters if outlier else mean**2
+        # products and not powers, which Python refuses where they leave float64
+        atoms = (outputs * (along * along) + others * (bulk * bulk)) / parameters if outlier else mean * mean
         second = max(second, atoms)
     most = outputs if outlier else parameters if n is None else outputs * (n - 1)
     return Fisher(
