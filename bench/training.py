@@ -247,10 +247,10 @@ def drawn(loss: str, momentum: float) -> dict[str, dict[str, Any]]:
             )
         eta_c.append(float(np.sqrt(ends[0] * ends[1])))
         measured.append(star)
-    source = samples.source
-    settings = {"data": source.name, "standardize": source.standardize, "n": len(samples), "loss": loss}
+    dataset = samples.dataset
+    settings = {"data": dataset.name, "standardize": dataset.standardize, "n": len(samples), "loss": loss}
     settings |= {"momentum": momentum, "batch": batch, "epochs": 5, "threshold": 1000.0, "trained": None}
-    settings |= {"overlap": source.overlap, "length": source.length, "tolerance": tolerance, "reach": reach}
+    settings |= {"overlap": dataset.overlap, "length": dataset.length, "tolerance": tolerance, "reach": reach}
     return {"no BatchNorm": starts_entry(eta_c, measured, settings)}
 
 

@@ -127,7 +127,7 @@ def test_what_the_pages_say_of_batches_and_of_pytorch_s_start_is_what_was_measur
         assert entry["settings"]["batch"] == batch
         assert len(ratios) == 3
     middle = [training.over_all(trained[batch]).mean() for batch in (4, 6, 8, 12, 16, 24, 32, 64)]
-    assert middle == sorted(middle)  # what training stands falls with the batch
+    assert middle == sorted(middle)  # the largest stable rate falls with the batch
     unasked = {"mse": [], "cross_entropy": []}
     for loss, momentum in training.DRAWINGS:
         entry = kept[training.DRAWN.format(loss, momentum)]["no BatchNorm"]

@@ -325,7 +325,7 @@ def test_a_search_without_an_end_says_so():
     arguments = {"batch": "full", "epochs": 1, "standardize": None, "reach": 2.0, "seeds": 2}
     text = repr(boundary(LINE, data, **arguments))
     assert "eta_c none, to 2 %" in text
-    assert text.endswith("none: all rates were stood, up to 2 times eta_star of F measured")
+    assert text.endswith("none: training was stable at all rates, up to 2 times eta_star of F measured")
     assert "eta_c inf" not in text
 
 
@@ -404,7 +404,7 @@ def test_test_samples_are_standardised_as_the_training_samples_are():
     from fisherfield.training import descent
 
     recipe = descent.Recipe("digits", "feature", 100)
-    train, test = (descent.source(recipe, split) for split in ("train", "test"))
+    train, test = (descent.dataset_of(recipe, split) for split in ("train", "test"))
     raw = ff.data.load("digits", None, split="test").flat
     np.testing.assert_allclose(test.x.numpy(), (raw - train.mean.ravel()) / train.scale.ravel(), rtol=1e-6)
     assert test.mean is train.mean

@@ -88,6 +88,28 @@ def test_few_modules_stand_outside_of_rooms():
     assert len(list(HOME.glob("*.py"))) <= 14
 
 
+def names_in(tree):
+    """Every name that a module gives: to variables, arguments, functions, classes and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.MatchAs, ast.ExceptHandler)) and node.name:
+            yield node.lineno, node.name
+
+
+VAGUE = {"said", "told", "given", "found", "odd", "left"}
+
+
+def test_names_say_what_they_name():
+    names = [(name, *each) for name, path in MODULES.items() for each in names_in(ast.parse(path.read_text("utf-8")))]
+    assert len(names) > 5000
+    assert [each for each in names if each[-1].strip("_") in VAGUE] == []
+
+
 def test_what_users_pickle_comes_back():
     net = ff.mlp([4, 6, 2])
     x = np.random.default_rng(0).standard_normal((5, 4))

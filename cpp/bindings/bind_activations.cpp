@@ -59,15 +59,15 @@ private:
 
 ActivationHandle named(const std::string& name, const std::vector<double>& parameters) {
     const auto* const end = std::end(kActivationNames);
-    const auto* const found = std::find(std::begin(kActivationNames), end, name);
-    if (found == end) {
+    const auto* const entry = std::find(std::begin(kActivationNames), end, name);
+    if (entry == end) {
         throw py::value_error("unknown activation " + name);
     }
     if (parameters.size() > kMaxDegree + 1) {
         throw py::value_error(name + " takes at most " + std::to_string(kMaxDegree + 1) + " parameters, got " +
                               std::to_string(parameters.size()));
     }
-    const Kind kind = static_cast<Kind>(found - std::begin(kActivationNames));
+    const Kind kind = static_cast<Kind>(entry - std::begin(kActivationNames));
     const Activation activation = make_activation(kind, parameters.data(), static_cast<int>(parameters.size()));
     if (activation.degree < 0 || activation.degree > kMaxDegree) {
         throw py::value_error("the degree of " + name + " must be between 0 and " + std::to_string(kMaxDegree) +

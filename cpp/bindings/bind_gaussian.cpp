@@ -7,11 +7,11 @@
 namespace fisherfield {
 
 Integral integral_named(const std::string& name) {
-    const auto* const found = std::find(std::begin(kIntegralNames), std::end(kIntegralNames), name);
-    if (found == std::end(kIntegralNames)) {
+    const auto* const entry = std::find(std::begin(kIntegralNames), std::end(kIntegralNames), name);
+    if (entry == std::end(kIntegralNames)) {
         throw py::value_error("unknown integral " + name);
     }
-    return static_cast<Integral>(found - std::begin(kIntegralNames));
+    return static_cast<Integral>(entry - std::begin(kIntegralNames));
 }
 
 namespace {

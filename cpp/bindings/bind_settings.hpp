@@ -14,17 +14,17 @@ T attribute(const py::handle& object, const char* name) {
 }
 
 // theory, samples (None: infinitely many), overlap, length, biases
-inline Settings settings_of(const py::handle& given) {
-    const py::object samples = given.attr("samples");
-    return {enumerator<Theory>(kTheoryNames, attribute<std::string>(given, "theory")),
-            samples.is_none() ? 0.0 : samples.cast<double>(), attribute<double>(given, "overlap"),
-            attribute<double>(given, "length"), attribute<bool>(given, "biases")};
+inline Settings settings_of(const py::handle& settings) {
+    const py::object samples = settings.attr("samples");
+    return {enumerator<Theory>(kTheoryNames, attribute<std::string>(settings, "theory")),
+            samples.is_none() ? 0.0 : samples.cast<double>(), attribute<double>(settings, "overlap"),
+            attribute<double>(settings, "length"), attribute<bool>(settings, "biases")};
 }
 
 // momentum, nesterov, weight_decay
-inline Descent descent_of(const py::handle& given) {
-    return {attribute<double>(given, "momentum"), attribute<bool>(given, "nesterov"),
-            attribute<double>(given, "weight_decay")};
+inline Descent descent_of(const py::handle& descent) {
+    return {attribute<double>(descent, "momentum"), attribute<bool>(descent, "nesterov"),
+            attribute<double>(descent, "weight_decay")};
 }
 
 inline Loss loss_of(const py::handle& descent) {

@@ -12,8 +12,8 @@ namespace {
 py::array_t<double> array(const Rows& x) { return py::array_t<double>(static_cast<py::ssize_t>(x.size()), x.data()); }
 
 Rows rows(const py::handle& x) {
-    const auto given = x.cast<DenseArray<double>>();
-    return Rows(given.data(), given.data() + given.size());
+    const auto numbers = x.cast<DenseArray<double>>();
+    return Rows(numbers.data(), numbers.data() + numbers.size());
 }
 
 py::tuple contents(const Table& table) {

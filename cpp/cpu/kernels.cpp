@@ -22,7 +22,7 @@ constexpr double kRoot2OverPi = 0.79788456080286535588, kTwoOverRootPi = 1.12837
 constexpr double kRoot2 = 1.41421356237309504880;
 
 // Two Gaussians of variances q1, q2 and correlation c; minus = 1 - c, plus = 1 + c.
-struct Point {
+struct GaussianPair {
     Lanes q1, q2, c, minus, plus, slope;
 
     FISHERFIELD_INLINE Lanes gap_to_end() const { return smaller(minus, plus); } // 1 - |c|
@@ -56,17 +56,19 @@ struct Angle {
     FISHERFIELD_INLINE Lanes complement() const { return pick(flat, angle_small, 0.5 * kPi - angle_small); }
 };
 
-FISHERFIELD_INLINE Angle angle_of(const Point& p) { return {p.minus * p.plus, p.c * p.c, size(p.c), 0}; }
+FISHERFIELD_INLINE Angle angle_of(const GaussianPair& p) { return {p.minus * p.plus, p.c * p.c, size(p.c), 0}; }
 
 // E u+ w+ / sqrt(q1 q2) = (sin t - t cos t)/(2 pi) at -|c|, and |c|/2 more at +|c|
-FISHERFIELD_INLINE Lanes relu_kernel(const Point& p) { return bend(p.gap_to_end()) + 0.5 * larger(p.c, 0.0); }
+FISHERFIELD_INLINE Lanes relu_kernel(const GaussianPair& p) { return bend(p.gap_to_end()) + 0.5 * larger(p.c, 0.0); }
 // E 1(u > 0) 1(w > 0) = (pi - t)/(2 pi)
-FISHERFIELD_INLINE Lanes step_kernel(const Point& p) {
+FISHERFIELD_INLINE Lanes step_kernel(const GaussianPair& p) {
     const Lanes t = angle_of(p).acute();
     return pick(p.c < 0.0, t, kPi - t) * (0.5 / kPi);
 }
 // E sign u sign w = (2/pi) asin c
-FISHERFIELD_INLINE Lanes sign_kernel(const Point& p) { return with_sign(angle_of(p).complement(), p.c) * (2.0 / kPi); }
+FISHERFIELD_INLINE Lanes sign_kernel(const GaussianPair& p) {
+    return with_sign(angle_of(p).complement(), p.c) * (2.0 / kPi);
+}
 
 struct Linear {
     static constexpr bool squares_c = false;
@@ -74,8 +76,8 @@ struct Linear {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return q; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 1.0; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 1.0; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return p.c * root(p.product()); }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point&) { return 1.0; }
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return p.c * root(p.product()); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair&) { return 1.0; }
 };
 
 struct Relu {
@@ -84,8 +86,8 @@ struct Relu {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return 0.5 * q; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.5; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 0.5; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return root(p.product()) * relu_kernel(p); }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return step_kernel(p); }
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return root(p.product()) * relu_kernel(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return step_kernel(p); }
 };
 
 // slope x + (1 - slope) relu(x)
@@ -95,12 +97,12 @@ struct LeakyRelu {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes slope) { return (0.5 + 0.5 * slope * slope) * q; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes slope) { return 0.5 + 0.5 * slope; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes slope) { return 0.5 + 0.5 * slope * slope; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes jump = 1.0 - p.slope;
         return root(p.product()) * (p.slope * p.c + jump * jump * relu_kernel(p));
     }
     // by the half of phi that is odd in x where the slope is negative: nothing cancels in either form
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         const Lanes jump = 1.0 - p.slope, even = 0.5 * jump, odd = 0.5 + 0.5 * p.slope;
         const Angle angle = angle_of(p);
         const Lanes step = pick(p.c < 0.0, angle.acute(), kPi - angle.acute()) * (0.5 / kPi);
@@ -115,29 +117,29 @@ struct Abs {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return q; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 1.0; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         return root(p.product()) * (4.0 * bend(p.gap_to_end()) + size(p.c));
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return sign_kernel(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return sign_kernel(p); }
 };
 
 struct Flat { // almost everywhere
     static constexpr bool squares_c = false;
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 0.0; }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point&) { return 0.0; }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair&) { return 0.0; }
 };
 
 struct Step : Flat {
     static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.5; }
     static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 0.5; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return step_kernel(p); }
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return step_kernel(p); }
 };
 
 struct Sign : Flat {
     static FISHERFIELD_INLINE Lanes mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 1.0; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return sign_kernel(p); }
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return sign_kernel(p); }
 };
 
 // D = (1 + 2 q1)(1 + 2 q2) - 4 p^2, p = c sqrt(q1 q2):  E phi phi = (2/pi) atan(2 p/sqrt D), E phi' phi' = (4/pi)/sqrt
@@ -151,15 +153,15 @@ struct Erf {
     }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return kTwoOverRootPi / root(1.0 + 2.0 * q); }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return (4.0 / kPi) / root(1.0 + 4.0 * q); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes a = (2.0 * p.q1) * (2.0 * p.q2), p2 = a * (p.c * p.c);
         const Lanes d = determinant(p, a);
         return with_sign(Angle(d, p2, d + p2).complement(), p.c) * (2.0 / kPi);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         return (4.0 / kPi) / root(determinant(p, (2.0 * p.q1) * (2.0 * p.q2)));
     }
-    static FISHERFIELD_INLINE Lanes determinant(const Point& p, Lanes a) {
+    static FISHERFIELD_INLINE Lanes determinant(const GaussianPair& p, Lanes a) {
         return rounded(a * (p.minus * p.plus)) + (1.0 + rounded(2.0 * (p.q1 + p.q2)));
     }
 };
@@ -173,11 +175,11 @@ struct Sin {
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) {
         return 0.5 + 0.5 * elementary::exp(-2.0 * q);
     }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes r = root(p.product()), larger_one = elementary::exp(-(p.apart(r) + r * p.gap_to_end()));
         return with_sign(0.5 * larger_one * one_minus_exp(2.0 * r * size(p.c)), p.c);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         const Lanes r = root(p.product()), larger_one = elementary::exp(-(p.apart(r) + r * p.gap_to_end()));
         return larger_one * (0.5 + 0.5 * elementary::exp(-2.0 * r * size(p.c)));
     }
@@ -189,8 +191,8 @@ struct Cos {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes slope) { return Sin::slope_second_moment(q, slope); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.0; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes slope) { return Sin::second_moment(q, slope); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return Sin::slope_covariance(p); }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return Sin::covariance(p); }
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return Sin::slope_covariance(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return Sin::covariance(p); }
 };
 
 // E e^u e^w = exp((q1 + q2)/2 + p)
@@ -200,11 +202,11 @@ struct Exp {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return elementary::exp(2.0 * q); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return elementary::exp(0.5 * q); }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return elementary::exp(2.0 * q); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes r = root(p.product());
         return elementary::exp(p.apart(r) + r * p.plus);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return covariance(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return covariance(p); }
 };
 
 // exp(-x^2/2); D = (1 + q1)(1 + q2) - p^2:  E phi phi = D^(-1/2), E phi' phi' = p D^(-3/2)
@@ -217,12 +219,12 @@ struct Gaussian {
         const Lanes d = 1.0 + 2.0 * q;
         return q / (d * root(d));
     }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) { return 1.0 / root(determinant(p)); }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) { return 1.0 / root(determinant(p)); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         const Lanes d = determinant(p);
         return p.c * root(p.product()) / (d * root(d));
     }
-    static FISHERFIELD_INLINE Lanes determinant(const Point& p) {
+    static FISHERFIELD_INLINE Lanes determinant(const GaussianPair& p) {
         return rounded(p.product() * (p.minus * p.plus)) + (1.0 + (p.q1 + p.q2));
     }
 };
@@ -234,11 +236,11 @@ struct Rbf {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes, Lanes) { return 1.0; }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return kRoot2 * elementary::exp(-q); }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes, Lanes) { return 2.0; }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes r = root(p.product());
         return elementary::exp(-2.0 * (p.apart(r) + r * p.minus));
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return 2.0 * covariance(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return 2.0 * covariance(p); }
 };
 
 // x Phi(x). With p, D as for exp(-x^2/2), E = (1 + q1)(1 + q2), h = (2 + q1 + q2)/E and t = acos(p/sqrt E), by parts:
@@ -253,9 +255,9 @@ struct Gelu {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(equal(q)); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.5; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(equal(q)); }
-    static FISHERFIELD_INLINE Point equal(Lanes q) { return {q, q, 1.0, 0.0, 2.0, 0.0}; }
+    static FISHERFIELD_INLINE GaussianPair equal(Lanes q) { return {q, q, 1.0, 0.0, 2.0, 0.0}; }
 
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Lanes a = p.product(), length = size(p.c) * root(a), p2 = a * (p.c * p.c), d = Gaussian::determinant(p);
         const Lanes e = d + p2, h = (2.0 + (p.q1 + p.q2)) / e, inverse = 1.0 / root(d);
         const Angle angle(d, p2, e);
@@ -268,7 +270,7 @@ struct Gelu {
         const Mask near_the_end = (p.c < 0.0) & ~angle.flat;
         return pick(near_the_end, steep, common) * (0.5 / kPi);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         const Lanes a = p.product(), w = a * (p.minus * p.plus), p2 = a * (p.c * p.c), d = Gaussian::determinant(p);
         const Lanes e = d + p2, h = (2.0 + (p.q1 + p.q2)) / e, pair = p.c * root(a) * (h + 1.0 / d) / root(d);
         const Angle angle(d, p2, e);
@@ -305,11 +307,11 @@ constexpr Noises logistic_noises(double factor) {
 
 constexpr Noises kLogistic = logistic_noises(1.0), kHalfLogistic = logistic_noises(0.25);
 
-FISHERFIELD_INLINE Point same(Lanes q) { return {q, q, 1.0, 0.0, 2.0, 0.0}; }
+FISHERFIELD_INLINE GaussianPair same(Lanes q) { return {q, q, 1.0, 0.0, 2.0, 0.0}; }
 
 // sum of w_i w_j term(i, j). Where q1 = q2 terms are symmetric and the lower ones count twice, whatever the neighbours.
 template <class Term>
-FISHERFIELD_INLINE Lanes sum_over_pairs(const Point& p, const Term& term) {
+FISHERFIELD_INLINE Lanes sum_over_pairs(const GaussianPair& p, const Term& term) {
     constexpr const double (&w)[kNoises] = kLogistic.weight;
     const Mask differ = (p.q1 < p.q2) | (p.q2 < p.q1);
     const bool some_differ = any_negative(differ);
@@ -335,7 +337,7 @@ template <const Noises& noises>
 struct Determinants {
     Lanes A[kNoises], rest[kNoises]; // D = rest + b A
 
-    FISHERFIELD_INLINE explicit Determinants(const Point& p) {
+    FISHERFIELD_INLINE explicit Determinants(const GaussianPair& p) {
         const Lanes e = p.product() * (p.minus * p.plus);
         for (int i = 0; i < kNoises; ++i) {
             A[i] = p.q1 + noises.variance[i];
@@ -350,7 +352,7 @@ struct Triangles {
     Lanes length, inverse_root_a[kNoises], inverse_root_b[kNoises]; // |p|, A^(-1/2), B^(-1/2)
     Lanes inverse_b[kNoises], head[kNoises];                        // sin^2 t = (head + b)/B
 
-    FISHERFIELD_INLINE explicit Triangles(const Point& p) : length(size(p.c) * root(p.product())) {
+    FISHERFIELD_INLINE explicit Triangles(const GaussianPair& p) : length(size(p.c) * root(p.product())) {
         const Lanes e = p.product() * (p.minus * p.plus);
         for (int i = 0; i < kNoises; ++i) {
             const double v = noises.variance[i];
@@ -386,7 +388,7 @@ FISHERFIELD_INLINE Lanes mean_density(Lanes q) { // E of the noise's density
 }
 // E of both noises' densities: 1/(2 pi sqrt D)
 template <const Noises& noises>
-FISHERFIELD_INLINE Lanes pair_density(const Point& p) {
+FISHERFIELD_INLINE Lanes pair_density(const GaussianPair& p) {
     const Determinants<noises> d(p);
     return (0.5 / kPi) * sum_over_pairs(p, [&](int i, int j) { return inverse_root(d(i, j)); });
 }
@@ -398,12 +400,14 @@ struct Tanh {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return 2.0 * mean_density<kHalfLogistic>(q); }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Triangles<kHalfLogistic> at(p);
         const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return at.template angle<true>(i, j); });
         return with_sign((2.0 / kPi) * sum, p.c);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return 4.0 * pair_density<kHalfLogistic>(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
+        return 4.0 * pair_density<kHalfLogistic>(p);
+    }
 };
 
 // E step(x + n):  t/(2 pi) where c < 0, else (pi - t)/(2 pi)
@@ -413,12 +417,12 @@ struct Sigmoid {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes q, Lanes) { return mean_density<kLogistic>(q); }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Triangles<kLogistic> at(p);
         const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return at.template angle<false>(i, j); });
         return pick(p.c < 0.0, sum, kPi - sum) * (0.5 / kPi);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return pair_density<kLogistic>(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return pair_density<kLogistic>(p); }
 };
 
 // E relu(x + n):  sqrt(A B) (sin t - t cos t)/(2 pi), and p/2 more where c > 0
@@ -434,7 +438,7 @@ struct Softplus {
     static FISHERFIELD_INLINE Lanes second_moment(Lanes q, Lanes) { return covariance(same(q)); }
     static FISHERFIELD_INLINE Lanes slope_mean(Lanes, Lanes) { return 0.5; }
     static FISHERFIELD_INLINE Lanes slope_second_moment(Lanes q, Lanes) { return slope_covariance(same(q)); }
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Triangles<kLogistic> at(p);
         Lanes root_a[kNoises], root_b[kNoises];
         for (int i = 0; i < kNoises; ++i) {
@@ -444,7 +448,7 @@ struct Softplus {
         const Lanes sum = sum_over_pairs(p, [&](int i, int j) { return (root_a[i] * root_b[j]) * at.bent(i, j); });
         return sum + pick(p.c > 0.0, 0.5 * at.length, 0.0);
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) { return Sigmoid::covariance(p); }
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) { return Sigmoid::covariance(p); }
 };
 
 // x E step(x + n). With h = a/A + b/B, w = q1 q2 (1 - c^2):
@@ -460,7 +464,7 @@ struct Silu {
 
     struct Shares {
         Lanes a[kNoises], b[kNoises]; // a/A, b/B
-        FISHERFIELD_INLINE explicit Shares(const Point& p) {
+        FISHERFIELD_INLINE explicit Shares(const GaussianPair& p) {
             for (int i = 0; i < kNoises; ++i) {
                 const double v = kLogistic.variance[i];
                 a[i] = v / (p.q1 + v);
@@ -470,7 +474,7 @@ struct Silu {
         FISHERFIELD_INLINE Lanes operator()(int i, int j) const { return a[i] + b[j]; }
     };
 
-    static FISHERFIELD_INLINE Lanes covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes covariance(const GaussianPair& p) {
         const Triangles<kLogistic> at(p);
         const Determinants<kLogistic> determinant(p);
         const Shares share(p);
@@ -493,7 +497,7 @@ struct Silu {
                    return pick(less, one - two + three, first);
                });
     }
-    static FISHERFIELD_INLINE Lanes slope_covariance(const Point& p) {
+    static FISHERFIELD_INLINE Lanes slope_covariance(const GaussianPair& p) {
         const Triangles<kLogistic> at(p);
         const Determinants<kLogistic> determinant(p);
         const Shares share(p);
@@ -537,8 +541,8 @@ bool block(const double* const* operands, int count, double* out) {
         }
         if constexpr (two) {
             const Lanes q2(operands[1] + i), c(operands[2] + i);
-            const Point p =
-                one_minus_c ? Point{q1, q2, 1.0 - c, c, 2.0 - c, slope} : Point{q1, q2, c, 1.0 - c, 1.0 + c, slope};
+            const GaussianPair p = one_minus_c ? GaussianPair{q1, q2, 1.0 - c, c, 2.0 - c, slope}
+                                               : GaussianPair{q1, q2, c, 1.0 - c, 1.0 + c, slope};
             watch.between_0_and(kLargest, q2);
             watch.at_least(kLeast, q1 * q2);
             watch.between_0_and(1.0, p.gap_to_end());

@@ -201,7 +201,7 @@ double patch_at(const double* patch, double x, double y) {
 
 // --- one column ----------------------------------------------------------------------------------------------------
 
-struct Column {
+struct PatchColumn {
     int count = 0;
     std::array<double, 4 * kAcross> curves{};
     Rows patches[kFields][2]; // of c > 0 and c < 0
@@ -242,8 +242,8 @@ public:
         }
     }
 
-    Column take() { return std::move(out_); }
-    const Column& column() const { return out_; }
+    PatchColumn take() { return std::move(out_); }
+    const PatchColumn& column() const { return out_; }
 
 private:
     double q_at(double x) const { return std::exp(0.5 * (left_ + right_) + 0.5 * (right_ - left_) * x); }
@@ -323,7 +323,7 @@ private:
     const double left_, right_; // log q
     const double rate_;
     double least_[kFields] = {}; // second moments
-    Column out_;
+    PatchColumn out_;
 };
 
 // --- all columns ---------------------------------------------------------------------------------------------------
@@ -357,9 +357,9 @@ public:
         for (int attempt = 0; attempt < 8 && !failed(); ++attempt) {
             while (!failed() && refined(built(std::min(kPilots, columns_), false))) {
             }
-            const std::vector<Column> all = built(columns_, true);
+            const std::vector<PatchColumn> all = built(columns_, true);
             double error = 0.0;
-            for (const Column& one : all) {
+            for (const PatchColumn& one : all) {
                 error = std::fmax(error, one.error);
             }
             if (!failed() && kSafety * error <= request_.error) {
@@ -379,9 +379,9 @@ private:
     bool failed() const { return status_ != Status::ok || too_large_; }
 
     // `count` of the columns, from the first to the last of them.
-    std::vector<Column> built(int count, bool check) {
+    std::vector<PatchColumn> built(int count, bool check) {
         too_large_ = columns_ > kFinestMesh || rate_ > kFinestMesh || bytes() > request_.bytes;
-        std::vector<Column> out(count);
+        std::vector<PatchColumn> out(count);
         const std::thread::id caller = std::this_thread::get_id();
         parallel_for(count, [&](long k) {
             if (!failed()) {
@@ -401,9 +401,9 @@ private:
     }
 
     // A finer mesh where the series of some column fall too slowly.
-    bool refined(const std::vector<Column>& some) {
+    bool refined(const std::vector<PatchColumn>& some) {
         double across = 0.0, along = 0.0;
-        for (const Column& one : some) {
+        for (const PatchColumn& one : some) {
             across = std::fmax(across, one.tail_across);
             along = std::fmax(along, one.tail_along);
         }
@@ -427,17 +427,17 @@ private:
         return 8.0 * kFields * kPatch * (problem_.parity == Parity::none ? 2.0 : 1.0) * patches;
     }
 
-    Table::Contents assembled(const std::vector<Column>& all, double error) const {
+    Table::Contents assembled(const std::vector<PatchColumn>& all, double error) const {
         Table::Contents out{request_.low, request_.high,   columns_,        rate_, problem_.alpha,
                             error,        problem_.rooted, problem_.parity, {},    {}};
         for (int k = 0; k < 4; ++k) {
-            for (const Column& one : all) {
+            for (const PatchColumn& one : all) {
                 out.curves.insert(out.curves.end(), &one.curves[k * kAcross], &one.curves[k * kAcross] + kAcross);
             }
         }
         for (int field = 0; field < kFields; ++field) {
             for (int below = 0; below < 2; ++below) {
-                for (const Column& one : all) {
+                for (const PatchColumn& one : all) {
                     const Rows& patches = one.patches[field][below];
                     out.patches[field].insert(out.patches[field].end(), patches.begin(), patches.end());
                 }

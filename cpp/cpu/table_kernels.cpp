@@ -23,9 +23,9 @@ FISHERFIELD_INLINE Lanes floor_of(Lanes x, Lanes* inside) {
 
 // Variances; those outside of the columns, and what is no number, are noted, and replaced by an end.
 FISHERFIELD_INLINE Lanes variances(const Columns& columns, const double* q, Mask* wrong) {
-    const Lanes given(q), low = columns.low, high = columns.high;
-    *wrong = *wrong | ~((low <= given) & (given <= high));
-    return smaller(larger(given, low), high);
+    const Lanes variance(q), low = columns.low, high = columns.high;
+    *wrong = *wrong | ~((low <= variance) & (variance <= high));
+    return smaller(larger(variance, low), high);
 }
 
 FISHERFIELD_INLINE Lanes column_of(const Columns& columns, Lanes q, Lanes* inside) {
@@ -90,9 +90,9 @@ bool surface(const Surface& of, const double* q, const double* c, bool one_minus
     const double below = of.parity == Parity::none ? static_cast<double>(of.below) : 0.0;
     Mask wrong{};
     for (int i = 0; i < count; i += kLanes) {
-        const Lanes given(c + i), variance = variances(of.columns, q + i, &wrong);
-        const Lanes signed_c = one_minus_c ? 1.0 - given : given;
-        const Lanes e = one_minus_c ? smaller(given, 2.0 - given) : 1.0 - size(given);
+        const Lanes value(c + i), variance = variances(of.columns, q + i, &wrong);
+        const Lanes signed_c = one_minus_c ? 1.0 - value : value;
+        const Lanes e = one_minus_c ? smaller(value, 2.0 - value) : 1.0 - size(value);
         wrong = wrong | ~(Lanes(one_minus_c ? 0.0 : -kBeyond) <= e);
         const Lanes height = elementary::log(stretched<Lanes>(1.0 + of.alpha * variance, larger(e, 0.0), of.rooted));
         Lanes inside;

@@ -94,9 +94,9 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
 
 void Plan::add(const Node& node, int place) {
     const LayerRow& row = row_of(node.kind);
-    Number shift;
+    ColumnOrValue shift;
     for (int k = 0; k < kLayerNumbers; ++k) {
-        const Number at = number(slot_of(request_.slots, place, k), node.numbers[k]);
+        const ColumnOrValue at = number(slot_of(request_.slots, place, k), node.numbers[k]);
         nodes[place].numbers[k] = at.column < 0 ? at.value : node.numbers[k];
         varied.push_back(at.column);
         shifts_ = k == row.place_of("beta") ? ever_nonzero(at) : shifts_;
@@ -121,7 +121,7 @@ void Plan::add(const Node& node, int place) {
     held = std::max(held, wanted);
 }
 
-Number Plan::number(const Slot* slot, double otherwise) {
+ColumnOrValue Plan::number(const Slot* slot, double otherwise) {
     if (slot == nullptr || points_ == 0) {
         return {otherwise, -1};
     }
@@ -145,7 +145,7 @@ Number Plan::number(const Slot* slot, double otherwise) {
     return {0.0, place};
 }
 
-bool Plan::ever_nonzero(const Number& number) const {
+bool Plan::ever_nonzero(const ColumnOrValue& number) const {
     if (number.column < 0) {
         return number.value != 0.0;
     }

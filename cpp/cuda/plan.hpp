@@ -49,9 +49,9 @@ private:
     static constexpr std::int64_t kPieceBytes = std::int64_t{128} << 20; // of one piece; two are under way at a time
     static constexpr std::int64_t kWhole = std::int64_t{1} << 20;        // the most numbers of a column sent at once
 
-    Number number(const Slot* slot, double otherwise);
+    ColumnOrValue number(const Slot* slot, double otherwise);
     void add(const Node& node, int place);
-    bool ever_nonzero(const Number& number) const;
+    bool ever_nonzero(const ColumnOrValue& number) const;
 
     const ScanRequest& request_;
     std::int64_t points_ = 1, numbers_ = 0;

@@ -30,7 +30,7 @@ struct Column {
 };
 
 // A number of a point: one for all, or that of a column.
-struct Number {
+struct ColumnOrValue {
     double value = 0.0;
     int column = -1;
 };
@@ -43,7 +43,7 @@ struct Job {
     bool normalised = false;
 
     const int* varied = nullptr; // of each node's numbers: the column, or -1
-    Number width, samples, overlap, length, momentum;
+    ColumnOrValue width, samples, overlap, length, momentum;
     Point point; // theory, biases, loss, outputs, and parameters where no width varies
 
     const Column* columns = nullptr;
@@ -67,7 +67,7 @@ struct PointNodes {
     double width;
     State<Scaled> data, live[2]{};
 
-    FISHERFIELD_HD double value(const Number& number) const {
+    FISHERFIELD_HD double value(const ColumnOrValue& number) const {
         return number.column < 0 ? number.value : job.values[number.column * job.capacity + i];
     }
 

@@ -14,27 +14,27 @@ from ._words import bytes_in_words, shown
 
 def available_memory() -> int | None:
     """Bytes that may still be taken, by the limits of machine, container and process; None where nobody says."""
-    found = []
+    limits = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+        limits.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
     with suppress(OSError, ValueError, StopIteration):
         group = Path("/sys/fs/cgroup")
         limit, current = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
         lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
         cached = int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
-        found.append(limit - current + cached)
+        limits.append(limit - current + cached)
     with suppress(ImportError, OSError, ValueError):
         import resource
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            found.append(limit - pages * resource.getpagesize())
-    if not found:
+            limits.append(limit - pages * resource.getpagesize())
+    if not limits:
         with suppress(AttributeError, OSError, ValueError):
-            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(found, default=None)
+            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=None)
 
 
 def beyond_memory(needed: float, least: float = 1e8) -> tuple[str, str] | None:

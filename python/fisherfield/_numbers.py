@@ -267,14 +267,14 @@ def sampled_of(sampled: Any) -> Any:
     return sampled
 
 
-def finite(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def finite(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array in `dtype` and C order, every entry finite there; copied only where it has to be."""
-    if not (given.flags.c_contiguous and given.dtype == dtype):
-        refuse_large_array(name, given.shape, copies=1)
+    if not (values.flags.c_contiguous and values.dtype == dtype):
+        refuse_large_array(name, values.shape, copies=1)
     with np.errstate(over="ignore"):
-        numbers = np.ascontiguousarray(given, dtype)
+        numbers = np.ascontiguousarray(values, dtype)
     if not np.isfinite(numbers).all():
-        wrong = given[~np.isfinite(numbers)][0]
+        wrong = values[~np.isfinite(numbers)][0]
         raise ValueError(
             f"{name} must be finite{' in float32' if np.isfinite(wrong) else ''}, got {shown(float(wrong))}"
         )
@@ -283,12 +283,12 @@ def finite(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def real_array(name: str, value: Any) -> np.ndarray:
     try:
-        given = np.asarray(value)
+        values = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that gradients are asked of
-        given = np.asarray(None)
-    if given.dtype.kind not in "fiu":
+        values = np.asarray(None)
+    if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
-    return given
+    return values
 
 
 def sample_shape_of(shape: Any) -> tuple[int, ...]:
@@ -302,28 +302,28 @@ def sample_shape_of(shape: Any) -> tuple[int, ...]:
 
 def samples_array_of(name: str, x: Any) -> np.ndarray:
     """At least one sample of at least one feature, in whatever type of real numbers they are."""
-    given = real_array(name, x)
-    if given.ndim < 2 or given.size == 0:
-        raise ValueError(f"{name} must have shape (n, ...) with a feature and a sample or more, got {given.shape}")
-    if given.dtype.kind == "f":
-        refuse_large_array(name, given.shape, copies=1)
-        fits = np.abs(given) <= np.float64(LARGEST)  # which no float32 is beyond
+    values = real_array(name, x)
+    if values.ndim < 2 or values.size == 0:
+        raise ValueError(f"{name} must have shape (n, ...) with a feature and a sample or more, got {values.shape}")
+    if values.dtype.kind == "f":
+        refuse_large_array(name, values.shape, copies=1)
+        fits = np.abs(values) <= np.float64(LARGEST)  # which no float32 is beyond
         if not fits.all():
             raise ValueError(
-                f"{name} must be finite and at most {LARGEST:g} in size, got {shown(float(given[~fits][0]))}"
+                f"{name} must be finite and at most {LARGEST:g} in size, got {shown(float(values[~fits][0]))}"
             )
-    return given
+    return values
 
 
 def labels_of(name: str, y: Any, count: int) -> np.ndarray:
     """int64 labels, one a sample."""
-    given = real_array(name, y)
-    if given.shape != (count,):
-        raise ValueError(f"{name} must have shape ({count},), a label for each sample, got {given.shape}")
-    wrong = ~((given >= 0) & (given <= MANY) & (given == np.floor(given)))
+    labels = real_array(name, y)
+    if labels.shape != (count,):
+        raise ValueError(f"{name} must have shape ({count},), a label for each sample, got {labels.shape}")
+    wrong = ~((labels >= 0) & (labels <= MANY) & (labels == np.floor(labels)))
     if wrong.any():
-        raise ValueError(f"{name} must be whole numbers >= 0, got {given[wrong][0].item()!r}")
-    return given.astype(np.int64)
+        raise ValueError(f"{name} must be whole numbers >= 0, got {labels[wrong][0].item()!r}")
+    return labels.astype(np.int64)
 
 
 def sampled_network_of(net: Any, seed: Any, dtype: Any, sample: Callable[..., Any]) -> Any:
@@ -341,21 +341,21 @@ def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
     In `dtype`, in which they are finite; but in float64 where float32 would round them, for a common offset may yet be
     taken off them.
     """
-    given, shape = real_array("x", x), network_of(net).input_shape
-    if given.ndim == 0 or given.shape[1:] != shape:
-        raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {given.shape}")
-    if len(given) == 0:
-        raise ValueError(f"x must hold at least one sample, got shape {given.shape}")
+    inputs, shape = real_array("x", x), network_of(net).input_shape
+    if inputs.ndim == 0 or inputs.shape[1:] != shape:
+        raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {inputs.shape}")
+    if len(inputs) == 0:
+        raise ValueError(f"x must hold at least one sample, got shape {inputs.shape}")
     for step in net.steps:
-        if step.layer.over_batch and len(given) * math.prod(step.after[1:]) < 2:
+        if step.layer.over_batch and len(inputs) * math.prod(step.after[1:]) < 2:
             raise ValueError(
                 f"x must hold at least 2 samples under the BatchNorm of {step.where}, whose variance over one "
-                f"number is 0, got shape {given.shape}"
+                f"number is 0, got shape {inputs.shape}"
             )
-    numbers = finite("x", given, dtype)
-    if numbers.dtype == np.float64 or given.dtype == numbers.dtype:
+    numbers = finite("x", inputs, dtype)
+    if numbers.dtype == np.float64 or inputs.dtype == numbers.dtype:
         return numbers
-    exact = np.ascontiguousarray(given, np.float64)
+    exact = np.ascontiguousarray(inputs, np.float64)
     return numbers if np.array_equal(numbers, exact) else exact
 
 
@@ -396,17 +396,17 @@ def client_of(client: Any) -> Any:
 def float_array(name: str, value: Any) -> np.ndarray:
     """A float64 array of what is one number or an array of them."""
     try:
-        given = np.asarray(value)
+        values = np.asarray(value)
     except ValueError:  # ragged
-        given = np.asarray(None)
-    if given.dtype.kind not in "fiu":
+        values = np.asarray(None)
+    if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
-    refuse_large_array(name, given.shape)
+    refuse_large_array(name, values.shape)
     with np.errstate(over="ignore"):
-        numbers = given.astype(np.float64)
-    beyond = np.isinf(numbers) & ~np.isinf(given) if given.dtype.itemsize > 8 else np.False_
+        numbers = values.astype(np.float64)
+    beyond = np.isinf(numbers) & ~np.isinf(values) if values.dtype.itemsize > 8 else np.False_
     if beyond.any():
-        raise ValueError(f"{name} must be within the range of float64, got {shown(given[beyond].flat[0])}")
+        raise ValueError(f"{name} must be within the range of float64, got {shown(values[beyond].flat[0])}")
     return numbers
 
 
@@ -439,19 +439,19 @@ def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def operand(name: str, value: Any) -> Any:
     """What a ufunc takes: numbers, arrays of them, and what stands for such arrays elsewhere (xarray, dask)."""
-    given = value
+    values = value
     if not (hasattr(value, "dtype") and hasattr(value, "__array_ufunc__")):
         if type(value) is float:
             return value  # beside these NumPy's promotion leaves float32 what it is
         if type(value) is int:
             return float(value) if abs(value) <= 10**300 else refuse_operand(name, math.inf if value > 0 else -math.inf)
         try:
-            given = np.asarray(value)
+            values = np.asarray(value)
         except ValueError:  # ragged
-            given = np.asarray(None)
-    if getattr(given.dtype, "kind", "O") not in "fiu":
+            values = np.asarray(None)
+    if getattr(values.dtype, "kind", "O") not in "fiu":
         raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
-    return given
+    return values
 
 
 def refuse_operand(name: str, value: float) -> NoReturn:
@@ -507,8 +507,8 @@ def dtype_of(dtype: Any) -> np.dtype | None:
 
 def of_ufunc(out: Any, where: Any, dtype: Any) -> dict[str, Any]:
     """A ufunc's keywords, those left alone left out."""
-    given = {"out": out, "where": None if where is True else where, "dtype": dtype_of(dtype)}
-    return {name: value for name, value in given.items() if value is not None}
+    keywords = {"out": out, "where": None if where is True else where, "dtype": dtype_of(dtype)}
+    return {name: value for name, value in keywords.items() if value is not None}
 
 
 def integral(status: _core.Status, activation: Any) -> NoReturn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How far a long call is: `progress=True` shows it, a function hears of it, False is silent."""
+"""How far a long call is: `progress=True` shows it, a function is called with it, False is silent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def progress_of(progress: Any) -> Any:
 
 
 def listener(progress: Any, noun: str) -> AbstractContextManager[Hear]:
-    """Who hears (done, in all): a bar, the caller, or nobody."""
+    """The callback of (done, in all): a bar, the caller's, or none."""
     hear = progress_of(progress)
     return bar(noun=noun) if hear is True else nullcontext(hear or (lambda done, total: None))
 
@@ -74,7 +74,7 @@ class Counter:
 
 @contextmanager
 def product_listener(progress: Any) -> Iterator[Callable[[int, float], Any] | None]:
-    """Who hears (products, lambda_max so far) of an operator: a line on standard output, the caller, or nobody."""
+    """The callback of (products, lambda_max so far): a line on standard output, the caller's, or none."""
     progress = progress_of(progress)
     if progress is not True:
         yield progress or None

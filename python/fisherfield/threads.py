@@ -22,7 +22,7 @@ def num_threads() -> int:
 
 
 def _from_environment() -> None:
-    """FISHERFIELD_NUM_THREADS, once at import; a value that is no number of threads is told and left alone."""
+    """FISHERFIELD_NUM_THREADS, once at import; a value that is no number of threads is warned of and ignored."""
     text = os.environ.get("FISHERFIELD_NUM_THREADS", "").strip()
     if text:
         try:

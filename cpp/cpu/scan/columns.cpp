@@ -100,7 +100,7 @@ bool ScanColumns::any(const Number& number, const std::function<bool(double)>& h
 void ScanColumns::mark(const std::vector<Number>& from, const std::function<bool(const double*)>& apart) {
     const std::size_t planes = whole_.planes.size(), owned = owned_.size();
     std::atomic<bool> some{false};
-    const Column marks = derived(from, 1, [&](const double* in, double* out) {
+    const ColumnOrValue marks = derived(from, 1, [&](const double* in, double* out) {
         out[0] = apart(in) ? 1.0 : 0.0;
         some = some || out[0] > 0.0;
     })[0];
@@ -112,7 +112,7 @@ void ScanColumns::mark(const std::vector<Number>& from, const std::function<bool
     }
 }
 
-Column ScanColumns::column(const Number& number) {
+ColumnOrValue ScanColumns::column(const Number& number) {
     const Plane* const plane = number.plane;
     if (plane == nullptr || !plane->varies()) {
         return {plane == nullptr ? number.otherwise : plane->data[0], -1};
@@ -127,8 +127,8 @@ Column ScanColumns::column(const Number& number) {
 }
 
 // `count` functions of some parameters, once for each set of values that they have together.
-std::vector<Column> ScanColumns::derived(const std::vector<Number>& from, int count,
-                                         const std::function<void(const double* in, double* out)>& formula) {
+std::vector<ColumnOrValue> ScanColumns::derived(const std::vector<Number>& from, int count,
+                                                const std::function<void(const double* in, double* out)>& formula) {
     const std::size_t axes = request_.shape.size();
     std::vector<long> joint(axes, 0);
     for (const Number& each : from) {
@@ -168,7 +168,7 @@ std::vector<Column> ScanColumns::derived(const std::vector<Number>& from, int co
                      }
                  },
                  request_.threads);
-    std::vector<Column> columns;
+    std::vector<ColumnOrValue> columns;
     for (int k = 0; k < count; ++k) {
         const Plane made{out[k], joint};
         columns.push_back(column({&made, 0.0}));
@@ -231,7 +231,7 @@ bool ScanColumns::build() {
     points_.length = column(length);
     points_.samples = column(samples);
     points_.momentum = column(of_point(PointNumber::momentum, request_.descent.momentum));
-    const std::vector<Column> shares = derived({samples}, 2, [](const double* in, double* out) {
+    const std::vector<ColumnOrValue> shares = derived({samples}, 2, [](const double* in, double* out) {
         Settings at;
         at.samples = in[0];
         out[0] = at.one_over_n();
@@ -240,7 +240,7 @@ bool ScanColumns::build() {
     points_.one_over_n = shares[0];
     points_.one_over_n_minus_1 = shares[1];
     const Number width = of_point(PointNumber::width, 0.0);
-    const std::vector<Column> sizes = derived({width}, 3, [&](const double* in, double* out) {
+    const std::vector<ColumnOrValue> sizes = derived({width}, 3, [&](const double* in, double* out) {
         const Network wide = width.plane != nullptr ? network.widened(in[0]) : network;
         const auto node = [&](int i) -> const Node& { return wide.nodes[i]; };
         out[0] = parameters(node, static_cast<int>(wide.nodes.size()), settings.biases);
@@ -280,7 +280,7 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
     }
     const Number width = of_point(PointNumber::width, 0.0);
     layer->fan_in = width.plane == nullptr || affine.taps == 0.0
-                        ? Column{affine.fan_in, -1}
+                        ? ColumnOrValue{affine.fan_in, -1}
                         : derived({width}, 1, [&](const double* in, double* out) { out[0] = affine.taps * in[0]; })[0];
     layer->sigma_w2 = column(of_node(group.affine, 0));
     layer->sigma_b2 = column(of_node(group.affine, 1));
@@ -324,7 +324,7 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
         } else {
             mark({samples}, [](const double* in) { return in[0] < 4.0; });
             mark({gamma}, [](const double* in) { return in[0] == 0.0; });
-            const std::vector<Column> pair = derived({samples}, 4, [&](const double* in, double* out) {
+            const std::vector<ColumnOrValue> pair = derived({samples}, 4, [&](const double* in, double* out) {
                 const double r = 1.0 / (in[0] - 1.0);
                 const Covariance unit = closed_form::rays(rays, 1.0, {-r, 1.0 + r});
                 out[0] = unit.value.value();
@@ -342,7 +342,7 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
         return true;
     }
     layer->integrated = true;
-    const std::vector<Column> integrals = derived({gamma, beta}, 7, [&](const double* in, double* out) {
+    const std::vector<ColumnOrValue> integrals = derived({gamma, beta}, 7, [&](const double* in, double* out) {
         const Moments m = moments(*group.phi, std::fabs(in[0]), in[1]);
         const Scaled each[] = {m.mean,           m.variance, m.slope_mean, m.slope_second,
                                m.slope_variance, m.u_slope,  m.u2_slope2};
@@ -461,28 +461,28 @@ void ScanColumns::run_ahead() {
                  [&](long block) {
                      const long first = block * kScanBlock;
                      const int count = static_cast<int>(std::min<long>(kScanBlock, points - first));
-                     std::vector<double> memory(box.planes.size() * kScanBlock), left(kScanBlock),
+                     std::vector<double> memory(box.planes.size() * kScanBlock), outside(kScanBlock),
                          result(2 * kScanBlock);
                      double* out[kQuantities] = {};
                      out[static_cast<int>(Quantity::b)] = result.data();
                      out[static_cast<int>(Quantity::d)] = result.data() + kScanBlock;
                      box.fill(first, count, kScanBlock, memory.data());
-                     kernel_(ahead, memory.data(), count, out, left.data());
+                     kernel_(ahead, memory.data(), count, out, outside.data());
                      for (int i = 0; i < count; ++i) {
-                         kernel[0][first + i] = std::signbit(left[i]) ? kNaN : result[i];
+                         kernel[0][first + i] = std::signbit(outside[i]) ? kNaN : result[i];
                          kernel[1][first + i] = result[kScanBlock + i];
                      }
                  },
                  request_.threads);
     const Plane o{kernel[0], strides}, d{kernel[1], strides};
     points_.o = column({&o, 0.0});
-    points_.d = diagonal_ ? column({&d, 0.0}) : Column{};
+    points_.d = diagonal_ ? column({&d, 0.0}) : ColumnOrValue{};
     kernel_ = scan_kernels().ending[diagonal_];
 }
 
-bool ScanColumns::block(long first, int count, double* memory, double* const* out, double* left) const {
+bool ScanColumns::block(long first, int count, double* memory, double* const* out, double* outside) const {
     whole_.fill(first, count, kScanBlock, memory);
-    return kernel_(points_, memory, count, out, left);
+    return kernel_(points_, memory, count, out, outside);
 }
 
 } // namespace fisherfield

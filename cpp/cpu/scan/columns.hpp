@@ -20,7 +20,7 @@ public:
     std::size_t memory() const { return whole_.planes.size() * kScanBlock; }
 
     // Results of `count` <= kScanBlock points from `first` on; see ScanKernel.
-    bool block(long first, int count, double* memory, double* const* out, double* left) const;
+    bool block(long first, int count, double* memory, double* const* out, double* outside) const;
 
 private:
     explicit ScanColumns(const ScanRequest& request) : request_(request), whole_{request.shape, {}} {}
@@ -48,9 +48,9 @@ private:
     bool outlier_rules() const;
     void run_ahead();
 
-    Column column(const Number& number);
-    std::vector<Column> derived(const std::vector<Number>& from, int count,
-                                const std::function<void(const double* in, double* out)>& formula);
+    ColumnOrValue column(const Number& number);
+    std::vector<ColumnOrValue> derived(const std::vector<Number>& from, int count,
+                                       const std::function<void(const double* in, double* out)>& formula);
     bool all(const Number& number, const std::function<bool(double)>& holds) const;
     bool any(const Number& number, const std::function<bool(double)>& holds) const;
 
@@ -59,7 +59,7 @@ private:
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
     std::vector<std::unique_ptr<Tabulated>> lookups_;
     std::vector<LayerColumns> layers_;
-    std::vector<Column> apart_;
+    std::vector<ColumnOrValue> apart_;
     PointColumns points_;
     bool diagonal_ = true;
     ScanKernel kernel_ = nullptr;

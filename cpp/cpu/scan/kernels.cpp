@@ -16,7 +16,7 @@ FISHERFIELD_INLINE bool is_zero(Lanes) { return false; } // what is divided by z
 
 // What a vector of points has of a column.
 struct Entry {
-    const Column& column;
+    const ColumnOrValue& column;
     const double* at; // the vector's first point in place 0
 
     FISHERFIELD_INLINE operator Lanes() const {
@@ -164,7 +164,7 @@ struct LaneIntegrals {
         return {root(v) * density, v * variance, a, whole, b * b, density, whole, v * (density * density)};
     }
 
-    FISHERFIELD_INLINE Lanes entry(const Column& column) const { return Entry{column, at}; }
+    FISHERFIELD_INLINE Lanes entry(const ColumnOrValue& column) const { return Entry{column, at}; }
 };
 
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
@@ -389,11 +389,11 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
 }
 
 template <Theory theory, bool batch_norms, bool diagonal>
-bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
+bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* outside) {
     States<batch_norms, diagonal> states;
     const int last = points.count - 1;
     const bool normed = batch_norms && points.layers[last].batch_norm; // else the last layer ends with its affine part
-    pass_layers<theory>(points, normed ? points.count : last, columns, count, &states, left);
+    pass_layers<theory>(points, normed ? points.count : last, columns, count, &states, outside);
     const LayerColumns layer = points.layers[last];
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
@@ -402,22 +402,22 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
             const State<Lanes> h = states.load(points, points.count, columns, i);
             kernel = {h.kernel.o, h.kernel.d, {}, {}};
         } else {
-            kernel = before(points, layer, last, columns, i, states, left).kernel;
+            kernel = before(points, layer, last, columns, i, states, outside).kernel;
         }
-        const Mask wrong = ending<diagonal>(points, columns, i, kernel, Lanes(left + i), out);
-        lanes(wrong).store(left + i);
+        const Mask wrong = ending<diagonal>(points, columns, i, kernel, Lanes(outside + i), out);
+        lanes(wrong).store(outside + i);
         all = all | wrong;
     }
     return any_negative(all);
 }
 
 template <bool diagonal>
-bool end_block(const PointColumns& points, const double* columns, int count, double* const* out, double* left) {
+bool end_block(const PointColumns& points, const double* columns, int count, double* const* out, double* outside) {
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
         const Lanes o = Entry{points.o, columns + i}, d = Entry{points.d, columns + i};
         const Mask wrong = ending<diagonal>(points, columns, i, {o, d, {}, {}}, 1.0, out);
-        lanes(wrong).store(left + i);
+        lanes(wrong).store(outside + i);
         all = all | wrong;
     }
     return any_negative(all);

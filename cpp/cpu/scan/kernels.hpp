@@ -7,7 +7,7 @@
 namespace fisherfield {
 
 // A number that all points have, or the place of a column with one for each.
-struct Column {
+struct ColumnOrValue {
     double value = 0.0;
     int place = -1;
 };
@@ -22,13 +22,14 @@ struct Tabulated {
 // One affine layer and what follows it. phi is rays, minus x for x < 0 and plus x for x > 0, with a = (plus + minus)/2
 // and b = (plus - minus)/2, or its integrals are given, or found in a table.
 struct LayerColumns {
-    Column fan_in, sigma_w2, sigma_b2, gamma, eps;
+    ColumnOrValue fan_in, sigma_w2, sigma_b2, gamma, eps;
     bool batch_norm = false, has_eps = false, trained = false;
     double a = 1.0, b = 0.0;
     bool integrated = false;
-    Column mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2; // moments() at gamma and beta
+    // moments() at gamma and beta
+    ColumnOrValue mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2;
     bool closed = false;
-    Column value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
+    ColumnOrValue value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
     const Tabulated* table = nullptr;
 };
 
@@ -36,10 +37,10 @@ struct PointColumns {
     bool biases = true;
     double curvature_factor = 1.0, weight_decay = 0.0;
     bool nesterov = false;
-    Column overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
-    Column share, share_of_others; // C/P and C/(P - C)
-    Column o, d;                   // of the output, where the recursion has been run before
-    const Column* apart = nullptr; // not 0 where a point is to be done otherwise from the start
+    ColumnOrValue overlap, length, samples, one_over_n, one_over_n_minus_1, momentum, parameters;
+    ColumnOrValue share, share_of_others; // C/P and C/(P - C)
+    ColumnOrValue o, d;                   // of the output, where the recursion has been run before
+    const ColumnOrValue* apart = nullptr; // not 0 where a point is to be done otherwise from the start
     int aparts = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
     int count = 0;            // layers
@@ -49,11 +50,11 @@ struct PointColumns {
 inline constexpr int kScanBlock = 512; // points that a kernel takes; a multiple of every vector's width
 
 // Quantities of `count` points out of kScanBlock, one array for each or null; place p's column begins at columns + p
-// kScanBlock. Vectors are whole: values beyond `count` are read and written up to the width of one. In `left`, a sign
-// bit where a number left the range in which float64 keeps its digits, so that the point is to be done otherwise;
+// kScanBlock. Vectors are whole: values beyond `count` are read and written up to the width of one. In `outside`, a
+// sign bit where a number left the range in which float64 keeps its digits, so that the point is to be done otherwise;
 // returns whether there are such points.
 using ScanKernel = bool (*)(const PointColumns& points, const double* columns, int count, double* const* out,
-                            double* left);
+                            double* outside);
 
 struct ScanKernels {
     ScanKernel vanilla[2];    // where b alone is asked for, and where a is as well

@@ -240,7 +240,7 @@ void scan_columns(const ScanRequest& request, const ScanColumns& columns, const 
                   std::int8_t* status, long points, Reporter* reporter) {
     const long many = kBlocks * kScanBlock;
     const auto row = [&](long number) {
-        std::vector<double> memory(columns.memory()), left(kScanBlock), rest(out.size() * kScanBlock);
+        std::vector<double> memory(columns.memory()), outside(kScanBlock), rest(out.size() * kScanBlock);
         std::unique_ptr<Walker> walker;
         long reported = number * many;
         const long end = std::min(points, reported + many);
@@ -251,13 +251,13 @@ void scan_columns(const ScanRequest& request, const ScanColumns& columns, const 
                 to[static_cast<int>(request.quantities[i])] =
                     count == kScanBlock ? out[i] + first : rest.data() + i * kScanBlock;
             }
-            const bool some_left = columns.block(first, count, memory.data(), to, left.data());
+            const bool some_outside = columns.block(first, count, memory.data(), to, outside.data());
             for (std::size_t i = 0; count < kScanBlock && i < out.size(); ++i) {
                 std::copy_n(rest.data() + i * kScanBlock, count, out[i] + first);
             }
             std::fill_n(status + first, count, std::int8_t{0});
-            for (int i = 0; some_left && i < count; ++i) {
-                if (std::signbit(left[i])) {
+            for (int i = 0; some_outside && i < count; ++i) {
+                if (std::signbit(outside[i])) {
                     walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
                     walker->point(index_of(request.shape, first + i), first + i, out, status);
                     reporter->add(first + i - reported);

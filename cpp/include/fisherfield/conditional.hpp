@@ -92,13 +92,13 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
                 continue;
             }
             const double along = at.lead * z[i];
-            const Mean given = mean_given(along, at.apart * z[i], above, slope_above);
-            const double product = weight[i] * phi[i] * given.value, slopes = weight[i] * phi_slope[i] * given.slope;
+            const Mean inner = mean_given(along, at.apart * z[i], above, slope_above);
+            const double product = weight[i] * phi[i] * inner.value, slopes = weight[i] * phi_slope[i] * inner.slope;
             value += product;
             slope += slopes;
-            pair += weight[i] * at.outside * z[i] * phi_slope[i] * (along * given.slope + at.s * given.z_slope);
-            difference += weight[i] * given.rise2;
-            slope_difference += weight[i] * given.bend2;
+            pair += weight[i] * at.outside * z[i] * phi_slope[i] * (along * inner.slope + at.s * inner.z_slope);
+            difference += weight[i] * inner.rise2;
+            slope_difference += weight[i] * inner.bend2;
             // gelu_tanh on the left: an ulp of x is x phi'/phi ulps of phi
             const double steep = std::fabs(x[i] * phi_slope[i]) / (std::fabs(phi[i]) + 1e-300);
             const double heavy = weight[i] * quadrature::lost(z[i] * z[i]) * std::fmax(1.0, steep / 64.0);
@@ -106,14 +106,14 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
             // and so it is of the mean m = along + shift
             const double far = std::fabs(at.outside * z[i]) + std::fabs(shift), m = std::fabs(along) + std::fabs(shift);
             // where all that counts is next to one kink: elsewhere an ulp of m moves next to nothing across it
-            const double bent = at.s > 0.0 && std::fabs(shift) > 4.0 * at.outside ? given.z_slope / at.s : 0.0;
-            const double off = quadrature::lost_of_value(m, given.slope);
+            const double bent = at.s > 0.0 && std::fabs(shift) > 4.0 * at.outside ? inner.z_slope / at.s : 0.0;
+            const double off = quadrature::lost_of_value(m, inner.slope);
             const double slope_off =
-                quadrature::lost_of_slope(crosses, far, x[i], phi[i], phi_slope[i]) * given.slope_size +
+                quadrature::lost_of_slope(crosses, far, x[i], phi[i], phi_slope[i]) * inner.slope_size +
                 quadrature::lost_of_value(m, bent) * std::fabs(phi_slope[i]);
-            value_size += heavy * std::fabs(phi[i]) * (given.size * tail_lost(given.size / most) + off);
+            value_size += heavy * std::fabs(phi[i]) * (inner.size * tail_lost(inner.size / most) + off);
             slope_size +=
-                heavy * (std::fabs(phi_slope[i]) * given.slope_size * tail_lost(given.slope_size) + slope_off);
+                heavy * (std::fabs(phi_slope[i]) * inner.slope_size * tail_lost(inner.slope_size) + slope_off);
         }
     });
     Covariance out;
@@ -129,12 +129,12 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
 }
 
 // Whether there is such an integral, and whether it gives the differences asked for (for equal variances).
-struct Found {
+struct Outcome {
     bool covariance = false, differences = false;
 };
 
-FISHERFIELD_HD inline Found covariance(const Activation& activation, double q1, double q2, double c, double one_minus_c,
-                                       double shift, bool differences, Covariance* out) {
+FISHERFIELD_HD inline Outcome covariance(const Activation& activation, double q1, double q2, double c,
+                                         double one_minus_c, double shift, bool differences, Covariance* out) {
     if (!available(activation)) {
         return {};
     }

@@ -151,10 +151,10 @@ def compare(case: Case, theory: str) -> Comparison | None:
     if isinstance(core, str) and isinstance(slow, str):
         return None
     if isinstance(core, str) or isinstance(slow, str):
-        said = "; ".join(
+        refusal = "; ".join(
             f"{who}: {what}" for who, what in (("core", core), ("reference", slow)) if isinstance(what, str)
         )
-        return Comparison(case, theory, (math.inf,) * len(QUANTITIES), said)
+        return Comparison(case, theory, (math.inf,) * len(QUANTITIES), refusal)
     samples = case.arguments["samples"]
     # lambda_max = b + (a - b)/n: below a/n (infinite data: below rounding) b is nothing but cancellation.
     floors = {

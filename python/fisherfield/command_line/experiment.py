@@ -34,7 +34,7 @@ _EPILOG = (
 
 
 experiment = typer.Typer(
-    help="Train networks, and lay the theory beside what happens. Needs pip install 'fisherfield[torch,plot,data]'.",
+    help="Train networks, and compare with the theory. Needs pip install 'fisherfield[torch,plot,data]'.",
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -127,17 +127,17 @@ def run_figure2(
     """Train, write the picture and the numbers behind it, and print the ratios; or draw what was written before."""
     from .. import training
 
-    said = console()
+    output = console()
     path = Path(out)
     kept = path.with_suffix(".json")
     try:
-        with terminating(), refusing(), noting(said):
+        with terminating(), refusing(), noting(output):
             picture(out)
             optional("matplotlib", "figure2 needs matplotlib", "fisherfield[plot]")  # before hours of training
             if quantity is not None:
                 choice("--quantity", quantity, _QUANTITIES)
             if redraw is not None:
-                found = training.Figure2.open(redraw)
+                figure = training.Figure2.open(redraw)
             else:
                 values = np.geomspace(0.25, 4.0, integer("gammas", gammas, 1))
                 if kept.exists() and not force:
@@ -145,20 +145,23 @@ def run_figure2(
                         f"--out must be a new file where there is no --force, got {shown(out)}, whose numbers are "
                         f"there: draw them with --redraw {kept}"
                     )
-                with _pool(workers) as client, bar(said, "cells") if said.is_terminal else nullcontext(False) as hear:
-                    found = training.figure2(gammas=values, client=client, threads=1, progress=hear, **arguments)
+                with (
+                    _pool(workers) as client,
+                    bar(output, "cells") if output.is_terminal else nullcontext(False) as hear,
+                ):
+                    figure = training.figure2(gammas=values, client=client, threads=1, progress=hear, **arguments)
                 with replacing(kept) as partial:
-                    found.save(partial)
+                    figure.save(partial)
             with replacing(path) as partial:
-                found.plot(quantity).savefig(partial, dpi=150, format=path.suffix[1:].lower())
+                figure.plot(quantity).savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except KeyboardInterrupt:
         store = arguments.get("store")
         rest = f": the same command goes on from {store}" if store else ": with --store the same command would go on"
         raise Stopped(f"stopped before all was trained{rest}") from None
-    said.print(Text(repr(found)), soft_wrap=True)
-    said.print()
+    output.print(Text(repr(figure)), soft_wrap=True)
+    output.print()
     written = f"{path} written" if redraw is not None else f"{path} and {kept} written"
-    said.print(Text(written), soft_wrap=True)
+    output.print(Text(written), soft_wrap=True)
 
 
 class _Worker(SpawnProcess):

@@ -172,18 +172,18 @@ def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -
 
 
 def _print_rates(
-    said: Console,
+    output: Console,
     file: str,
     net: ff.Network,
     rows: Sequence[_Row],
     arguments: dict[str, Any],
     data: ff.data.Data | None,
 ) -> None:
-    said.print(headed(_description(file, net, arguments, data)))
+    output.print(headed(_description(file, net, arguments, data)))
     for index, (batch_norm, group) in enumerate(itertools.groupby(rows, key=lambda row: row.batch_norm)):
-        said.print()
+        output.print()
         if net.batch_norms:
-            said.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
+            output.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=index == 0, show_edge=False)
         table.add_column("theory", width=9)
         table.add_column("biases", width=8)
@@ -193,16 +193,16 @@ def _print_rates(
         table.add_column("regime", width=8)
         for row in group:
             table.add_row(*_cells(row))
-        said.print(table)
+        output.print(table)
     comparison = _comparison(rows)
     if comparison:
-        said.print()
-        said.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
+        output.print()
+        output.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
     for owners, sentences in _notes(rows).items():
-        said.print()
-        said.print(Text(f"{owners}:", style="bold"))
+        output.print()
+        output.print(Text(f"{owners}:", style="bold"))
         for sentence in sentences:
-            said.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
+            output.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
@@ -243,14 +243,14 @@ def _notes(rows: Sequence[_Row]) -> dict[str, list[str]]:
 def _comparison(rows: Sequence[_Row]) -> list[str]:
     """How many times larger BatchNorm's learning rate is, by theory; of bounds it says what they say of the ratio."""
     vanilla = {row.theory: row.rate for row in rows if not row.batch_norm}
-    said = []
+    ratios = []
     for row in rows:
         bare = vanilla.get(row.theory)
         if not row.batch_norm or row.rate is None or bare is None or not (0 < bare < math.inf and row.rate < math.inf):
             continue
         sign = {("=", "="): "", ("<=", "="): "<= ", ("=", "<="): ">= "}.get((row.rate.bound, bare.bound), "about ")
-        said.append(f"{row.theory} {sign}{four_digits(row.rate / bare)}")
-    return said
+        ratios.append(f"{row.theory} {sign}{four_digits(row.rate / bare)}")
+    return ratios
 
 
 def _description(file: str, net: ff.Network, arguments: dict[str, Any], data: ff.data.Data | None) -> dict[str, str]:

@@ -55,11 +55,11 @@ def plot(
         taken, _ = selected(scan, quantity or next(iter(scan.arrays)), chosen)
         with replacing(path) as partial:
             drawn.savefig(partial, dpi=150, format=path.suffix[1:].lower())
-    said = console()
+    output = console()
     for name, value in taken.items():
         if name in chosen and value != chosen[name]:
-            said.print(Text(f"{name} = {value:g} is the nearest to {chosen[name]:g}"))
+            output.print(Text(f"{name} = {value:g} is the nearest to {chosen[name]:g}"))
     missing = scan.failures().get(-1, 0)
     if missing:
-        said.print(Text(f"{missing:,} of {scan.points:,} points are not computed yet"))
-    said.print(Text(f"{path} written"), soft_wrap=True)
+        output.print(Text(f"{missing:,} of {scan.points:,} points are not computed yet"))
+    output.print(Text(f"{path} written"), soft_wrap=True)

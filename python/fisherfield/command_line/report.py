@@ -19,14 +19,14 @@ from .printing import headed, lines
 _READ = 2**28  # points of a store that are read once more for the table at the end, some seconds
 
 
-def print_scan(said: Console, scan: Scan, path: Path, network: str, computed: int) -> None:
-    said.print(headed(_description(scan, network)))
-    said.print()
-    said.print(_axes_table(scan))
-    said.print()
+def print_scan(output: Console, scan: Scan, path: Path, network: str, computed: int) -> None:
+    output.print(headed(_description(scan, network)))
+    output.print()
+    output.print(_axes_table(scan))
+    output.print()
     if set(scan.arrays) != {"regime"}:
-        said.print(_quantities_table(scan))
-        said.print()
+        output.print(_quantities_table(scan))
+        output.print()
     failures = scan.failures()
     closing = Table.grid(padding=(0, 2))
     good = scan.points - sum(failures.values())
@@ -37,34 +37,34 @@ def print_scan(said: Console, scan: Scan, path: Path, network: str, computed: in
         closing.add_row(Text("" if place else "not ok", style="bold yellow"), Text(words))
     if "regime" in scan.arrays:
         counts = {word: _count(scan, "regime", code) for code, word in REGIMES.items()}
-        told = ", ".join(f"{word} {count:,}" for word, count in counts.items() if count)
-        closing.add_row(Text("regime", style="bold"), Text(told))
+        regimes = ", ".join(f"{word} {count:,}" for word, count in counts.items() if count)
+        closing.add_row(Text("regime", style="bold"), Text(regimes))
     if computed and scan.seconds > 0:
         speed = f"{computed:,} points in {hours_in_words(scan.seconds)}, {short(computed / scan.seconds)} points/s"
         closing.add_row(Text("time", style="bold"), Text(speed))
     for name, words in _whereabouts(path).items():
         closing.add_row(Text(name, style="bold"), Text(words, overflow="fold"))
-    said.print(closing)
+    output.print(closing)
 
 
 def _description(scan: Scan, network: str) -> dict[str, str]:
-    given = scan.settings
+    settings = scan.settings
     size = f"{scan.points:,} point{'s' * (scan.points != 1)}"
     if len(scan.shape) > 1:
         size = f"{' x '.join(map(str, scan.shape))} = {size}"
-    data = [f"{name} {given[name]:g}" for name in ("length", "overlap") if name not in scan.axes]
+    data = [f"{name} {settings[name]:g}" for name in ("length", "overlap") if name not in scan.axes]
     if "samples" not in scan.axes:
-        many = given["samples"]
+        many = settings["samples"]
         data.insert(0, "infinitely many samples" if many is None else plural(many, "sample"))
     words = {
         "network": network,
         "scan": size,
-        "theory": f"{given['theory']}, gradients of the biases {'counted' if given['biases'] else 'left out'}",
+        "theory": f"{settings['theory']}, gradients of the biases {'counted' if settings['biases'] else 'left out'}",
         "data": ", ".join(data) or "as varied",
     }
     if "max_learning_rate" in scan.arrays:
-        descent = descent_in_words(given, "momentum" not in scan.axes)
-        words["learning rate"] = ", ".join([f"loss {given['loss']}", *descent])
+        descent = descent_in_words(settings, "momentum" not in scan.axes)
+        words["learning rate"] = ", ".join([f"loss {settings['loss']}", *descent])
     return words
 
 
@@ -95,11 +95,11 @@ def _quantities_table(scan: Scan) -> Table:
             continue
         if name == "regime":
             continue
-        found = _extremes(scan, name)
-        if found is None:
+        extremes = _extremes(scan, name)
+        if extremes is None:
             table.add_row(name, "NaN", "everywhere", "", "")
             continue
-        (low, lowest), (high, highest) = found
+        (low, lowest), (high, highest) = extremes
         if low == high:
             table.add_row(name, f"{low:.6g}", "everywhere", "", "")
         else:

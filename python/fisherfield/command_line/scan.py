@@ -159,23 +159,23 @@ def run_scan(
     **arguments: Any,
 ) -> None:
     """Scan a network, write what comes out, and print what it was; `arguments` are those of `ff.scan`."""
-    said = console()
-    watch = _Watch(said)
+    output = console()
+    watch = _Watch(output)
     try:
-        with terminating(), refusing(), noting(said):
+        with terminating(), refusing(), noting(output):
             net = ff.load(file)
             path = watch.path = destination(out or f"{Path(file).stem}.zarr", force)
-            given = axes_of(net, axes, points, random, seed)
+            axes_by_name = axes_of(net, axes, points, random, seed)
             stored = path.suffix.lower() == ".zarr"
             if not stored:
-                _refuse_large(net, given, arguments["quantities"], path)
+                _refuse_large(net, axes_by_name, arguments["quantities"], path)
             with watch:
-                scan = ff.scan(net, given, **arguments, store=path if stored else None, progress=watch)
+                scan = ff.scan(net, axes_by_name, **arguments, store=path if stored else None, progress=watch)
             if not stored:
-                with said.status(f"writing {path}") if said.is_terminal else nullcontext():
+                with output.status(f"writing {path}") if output.is_terminal else nullcontext():
                     write(scan, path)
             watch.written = True
-            print_scan(said, scan, path, describe(file, net), watch.total - watch.before)
+            print_scan(output, scan, path, describe(file, net), watch.total - watch.before)
     except KeyboardInterrupt as error:
         raise Stopped(_stopped(error, watch)) from None
 
@@ -199,20 +199,20 @@ def _stopped(error: KeyboardInterrupt, watch: _Watch) -> str:
         return f"stopped; all of the scan is in {path}"
     if watch.total == 0:
         return "stopped before the scan began"
-    counted, found, _ = str(error).removeprefix("scan ").partition(" finished")
-    if not found:
+    counted, chunks, _ = str(error).removeprefix("scan ").partition(" finished")
+    if not chunks:
         return f"stopped while {path} was written, which is not there"
-    finished = counted + found
+    finished = counted + chunks
     if path.suffix.lower() == ".zarr":
         return f"{finished}, which stay in {path}: the same command goes on from there"
     return f"{finished}, {path} was not written: --out {path.with_suffix('.zarr')} would keep them, and go on"
 
 
 class _Watch:
-    """Hears how far a scan is: says so where it goes on, and shows the bar on a terminal."""
+    """The progress callback of a scan: says where it goes on, and shows the bar on a terminal."""
 
-    def __init__(self, said: Console) -> None:
-        self.said, self.path, self.before, self.total, self.written = said, Path(), 0, 0, False
+    def __init__(self, output: Console) -> None:
+        self.output, self.path, self.before, self.total, self.written = output, Path(), 0, 0, False
         self.stack = ExitStack()
         self.show: Callable[[int, int], object] | None = None
 
@@ -226,10 +226,12 @@ class _Watch:
         if self.total == 0:
             self.before, self.total = done, total
             if done == total:
-                self.said.print(Text(f"{self.path} has all {total:,} points already"), soft_wrap=True)
+                self.output.print(Text(f"{self.path} has all {total:,} points already"), soft_wrap=True)
             elif done:
-                self.said.print(Text(f"{self.path} has {done:,} of {total:,} points: the scan goes on"), soft_wrap=True)
-            if self.said.is_terminal and done < total:
-                self.show = self.stack.enter_context(bar(self.said))
+                self.output.print(
+                    Text(f"{self.path} has {done:,} of {total:,} points: the scan goes on"), soft_wrap=True
+                )
+            if self.output.is_terminal and done < total:
+                self.show = self.stack.enter_context(bar(self.output))
         if self.show is not None:
             self.show(done, total)

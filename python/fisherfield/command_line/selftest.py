@@ -37,21 +37,21 @@ def selftest(
     with refusing():
         integer("networks", networks, 1)
         integer("seed", seed, 0)
-    said = console()
-    with Progress(console=said, transient=True, disable=not said.is_terminal) as progress:
+    output = console()
+    with Progress(console=output, transient=True, disable=not output.is_terminal) as progress:
         groups = progress.track(comparisons.selftest(networks, seed), total=networks, description="networks compared")
         compared = [comparison for group in groups for comparison in group]
-    said.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
-    said.print()
-    said.print(_table(compared, comparisons.QUANTITIES))
-    said.print()
+    output.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
+    output.print()
+    output.print(_table(compared, comparisons.QUANTITIES))
+    output.print()
     failed = [item for item in compared if not item.passed]
     if not failed:
-        said.print(Text(f"ok: {len(compared)} comparisons on {networks} random networks (seed {seed})"))
+        output.print(Text(f"ok: {len(compared)} comparisons on {networks} random networks (seed {seed})"))
         return
     worst = max(failed, key=lambda item: max(item.deviations) / item.case.tolerance)
-    said.print(Text(f"FAILED: {len(failed)} of {len(compared)} comparisons; the worst, theory {worst.theory!r}:"))
-    said.print(Text(worst.error or repr(worst.case)), soft_wrap=True)
+    output.print(Text(f"FAILED: {len(failed)} of {len(compared)} comparisons; the worst, theory {worst.theory!r}:"))
+    output.print(Text(worst.error or repr(worst.case)), soft_wrap=True)
     raise typer.Exit(1)
 
 

@@ -54,13 +54,13 @@ def terminating() -> Iterator[None]:
 
 
 @contextmanager
-def noting(said: Console) -> Iterator[None]:
+def noting(output: Console) -> Iterator[None]:
     """Prints what the library warns of in stores as a line of its own, without the place in the code."""
     before = warnings.showwarning
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:
         if str(message).startswith("store "):
-            said.print(Text(str(message)), soft_wrap=True)
+            output.print(Text(str(message)), soft_wrap=True)
         else:
             before(message, *place, **more)
 
@@ -72,7 +72,7 @@ def noting(said: Console) -> Iterator[None]:
 
 def console() -> Console:
     """Standard output; piped, 100 columns unless COLUMNS says otherwise, and no colour."""
-    found = Console(highlight=False)
-    if not found.is_terminal:
-        found = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
-    return found
+    output = Console(highlight=False)
+    if not output.is_terminal:
+        output = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
+    return output

@@ -102,81 +102,81 @@ def run_verify(
     **arguments: Any,
 ) -> None:
     """Verify a network, print the table and the verdict, and draw the picture; `arguments` are those of `ff.verify`."""
-    said = console()
+    output = console()
     counted = [0, 0]
     try:
         with terminating(), refusing():
             path = picture(out) if out else None
             net = ff.load(file)
-            given: dict[str, Any] = {"samples": samples}
+            inputs: dict[str, Any] = {"samples": samples}
             if data is not None:
-                given = {"x": ff.data.load(data, samples=samples, shape=net)}
-            shown = said.is_terminal and not as_json
-            with bar(said, "networks") if shown else nullcontext(lambda done, total: None) as show:
+                inputs = {"x": ff.data.load(data, samples=samples, shape=net)}
+            shown = output.is_terminal and not as_json
+            with bar(output, "networks") if shown else nullcontext(lambda done, total: None) as show:
 
                 def counting(done: int, total: int) -> None:
                     counted[:] = done, total
                     show(done, total)
 
-                found = ff.verify(net, **given, **arguments, progress=counting)
+                verification = ff.verify(net, **inputs, **arguments, progress=counting)
             if path is not None:
                 with replacing(path) as partial:
-                    found.plot().savefig(partial, dpi=150, format=path.suffix[1:].lower())
+                    verification.plot().savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except KeyboardInterrupt:
         done, total = counted
         far = f"with {done} of {total} networks finished" if total else "before the first network"
         raise Stopped(f"stopped {far}, of which nothing is kept" if done else f"stopped {far}") from None
     if as_json:
-        typer.echo(json.dumps(_as_json(file, found), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_as_json(file, verification), indent=2, allow_nan=False))
         return
-    said.print(headed({**describe(net), **_description(found, data)}))
-    said.print()
-    said.print(_table(found))
-    said.print()
-    for sentence in found.verdicts:
-        said.print(Text(sentence))
+    output.print(headed({**describe(net), **_description(verification, data)}))
+    output.print()
+    output.print(_table(verification))
+    output.print()
+    for sentence in verification.verdicts:
+        output.print(Text(sentence))
     if path is not None:
-        said.print(Text(f"{path} written"), soft_wrap=True)
+        output.print(Text(f"{path} written"), soft_wrap=True)
 
 
-def _description(found: Verification, data: str | None) -> dict[str, str]:
-    given, count = found.settings, found.seeds.size
-    inputs = f"{given['samples']} samples of {data}" if data else f"{given['samples']} Gaussian samples a network"
+def _description(verification: Verification, data: str | None) -> dict[str, str]:
+    settings, count = verification.settings, verification.seeds.size
+    inputs = f"{settings['samples']} samples of {data}" if data else f"{settings['samples']} Gaussian samples a network"
     return {
-        "sampled": f"{plural(count, 'network')} a width, statistics {given['statistics']}, gradients of the "
-        f"biases {'counted' if given['biases'] else 'left out'}",
-        "data": f"{inputs}; length {given['length']:.4g}, overlap {given['overlap']:.4g}",
-        "theory": given["theory"],
+        "sampled": f"{plural(count, 'network')} a width, statistics {settings['statistics']}, gradients of the "
+        f"biases {'counted' if settings['biases'] else 'left out'}",
+        "data": f"{inputs}; length {settings['length']:.4g}, overlap {settings['overlap']:.4g}",
+        "theory": settings["theory"],
     }
 
 
-def _table(found: Verification) -> Table:
+def _table(verification: Verification) -> Table:
     table = lines("width", "", "sampled", "theory", "sampled/theory", right=("width",))
-    for row in rows_of(found):
+    for row in rows_of(verification):
         table.add_row(*row)
     return table
 
 
-def _as_json(file: str, found: Verification) -> dict[str, Any]:
+def _as_json(file: str, verification: Verification) -> dict[str, Any]:
     """The schema: change it only by adding keys. Arrays go along the widths, those of `runs` along the seeds, too."""
 
     def plain(values: Any) -> Any:
         return json.loads(json.dumps(np.asarray(values).tolist()), parse_constant=lambda constant: None)
 
-    power = found.powers["lambda_max"]
+    power = verification.powers["lambda_max"]
     return {
         "fisherfield": ff.__version__,
         "file": file,
-        "settings": found.settings,
-        "widths": plain(found.widths),
-        "seeds": plain(found.seeds),
-        "sampled": {name: plain(values) for name, values in found.sampled.items()},
-        "errors": {name: plain(values) for name, values in found.errors.items()},
-        "theory": {name: plain(values) for name, values in found.theory.items()},
-        "lambda_max_of_other_theories": {name: plain(values) for name, values in found.others.items()},
-        "bound": [result.bound for result in found.fishers],
-        "holds": [result.holds for result in found.fishers],
-        "reason": [result.reason for result in found.fishers],
+        "settings": verification.settings,
+        "widths": plain(verification.widths),
+        "seeds": plain(verification.seeds),
+        "sampled": {name: plain(values) for name, values in verification.sampled.items()},
+        "errors": {name: plain(values) for name, values in verification.errors.items()},
+        "theory": {name: plain(values) for name, values in verification.theory.items()},
+        "lambda_max_of_other_theories": {name: plain(values) for name, values in verification.others.items()},
+        "bound": [result.bound for result in verification.fishers],
+        "holds": [result.holds for result in verification.fishers],
+        "reason": [result.reason for result in verification.fishers],
         "power": None
         if power is None or not math.isfinite(power.exponent)
         else {
@@ -186,6 +186,6 @@ def _as_json(file: str, found: Verification) -> dict[str, Any]:
             "widths": power.widths,
             "chi2": power.chi2,
         },
-        "runs": {name: plain(values) for name, values in found.runs.items()},
-        "verdict": list(found.verdicts),
+        "runs": {name: plain(values) for name, values in verification.runs.items()},
+        "verdict": list(verification.verdicts),
     }

@@ -142,12 +142,12 @@ def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
     refuse_large_file(path, (2 if kind.kind == "f" else 1) * needed)
     with reading(path):
         array = np.empty(math.prod(shape), kind)
-        left = array.view(np.uint8) if needed else np.empty(0, np.uint8)
-        while left.size and (piece := file.read(min(left.size, PIECE))):
-            left[: len(piece)] = np.frombuffer(piece, np.uint8)
-            left = left[len(piece) :]
-        if left.size or file.read(1):  # a member's checksum is looked at where it ends
-            raise EOFError(f"it ends {left.size} bytes early")
+        remaining = array.view(np.uint8) if needed else np.empty(0, np.uint8)
+        while remaining.size and (piece := file.read(min(remaining.size, PIECE))):
+            remaining[: len(piece)] = np.frombuffer(piece, np.uint8)
+            remaining = remaining[len(piece) :]
+        if remaining.size or file.read(1):  # a member's checksum is looked at where it ends
+            raise EOFError(f"it ends {remaining.size} bytes early")
         return array.reshape(shape, order="F" if fortran else "C")
 
 

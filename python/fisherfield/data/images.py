@@ -40,9 +40,9 @@ def digits(split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def fashion_mnist() -> Path:
-    given = os.environ.get("FISHERFIELD_DATA")
-    folder = Path(os.path.expanduser(given)) if given else Path(_FOLDER)
-    if given and (folder / "fashion-mnist").is_dir():
+    variable = os.environ.get("FISHERFIELD_DATA")
+    folder = Path(os.path.expanduser(variable)) if variable else Path(_FOLDER)
+    if variable and (folder / "fashion-mnist").is_dir():
         folder = folder / "fashion-mnist"
     if not any(find(folder, name) for names in _IDX.values() for name in names):
         raise FileNotFoundError(

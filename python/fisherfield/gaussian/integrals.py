@@ -239,8 +239,8 @@ def _call(
     shifted = not (type(shift) in (int, float) and shift == 0)
     if shifted:
         operands.append(_numbers.operand("shift", shift))
-    given = {"out": out, "dtype": _numbers.dtype_of(dtype)}
-    keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options = {"out": out, "dtype": _numbers.dtype_of(dtype)}
+    keywords: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if where is not True:
         keywords["where"] = where
     if not _numbers.boolean("error", error):

@@ -124,7 +124,7 @@ def _set_path(path: str) -> None:
 
 
 def _from_environment() -> None:
-    """FISHERFIELD_SIMD, once at import; what this machine lacks is told and left alone."""
+    """FISHERFIELD_SIMD, once at import; what this machine lacks is warned of and ignored."""
     text = os.environ.get("FISHERFIELD_SIMD", "").strip()
     if text:
         try:

@@ -182,26 +182,26 @@ class Activation(Layer):
         coefficients: Iterable[float] | None = None,
         kinks: Iterable[float] = (),
     ) -> None:
-        given: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             name: value
             for name, value in zip(PARAMETER_NAMES, (slope, alpha, n, coefficients), strict=True)
             if value is not None
         }
         if isinstance(function, Activation):
-            if given or kinks != ():
+            if parameters or kinks != ():
                 raise ValueError(f"parameters and kinks are already those of the activation given, {function!r}")
-            given, kinks, function = function._given(), function.kinks, function.function
+            parameters, kinks, function = function._parameters(), function.kinks, function.function
         if not _numbers.is_sequence(kinks):
             raise TypeError(f"kinks must be a sequence of numbers, got {_numbers.shown(kinks)}")
         kinks = tuple(sorted({_numbers.real("kinks", kink) for kink in _numbers.entries("kinks", kinks)}))
         if callable(function):
-            _check_callable(function, given, kinks)
+            _check_callable(function, parameters, kinks)
         else:
-            function, given = _named(function, given)
+            function, parameters = _named(function, parameters)
             if kinks:
                 raise ValueError(f"kinks belong to callables, got kinks={list(kinks)} for {function!r}")
         for field in PARAMETER_NAMES:
-            object.__setattr__(self, field, given.get(field))
+            object.__setattr__(self, field, parameters.get(field))
         for field, content in (("function", function), ("kinks", kinks), ("_made", None)):
             object.__setattr__(self, field, content)
 
@@ -231,7 +231,7 @@ class Activation(Layer):
     @property
     def parameters(self) -> dict[str, Any]:
         """The named function's parameter, e.g. {"slope": 0.01}; empty for callables."""
-        return self._given() if isinstance(self.function, str) else {}
+        return self._parameters() if isinstance(self.function, str) else {}
 
     @classmethod
     def axes(cls) -> Mapping[str, Axis]:
@@ -276,7 +276,7 @@ class Activation(Layer):
             kept *= min(size, 2 * near + 1) ** 2 + min(size, 4 * near + 1)
         return 8 * 5 * after + _KEPT * min(kept, after)
 
-    def _given(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Any]:
         return {name: value for name in PARAMETER_NAMES if (value := getattr(self, name)) is not None}
 
     def __str__(self) -> str:
@@ -288,8 +288,8 @@ class Activation(Layer):
         return self.function
 
     def __repr__(self) -> str:
-        given = {**self._given(), **({"kinks": list(self.kinks)} if self.kinks else {})}
-        return f"Activation({self.function!r}{''.join(f', {name}={value!r}' for name, value in given.items())})"
+        arguments = {**self._parameters(), **({"kinks": list(self.kinks)} if self.kinks else {})}
+        return f"Activation({self.function!r}{''.join(f', {name}={value!r}' for name, value in arguments.items())})"
 
     def _key(self) -> tuple[Any, ...]:
         return (self.function, *(getattr(self, name) for name in PARAMETER_NAMES), self.kinks)
@@ -307,7 +307,7 @@ class Activation(Layer):
         raise AttributeError(f"an Activation cannot be changed (tried to delete {name!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.function, {**self._given(), "kinks": self.kinks}))
+        return (_rebuild, (self.function, {**self._parameters(), "kinks": self.kinks}))
 
 
 def _rebuild(function: Any, arguments: dict[str, Any]) -> Activation:
@@ -330,8 +330,8 @@ def _compile(activation: Activation) -> _core.Activation:
     return _core.Activation(function, value if isinstance(value, tuple) else (value,))
 
 
-def _check_callable(function: Any, given: dict[str, Any], kinks: tuple[float, ...]) -> None:
-    for key, value in given.items():
+def _check_callable(function: Any, parameters: dict[str, Any], kinks: tuple[float, ...]) -> None:
+    for key, value in parameters.items():
         if key != "slope":
             owners = [name for name, entry in _TABLE.items() if entry.parameter and entry.parameter.name == key]
             verb = "belong" if key == "coefficients" else "belongs"
@@ -340,13 +340,13 @@ def _check_callable(function: Any, given: dict[str, Any], kinks: tuple[float, ..
             )
         if not callable(value):
             raise TypeError(f"slope of a callable activation must be a callable, got {_numbers.shown(value)}")
-    if not given:
+    if not parameters:
         _differences(function, kinks)  # refuses kinks too close to each other
     if len(kinks) > _MOST_KINKS:
         raise ValueError(f"kinks must be at most {_MOST_KINKS} points, got {len(kinks)}")
 
 
-def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _named(text: Any, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name and checked parameters of `"elu(0.5)"` or of `"elu"` with {"alpha": 0.5}."""
     if not isinstance(text, str):
         raise TypeError(f"activation must be a name, a callable or an Activation, got {_numbers.shown(text)}")
@@ -362,22 +362,22 @@ def _named(text: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         )
     parameter = _TABLE[name].parameter
     takes = f"activation {name!r} takes {parameter.takes if parameter else 'no parameter'}"
-    for key, value in given.items():
+    for key, value in parameters.items():
         if parameter is None or key != parameter.name:
             raise ValueError(f"{takes}, got {key}={_numbers.shown(value)}")
     if parameter is None:
         if bracket:
             raise ValueError(f"{takes}, got {text!r}")
         return name, {}
-    key, value = parameter.name, given.get(parameter.name, parameter.default)
+    key, value = parameter.name, parameters.get(parameter.name, parameter.default)
     if bracket:
         try:
             value = parameter.parse(rest[:-1] if rest.endswith(")") else "")
         except ValueError:
             raise ValueError(f"{takes}, got {text!r}") from None
-        if given:
+        if parameters:
             raise ValueError(
-                f"{key} must be given once, got {_numbers.shown(text)} and {key}={_numbers.shown(given[key])}"
+                f"{key} must be given once, got {_numbers.shown(text)} and {key}={_numbers.shown(parameters[key])}"
             )
     elif value is None:
         raise ValueError(f"{takes}, got {text!r}")

@@ -172,8 +172,8 @@ class Network:
 
     def with_widths(self, widths: Sequence[int]) -> Network:
         """A copy whose hidden affine layers have so many units or channels."""
-        given = iter((*widths, self.outputs))
-        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(given)) if leaf.affine else leaf)
+        sizes = iter((*widths, self.outputs))
+        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(sizes)) if leaf.affine else leaf)
         return Network(self.input_shape, widened)
 
     def save(self, path: str | PathLike[str]) -> None:

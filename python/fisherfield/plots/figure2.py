@@ -104,25 +104,25 @@ def _lines(ax: Any, drawn: Figure2, title: str) -> None:
 
 
 def _caption(drawn: Figure2, width: int) -> str:
-    given = drawn.settings
+    settings = drawn.settings
     words = {
         "sum": "half the squared error summed over outputs",
         "mean": "half the squared error averaged over outputs",
         "mse": "squared error averaged over outputs (MSELoss)",
         "cross_entropy": "cross-entropy",
-    }[given["loss"]]
-    fixed = "trained" if given["trained"] else "fixed"
-    batch = f"batches of {given['batch']}" if given["batch"] else "full batches"
-    restarts, seeds = given["restarts"], len(str(given["seeds"]).split())
-    said = (
-        f"Data: {given['data']}, {given['n']} samples, {standardised(given['standardize'])}. "
-        f"Loss: {words}. Momentum {given['momentum']:g}, {batch}, {given['epochs']} epochs, gamma and beta {fixed}, "
-        f"{plural(restarts, 'restart')}. Grey: a restart exploded, its loss above {given['threshold']:g} "
-        f"times the first. Crosses: where each of {plural(seeds, 'seed')} explodes, by bisection to "
-        f"{100 * given['tolerance']:g} %"
+    }[settings["loss"]]
+    fixed = "trained" if settings["trained"] else "fixed"
+    batch = f"batches of {settings['batch']}" if settings["batch"] else "full batches"
+    restarts, seeds = settings["restarts"], len(str(settings["seeds"]).split())
+    caption = (
+        f"Data: {settings['data']}, {settings['n']} samples, {standardised(settings['standardize'])}. "
+        f"Loss: {words}. Momentum {settings['momentum']:g}, {batch}, {settings['epochs']} epochs, "
+        f"gamma and beta {fixed}, {plural(restarts, 'restart')}. Grey: a restart exploded, "
+        f"its loss above {settings['threshold']:g} times the first. "
+        f"Crosses: where each of {plural(seeds, 'seed')} explodes, by bisection to {100 * settings['tolerance']:g} %"
     )
     absent = sum(int(np.isinf(panel.eta_c).sum()) for panel in drawn.panels.values())
     total = sum(panel.eta_c.size for panel in drawn.panels.values())
     if absent:
-        said += f"; {absent} of {total} did not explode up to {given['reach']:g} times the measured rate"
-    return fill(f"{said}.", width)
+        caption += f"; {absent} of {total} did not explode up to {settings['reach']:g} times the measured rate"
+    return fill(f"{caption}.", width)

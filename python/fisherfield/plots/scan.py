@@ -126,8 +126,8 @@ def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[s
         at[key] = int(np.argmax(coordinates) if number == math.inf else np.argmin(np.abs(coordinates - number)))
         chosen[key] = float(coordinates[at[key]])
     for dimension, extent in dimensions.items():
-        left = [other for other, place in at.items() if not isinstance(place, int)]
-        if extent == 1 and dimension in left and len(left) > 1:
+        open_dimensions = [other for other, place in at.items() if not isinstance(place, int)]
+        if extent == 1 and dimension in open_dimensions and len(open_dimensions) > 1:
             at[dimension] = 0
             if dimension in scan.axes:
                 chosen[dimension] = float(scan.axes[dimension][0])
@@ -195,8 +195,8 @@ def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _S
     ax.set_ylabel(_label(name))
     if name == "regime" or name == "status":
         words = REGIMES if name == "regime" else STATUSES
-        found = [int(value) for value in np.unique(values)]
-        ax.set_yticks(found, [fill(words[value], _SHOWN) for value in found])
+        present = [int(value) for value in np.unique(values)]
+        ax.set_yticks(present, [fill(words[value], _SHOWN) for value in present])
     elif _spread(values):
         ax.set_yscale("log")
     if np.isnan(values).any() and (each is not None or not many):
@@ -222,11 +222,11 @@ def _map(ax: Any, name: str, first: _Side, second: _Side, values: Values, paired
     words = {"regime": REGIMES, "status": STATUSES}.get(name)
     norm: Any = None
     drawn_values = np.ma.masked_invalid(values.astype(np.float64))
-    found = [int(value) for value in np.unique(values)] if words else []
+    present = [int(value) for value in np.unique(values)] if words else []
     if words:
         # one colour for each word that occurs
-        norm = BoundaryNorm(np.arange(len(found) + 1) - 0.5, 256)
-        drawn_values = np.ma.array(np.searchsorted(found, values).astype(np.float64))
+        norm = BoundaryNorm(np.arange(len(present) + 1) - 0.5, 256)
+        drawn_values = np.ma.array(np.searchsorted(present, values).astype(np.float64))
     elif _spread(values):
         norm = LogNorm()
     failed = np.ma.getmaskarray(drawn_values)
@@ -242,7 +242,7 @@ def _map(ax: Any, name: str, first: _Side, second: _Side, values: Values, paired
     _scale(ax, "y", second)
     bar = ax.figure.colorbar(drawn, ax=ax, label=_label(name))
     if words:
-        bar.set_ticks(range(len(found)), labels=[fill(words[value], _SHOWN) for value in found])
+        bar.set_ticks(range(len(present)), labels=[fill(words[value], _SHOWN) for value in present])
     elif failed.any():
         ax.set_xlabel(f"{ax.get_xlabel()}\ngrey: no value, see status", linespacing=1.5)
 
@@ -289,21 +289,21 @@ def _label(name: str) -> str:
 
 
 def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:
-    given = scan.settings
-    if "theory" not in given:
-        said = [f"training on {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}"]
+    settings = scan.settings
+    if "theory" not in settings:
+        parts = [f"training on {settings['data']}, loss {settings['loss']}, momentum {settings['momentum']:g}"]
     else:
-        said = [f"theory {given['theory']}"]
-    if "theory" in given and "samples" not in scan.axes:
-        said.append(data_in_words(given["samples"]))
+        parts = [f"theory {settings['theory']}"]
+    if "theory" in settings and "samples" not in scan.axes:
+        parts.append(data_in_words(settings["samples"]))
     if name == "max_learning_rate":
-        said.append(f"loss {given['loss']}")
-        said += descent_in_words(given, "momentum" not in scan.axes)
+        parts.append(f"loss {settings['loss']}")
+        parts += descent_in_words(settings, "momentum" not in scan.axes)
     for key, value in chosen.items():
         sign = key if key in ("layer", "point") or key.startswith("point_") else symbol(key)
-        said.append(f"{sign} = {_value(value)}")
-    said += [f"one of {step} values of {dimension} drawn" for dimension, step in steps.items() if step > 1]
-    return fill(", ".join(said), 78, break_long_words=False)
+        parts.append(f"{sign} = {_value(value)}")
+    parts += [f"one of {step} values of {dimension} drawn" for dimension, step in steps.items() if step > 1]
+    return fill(", ".join(parts), 78, break_long_words=False)
 
 
 def _value(value: float) -> str:

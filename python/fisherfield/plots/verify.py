@@ -37,42 +37,44 @@ _MARKS = {
 }
 
 
-def plot(found: Verification, quantity: str, ax: Any) -> Figure:
+def plot(verification: Verification, quantity: str, ax: Any) -> Figure:
     """See `Verification.plot`."""
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
     from matplotlib.figure import Figure
 
-    _numbers.choice("quantity", quantity, tuple(found.runs))
+    _numbers.choice("quantity", quantity, tuple(verification.runs))
     with matplotlib.rc_context(_FONTS):
         if ax is not None:
-            _values(ax, found, quantity)
+            _values(ax, verification, quantity)
             drawing: Figure = ax.figure
             return drawing
         figure = Figure(figsize=(12, 6), dpi=100, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _values(left, found, quantity)
-        if found.widths.size > 1:
-            _gaps(right, found)
+        values, closeness = figure.subplots(1, 2)
+        _values(values, verification, quantity)
+        if verification.widths.size > 1:
+            _gaps(closeness, verification)
         else:
-            _ratios(right, found)
-        figure.suptitle(_title(found), fontsize=13)
+            _ratios(closeness, verification)
+        figure.suptitle(_title(verification), fontsize=13)
     return figure
 
 
-def _title(found: Verification) -> str:
-    count, norms = found.seeds.size, found.network.batch_norms
-    said = ["without BatchNorm"]
+def _title(verification: Verification) -> str:
+    count, norms = verification.seeds.size, verification.network.batch_norms
+    parts = ["without BatchNorm"]
     if norms:
         gammas = sorted({norm.gamma for norm in norms})
-        said = [rf"BatchNorm, $\gamma$ = {gammas[0]:g}" if len(gammas) == 1 else "BatchNorm"]
-        said.append(
-            {"exact": "gradients through its statistics", "frozen": "statistics frozen"}[found.settings["statistics"]]
+        parts = [rf"BatchNorm, $\gamma$ = {gammas[0]:g}" if len(gammas) == 1 else "BatchNorm"]
+        parts.append(
+            {"exact": "gradients through its statistics", "frozen": "statistics frozen"}[
+                verification.settings["statistics"]
+            ]
         )
     many = plural(count, "network")
-    said.append(f"{many} a width" if found.widths.size > 1 else many)
-    said.append(f"{found.settings['samples']} samples")
-    said[0] = said[0][0].upper() + said[0][1:]
-    return ", ".join(said)
+    parts.append(f"{many} a width" if verification.widths.size > 1 else many)
+    parts.append(f"{verification.settings['samples']} samples")
+    parts[0] = parts[0][0].upper() + parts[0][1:]
+    return ", ".join(parts)
 
 
 def _clean(ax: Any) -> None:
@@ -88,13 +90,13 @@ def _legend(ax: Any) -> None:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, columnspacing=1.5)
 
 
-def _across(ax: Any, found: Verification) -> None:
+def _across(ax: Any, verification: Verification) -> None:
     """The axis of widths, with the widths as ticks."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     ax.set_xscale("log")
     ax.set_xlabel("width")
-    shown = np.sort(found.widths)
+    shown = np.sort(verification.widths)
     far = [width for place, width in enumerate(shown) if place == 0 or width >= 1.25 * shown[place - 1]]
     ax.set_xticks(far, [str(width) for width in far])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -102,22 +104,22 @@ def _across(ax: Any, found: Verification) -> None:
     ax.set_xlim(shown[0] / 1.3, shown[-1] * 1.3)
 
 
-def _values(ax: Any, found: Verification, quantity: str) -> None:
+def _values(ax: Any, verification: Verification, quantity: str) -> None:
     """Theory lines and sampled points of one quantity."""
-    several = found.widths.size > 1
-    order = np.argsort(found.widths)
-    at = found.widths[order].astype(np.float64) if several else np.zeros(1)
-    lines = {found.settings["theory"]: found.theory[quantity]}
+    several = verification.widths.size > 1
+    order = np.argsort(verification.widths)
+    at = verification.widths[order].astype(np.float64) if several else np.zeros(1)
+    lines = {verification.settings["theory"]: verification.theory[quantity]}
     if quantity in ("lambda_max", "outlier"):
-        for name, values in found.others.items():
-            if any(differs(*pair) for pair in zip(values, found.theory[quantity], strict=True)):
+        for name, values in verification.others.items():
+            if any(differs(*pair) for pair in zip(values, verification.theory[quantity], strict=True)):
                 lines[name] = values
     for name, values in lines.items():
         if several:
             ax.plot(at, values[order], label=f"theory {name}", **STYLES[name])
         else:
             ax.axhline(values[0], label=f"theory {name}", **STYLES[name])
-    runs, seeds = found.runs[quantity][order], found.seeds.size
+    runs, seeds = verification.runs[quantity][order], verification.seeds.size
     spread = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
     places = at[:, None] * 1.06**spread if several else 0.25 * spread[None, :]
     label = "sampled: mean, two standard errors" if seeds > 1 else "sampled"
@@ -125,8 +127,8 @@ def _values(ax: Any, found: Verification, quantity: str) -> None:
         ax.plot(places.ravel(), runs.ravel(), "o", color="0.55", markersize=3.5, alpha=0.6, label="each network")
     ax.errorbar(
         at,
-        found.sampled[quantity][order],
-        2 * np.nan_to_num(found.errors[quantity][order]),
+        verification.sampled[quantity][order],
+        2 * np.nan_to_num(verification.errors[quantity][order]),
         fmt="o",
         color="black",
         markersize=6.5,
@@ -136,9 +138,9 @@ def _values(ax: Any, found: Verification, quantity: str) -> None:
         zorder=3,
     )
     if several:
-        _across(ax, found)
+        _across(ax, verification)
     else:
-        ax.set_xticks([0], [f"width {found.widths[0]}"])
+        ax.set_xticks([0], [f"width {verification.widths[0]}"])
         ax.set_xlim(-1, 1)
     drawn = np.concatenate([*(values[np.isfinite(values)] for values in lines.values()), runs.ravel()])
     if drawn.min() > 0 and drawn.max() > 8 * drawn.min():
@@ -150,20 +152,20 @@ def _values(ax: Any, found: Verification, quantity: str) -> None:
     _clean(ax)
 
 
-def _gaps(ax: Any, found: Verification) -> None:
+def _gaps(ax: Any, verification: Verification) -> None:
     """|sampled/theory - 1| in percent over the widths; hollow where it is within two standard errors."""
-    order = np.argsort(found.widths)
-    widths = found.widths[order].astype(np.float64)
+    order = np.argsort(verification.widths)
+    widths = verification.widths[order].astype(np.float64)
     low, high = math.inf, 0.0
-    for place, name in enumerate(found.shown):
+    for place, name in enumerate(verification.shown):
         colour, marker = _MARKS[name]
-        gaps = 100 * np.abs(found.ratio[name] - 1)[order]
-        errors = 100 * np.nan_to_num(found.ratio_errors[name])[order]
+        gaps = 100 * np.abs(verification.ratio[name] - 1)[order]
+        errors = 100 * np.nan_to_num(verification.ratio_errors[name])[order]
         clear = gaps > 2 * errors
         if not np.any(gaps > 0):
             continue
-        at = widths * 1.05 ** (place - (len(found.shown) - 1) / 2)
-        power = found.powers[name]
+        at = widths * 1.05 ** (place - (len(verification.shown) - 1) / 2)
+        power = verification.powers[name]
         label = _SYMBOLS[name] + (
             "" if power is None else rf": width$^{{-{power.exponent:.2f} \pm {power.error:.2f}}}$"
         )
@@ -189,7 +191,7 @@ def _gaps(ax: Any, found: Verification) -> None:
     ax.set_yscale("log")
     if high > 0:
         ax.set_ylim(low / 5, 1.5 * high)
-    _across(ax, found)
+    _across(ax, verification)
     _plain(ax)
     ax.set_ylabel("distance of sampled mean from theory, %")
     _legend(ax)
@@ -205,20 +207,20 @@ def _plain(ax: Any) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _ratios(ax: Any, found: Verification) -> None:
+def _ratios(ax: Any, verification: Verification) -> None:
     """(sampled/theory - 1) in percent of every quantity at one width."""
-    names = [name for name in found.shown if np.isfinite(found.ratio[name][0])]
+    names = [name for name in verification.shown if np.isfinite(verification.ratio[name][0])]
     ax.axhline(0, color="black", linewidth=1.2)
     for place, name in enumerate(names):
         colour, marker = _MARKS[name]
-        if found.seeds.size > 1:
-            each = 100 * (found.runs[name][0] / found.theory[name][0] - 1)
+        if verification.seeds.size > 1:
+            each = 100 * (verification.runs[name][0] / verification.theory[name][0] - 1)
             places = place + np.linspace(-0.22, 0.22, each.size)
             ax.plot(places, each, "o", color="0.55", markersize=3.5, alpha=0.6)
         ax.errorbar(
             [place],
-            100 * (found.ratio[name] - 1),
-            200 * np.nan_to_num(found.ratio_errors[name]),
+            100 * (verification.ratio[name] - 1),
+            200 * np.nan_to_num(verification.ratio_errors[name]),
             fmt=marker,
             color=colour,
             markersize=7.5,
@@ -228,5 +230,5 @@ def _ratios(ax: Any, found: Verification) -> None:
         )
     ax.set_xticks(range(len(names)), [_SYMBOLS[name].replace(" ", "\n", 1) for name in names])
     ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.set_ylabel(f"sampled above theory {found.settings['theory']}, %")
+    ax.set_ylabel(f"sampled above theory {verification.settings['theory']}, %")
     _clean(ax)

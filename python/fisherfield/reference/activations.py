@@ -151,10 +151,10 @@ def _differences(function: Callable[[np.ndarray], Any], kinks: tuple[float, ...]
     gaps = x[..., None] - np.array(kinks)
     above = np.min(np.where(gaps >= 0, gaps, np.inf), axis=-1, initial=np.inf)  # to the nearest kink on the left
     below = np.min(np.where(gaps < 0, -gaps, np.inf), axis=-1, initial=np.inf)
-    right = above < 4.5 * _STEP
-    left = ~right & (below < 4.5 * _STEP)
+    forward = above < 4.5 * _STEP
+    backward = ~forward & (below < 4.5 * _STEP)
     slope = np.empty(x.shape)
-    for chosen, (weights, steps) in ((right, _FORWARD), (left, _BACKWARD), (~right & ~left, _CENTRED)):
+    for chosen, (weights, steps) in ((forward, _FORWARD), (backward, _BACKWARD), (~forward & ~backward, _CENTRED)):
         points = x[chosen][:, None] + _STEP * steps
         points[:, 0] += np.where(above[chosen] == 0, 1e-12, 0.0)
         terms = weights / _STEP * np.asarray(function(points), dtype=np.float64)

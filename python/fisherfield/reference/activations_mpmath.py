@@ -328,8 +328,8 @@ def functions(activation: Activation) -> tuple[Any, Any]:
     """phi and phi', each Smooth, Piecewise or Known. A callable is given mpmath numbers."""
     if callable(activation.function):
         f, kinks = activation.function, activation.kinks
-        given = activation.slope if callable(activation.slope) else lambda x: mp.diff(f, x)
-        return Smooth(f, kinks), Smooth(given, kinks)
+        slope = activation.slope if callable(activation.slope) else lambda x: mp.diff(f, x)
+        return Smooth(f, kinks), Smooth(slope, kinks)
     (parameter,) = activation.parameters.values() or (None,)
     with mp.workdps(max(150, mp.dps)):  # constants for whatever precision is asked below
         table = _table(activation.function, parameter)

@@ -66,19 +66,19 @@ def fisher(
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
     mean = outputs * a / parameters
     if n is None:
-        along, across, square, left = b, 0.0, b * b, difference
+        along, across, square, rest = b, 0.0, b * b, difference
     elif n == 1:
-        along, across, square, left = a, 0.0, a * a, 0.0
+        along, across, square, rest = a, 0.0, a * a, 0.0
     else:
         along, across, square = (a + (n - 1) * b) / n, difference / n, (a * a + (n - 1) * b * b) / n
-        left = (n - 1) / n * difference
+        rest = (n - 1) / n * difference
     second = outputs * square / parameters
     largest = max(along, across, mean)
     outlier = n == 1 or along >= largest
     bulk = across
     if n is None or n * outputs > parameters:
         others = parameters - outputs
-        bulk = outputs * left / others if outlier and others > 0 else largest if left > 0 else 0.0
+        bulk = outputs * rest / others if outlier and others > 0 else largest if rest > 0 else 0.0
         # products and not powers, which Python refuses where they leave float64
         atoms = (outputs * (along * along) + others * (bulk * bulk)) / parameters if outlier else mean * mean
         second = max(second, atoms)

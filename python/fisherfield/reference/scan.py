@@ -46,21 +46,21 @@ def scan(
     names = [name for quantity in asked for name in parts.get(quantity, (quantity,))]
     sides = [_side(key, values) for key, values in axes.items()]
     points = [{name: value for part in chosen for name, value in part.items()} for chosen in itertools.product(*sides)]
-    given = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
+    settings = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
     of_rates = {"loss": loss, "nesterov": nesterov, "weight_decay": weight_decay}
-    found = [_point(net, point, names, theory, given, biases, of_rates) for point in points]
+    results = [_point(net, point, names, theory, settings, biases, of_rates) for point in points]
     layers = max(int(point.get("depth", net.depth)) for point in points)
     shape = tuple(len(side) for side in sides)
-    out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in found], np.int8).reshape(shape)}
+    out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in results], np.int8).reshape(shape)}
     for name in names:
         if name in _ROWS or name in ("c", "part_a", "part_b"):
             table = np.full((len(points), layers), math.nan)
-            for row, (_, values) in zip(table, found, strict=True):
+            for row, (_, values) in zip(table, results, strict=True):
                 row[: np.size(values.get(name, ()))] = values.get(name, ())
             out[name] = table.reshape((*shape, layers))
         else:
             failed = -1 if name == "regime" else math.nan
-            out[name] = np.array([values.get(name, failed) for _, values in found]).reshape(shape)
+            out[name] = np.array([values.get(name, failed) for _, values in results]).reshape(shape)
     return out
 
 
@@ -76,12 +76,12 @@ def _point(
     point: dict[str, Any],
     names: list[str],
     theory: str,
-    given: dict[str, Any],
+    settings: dict[str, Any],
     biases: bool | None,
     of_rates: dict[str, Any],
 ) -> tuple[int, dict[str, Any]]:
     """Status and values of one point."""
-    data = {**given, **{name: value for name, value in point.items() if name in _SETTINGS}}
+    data = {**settings, **{name: value for name, value in point.items() if name in _SETTINGS}}
     momentum = data.pop("momentum")
     if data["samples"] == math.inf:
         data["samples"] = None

@@ -46,8 +46,8 @@ def verify(
                 inputs = stream(seed, "inputs").standard_normal((samples or 500, *each.input_shape))
             values = sampled_fisher(each, inputs, seed, statistics, "all", biases=counts)
             bulk = values[C:].sum() / max(min(len(values), P) - C, 1)
-            found = values[0], values[:C].mean(), bulk, values.sum() / P, np.sum(values**2) / P
-            for name, value in zip(names, found, strict=True):
+            measured = values[0], values[:C].mean(), bulk, values.sum() / P, np.sum(values**2) / P
+            for name, value in zip(names, measured, strict=True):
                 runs[name][row, column] = value
     return runs
 

@@ -136,7 +136,7 @@ def sampled_density(
             values, shares = krylov(product, random.choice([-1.0, 1.0], operator.shape[0]), steps)
             nodes[vector], weights[vector] = values[-1], 0.0  # where the space ended early
             nodes[vector, : len(values)], weights[vector, : len(values)] = values, shares
-    found = SpectralDensity(
+    density = SpectralDensity(
         **Measured.of(operator),
         nodes=nodes,
         weights=weights,
@@ -144,5 +144,5 @@ def sampled_density(
         method="lanczos",
         rounding=operator._rounding(random),
     )
-    found._warn(float(nodes.max()))
-    return found
+    density._warn(float(nodes.max()))
+    return density

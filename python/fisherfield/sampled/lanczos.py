@@ -75,7 +75,7 @@ def largest_eigenpairs(
     tolerance: float,
     most: int,
     random: np.random.Generator,
-    told: Callable[[int, float], Any] | None = None,
+    hear: Callable[[int, float], Any] | None = None,
     eps: float = _EPS,
 ) -> Eigenpairs:
     """The k largest eigenvalues, each to `tolerance` times the largest in size, in at most `most` products.
@@ -106,17 +106,17 @@ def largest_eigenpairs(
         rests = rotation @ images[:held] - values[:, None] * pairs
         residuals = np.linalg.norm(rests, axis=1)
         errors = np.maximum(_errors(values, residuals), eps * np.abs(values).max())[:k]
-        if told is not None:
-            told(products, float(values[0]))
+        if hear is not None:
+            hear(products, float(values[0]))
         wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
         # A few dozen dimensions are searched whole: there a vector may still be missing that lies beside the first.
         if held == size or products >= most or (held >= k and not wrong.size and size > width):
-            found = slice(min(k, held))
+            first = slice(min(k, held))
             if held < size:  # values that the tolerance does not tell from 0 are not told from each other
                 below = np.abs(values[: errors.size]) <= tolerance * np.abs(values).max()
                 errors[below] = np.maximum(errors[below], tolerance * np.abs(values).max())
-            of_pairs = rotation[found] @ images[:held]
-            return Eigenpairs(values[found].copy(), errors, residuals[found], pairs[found].copy(), of_pairs, products)
+            of_pairs = rotation[first] @ images[:held]
+            return Eigenpairs(values[first].copy(), errors, residuals[first], pairs[first].copy(), of_pairs, products)
         next_ = rests[wrong[0]] if wrong.size else random.standard_normal((size,))
         if held == width:
             held = 2 * max(k, len(start)) + 5

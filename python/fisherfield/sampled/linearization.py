@@ -60,8 +60,8 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: fl
             outputs = built.forward(x, _WORKSPACE, keep, noise, seed)
     except _core.Failure as failure:
         raise _zero_variance(_step_of(sampled, failure.node), failure.unit) from None
-    found: Array = not_overflown("f(x)", outputs)
-    return found
+    values: Array = not_overflown("f(x)", outputs)
+    return values
 
 
 def _zero_variance(step: Step, unit: int) -> ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What numbers of a sampled network were measured of, in words; and what is said where rounding takes their digits."""
+"""What numbers of a sampled network were measured of, in words; and the warning where rounding takes their digits."""
 
 from __future__ import annotations
 

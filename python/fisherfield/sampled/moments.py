@@ -114,9 +114,9 @@ def sampled_moments(
         Where rounding costs more than 1e-8 of F*, 1e-2 in float32.
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
-    found = moments_of(operator, method, vectors, progress)
-    found._warn(math.sqrt(max(0.0, found.square)))
-    return found
+    moments = moments_of(operator, method, vectors, progress)
+    moments._warn(math.sqrt(max(0.0, moments.square)))
+    return moments
 
 
 def moments_of(

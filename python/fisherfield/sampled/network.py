@@ -25,11 +25,11 @@ class _Arrays(Sequence[NDArray[Any]]):
 
     def __init__(self, name: str, shapes: Iterable[tuple[int, ...]], dtype: np.dtype[Any], values: Any) -> None:
         self._name, self._shapes, self._dtype = name, tuple(shapes), dtype
-        given = list(values) if _numbers.is_sequence(values) else None
-        if given is None or len(given) != len(self._shapes):
-            got = shown(values) if given is None else f"{len(given)}"
+        arrays = list(values) if _numbers.is_sequence(values) else None
+        if arrays is None or len(arrays) != len(self._shapes):
+            got = shown(values) if arrays is None else f"{len(arrays)}"
             raise ValueError(f"{name} must be {len(self._shapes)} arrays, got {got}")
-        self._items = [self._checked(place, value) for place, value in enumerate(given)]
+        self._items = [self._checked(place, value) for place, value in enumerate(arrays)]
 
     def _checked(self, place: int, value: Any) -> NDArray[Any]:
         return _parameters_of(f"{self._name}[{place}]", value, self._shapes[place], self._dtype)
@@ -266,11 +266,11 @@ def _arrays(net: Network) -> Iterator[Array]:
 
 def _parameters_of(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """A copy of one parameter array of a sampled network."""
-    given = _numbers.real_array(name, value)
-    if given.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {given.shape}")
-    numbers = _numbers.finite(name, given, dtype)
-    return numbers.copy() if np.may_share_memory(numbers, given) else numbers
+    array = _numbers.real_array(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    numbers = _numbers.finite(name, array, dtype)
+    return numbers.copy() if np.may_share_memory(numbers, array) else numbers
 
 
 def _refuse_large_network(net: Network) -> None:

@@ -44,10 +44,10 @@ def _memory_of(value: Any) -> float:
 
 def _vector_of(name: str, value: Any, length: int, dtype: np.dtype[Any]) -> Array:
     """So many finite numbers in C order, of any shape."""
-    given = _numbers.real_array(name, value)
-    if given.size != length:
-        raise ValueError(f"{name} must hold {length} numbers, got shape {given.shape}")
-    return _numbers.finite(name, given, dtype).reshape(length)
+    array = _numbers.real_array(name, value)
+    if array.size != length:
+        raise ValueError(f"{name} must hold {length} numbers, got shape {array.shape}")
+    return _numbers.finite(name, array, dtype).reshape(length)
 
 
 class FisherOperator:
@@ -238,8 +238,8 @@ class FisherOperator:
             yield part
 
     def _rows(self, name: str, value: ArrayLike, length: int) -> Array:
-        given = _vector_of(name, value, length, self.dtype)
-        return given.reshape(1, length)
+        vector = _vector_of(name, value, length, self.dtype)
+        return vector.reshape(1, length)
 
     def prepare(self, products: int) -> None:
         """Makes what will speed up about so many products; once."""
@@ -257,7 +257,7 @@ class FisherOperator:
 
     def _product(self, w: ArrayLike) -> Array:
         rows = self._rows("w", w, self.shape[0])  # refuses what is no array
-        given = np.asarray(w)
+        array = np.asarray(w)
         turned = self._factor(rows.reshape(self.outputs.shape), transposed=False)
         if self._chunks is None:
             with blas_threads():
@@ -265,7 +265,7 @@ class FisherOperator:
         else:
             result = self.jvp(self.vjp(turned))
         product = self._factor(result, transposed=True) / self.samples
-        return not_overflown("F*", product).reshape(given.shape)
+        return not_overflown("F*", product).reshape(array.shape)
 
     matvec = __matmul__
 
@@ -285,12 +285,12 @@ class FisherOperator:
 
         return self._at_errors(change)
 
-    def _rounding_of(self, found: Eigenpairs, random: np.random.Generator) -> float:
+    def _rounding_of(self, eigenpairs: Eigenpairs, random: np.random.Generator) -> float:
         """About |v.dF* v| for the largest eigenvalue's v, and for random combinations of all that were found."""
-        mixed = random.choice([-1.0, 1.0], (2 if len(found.values) > 1 else 0, len(found.values)))
-        rows = np.vstack([np.eye(1, len(found.values)), mixed])
-        vectors = rows @ found.vectors
-        quotients = np.sum(vectors * (rows @ found.images), axis=1)
+        mixed = random.choice([-1.0, 1.0], (2 if len(eigenpairs.values) > 1 else 0, len(eigenpairs.values)))
+        rows = np.vstack([np.eye(1, len(eigenpairs.values)), mixed])
+        vectors = rows @ eigenpairs.vectors
+        quotients = np.sum(vectors * (rows @ eigenpairs.images), axis=1)
 
         def change(pull: Callable[[Array], Array]) -> float:
             turned = [self._factor(self._rows("v", v, v.size).reshape(self.outputs.shape), False) for v in vectors]
@@ -298,7 +298,7 @@ class FisherOperator:
             return float(np.max(np.abs(np.array(squares) / self.samples - quotients)))
 
         in_single = self._in_single(change, float(np.max(np.abs(quotients))))
-        if in_single <= 0.1 * float(np.min(found.errors)):
+        if in_single <= 0.1 * float(np.min(eigenpairs.errors)):
             return in_single
         return self._at_errors(lambda: change(self.vjp))
 
@@ -362,8 +362,8 @@ class FisherOperator:
             factor = math.sqrt(_CURVATURE[self.loss](self.outputs.shape[1]))
             return w if factor == 1.0 else (w * self.dtype.type(factor))
         p, root = self._root
-        left, right = (root, p) if transposed else (p, root)
-        turned: Array = root * w - left * np.sum(right * w, axis=1, keepdims=True)
+        direction, weights = (root, p) if transposed else (p, root)
+        turned: Array = root * w - direction * np.sum(weights * w, axis=1, keepdims=True)
         return turned
 
     def dense(self, hear: Callable[[int, float], Any] | None = None) -> Array:

@@ -154,9 +154,9 @@ def sampled_fisher(
     161.5...
     """
     operator = FisherOperator(net, x, seed, statistics, loss=loss, biases=biases, dtype=dtype, memory=memory)
-    found = spectrum_of(operator, k, method, tolerance, eigenvectors, progress)
-    found._warn(found.lambda_max, tolerance)
-    return found
+    spectrum = spectrum_of(operator, k, method, tolerance, eigenvectors, progress)
+    spectrum._warn(spectrum.lambda_max, tolerance)
+    return spectrum
 
 
 def spectrum_of(
@@ -176,17 +176,17 @@ def spectrum_of(
     chosen, reason = _choice(operator, count) if method == "auto" else (method, "as asked")
     with product_listener(progress) as hear:
         if chosen == "lanczos":
-            found, rounding = _by_lanczos(operator, count, tolerance, hear)
+            eigenpairs, rounding = _by_lanczos(operator, count, tolerance, hear)
         else:
-            found, rounding = _by_all_entries(operator, count, eigenvectors, hear)
-    vectors = found.vectors.reshape(count, *operator.outputs.shape) if eigenvectors else None
-    products = found.products if chosen == "lanczos" else 0
+            eigenpairs, rounding = _by_all_entries(operator, count, eigenvectors, hear)
+    vectors = eigenpairs.vectors.reshape(count, *operator.outputs.shape) if eigenvectors else None
+    products = eigenpairs.products if chosen == "lanczos" else 0
     return FisherSpectrum(
         **Measured.of(operator),
-        eigenvalues=found.values,
-        errors=found.errors + rounding,
+        eigenvalues=eigenpairs.values,
+        errors=eigenpairs.errors + rounding,
         rounding=rounding,
-        residuals=found.residuals,
+        residuals=eigenpairs.residuals,
         eigenvectors=vectors,
         products=products,
         method=chosen,
@@ -246,7 +246,7 @@ def start(operator: FisherOperator, random: np.random.Generator) -> Array:
 def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, hear: Any) -> tuple[Eigenpairs, float]:
     random = stream(operator.network.seed, "vectors")
     operator.prepare(_products(operator, count))
-    found = largest_eigenpairs(
+    eigenpairs = largest_eigenpairs(
         lambda w: np.asarray(operator @ w, np.float64),
         start(operator, random),
         count,
@@ -256,9 +256,9 @@ def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, hear: An
         hear,
         float(np.finfo(operator.dtype).eps),
     )
-    largest = np.abs(found.values).max()
-    rounding = operator._rounding_of(found, random)
-    if np.any(found.errors > tolerance * largest):
+    largest = np.abs(eigenpairs.values).max()
+    rounding = operator._rounding_of(eigenpairs, random)
+    if np.any(eigenpairs.errors > tolerance * largest):
         advice = "ask for fewer, or for method='dense'"
         if rounding > tolerance * largest:
             advice = (
@@ -266,10 +266,10 @@ def _by_lanczos(operator: FisherOperator, count: int, tolerance: float, hear: An
                 "method mends: take common offsets off the inputs and betas, or ask for a larger tolerance"
             )
         raise RuntimeError(
-            f"{found.products} products were not enough for {count} eigenvalues to {tolerance:g}: reached "
-            f"{np.max(found.errors) / largest:.1g}; {advice}"
+            f"{eigenpairs.products} products were not enough for {count} eigenvalues to {tolerance:g}: reached "
+            f"{np.max(eigenpairs.errors) / largest:.1g}; {advice}"
         )
-    return found, rounding
+    return eigenpairs, rounding
 
 
 def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, hear: Any) -> tuple[Eigenpairs, float]:
@@ -293,8 +293,10 @@ def _by_all_entries(operator: FisherOperator, count: int, eigenvectors: bool, he
     rounding = operator._rounding(random, matrix)
     few = None if count == size else (size - count, size - 1)
     with blas_threads():  # the transpose is what LAPACK calls the matrix: nothing is copied
-        found = eigh(matrix.T, eigvals_only=not eigenvectors, subset_by_index=few, overwrite_a=True, check_finite=False)
-    values, vectors = found if eigenvectors else (found, np.empty((size, 0)))
+        decomposition = eigh(
+            matrix.T, eigvals_only=not eigenvectors, subset_by_index=few, overwrite_a=True, check_finite=False
+        )
+    values, vectors = decomposition if eigenvectors else (decomposition, np.empty((size, 0)))
     values = np.maximum(np.asarray(values[::-1], np.float64), 0.0)  # no negative zeros from rounding
     error = np.full(count, size * eps * values[0])
     return Eigenpairs(values, error, error, np.asarray(vectors.T[::-1]), np.empty((0, size)), 0), rounding

@@ -143,20 +143,22 @@ class Verification:
     # ------------------------------------------------------------------------------------------------ in words
 
     def __repr__(self) -> str:
-        given = self.settings
+        settings = self.settings
         lines = [
-            f"Theory {given['theory']} beside sampled networks with statistics {given['statistics']}",
-            f"  {plural(self.seeds.size, 'network')} a width, {given['samples']} samples, inputs "
-            f"{given['inputs']} of length {given['length']:.4g} and overlap {given['overlap']:.4g}, "
-            f"{'with' if given['biases'] else 'without'} biases",
+            f"Theory {settings['theory']} beside sampled networks with statistics {settings['statistics']}",
+            f"  {plural(self.seeds.size, 'network')} a width, {settings['samples']} samples, inputs "
+            f"{settings['inputs']} of length {settings['length']:.4g} and overlap {settings['overlap']:.4g}, "
+            f"{'with' if settings['biases'] else 'without'} biases",
             f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<12}sampled/theory",
         ]
         for width, words, sampled, theory, ratio in rows_of(self):
             lines.append(
                 f"  {width:>6}  {words:<{14 if sampled else 38}}{sampled:<{24 if sampled else 0}}{theory:<12}{ratio}"
             )
-        told = (textwrap.fill(said, 100, initial_indent="  ", subsequent_indent="  ") for said in self.verdicts)
-        return "\n".join([*lines, *told])
+        verdicts = (
+            textwrap.fill(verdict, 100, initial_indent="  ", subsequent_indent="  ") for verdict in self.verdicts
+        )
+        return "\n".join([*lines, *verdicts])
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -207,11 +209,11 @@ class Verification:
             for name, values in self.runs.items()
         }
         for name, values in self.theory.items():
-            said = {"long_name": f"{QUANTITIES[name][0]}, theory {self.settings['theory']}", "units": "1"}
-            variables[f"theory_{name}"] = (("width",), values, said)
+            attributes = {"long_name": f"{QUANTITIES[name][0]}, theory {self.settings['theory']}", "units": "1"}
+            variables[f"theory_{name}"] = (("width",), values, attributes)
         for other, values in self.others.items():
-            said = {"long_name": f"{QUANTITIES['lambda_max'][0]}, theory {other}", "units": "1"}
-            variables[f"{other}_lambda_max"] = (("width",), values, said)
+            attributes = {"long_name": f"{QUANTITIES['lambda_max'][0]}, theory {other}", "units": "1"}
+            variables[f"{other}_lambda_max"] = (("width",), values, attributes)
         coordinates = {
             "width": (("width",), self.widths, {"long_name": "units or channels of the widest hidden layer"}),
             "seed": (("seed",), self.seeds, {"long_name": "seed of the network"}),
@@ -225,8 +227,8 @@ class Verification:
             network = self.network._to_toml()
         except ValueError:  # a callable has no name
             network = repr(self.network)
-        said = {**self.settings, "biases": str(self.settings["biases"])}
-        return {"fisherfield": __version__, "network": network, **said, "verdict": self.verdict}
+        settings = {**self.settings, "biases": str(self.settings["biases"])}
+        return {"fisherfield": __version__, "network": network, **settings, "verdict": self.verdict}
 
     def plot(self, quantity: str = "lambda_max", ax: Any = None) -> Figure:
         """A quantity against width, sampled and by theory, and beside it the gap of every quantity.
@@ -259,23 +261,23 @@ class Verification:
 _WORDS = {name: name.replace("_", " ") if name != "lambda_max" else name for name in QUANTITIES}
 
 
-def rows_of(found: Verification) -> Iterator[tuple[str, str, str, str, str]]:
+def rows_of(verification: Verification) -> Iterator[tuple[str, str, str, str, str]]:
     """The table: width, quantity, sampled, theory and their ratio; other theories have nothing sampled of their own."""
-    for row, (width, result) in enumerate(zip(found.widths, found.fishers, strict=True)):
-        for name in found.shown:
+    for row, (width, result) in enumerate(zip(verification.widths, verification.fishers, strict=True)):
+        for name in verification.shown:
             bound = "" if name not in ("lambda_max", "outlier") or result.bound == "=" else f"{result.bound} "
-            if name == "outlier" and bound and found.network.outputs > 1:
+            if name == "outlier" and bound and verification.network.outputs > 1:
                 bound = "~ "  # what holds for the largest of C does not for their mean
             yield (
                 str(width) if name == "lambda_max" else "",
                 _WORDS[name],
-                with_error(found.sampled[name][row], found.errors[name][row]),
-                f"{bound}{found.theory[name][row]:.5g}",
-                with_error(found.ratio[name][row], found.ratio_errors[name][row]),
+                with_error(verification.sampled[name][row], verification.errors[name][row]),
+                f"{bound}{verification.theory[name][row]:.5g}",
+                with_error(verification.ratio[name][row], verification.ratio_errors[name][row]),
             )
-        mean, error = found.sampled["lambda_max"][row], found.errors["lambda_max"][row]
-        for other, values in found.others.items():
-            if differs(values[row], found.theory["lambda_max"][row]):
+        mean, error = verification.sampled["lambda_max"][row], verification.errors["lambda_max"][row]
+        for other, values in verification.others.items():
+            if differs(values[row], verification.theory["lambda_max"][row]):
                 ratio = with_error(mean / values[row], error / values[row])
                 yield "", f"lambda_max by {other}", "", f"{values[row]:.5g}", ratio
 
@@ -294,10 +296,10 @@ def _power(widths: NDArray[np.int64], gaps: Array, errors: Array) -> Power | Non
     design = np.column_stack([np.ones(y.size), -np.log(widths[used])])
     weighted = design * weights[:, None]
     covariance = np.linalg.inv(weighted.T @ weighted)
-    found = covariance @ (weighted.T @ (weights * y))
-    chi2 = float(np.sum((weights * (y - design @ found)) ** 2)) / (y.size - 2)
+    coefficients = covariance @ (weighted.T @ (weights * y))
+    chi2 = float(np.sum((weights * (y - design @ coefficients)) ** 2)) / (y.size - 2)
     error = math.sqrt(covariance[1, 1] * max(1.0, chi2))
-    return Power(float(found[1]), error, math.exp(found[0]), int(y.size), chi2)
+    return Power(float(coefficients[1]), error, math.exp(coefficients[0]), int(y.size), chi2)
 
 
 def _percent(ratio: float, error: float) -> str:
@@ -312,49 +314,49 @@ def differs(other: float, value: float) -> bool:
     return not math.isnan(other) and not math.isclose(other, value, rel_tol=1e-2)
 
 
-def _sentences(found: Verification) -> Iterator[str]:
+def _sentences(verification: Verification) -> Iterator[str]:
     """The verdict, at the greatest width and over all of them."""
-    row, name = int(np.argmax(found.widths)), "lambda_max"
-    theory, count = found.settings["theory"], found.seeds.size
-    ratio, error = found.ratio[name][row], found.ratio_errors[name][row]
-    where = f"At width {found.widths[row]} " if found.widths.size > 1 else ""
+    row, name = int(np.argmax(verification.widths)), "lambda_max"
+    theory, count = verification.settings["theory"], verification.seeds.size
+    ratio, error = verification.ratio[name][row], verification.ratio_errors[name][row]
+    where = f"At width {verification.widths[row]} " if verification.widths.size > 1 else ""
     whose = f"{count} networks" if count > 1 else "one network"
-    sampled = with_error(found.sampled[name][row], found.errors[name][row])
-    said = f"theory {theory} predicts lambda_max {found.theory[name][row]:.5g}, and {whose} had {sampled}"
-    said = where + said if where else said[0].upper() + said[1:]
+    sampled = with_error(verification.sampled[name][row], verification.errors[name][row])
+    sentence = f"theory {theory} predicts lambda_max {verification.theory[name][row]:.5g}, and {whose} had {sampled}"
+    sentence = where + sentence if where else sentence[0].upper() + sentence[1:]
     if math.isnan(ratio):
-        yield f"{said}."
+        yield f"{sentence}."
     elif math.isnan(error):
-        yield f"{said}: {_percent(ratio, error)} the theory, with no error known of a single network."
+        yield f"{sentence}: {_percent(ratio, error)} the theory, with no error known of a single network."
     elif abs(ratio - 1) <= _STANDS_OUT * error:
-        yield f"{said}: they agree within two standard errors ({_percent(ratio, error)} the theory)."
+        yield f"{sentence}: they agree within two standard errors ({_percent(ratio, error)} the theory)."
     else:
-        yield f"{said}: {_percent(ratio, error)} the theory."
-    if found.network.outputs > 1 and not math.isnan(found.ratio["outlier"][row]):
-        gap = _percent(found.ratio["outlier"][row], found.ratio_errors["outlier"][row])
-        yield f"The mean of the {found.network.outputs} largest eigenvalues is {gap} the theory."
-    if found.widths.size > 1 and count > 1:
-        yield _closing(found)
+        yield f"{sentence}: {_percent(ratio, error)} the theory."
+    if verification.network.outputs > 1 and not math.isnan(verification.ratio["outlier"][row]):
+        gap = _percent(verification.ratio["outlier"][row], verification.ratio_errors["outlier"][row])
+        yield f"The mean of the {verification.network.outputs} largest eigenvalues is {gap} the theory."
+    if verification.widths.size > 1 and count > 1:
+        yield _closing(verification)
     apart = [
-        f"{other} lies {_percent(values[row] / found.sampled[name][row], math.nan)}"
-        for other, values in found.others.items()
-        if differs(values[row], found.theory[name][row])
+        f"{other} lies {_percent(values[row] / verification.sampled[name][row], math.nan)}"
+        for other, values in verification.others.items()
+        if differs(values[row], verification.theory[name][row])
     ]
     if apart:
         yield f"Against the same networks theory {' and '.join(apart)}."
-    if found.rounding > LOSS[found.settings["dtype"]]:
+    if verification.rounding > LOSS[verification.settings["dtype"]]:
         yield (
-            f"Rounding in {found.settings['dtype']} may change the sampled eigenvalues by {found.rounding:.1g} times "
-            "the largest: take common offsets off the inputs and betas."
+            f"Rounding in {verification.settings['dtype']} may change the sampled eigenvalues by "
+            f"{verification.rounding:.1g} times the largest: take common offsets off the inputs and betas."
         )
-    result = found.fishers[row]
+    result = verification.fishers[row]
     if result.reason:
         yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."
 
 
-def _closing(found: Verification) -> str:
-    power = found.powers["lambda_max"]
-    gaps, errors = np.abs(found.ratio["lambda_max"] - 1), found.ratio_errors["lambda_max"]
+def _closing(verification: Verification) -> str:
+    power = verification.powers["lambda_max"]
+    gaps, errors = np.abs(verification.ratio["lambda_max"] - 1), verification.ratio_errors["lambda_max"]
     if power is None:
         standing = int(np.count_nonzero(gaps > _STANDS_OUT * errors))
         if standing == 0:

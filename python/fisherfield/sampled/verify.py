@@ -174,9 +174,9 @@ def _inputs(net: Network, samples: Any, x: Any, dtype: Any) -> tuple[NDArray[Any
         return None, _numbers.integer("samples", 500 if samples is None else samples, 2), 0.0, 1.0
     if samples is not None:
         raise ValueError(f"samples must be left out where x is given, got {_numbers.shown(samples)}")
-    given = _numbers.inputs_of(net, x.x if isinstance(x, Data) else x, _numbers.real_dtype_of(dtype))
-    overlap, length = overlap_and_length(given)
-    return given, len(given), overlap, length
+    inputs = _numbers.inputs_of(net, x.x if isinstance(x, Data) else x, _numbers.real_dtype_of(dtype))
+    overlap, length = overlap_and_length(inputs)
+    return inputs, len(inputs), overlap, length
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,9 @@ def _runs(
     runs = {name: np.full((len(networks), len(seeds)), np.nan) for name in QUANTITIES}
     rounding = 0.0
     with listener(progress, "networks") as hear:
-        for place, found in _results(tasks, client, hear):
-            rounding = max(rounding, found.pop("rounding"))
-            for name, value in found.items():
+        for place, measured in _results(tasks, client, hear):
+            rounding = max(rounding, measured.pop("rounding"))
+            for name, value in measured.items():
                 runs[name][place] = value
     return runs, rounding
 
@@ -242,13 +242,13 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
     flops = operator.flops
     products = outputs + 3 + vectors  # Lanczos was seen to take about the first two
     if operator.fits and flops["gram"] + 4 / 3 * size**3 <= max(products * flops["product"], _FEW):
-        found = spectrum_of(operator, "all", "dense")
-        values = found.eigenvalues
+        spectrum = spectrum_of(operator, "all", "dense")
+        values = spectrum.eigenvalues
         top, trace, square = values[:outputs], float(values.sum()), float(np.sum(values**2))
     else:
         operator.prepare(products)
-        found = spectrum_of(operator, outputs, "lanczos", eigenvectors=True)
-        top, taken = found.eigenvalues, np.asarray(found.eigenvectors).reshape(outputs, size)
+        spectrum = spectrum_of(operator, outputs, "lanczos", eigenvectors=True)
+        top, taken = spectrum.eigenvalues, np.asarray(spectrum.eigenvectors).reshape(outputs, size)
         signs = stream(seed, "signs").choice([-1.0, 1.0], (vectors, size))
         rest = signs - (signs @ taken.T) @ taken
         images = np.array([operator @ row for row in rest], np.float64)
@@ -260,22 +260,22 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
         "bulk": (trace - float(top.sum())) / max(min(size, operator.parameters) - outputs, 1),
         "mean": trace / operator.parameters,
         "second_moment": square / operator.parameters,
-        "rounding": found.rounding / float(top[0]) if top[0] > 0 else 0.0,
+        "rounding": spectrum.rounding / float(top[0]) if top[0] > 0 else 0.0,
     }
 
 
 def _results(
     tasks: list[tuple[tuple[int, int], _Task]], client: Any, hear: Callable[[int, int], object]
 ) -> Iterator[tuple[tuple[int, int], dict[str, float]]]:
-    """Every network's quantities, as they come; what goes wrong is said with how far it went."""
+    """Every network's quantities, as they come; an error carries how far the call had come."""
     done, total = 0, len(tasks)
     here = ((place, _work(task)) for place, task in tasks)
     results = here if client is None else elsewhere(client, _work, ((place, (task,)) for place, task in tasks))
     try:
         with closing(results):
             hear(0, total)
-            for place, found in results:
-                yield place, found
+            for place, quantities in results:
+                yield place, quantities
                 done += 1
                 hear(done, total)
     except KeyboardInterrupt:

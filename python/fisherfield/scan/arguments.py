@@ -47,15 +47,15 @@ def settings_of(
     weight_decay: Any,
 ) -> tuple[Settings, Descent]:
     """A scan's settings, converted; one that an axis gives is left at its default, and refused otherwise."""
-    given = {
+    defaults = {
         "samples": (samples, None),
         "overlap": (overlap, 0.0),
         "length": (length, 1.0),
         "momentum": (momentum, 0.0),
     }
-    taken = [name for name in given if name in axes]
+    taken = [name for name in defaults if name in axes]
     for name in taken:
-        value, default = given[name]
+        value, default = defaults[name]
         if value is not default and not (default is not None and float_of(name, value, "a number") == default):
             raise ValueError(f"{name} must be either an axis or an argument, got both, the argument {shown(value)}")
     theory = theory_of(network_of(net), theory)
@@ -142,14 +142,14 @@ def quantities_of(value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 
 def tables_of(value: Any, backend: str) -> bool | tuple[Any, ...]:
     """Whether to tabulate, or tables that are there."""
-    given = entries("tables", value) if is_sequence(value) else value
-    if given not in (True, False) and not (
-        isinstance(given, tuple) and all(type(table).__name__ == "Table" for table in given)
+    tables = entries("tables", value) if is_sequence(value) else value
+    if tables not in (True, False) and not (
+        isinstance(tables, tuple) and all(type(table).__name__ == "Table" for table in tables)
     ):
         raise TypeError(f"tables must be True, False or tables made by gaussian.tabulate, got {shown(value)}")
-    if given and backend == "cuda":
+    if tables and backend == "cuda":
         raise ValueError("tables must be False with backend='cuda', which has none")
-    return given if isinstance(given, tuple) else bool(given)
+    return tables if isinstance(tables, tuple) else bool(tables)
 
 
 def selection_of(name: str, value: Any) -> float:

@@ -31,13 +31,13 @@ def attributes_of(
     from .. import __version__
 
     axes = [name for names in dimensions.values() for name in names]
-    said = {name: "axis" if name in axes else value for name, value in settings.items()}
+    attributes = {name: "axis" if name in axes else value for name, value in settings.items()}
     kind = kind_of(settings)
-    for name, value in said.items():
+    for name, value in attributes.items():
         if value is None:
-            said[name] = kind.none.get(name, "none")
+            attributes[name] = kind.none.get(name, "none")
         elif isinstance(value, bool):
-            said[name] = str(value)
+            attributes[name] = str(value)
     try:
         network = net._to_toml()
     except ValueError:  # a callable has no name
@@ -46,20 +46,20 @@ def attributes_of(
         "title": f"{', '.join(quantities)} over {', '.join(axes) or 'one point'}: {kind.what} of wide networks",
         VERSION: __version__,
         "network": network,
-        **said,
+        **attributes,
         "quantities": " ".join(quantities),
         "dimensions": json.dumps(dimensions),
     }
 
 
-def settings_from(said: Mapping[str, Any]) -> dict[str, Any]:
+def settings_from(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a file's attributes hold; what an axis gives is at its default."""
-    said = {**UNWRITTEN, **said}
+    attributes = {**UNWRITTEN, **attributes}
     default = {"samples": None, "overlap": 0.0, "length": 1.0, "momentum": 0.0}
-    kind, settings = kind_of(said), {}
+    kind, settings = kind_of(attributes), {}
     words = {*kind.none.values(), "none"}
     for name in kind.settings:
-        value = said[name].item() if hasattr(said[name], "item") else said[name]
+        value = attributes[name].item() if hasattr(attributes[name], "item") else attributes[name]
         if isinstance(value, str):
             value = default.get(name) if value == "axis" else None if value in words else value
             value = {"True": True, "False": False}.get(value, value) if isinstance(value, str) else value

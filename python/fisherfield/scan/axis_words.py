@@ -24,7 +24,7 @@ _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE
 _MOST = 2**27  # values of one axis: a gigabyte
 _WHOLE = ("samples", "width", "depth")
 
-Column = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Range:
     logarithmic: bool
 
     @property
-    def given(self) -> tuple[Any, ...]:
+    def bounds(self) -> tuple[Any, ...]:
         return (self.start, self.stop, "log") if self.logarithmic else (self.start, self.stop)
 
 
@@ -46,7 +46,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
     if points is not None:
         axes.update(_points(points))
     ranges: dict[str, _Range] = {}
-    rest: dict[str, Column] = {}
+    rest: dict[str, Values] = {}
     for text in texts:
         name, values = _axis(text)
         if name in rest or name in ranges:
@@ -65,7 +65,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
         if not ranges:
             raise ValueError("--random needs an axis without COUNT to draw from, as --axis gamma=0.1:5")
         count = integer("--random", random, 1, _MOST)
-        drawn = random_points(count, seed, **{name: between.given for name, between in ranges.items()})
+        drawn = random_points(count, seed, **{name: between.bounds for name, between in ranges.items()})
         if tuple(ranges) in axes:
             raise ValueError(f"axis {next(iter(ranges))} must be given once, got it twice")
         axes.update(drawn)
@@ -75,17 +75,17 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
     return axes
 
 
-def _axis(text: str) -> tuple[str, Column | _Range]:
+def _axis(text: str) -> tuple[str, Values | _Range]:
     """One --axis: its name, and its values or the range to draw them from."""
-    name, _, said = (word.strip() for word in text.partition("="))
-    words = [word.strip() for word in said.split(":")]
+    name, _, value = (word.strip() for word in text.partition("="))
+    words = [word.strip() for word in value.split(":")]
     logarithmic = len(words) > 2 and words[-1] == "log"
     words = words[:-1] if logarithmic else words
     try:
         if not name or len(words) > 3:
             raise ValueError
         if len(words) == 1:
-            return name, np.array([float(word) for word in said.split(",")])
+            return name, np.array([float(word) for word in value.split(",")])
         start, stop = (float(word) for word in words[:2])
         if not (math.isfinite(start) and math.isfinite(stop)):
             raise ValueError
@@ -106,7 +106,7 @@ def _axis(text: str) -> tuple[str, Column | _Range]:
     return name, values
 
 
-def _points(file: str) -> dict[tuple[str, ...], Column]:
+def _points(file: str) -> dict[tuple[str, ...], Values]:
     """Paired points from a table whose columns are named like axes."""
     path = Path(file)
     readers = {".csv": _csv, ".parquet": _parquet}
@@ -128,7 +128,7 @@ def _first_clause(error: Exception) -> str:
     return str(error).partition("\n")[0].partition(";")[0]
 
 
-def _csv(path: Path) -> tuple[tuple[str, ...], Column]:
+def _csv(path: Path) -> tuple[tuple[str, ...], Values]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = tuple(name.strip() for name in next(csv.reader(file, skipinitialspace=True), ()))
         lines = (line for line in file if line.strip())
@@ -143,7 +143,7 @@ def _csv(path: Path) -> tuple[tuple[str, ...], Column]:
         return names, np.loadtxt(rows(), delimiter=",", comments=None, quotechar='"', ndmin=2)
 
 
-def _parquet(path: Path) -> tuple[tuple[str, ...], Column]:
+def _parquet(path: Path) -> tuple[tuple[str, ...], Values]:
     pandas, _ = (
         optional(part, "Parquet needs pandas and pyarrow", "fisherfield[scan]") for part in ("pandas", "pyarrow")
     )
@@ -159,9 +159,9 @@ def selections_of(texts: Sequence[str]) -> dict[str, float]:
     """What --select says: names and values."""
     chosen: dict[str, float] = {}
     for text in texts:
-        name, _, said = (word.strip() for word in text.partition("="))
+        name, _, number = (word.strip() for word in text.partition("="))
         try:
-            value = float(said)
+            value = float(number)
         except ValueError:
             raise ValueError(f"--select must be NAME=VALUE, got {shown(text)}") from None
         if name in chosen:

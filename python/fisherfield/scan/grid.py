@@ -25,7 +25,7 @@ from ..network.layer import kinds
 from .arguments import axis_values, axis_words
 
 Box = tuple[slice, ...]
-Column = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 _PER_LAYER = re.compile(r"layers\[(\d+)\]\.(\w+)")
 _MOST = 60  # dimensions; NumPy takes 64
@@ -46,9 +46,9 @@ class Slot:
     """The values of one axis in a box of points."""
 
     axis: Axis
-    values: Column
+    values: Values
 
-    def broadcast(self, ndim: int) -> Column:
+    def broadcast(self, ndim: int) -> Values:
         """With extent 1 along every dimension but its own."""
         return self.values.reshape([-1 if place == self.axis.dimension else 1 for place in range(ndim)])
 
@@ -89,7 +89,7 @@ class Grid:
             for at, size, extent in zip(place, chunk, self.shape, strict=True)
         )
 
-    def slots(self, box: Box, values: Callable[[str, slice], Column]) -> tuple[Slot, ...]:
+    def slots(self, box: Box, values: Callable[[str, slice], Values]) -> tuple[Slot, ...]:
         """The axes' values in a box; `values` gives a part of one by its name. Those of single layers come last."""
         slots = []
         for axis in sorted(self.axes, key=lambda axis: axis.layer >= 0):
@@ -103,25 +103,25 @@ class Grid:
         return tuple(-(-extent // size) for extent, size in zip(self.shape, chunk, strict=True))
 
 
-def product_of(axes: Mapping[str, Column]) -> Grid:
+def product_of(axes: Mapping[str, Values]) -> Grid:
     """A product of all axes."""
     sizes = tuple(values.size for values in axes.values())
     return Grid(tuple(axes), sizes, tuple(Axis(name, name, -1, place) for place, name in enumerate(axes)))
 
 
-def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
+def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
     """A mapping of axes as a grid and the values by name; refused in a sentence."""
     if not isinstance(axes, Mapping):
         raise TypeError(f"axes must be a mapping from names to values, got {shown(axes)}")
     dimensions: list[str] = []
     shape: list[int] = []
     placed: list[Axis] = []
-    values: dict[str, Column] = {}
-    for key, given in axes.items():
+    values: dict[str, Values] = {}
+    for key, coordinates in axes.items():
         paired = isinstance(key, tuple)
         names = key if paired else (key,)
         fields = [field_of(net, name) for name in names]
-        columns = _columns(names, given) if paired else (given,)
+        columns = _columns(names, coordinates) if paired else (coordinates,)
         for name, (field, layer), column in zip(names, fields, columns, strict=True):
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
@@ -138,18 +138,18 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Column]]:
     return Grid(tuple(dimensions), tuple(shape), tuple(placed)), values
 
 
-def _columns(names: tuple[Any, ...], given: Any) -> tuple[Any, ...]:
+def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
     """The columns of paired points: of an array (points, names), or of a sequence of tuples."""
     label = ", ".join(map(str, names))
     if not names:
         raise ValueError("axes must have names, got an empty tuple")
-    if isinstance(given, np.ndarray):
-        if given.ndim != 2 or given.shape[1] != len(names) or not given.size:
-            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {given.shape}")
-        return tuple(given.T)
-    if not _numbers.is_sequence(given):
-        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {shown(given)}")
-    rows = list(given)
+    if isinstance(points, np.ndarray):
+        if points.ndim != 2 or points.shape[1] != len(names) or not points.size:
+            raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got shape {points.shape}")
+        return tuple(points.T)
+    if not _numbers.is_sequence(points):
+        raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {shown(points)}")
+    rows = list(points)
     for row in rows:
         if not _numbers.is_sequence(row) or len(row) != len(names):
             raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {shown(row)}")

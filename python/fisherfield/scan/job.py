@@ -36,17 +36,17 @@ class Job(Work):
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
         names = list(core_names(self.quantities))
-        found: Arrays
+        arrays: Arrays
         if any(slot.axis.field == "depth" for slot in slots):
-            found, status = self._depths(names, slots, shape, pause)
+            arrays, status = self._depths(names, slots, shape, pause)
         else:
-            found, status = self._core(self.network, names, slots, shape, pause)
-        if "outlier" not in found:
-            return found, status
-        regime = np.where(np.isnan(found["outlier"]), -1.0, found["outlier"]).astype(np.int8)
+            arrays, status = self._core(self.network, names, slots, shape, pause)
+        if "outlier" not in arrays:
+            return arrays, status
+        regime = np.where(np.isnan(arrays["outlier"]), -1.0, arrays["outlier"]).astype(np.int8)
         return {
             {"outlier": "regime"}.get(name, name): regime if name == "outlier" else array
-            for name, array in found.items()
+            for name, array in arrays.items()
         }, status
 
     def _core(
@@ -62,14 +62,14 @@ class Job(Work):
 
     def _tables(self, network: Network) -> list[Any]:
         """Of each affine layer the table of its activation, where no BatchNorm stands between."""
-        found: list[Any] = []
+        tables: list[Any] = []
         for layer in network.layers if self.tables else ():
             if layer.affine:
-                found.append(None)
+                tables.append(None)
             elif layer.pointwise:
                 made = [table._core for table in self.tables if table.activation == layer]
-                found[-1] = made[0] if made else None
-        return found
+                tables[-1] = made[0] if made else None
+        return tables
 
     def _depths(
         self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
@@ -88,13 +88,13 @@ class Job(Work):
 
         for depth, dimension, places, rest in by_depth(slots):
             part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
-            found, state = self._core(with_depth(self.network, depth), names, rest, part, within)
+            part_arrays, state = self._core(with_depth(self.network, depth), names, rest, part, within)
             at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
             for name, rows in zip(names, layered, strict=True):
                 if rows:
-                    arrays[name][..., :depth][at] = found[name]
+                    arrays[name][..., :depth][at] = part_arrays[name]
                 else:
-                    arrays[name][at] = found[name]
+                    arrays[name][at] = part_arrays[name]
             status[at] = state
             done += state.size
         return arrays, status

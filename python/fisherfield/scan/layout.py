@@ -200,9 +200,9 @@ def marked(root: dict[str, Any], values: dict[str, NDArray[Any]]) -> dict[str, A
             for name, axis in values.items()
         },
     }
-    found = {**root, "attributes": {**root["attributes"], MARK: mark}}
-    mark["sha256"] = _digest(found)
-    return found
+    marked_root = {**root, "attributes": {**root["attributes"], MARK: mark}}
+    mark["sha256"] = _digest(marked_root)
+    return marked_root
 
 
 def sound(root: Any) -> bool:

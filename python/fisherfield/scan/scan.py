@@ -69,12 +69,12 @@ def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[
     refuse_large_array("count", (count, len(ranges)), copies=2)  # columns, and all of them
     random = np.random.Generator(np.random.PCG64(seed))
     columns = []
-    for name, given in ranges.items():
-        low, high, logarithmic = range_of(name, given)
+    for name, bounds in ranges.items():
+        low, high, logarithmic = range_of(name, bounds)
         whole = name in ("samples", "width", "depth")
         if whole:
             if math.ceil(low) > math.floor(high):
-                raise ValueError(f"{name} must have a whole number from low to high, got {_numbers.shown(given)}")
+                raise ValueError(f"{name} must have a whole number from low to high, got {_numbers.shown(bounds)}")
             low, high = math.ceil(low), math.floor(high) + 1
         share = random.random(count)
         column = low * (high / low) ** share if logarithmic else low + (high - low) * share
@@ -214,18 +214,18 @@ def _table(phi: Activation) -> Table:
 
 
 def _tables(
-    net: Network, given: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
+    net: Network, tables: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
 ) -> tuple[Table, ...]:
     """The tables that a scan uses: of those given, or one of each activation that has use for it."""
     images = theory != "wei2019" and net._facts.convolutional
     by_point = any(name in LAYERED or name == "multiplicity" for name in core_names(quantities))
-    if given is False or images or by_point:
+    if tables is False or images or by_point:
         return ()
     steps = (step for step in net.steps if step.previous is not None and step.previous.affine)
     behind = {step.layer for step in steps if step.layer.pointwise}
     phis = dict.fromkeys(phi for phi in net.activations if phi in behind and not phi.homogeneous)
-    if isinstance(given, tuple):
-        return tuple(table for table in given if table.activation in phis)
+    if isinstance(tables, tuple):
+        return tuple(table for table in tables if table.activation in phis)
     return tuple(_table(phi) for phi in phis)
 
 

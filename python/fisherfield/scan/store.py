@@ -70,15 +70,15 @@ def _group(path: str, root: dict[str, Any], mode: str) -> Any:
 
 def _differing(there: Any, coordinates: dict[str, Described]) -> list[str]:
     """Axes that a scan there has otherwise."""
-    found = []
+    differences = []
     for name, (_, values, _) in coordinates.items():
         if name not in there:
-            found.append(f"{name}, no axis there")
+            differences.append(f"{name}, no axis there")
         elif there[name].shape != values.shape:
-            found.append(f"{name} ({there[name].size} values there, {values.size} here)")
+            differences.append(f"{name} ({there[name].size} values there, {values.size} here)")
         elif not np.array_equal(there[name][...], values):
-            found.append(f"the values of {name}")
-    return found
+            differences.append(f"the values of {name}")
+    return differences
 
 
 def _others(there: Any, attributes: dict[str, Any]) -> list[str]:
@@ -193,29 +193,29 @@ class Store:
                 f"store must be a new folder or that of a scan, got {self.path!r}, which was left as it is"
             )
         try:
-            told = ", ".join(
+            differences = ", ".join(
                 _differing(_group(self.path, there, "r"), coordinates) or _others(there["attributes"], attributes)
             )
         except Damaged as error:
             raise error.instead(_ANOTHER) from None
-        if told:
+        if differences:
             raise ValueError(
-                f"store must belong to the same scan, got {self.path!r}, which differs in {told}; "
+                f"store must belong to the same scan, got {self.path!r}, which differs in {differences}; "
                 "it was left as it is: give another one"
             )
         return []
 
-    def _damaged_files(self, root: dict[str, Any], found: list[str]) -> list[str]:
+    def _damaged_files(self, root: dict[str, Any], damaged: list[str]) -> list[str]:
         layout = layout_of(self.path, root)
         for name, metadata in root["consolidated_metadata"]["metadata"].items():
             if _parsed(read(self._folder / name / "zarr.json")) != metadata:
-                found.append(f"{name}/zarr.json")
+                damaged.append(f"{name}/zarr.json")
         if read(self._folder / TWIN) != root["attributes"][MARK]["sha256"].encode():
-            found.append(TWIN)
+            damaged.append(TWIN)
         for name in layout.axes:
             keys = [f"{name}/{place}" for place in layout.arrays[name].places()]
-            found += [key for key in keys if layout.wrong(key, _bytes(self._folder / key))]
-        return found
+            damaged += [key for key in keys if layout.wrong(key, _bytes(self._folder / key))]
+        return damaged
 
     def _make(self, root: dict[str, Any], coordinates: dict[str, Described]) -> None:
         for entry in self._folder.iterdir():  # of a call that was killed here
@@ -301,13 +301,13 @@ class Store:
 
     def sweep(self) -> None:
         """Takes away what killed writers have left."""
-        left = [each for each in self._folder.rglob("*.partial") if _LEFT.fullmatch(each.name)]
-        if left or (self._lock.path.exists() and not self._lock.held):
+        partial = [each for each in self._folder.rglob("*.partial") if _LEFT.fullmatch(each.name)]
+        if partial or (self._lock.path.exists() and not self._lock.held):
             try:
                 self.hold()
             except OSError:  # somebody writes, or nobody may
                 return
-        for each in left:
+        for each in partial:
             with suppress(OSError):
                 each.unlink()
 
@@ -324,12 +324,12 @@ def _described(
     files: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(files)
     group = zarr.create_group(memory)
-    for name, (dimensions, values, said) in coordinates.items():
+    for name, (dimensions, values, own) in coordinates.items():
         chunks = tuple(min(extent, _COORDINATES) for extent in values.shape)
-        _create(group, name, dimensions, values.shape, chunks, values.dtype, 0, said)
-    for name, (dimensions, empty, said) in arrays.items():
+        _create(group, name, dimensions, values.shape, chunks, values.dtype, 0, own)
+    for name, (dimensions, empty, own) in arrays.items():
         extents, chunks = (*shape, *empty.shape), (*chunk, *empty.shape)
-        _create(group, name, dimensions, extents, chunks, empty.dtype, empty.max().item(), said)
+        _create(group, name, dimensions, extents, chunks, empty.dtype, empty.max().item(), own)
     with warnings.catch_warnings():
         # not yet part of Zarr 3's specification, and what xarray looks for first
         warnings.filterwarnings("ignore", message="Consolidated metadata")

@@ -156,8 +156,8 @@ class Scan:
         layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
         return xarray.Dataset(
             {
-                name: (dimensions, self[name], said)
-                for name, (dimensions, said) in variables_of(tuple(self.dimensions), self.arrays).items()
+                name: (dimensions, self[name], attributes)
+                for name, (dimensions, attributes) in variables_of(tuple(self.dimensions), self.arrays).items()
             },
             coordinates_of(self.dimensions, self.axes, layers),
             self._attributes(),
@@ -286,13 +286,13 @@ def from_store(path: str, seconds: float) -> Scan:
 
 
 def _from_parts(
-    variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None, source: Any
+    variables: Mapping[str, Any], attributes: Mapping[str, Any], seconds: float, store: str | None, source: Any
 ) -> Scan:
     """A scan from its variables and attributes, wherever they stand; refused in a sentence where they do not fit."""
-    if str(said.get("network")).startswith("Network("):
+    if str(attributes.get("network")).startswith("Network("):
         raise ValueError("network must be one of named activations to be read back, got a Python callable")
     try:
-        scan = _assembled(variables, said, seconds, store)
+        scan = _assembled(variables, attributes, seconds, store)
     except Damaged:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -309,14 +309,14 @@ def _from_parts(
     return scan
 
 
-def _assembled(variables: Mapping[str, Any], said: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
-    dimensions = {name: tuple(names) for name, names in json.loads(said["dimensions"]).items()}
+def _assembled(variables: Mapping[str, Any], attributes: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
+    dimensions = {name: tuple(names) for name, names in json.loads(attributes["dimensions"]).items()}
     return Scan(
-        from_toml("the network of the scan", str(said["network"]).encode()),
-        settings_from(said),
+        from_toml("the network of the scan", str(attributes["network"]).encode()),
+        settings_from(attributes),
         dimensions,
         {name: np.asarray(variables[name][...]) for names in dimensions.values() for name in names},
-        {name: variables[name] for name in str(said["quantities"]).split()},
+        {name: variables[name] for name in str(attributes["quantities"]).split()},
         variables["status"],
         seconds,
         store,

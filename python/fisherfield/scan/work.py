@@ -29,23 +29,23 @@ def carried_out(job: Work, values: dict[str, NDArray[np.float64]], store: Any, c
     grid = job.grid
     count = grid.boxes(job.chunk)
     kept = None if store is None else Store(path_of("store", store))
-    result, left = _Result(job), dict.fromkeys(range(count))
+    result, remaining = _Result(job), dict.fromkeys(range(count))
     try:
         if kept is not None:
             _prepare(kept, job, values)
         begin = time.perf_counter()
-        with _in_a_sentence(kept, lambda: (count - len(left), count)), listener(progress, "points") as hear:
+        with _in_a_sentence(kept, lambda: (count - len(remaining), count)), listener(progress, "points") as hear:
             counter = Counter(grid.points, hear)
             if kept is not None:
-                left = dict.fromkeys(kept.unfinished(left, job.box))
-                if left and kept.hold():  # somebody else may have written until now
-                    left = dict.fromkeys(kept.unfinished(left, job.box))
-                kept.clear(left, job.box)
-            counter.begin(grid.points - sum(_points(job, number) for number in left))
-            for number, arrays, status in chunks(job, list(left), values, kept, client, counter.within):
+                remaining = dict.fromkeys(kept.unfinished(remaining, job.box))
+                if remaining and kept.hold():  # somebody else may have written until now
+                    remaining = dict.fromkeys(kept.unfinished(remaining, job.box))
+                kept.clear(remaining, job.box)
+            counter.begin(grid.points - sum(_points(job, number) for number in remaining))
+            for number, arrays, status in chunks(job, list(remaining), values, kept, client, counter.within):
                 if arrays is not None and status is not None:
                     result.take(job.box(number), arrays, status)
-                del left[number]
+                del remaining[number]
                 counter.add(_points(job, number))
             if kept is not None:
                 kept.sweep()
@@ -103,7 +103,7 @@ def _prepare(store: Store, job: Work, values: dict[str, NDArray[np.float64]]) ->
         store.prepare(
             attributes,
             coordinates,
-            {name: (along, empty[name], said) for name, (along, said) in variables.items()},
+            {name: (along, empty[name], own) for name, (along, own) in variables.items()},
             job.grid.shape,
             job.chunk,
         )
@@ -131,10 +131,10 @@ def _in_a_sentence(store: Store | None, state: Callable[[], tuple[int, int]] | N
     except OSError as error:
         if store is None or error.errno is None:
             raise
-        said = f"store {store.path!r} cannot be written ({error.strerror}), {rest()}"
-        raise OSError(error.errno, said) from error
+        message = f"store {store.path!r} cannot be written ({error.strerror}), {rest()}"
+        raise OSError(error.errno, message) from error
     except Exception as error:
         if not lost(error):
             raise
-        said = f"a worker process ended abruptly, killed or out of memory, {rest()}"
-        raise BrokenExecutor(said) from error
+        message = f"a worker process ended abruptly, killed or out of memory, {rest()}"
+        raise BrokenExecutor(message) from error

@@ -79,7 +79,7 @@ def _remarks(fisher: Fisher, loss: str) -> list[str]:
     if fisher.overlap == 0.0 and fisher.length == 1.0 and not (facts.batch_norm and facts.first_normed):
         remarks.append(
             "overlap 0 is that of independent inputs: images share more (digits 0.48 of the length, Fashion-MNIST "
-            "0.30), and stand less than this, by 1.2 to 1.7 times for ReLU networks on digits: "
+            "0.30), and their stable rate is smaller than this, by 1.2 to 1.7 times for ReLU networks on digits: "
             "ff.data.overlap_and_length(x) measures yours"
         )
     kind = "trained" if facts.trained else "fixed" if facts.batch_norm else "vanilla"

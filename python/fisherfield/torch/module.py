@@ -122,8 +122,8 @@ def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None)
     taken, notes = reading.taken(module, input_shape, layers.numpy_dtype(dtype))
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    found: SampledNetwork = taken
-    return found
+    network: SampledNetwork = taken
+    return network
 
 
 def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = "measured") -> Network:

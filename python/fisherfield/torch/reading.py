@@ -145,13 +145,14 @@ def _missing_biases(reading: Reading) -> Iterator[str]:
     normed = [layer is not None and layer.over_batch for before, layer in following if before.affine]
     missing = [where for where, biases in reading.affine if not biases]
     felt = {biases for (_, biases), none in zip(reading.affine, normed, strict=True) if not none}
-    said = f"{', '.join(missing)}: there are no biases, and the theory counts the gradients of biases in every layer"
+    problem = f"{', '.join(missing)}: there are no biases, and the theory counts the gradients of biases in every layer"
     if len(missing) == len(reading.affine):
-        yield f"{said}: ask it with biases=False"
+        yield f"{problem}: ask it with biases=False"
     elif felt == {False}:
-        yield f"{said}: ask it with biases=False, where BatchNorm takes the gradients of the others away (theory exact)"
+        remedy = "ask it with biases=False, where BatchNorm takes the gradients of the others away (theory exact)"
+        yield f"{problem}: {remedy}"
     elif False in felt:
-        yield f"{said}, or with biases=False in none: neither is exact"
+        yield f"{problem}, or with biases=False in none: neither is exact"
 
 
 def _leaves(module: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -170,8 +171,8 @@ def _changed(layer: Any) -> bool:
     return any(hooks) or replaced or hasattr(layer, "parametrizations")
 
 
-def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tuple[int, ...]:
-    if given is None:
+def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tuple[int, ...]:
+    if shape is None:
         origin = getattr(module, "_fisherfield", None)
         if isinstance(origin, Network):
             return origin.input_shape
@@ -182,10 +183,10 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], given: Any) -> tupl
         if first is not None and not _kind(first, READERS):
             raise _refusal(where, first, _why_not(first, where))
         raise ValueError("input_shape must be given where the first layer is not Linear, got None")
-    sizes = tuple(given) if _numbers.is_sequence(given) else (given,)
+    sizes = tuple(shape) if _numbers.is_sequence(shape) else (shape,)
     if len(sizes) not in (1, 3):
         raise ValueError(
-            f"input_shape must be (units,) or (channels, height, width), without the batch, got {_numbers.shown(given)}"
+            f"input_shape must be (units,) or (channels, height, width), without the batch, got {_numbers.shown(shape)}"
         )
     return tuple(_numbers.integer("input_shape", size, 1) for size in sizes)
 

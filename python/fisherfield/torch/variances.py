@@ -123,14 +123,14 @@ def _known(measured: float, weight: Any) -> float:
             f"its weights have fan_in times mean square {measured:.4g}, of no known initialiser ({words}): "
             "use variances='measured'"
         )
-    best, found, name = max(fits)
+    best, likeliest, name = max(fits)
     for odds, value, other in fits:
-        if odds > best - _ODDS and not math.isclose(value, found):
+        if odds > best - _ODDS and not math.isclose(value, likeliest):
             raise ValueError(
-                f"its {m} weights are too few to tell {name} (sigma_w2 {found:.4g}) from {other} ({value:.4g}): "
+                f"its {m} weights are too few to tell {name} (sigma_w2 {likeliest:.4g}) from {other} ({value:.4g}): "
                 "use variances='measured'"
             )
-    return found
+    return likeliest
 
 
 def _likely(measured: float, largest: float, variance: float, m: int, uniform: bool) -> bool:

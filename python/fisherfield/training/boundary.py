@@ -41,7 +41,7 @@ class Boundary:
     network : Network
     seeds : tuple of int
     eta_c : ndarray, (seeds,)
-        Of each seed: inf where training stood all rates that were tried, 0 where none.
+        Of each seed: inf where training was stable at all rates that were tried, 0 where at none.
     measured : ndarray, (seeds,)
         2 (1 + momentum)/lambda_max, lambda_max of the sampled network's F at the start.
     eta_star : dict
@@ -83,22 +83,28 @@ class Boundary:
             return {name: self.eta_c / float(rate) for name, rate in rates.items()}
 
     def __repr__(self) -> str:
-        given = self.settings
-        fixed = {True: "gamma and beta trained", False: "gamma and beta fixed", None: "no BatchNorm"}[given["trained"]]
-        batches = f"batches of {given['batch']} of {given['n']}" if given["batch"] else f"full batches of {given['n']}"
+        settings = self.settings
+        fixed = {True: "gamma and beta trained", False: "gamma and beta fixed", None: "no BatchNorm"}[
+            settings["trained"]
+        ]
+        batches = (
+            f"batches of {settings['batch']} of {settings['n']}"
+            if settings["batch"]
+            else f"full batches of {settings['n']}"
+        )
         several = len(self.seeds) > 1
         lines = [
-            f"Boundary of training on {given['data']}, {standardised(given['standardize'])}: loss "
-            f"{given['loss']}, {', '.join(descent_in_words(given))},",
-            f"  {batches} samples, {plural(given['epochs'], 'epoch')}, {fixed}; exploded: loss "
-            f"above {given['threshold']:.4g} times the first, or not finite",
-            f"  eta_c {_spread(self.eta_c)}, to {100 * given['tolerance']:g} %, "
+            f"Boundary of training on {settings['data']}, {standardised(settings['standardize'])}: loss "
+            f"{settings['loss']}, {', '.join(descent_in_words(settings))},",
+            f"  {batches} samples, {plural(settings['epochs'], 'epoch')}, {fixed}; exploded: loss "
+            f"above {settings['threshold']:.4g} times the first, or not finite",
+            f"  eta_c {_spread(self.eta_c)}, to {100 * settings['tolerance']:g} %, "
             + (f"seeds {', '.join(map(str, self.seeds))}" if several else f"seed {self.seeds[0]}"),
         ]
-        every = self.eta_star_all if given["batch"] else {}
-        step = f"n = {given['batch']}" if every else ""
+        every = self.eta_star_all if settings["batch"] else {}
+        step = f"n = {settings['batch']}" if every else ""
         head = f"  {'eta_star of':<14}{step:>12}   {'eta_c/eta_star':<{_SPREAD}}"
-        lines.append(f"{head}{'n = ' + str(given['n']):>12}   eta_c/eta_star" if every else head.rstrip())
+        lines.append(f"{head}{'n = ' + str(settings['n']):>12}   eta_c/eta_star" if every else head.rstrip())
         for name, rate in self.eta_star.items():
             words = "F measured" if name == "measured" else name
             line = f"  {words:<14}{float(rate):>12.5g}   {_spread(self.ratios[name]):<{_SPREAD}}"
@@ -106,7 +112,9 @@ class Boundary:
                 line += f"{float(every[name]):>12.5g}   {_spread(self.ratios_all[name])}"
             lines.append(line.rstrip())
         if np.isinf(self.eta_c).any():
-            lines.append(f"  none: all rates were stood, up to {given['reach']:g} times eta_star of F measured")
+            lines.append(
+                f"  none: training was stable at all rates, up to {settings['reach']:g} times eta_star of F measured"
+            )
         return "\n".join(lines)
 
 
@@ -117,10 +125,10 @@ def _spread(values: NDArray[np.float64]) -> str:
     if not finite.size:
         return "none"
     if finite.min() == finite.max():
-        said = f"{finite[0]:.4g}"
+        spread = f"{finite[0]:.4g}"
     else:
-        said = f"{finite.mean():.4g} ({finite.min():.4g} to {finite.max():.4g})"
-    return f"{said}, none for {absent} of {values.size} seeds" if absent else said
+        spread = f"{finite.mean():.4g} ({finite.min():.4g} to {finite.max():.4g})"
+    return f"{spread}, none for {absent} of {values.size} seeds" if absent else spread
 
 
 def boundary(
@@ -172,7 +180,7 @@ def boundary(
         Training has exploded when the loss of a step exceeds so many times the first, or is not finite. By default
         1000, and more for momentum > 0.9: see the notes.
     tolerance : float
-        In [1e-4, 0.5]: how near together the greatest learning rate that was stood and the least that was not must be.
+        In [1e-4, 0.5]: how close the greatest stable learning rate and the least unstable one must be.
     samples : int, optional
         So many of the data's; None: all.
     reach : float
@@ -213,9 +221,10 @@ def boundary(
     the boundary the amplitude grows by about 2 (eta/eta_star - 1) (1 + mu)/(1 - mu) a step, so that 2 % are seen within
     some ten steps at mu = 0.9, and within a hundred without momentum.
 
-    **The search** is by bisection between a rate that is stood and one that is not, first in the first fifth of the
-    epochs, for what explodes there explodes in all. Networks without BatchNorm may explode, leap over and stand a still
-    larger rate: then it finds one of several boundaries. Under cross-entropy there is often none.
+    **The search** is by bisection between a stable and an unstable rate, first in the first fifth of the epochs, for
+    what explodes there explodes in all. Networks without BatchNorm may explode at one rate and be stable at a larger
+    one, where training diverges at first and recovers: then it finds one of several boundaries. Under cross-entropy
+    there is often none.
 
     **The theories** are asked for as many samples as a step has, whose mean and variance BatchNorm takes, with the
     overlap and the length of the data; for "wei2019", as published, infinitely many. Beside it stands what they say for
@@ -238,17 +247,17 @@ def boundary(
     client = _numbers.client_of(client)
     begin = time.perf_counter()
     with listener(progress, "seeds") as hear:
-        found = boundaries(net, recipe, None, chosen, search, many, store, client, hear)
+        table = boundaries(net, recipe, None, chosen, search, many, store, client, hear)
     train = trainer().loaded(recipe, net)
     recipe = fitting(recipe, len(train))
-    overlap, length = train.source.overlap, train.source.length
-    measured = np.asarray(found.measured[...])
+    overlap, length = train.dataset.overlap, train.dataset.length
+    measured = np.asarray(table.measured[...])
     stars, every = (
         eta_stars(net, recipe.descent, n, overlap, length) for n in (recipe.batch or len(train), len(train))
     )
     stars["measured"] = float(np.exp(np.mean(np.log(measured))))
     settings = {**settings_of(net, recipe, train), "overlap": overlap, "length": length, **asdict(search)}
-    eta_c = np.asarray(found.eta_c[...])
+    eta_c = np.asarray(table.eta_c[...])
     return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin, every)
 
 
@@ -270,8 +279,8 @@ class _Boundaries(Training):
         """Of one gamma and restart."""
         values = {slot.axis.name: float(slot.values[0]) for slot in slots}
         net = self.network.replace(gamma=values["gamma"]) if "gamma" in values else self.network
-        found = _search(net, self.recipe, self.seeds[int(values["restart"])], self.search, self.threads)
-        arrays = {name: np.full(shape, value) for name, value in zip(self.quantities, found, strict=True)}
+        measured = _search(net, self.recipe, self.seeds[int(values["restart"])], self.search, self.threads)
+        arrays = {name: np.full(shape, value) for name, value in zip(self.quantities, measured, strict=True)}
         return arrays, np.zeros(shape, np.int8)
 
 
@@ -314,17 +323,17 @@ def boundaries(
 
 def eta_stars(net: Network, descent: Descent, n: int, overlap: float, length: float) -> dict[str, float]:
     """eta_star of the theories that cover the network, for steps of n samples; "wei2019" for infinitely many."""
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for theory in _numbers.THEORIES:
-        given: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length}
+        arguments: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length}
         if theory == "wei2019":
-            given |= {"samples": None, "overlap": max(overlap, 0.0)}
+            arguments |= {"samples": None, "overlap": max(overlap, 0.0)}
         try:
             _numbers.theory_of(net, theory)
         except ValueError:
             continue
-        found[theory] = max_learning_rate(net, theory=theory, **given, **descent._asdict())
-    return found
+        rates[theory] = max_learning_rate(net, theory=theory, **arguments, **descent._asdict())
+    return rates
 
 
 def _search(net: Network, recipe: Recipe, seed: int, search: Search, threads: int) -> tuple[float, float]:
@@ -345,7 +354,7 @@ def _search(net: Network, recipe: Recipe, seed: int, search: Search, threads: in
         short = max(1, recipe.epochs // _SHORT)
         low, high = bisection(lambda eta: explodes(eta, short), start, tolerance, least, most)
         if short < recipe.epochs and low > 0:
-            # what explodes in the first epochs explodes in all; what stands them has the others to stand
+            # what explodes in the first epochs explodes in all; what is stable in them may explode later
             known, step = high, high / low if math.isfinite(high) else 1.3
             low, high = bisection(
                 lambda eta: eta >= known or explodes(eta, recipe.epochs), low, tolerance, least, most, step
@@ -356,9 +365,9 @@ def _search(net: Network, recipe: Recipe, seed: int, search: Search, threads: in
 def bisection(
     explodes: Callable[[float], bool], start: float, tolerance: float, least: float, most: float, step: float = 1.3
 ) -> tuple[float, float]:
-    """A rate that is stood and one that explodes, a factor 1 + tolerance apart; searched from `start`, first by `step`.
+    """A stable rate and one that explodes, a factor 1 + tolerance apart; searched from `start`, first by `step`.
 
-    (most, inf) where that is stood, (0, least) where that explodes.
+    (most, inf) where that is stable, (0, least) where that explodes.
     """
     if explodes(start):
         low, high = 0.0, start

@@ -31,7 +31,7 @@ _BLOCK = 1024  # samples at a time where nothing is trained
 
 
 @dataclass(frozen=True)
-class Source:
+class Dataset:
     """A split of the data as they are read, whatever network they are for."""
 
     x: torch.Tensor  # (n, features), in the dtype of training
@@ -51,7 +51,7 @@ class Source:
 class Samples:
     """What a network is trained on or tested with: inputs, and labels or targets."""
 
-    source: Source
+    dataset: Dataset
     x: torch.Tensor
     y: torch.Tensor
 
@@ -59,38 +59,38 @@ class Samples:
         return len(self.x)
 
 
-def source(recipe: Recipe, split: str = "train") -> Source:
+def dataset_of(recipe: Recipe, split: str = "train") -> Dataset:
     """A recipe's data; what lies on disk is read once in each process, and again when it has changed there."""
-    given = (recipe.standardize, recipe.samples, recipe.dtype, split)
+    options = (recipe.standardize, recipe.samples, recipe.dtype, split)
     if isinstance(recipe.data, str):
-        return _from_disk(recipe.data, tuple(stamps(recipe.data)), *given)
-    return _source(recipe.data, *given)
+        return _from_disk(recipe.data, tuple(stamps(recipe.data)), *options)
+    return _dataset_of(recipe.data, *options)
 
 
 @functools.lru_cache(maxsize=4)
 def _from_disk(
     data: str, _: tuple[Any, ...], standardize: str | None, samples: int | None, dtype: str, split: str
-) -> Source:
-    return _source(data, standardize, samples, dtype, split)
+) -> Dataset:
+    return _dataset_of(data, standardize, samples, dtype, split)
 
 
-def _source(data: Any, standardize: str | None, samples: int | None, dtype: str, split: str) -> Source:
+def _dataset_of(data: Any, standardize: str | None, samples: int | None, dtype: str, split: str) -> Dataset:
     if split == "test":  # standardised as what is trained on, which may be a part of the training split
-        train = source(Recipe(data, standardize, samples, dtype=dtype))
+        train = dataset_of(Recipe(data, standardize, samples, dtype=dtype))
         raw = datasets.load(data, None, split="test")
         x, y, mean, scale = (raw.x - train.mean) / train.scale, raw.y, train.mean, train.scale
         name, standardize, classes = train.name, train.standardize, max(train.classes, raw.classes)
     else:
         targets = data[1] if _with_targets(data) else None
-        found = _in_memory(data, standardize, samples)
-        if found is None:
-            found = datasets.load(data if targets is None else data[0], standardize, samples)
+        dataset = _in_memory(data, standardize, samples)
+        if dataset is None:
+            dataset = datasets.load(data if targets is None else data[0], standardize, samples)
         x, mean, scale, name, standardize, classes = (
-            getattr(found, field) for field in ("x", "mean", "scale", "name", "standardize", "classes")
+            getattr(dataset, field) for field in ("x", "mean", "scale", "name", "standardize", "classes")
         )
-        y = found.y if targets is None else np.asarray(targets, np.float64)
+        y = dataset.y if targets is None else np.asarray(targets, np.float64)
     overlap, length = datasets.overlap_and_length(x)
-    return Source(
+    return Dataset(
         x=torch.from_numpy(x.reshape(len(x), -1)).to(getattr(torch, dtype)),
         y=y,
         shape=x.shape[1:],
@@ -125,31 +125,33 @@ def _with_targets(data: Any) -> bool:
 
 def loaded(recipe: Recipe, net: Network, split: str = "train") -> Samples:
     """A recipe's data in the shapes of a network, refused where they do not fit it."""
-    found = source(recipe, split)
-    n, features = found.x.shape
+    dataset = dataset_of(recipe, split)
+    n, features = dataset.x.shape
     outputs, cross = net.outputs, recipe.descent.loss == "cross_entropy"
     if features != math.prod(net.input_shape):
         raise ValueError(
             f"data must have samples of {math.prod(net.input_shape)} features, as the network's input "
-            f"{net.input_shape} has, got {features} {found.shape}"
+            f"{net.input_shape} has, got {features} {dataset.shape}"
         )
     y: Any
-    if found.y is None:
-        raise ValueError(f"data must have labels to train for, got {found.name} without any")
-    if found.y.ndim == 2:
-        y = found.y
+    if dataset.y is None:
+        raise ValueError(f"data must have labels to train for, got {dataset.name} without any")
+    if dataset.y.ndim == 2:
+        y = dataset.y
         if cross or y.shape != (n, outputs) or not np.isfinite(y).all():
             raise ValueError(
                 f"data must have labels, or for squared losses finite targets of shape {(n, outputs)}, got {y.shape}"
             )
     elif outputs == 1 and not cross:
-        y = found.y[:, None].astype(np.float64)
-    elif found.classes > outputs:
-        raise ValueError(f"net must have an output for each of {found.classes} classes of {found.name}, got {outputs}")
+        y = dataset.y[:, None].astype(np.float64)
+    elif dataset.classes > outputs:
+        raise ValueError(
+            f"net must have an output for each of {dataset.classes} classes of {dataset.name}, got {outputs}"
+        )
     else:
-        y = found.y if cross else np.eye(outputs)[found.y]
-    kind = torch.int64 if cross else found.x.dtype
-    return Samples(found, found.x.view(n, *net.input_shape), torch.from_numpy(y).to(kind))
+        y = dataset.y if cross else np.eye(outputs)[dataset.y]
+    kind = torch.int64 if cross else dataset.x.dtype
+    return Samples(dataset, dataset.x.view(n, *net.input_shape), torch.from_numpy(y).to(kind))
 
 
 def has_test(recipe: Recipe) -> bool:
@@ -240,7 +242,7 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
     They are the means over blocks of equal size, to one sample, in random order: files may be sorted by label.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    found = []
+    results = []
     with torch.no_grad():
         for norm in norms:
             norm.reset_running_stats()
@@ -260,6 +262,6 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
                 total += float(_loss(f, y, recipe.descent.loss)) * len(x)
                 labels = y if y.ndim == 1 else y.argmax(dim=1)
                 right += int((f.argmax(dim=1) == labels).sum())
-            classified = each.source.classes > 0 and f.shape[1] > 1
-            found.append(Measures(total / len(each.x), right / len(each.x) if classified else math.nan))
-    return found
+            classified = each.dataset.classes > 0 and f.shape[1] > 1
+            results.append(Measures(total / len(each.x), right / len(each.x) if classified else math.nan))
+    return results

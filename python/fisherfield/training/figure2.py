@@ -83,8 +83,8 @@ class Figure2:
     def eta_star(self, title: str) -> dict[str, NDArray[np.float64]]:
         """By theory, at the panel's gammas; "measured" is the geometric mean over the seeds."""
         panel = self.panels[title]
-        found = self.curves(title, panel.gammas)
-        return {**found, "measured": np.exp(np.log(panel.measured).mean(axis=1))}
+        rates = self.curves(title, panel.gammas)
+        return {**rates, "measured": np.exp(np.log(panel.measured).mean(axis=1))}
 
     def curves(self, title: str, gammas: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """eta_star by theory at any gammas."""
@@ -96,10 +96,10 @@ class Figure2:
         return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
     def __repr__(self) -> str:
-        given = self.settings
+        settings = self.settings
         lines = [
-            f"Figure2: {given['data']}, loss {given['loss']}, momentum {given['momentum']:g}, "
-            f"{given['epochs']} epochs, batch {given['batch'] or 'full'}, seeds {given['seeds']}"
+            f"Figure2: {settings['data']}, loss {settings['loss']}, momentum {settings['momentum']:g}, "
+            f"{settings['epochs']} epochs, batch {settings['batch'] or 'full'}, seeds {settings['seeds']}"
         ]
         for title, panel in self.panels.items():
             stars = self.eta_star(title)
@@ -127,7 +127,7 @@ class Figure2:
         }
         text = json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=False)
         # a row of numbers on a line of its own
-        text = re.sub(r"\[\s+([-+.,\w\s\"]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+        text = re.sub(r"\[\s+([-+.,\w\s\"]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text + "\n")
 
@@ -153,10 +153,10 @@ class Figure2:
                     )
                     for title, each in content["panels"].items()
                 }
-                found = cls(panels, content["settings"])._checked()
+                figure = cls(panels, content["settings"])._checked()
                 if content.get("checksum", kept := _checksum(content)) != kept:  # version 0.1 wrote none
                     raise ValueError("its numbers do not have the checksum that they were saved with")
-                return found
+                return figure
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
 
@@ -260,8 +260,10 @@ def figure2(
     --------
     >>> ff.experiments.figure2("digits").plot().savefig("figure2.png")
     """
-    found = trainer().source(Recipe(**data_of(data, standardize, samples)))
-    networks = _networks(found, _numbers.integer("width", width, 1)) if networks is None else _with_batch_norm(networks)
+    dataset = trainer().dataset_of(Recipe(**data_of(data, standardize, samples)))
+    networks = (
+        _networks(dataset, _numbers.integer("width", width, 1)) if networks is None else _with_batch_norm(networks)
+    )
     grid = np.geomspace(0.25, 4.0, 9) if gammas is None else _gammas_of(gammas)
     threads = _numbers.threads_of(threads)
     many = _numbers.integer("rates", rates, 2)
@@ -284,13 +286,13 @@ def figure2(
                 None if folder is None else os.path.join(folder, f"{word}{what}.zarr") for what in ("", "_boundaries")
             ]
             described, recipe = recipe_of(net, data, **shared, threshold=None, dtype="float32")
-            recipe = fitting(recipe, len(found.x))
+            recipe = fitting(recipe, len(dataset.x))
             seen = boundaries(described, recipe, grid, chosen, search, threads, paths[1], client, counted)
             before += seen.points
-            n, overlap, length = recipe.batch or len(found.x), found.overlap, found.length
+            n, overlap, length = recipe.batch or len(dataset.x), dataset.overlap, dataset.length
             etas = _rates(described, recipe.descent, grid, many, n, overlap, length)
-            given = {**shared, "seeds": first, "threads": threads or None, "store": paths[0], "client": client}
-            diagram = phase_diagram(net, data, grid, etas, **given, progress=counted)
+            arguments = {**shared, "seeds": first, "threads": threads or None, "store": paths[0], "client": client}
+            diagram = phase_diagram(net, data, grid, etas, **arguments, progress=counted)
             before += diagram.points
             arrays = {name: np.asarray(array[...]) for name, array in diagram.arrays.items()}
             measured = np.asarray(seen.measured[...])
@@ -314,10 +316,10 @@ def _rates(
 
 def _gammas_of(values: Any) -> NDArray[np.float64]:
     """Values of gamma > 0, each once, in order."""
-    found = np.unique(axis_values("gamma", "gamma", values, _numbers.SIGNED))
-    if found.size < np.size(values) or not found[0] > 0:
+    gammas = np.unique(axis_values("gamma", "gamma", values, _numbers.SIGNED))
+    if gammas.size < np.size(values) or not gammas[0] > 0:
         raise ValueError(f"gammas must be > 0, each once, got {_numbers.shown(values)}")
-    return found
+    return gammas
 
 
 def _with_batch_norm(networks: Any) -> Mapping[str, Network]:
@@ -334,9 +336,9 @@ def _words(titles: Iterable[str]) -> list[str]:
     return words if len({*words, ""}) > len(words) else [f"{place}_{word}" for place, word in enumerate(words, start=1)]
 
 
-def _networks(found: Any, width: int) -> dict[str, Network]:
+def _networks(dataset: Any, width: int) -> dict[str, Network]:
     """The paper's two networks for these data."""
-    outputs, shape = max(found.classes, 1) if np.ndim(found.y) < 2 else found.y.shape[1], found.shape
+    outputs, shape = max(dataset.classes, 1) if np.ndim(dataset.y) < 2 else dataset.y.shape[1], dataset.shape
     inputs = math.prod(shape)
     made = {f"Dense: {inputs} inputs, 3 x {width} units": mlp([inputs, width, width, width, outputs])}
     if len(shape) == 3:

@@ -44,10 +44,10 @@ class _Cells(Training):
             for row, gamma in enumerate(gammas):
                 net = self.network if math.isnan(gamma) else self.network.replace(gamma=float(gamma))
                 for column, eta in enumerate(values["learning_rate"]):
-                    found = self._cell(net, float(eta), data)
+                    means = self._cell(net, float(eta), data)
                     for name in flat:
-                        flat[name][row, column] = found[name]
-                    states[row, column] = 7 if found["exploded"] == 1.0 else 0
+                        flat[name][row, column] = means[name]
+                    states[row, column] = 7 if means["exploded"] == 1.0 else 0
                     done += 1
                     pause(done)
         return arrays, status
@@ -59,13 +59,13 @@ class _Cells(Training):
             module, exploded = training.train(draw(net, seed, self.recipe.dtype), eta, self.recipe, data[0])
             if exploded is None:
                 runs.append(training.measures(module, self.recipe, *data))
-        found = dict.fromkeys(self.quantities, math.nan)
-        found["exploded"] = 1.0 - len(runs) / len(self.seeds)
+        means = dict.fromkeys(self.quantities, math.nan)
+        means["exploded"] = 1.0 - len(runs) / len(self.seeds)
         for place, split in enumerate(("train", "test")[: len(data)]):
             for word in ("loss", "accuracy"):
                 if runs:
-                    found[f"{split}_{word}"] = math.fsum(getattr(run[place], word) for run in runs) / len(runs)
-        return found
+                    means[f"{split}_{word}"] = math.fsum(getattr(run[place], word) for run in runs) / len(runs)
+        return means
 
 
 def phase_diagram(

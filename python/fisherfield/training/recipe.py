@@ -126,10 +126,10 @@ def within(name: str, value: Any, low: float, high: float) -> float:
 def settings_of(net: Network, recipe: Recipe, train: Any) -> dict[str, Any]:
     """What was trained, in words and numbers; data that are not the same have another checksum."""
     return {
-        "data": train.source.name,
-        "standardize": train.source.standardize,
+        "data": train.dataset.name,
+        "standardize": train.dataset.standardize,
         "n": len(train),
-        "checksum": zlib.crc32(train.y.numpy().data, train.source.checksum),
+        "checksum": zlib.crc32(train.y.numpy().data, train.dataset.checksum),
         **recipe.descent._asdict(),
         **{name: getattr(recipe, name) for name in ("batch", "epochs", "threshold", "dtype")},
         "trained": net.batch_norms[0].trained if net.batch_norms else None,

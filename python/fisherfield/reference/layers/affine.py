@@ -130,8 +130,8 @@ def back(
             seen = seen - np.mean(seen, axis=(0, 2, 3), keepdims=True)
         dW[:, :, i, j] = np.tensordot(delta, seen, ((0, 2, 3), (0, 2, 3)))
         dh[:, :, rows, columns] += np.moveaxis(np.tensordot(delta, _kernel(layer, W)[:, :, i, j], (1, 0)), 3, 1)
-    top, left = two(layer.padding) if isinstance(layer, Conv2d) else (0, 0)
-    dh = dh[:, :, top : h.shape[2] - top, left : h.shape[3] - left].reshape(kept.shape)
+    top, side = two(layer.padding) if isinstance(layer, Conv2d) else (0, 0)
+    dh = dh[:, :, top : h.shape[2] - top, side : h.shape[3] - side].reshape(kept.shape)
     return dh, [dW, *([np.sum(delta, axis=(0, 2, 3))] if flow.biases else [])]
 
 
