@@ -96,11 +96,11 @@ def main() -> None:
         if chosen and reason not in chosen:
             continue
         theory = ff.fisher(net, statistics, samples)
-        found = [
+        sampled = [
             ff.sampled_fisher(net, ff.data.gaussian(net, samples, seed), seed, statistics, tolerance=1e-4).lambda_max
             for seed in range(NETWORKS)
         ]
-        low, middle, high = np.quantile(np.array(found) / theory.lambda_max, (0.0, 0.5, 1.0))
+        low, middle, high = np.quantile(np.array(sampled) / theory.lambda_max, (0.0, 0.5, 1.0))
         number = f"{theory.bound} {theory.lambda_max:.5g}"
         print(
             f"{reason:<12}{name:<32}{samples:>5}  {statistics:<8}{number:>12}  {low:.3f} {middle:.3f} {high:.3f}",

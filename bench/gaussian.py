@@ -272,9 +272,9 @@ def operands(method: str, points: tuple[Array, ...], size: tuple[int, int]) -> l
 def errors(case: Case, method: str, call: Method, points: tuple[Array, ...], exact: Array) -> tuple[Array, float]:
     """Relative errors, and the nanoseconds a value that they took."""
     size = (2, 2) if method == "dblquad" else case.judged
-    given, true = operands(method, points, size), exact[: size[0], : size[1]]
+    inputs, true = operands(method, points, size), exact[: size[0], : size[1]]
     start = time.perf_counter()
-    got = np.asarray(call(*given), dtype=np.float64)
+    got = np.asarray(call(*inputs), dtype=np.float64)
     taken = time.perf_counter() - start
     apart = [float(abs(mp.mpf(x) - y) / abs(y)) for x, y in zip(got.ravel(), true.ravel(), strict=True)]
     return np.array(apart), taken / true.size * 1e9
@@ -282,13 +282,13 @@ def errors(case: Case, method: str, call: Method, points: tuple[Array, ...], exa
 
 def nanoseconds(method: str, call: Method, points: tuple[Array, ...]) -> float:
     for size in SIZES:
-        given = operands(method, points, size)
-        call(*given)  # compiles, and fills the caches
-        taken = seconds(lambda: call(*given), 1)  # noqa: B023
+        inputs = operands(method, points, size)
+        call(*inputs)  # compiles, and fills the caches
+        taken = seconds(lambda: call(*inputs), 1)  # noqa: B023
         if taken > ENOUGH:
             break
     calls = max(1, min(200, int(0.4 / taken)))
-    return seconds(lambda: call(*given), calls) / (size[0] * size[1]) * 1e9
+    return seconds(lambda: call(*inputs), calls) / (size[0] * size[1]) * 1e9
 
 
 def measure() -> list[Row]:
@@ -384,10 +384,10 @@ def plot(rows: list[Row], file: str) -> None:
             if row.method == "ff table":
                 axes.annotate(row.activation, (row.ns, row.worst), xytext=(0, 12), textcoords="offset points",
                               ha="center", color=COLOURS[row.activation], fontsize=13)  # fmt: skip
-        left, lines = 0.0, 0
+        previous, lines = 0.0, 0
         for row in sorted((row for row in rows if row.method == "ff.gaussian"), key=lambda row: row.ns):
-            lines = lines + 1 if row.ns < 4 * left else 0  # one below the other where they would meet
-            left = row.ns
+            lines = lines + 1 if row.ns < 4 * previous else 0  # one below the other where they would meet
+            previous = row.ns
             axes.annotate(row.activation, (row.ns, 3e-17), xytext=(0, -18 * lines), textcoords="offset points",
                           ha="center", va="top", color=COLOURS[row.activation], weight="bold")  # fmt: skip
         axes.set_ylim(bottom=1e-19)
@@ -401,16 +401,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--plot", metavar="FILE", help="draw error against time")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
-    given = parser.parse_args()
+    options = parser.parse_args()
     ff.set_num_threads(1)
     print(f"{machine()}\n")
     rows = measure()
-    if given.json:
+    if options.json:
         short = [row[:2] + tuple(float(f"{x:.3g}") for x in row[2:]) for row in rows]
         lines = ",\n".join("  " + json.dumps(dict(zip(Row._fields, row, strict=True))) for row in short)
-        Path(given.json).write_text(f'{{"machine": {json.dumps(machine())}, "rows": [\n{lines}\n]}}\n')
-    if given.plot:
-        plot(rows, given.plot)
+        Path(options.json).write_text(f'{{"machine": {json.dumps(machine())}, "rows": [\n{lines}\n]}}\n')
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -558,13 +558,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--points", type=int, default=10_000, help="of one variable, for the table")
-    given = parser.parse_args()
+    options = parser.parse_args()
     if np.finfo(Long).eps > 1.1e-19:
         sys.exit(f"longdouble must be finer than float64 for this, got eps = {np.finfo(Long).eps}")
-    if given.check:
+    if options.check:
         check()
-    elif given.table:
-        table(given.points)
+    elif options.table:
+        table(options.points)
     else:
         compute()
 

@@ -133,10 +133,10 @@ def largest(matrix: Array, start: Array) -> list[float]:
 # ------------------------------------------------------------------------------------------------------------- methods
 def by_ff(of: Problem) -> Call:
     def call() -> Answer:
-        found = ff.sampled_fisher(of.sampled, of.x, k="all" if of.whole else 1)
+        spectrum = ff.sampled_fisher(of.sampled, of.x, k="all" if of.whole else 1)
         count = Flops(of)
-        flops = count.lanczos(found.products) if found.method == "lanczos" else count.gram
-        return Answer(found.eigenvalues, flops, found.products or None)
+        flops = count.lanczos(spectrum.products) if spectrum.method == "lanczos" else count.gram
+        return Answer(spectrum.eigenvalues, flops, spectrum.products or None)
 
     return call
 
@@ -303,8 +303,8 @@ def eigsh(size: int, product: Callable[[Array], Array], start: Array, tolerance:
         return product(np.ascontiguousarray(w, start.dtype))
 
     operator = linalg.LinearOperator((size, size), matvec=counted, dtype=start.dtype)
-    found = linalg.eigsh(operator, 1, v0=start.ravel(), tol=tolerance, return_eigenvectors=False)
-    return float(found[0]), products
+    values = linalg.eigsh(operator, 1, v0=start.ravel(), tol=tolerance, return_eigenvectors=False)
+    return float(values[0]), products
 
 
 def by_torch_eigsh(of: Problem, tolerance: float) -> Call:
@@ -524,8 +524,8 @@ def megabytes() -> float:
 
 
 def exact(job: Job) -> Any:
-    found = ff.sampled_fisher(*job.problem(Double)[:2], k="all" if job.whole else 1, tolerance=1e-12)
-    return found.eigenvalues.tolist()
+    spectrum = ff.sampled_fisher(*job.problem(Double)[:2], k="all" if job.whole else 1, tolerance=1e-12)
+    return spectrum.eigenvalues.tolist()
 
 
 def checked(job: Job, who: str, dtype: str, allowed: float, right: Any) -> tuple[Call, Row]:
@@ -619,13 +619,13 @@ class Worker:
         assert self.process.stdout is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        told = self.process.stdout.readline()
-        if not told:
+        answer = self.process.stdout.readline()
+        if not answer:
             self.errors.seek(0)
             words = self.errors.read().strip()
             last = words.splitlines()[-1] if words else "it ended without a word"
             raise Missing(last.split(": ", 1)[1]) if last.startswith("ModuleNotFound") else RuntimeError(words)
-        return told
+        return answer
 
     def seconds(self) -> float:
         time.sleep(0.1)  # the others' threads may still be waiting in a loop for more to do
@@ -713,17 +713,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="rounds; 5, and 3 for all eigenvalues")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        child(*given.child)
+    options = parser.parse_args()
+    if options.child:
+        child(*options.child)
         return
     ff.set_num_threads(THREADS)
     core = os.environ.get("OPENBLAS_CORETYPE")
     where = machine() + (f", OPENBLAS_CORETYPE={core}" if core else "")
     print(f"{where}\n")
-    jobs = [measure(name, given.repeats) for name in given.job or JOBS]
-    if given.json:
-        Path(given.json).write_text(json.dumps({"machine": where, "jobs": jobs}, indent=1) + "\n")
+    jobs = [measure(name, options.repeats) for name in options.job or JOBS]
+    if options.json:
+        Path(options.json).write_text(json.dumps({"machine": where, "jobs": jobs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

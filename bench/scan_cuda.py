@@ -34,12 +34,12 @@ def call(net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> tuple[obj
 
 def check(cuda: object, net: ff.Network, axes: dict[str, np.ndarray], theory: str) -> None:
     few = {name: values[:: max(1, len(values) // 16)].copy() for name, values in axes.items()}
-    found, said = cuda.scan(*call(net, few, theory), None)  # type: ignore[attr-defined]
+    results, status = cuda.scan(*call(net, few, theory), None)  # type: ignore[attr-defined]
     wanted, right = _core.scan(*call(net, few, theory), 0, None)  # type: ignore[arg-type]
-    assert np.array_equal(said, right)
+    assert np.array_equal(status, right)
     for name in QUANTITIES:
         # libraries of elementary functions differ by some ulp
-        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12, atol=0, err_msg=name)
+        np.testing.assert_allclose(results[name], wanted[name], rtol=1e-12, atol=0, err_msg=name)
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ class Row:
     name: str
     net: ff.Network
     data: str
-    given: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     gammas: tuple[float | None, ...] = GAMMAS
 
     @property
@@ -156,7 +156,7 @@ class Map:
     name: str
     net: ff.Network
     data: str
-    given: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     rates: int = 13
 
     @property
@@ -189,34 +189,42 @@ FIGURES: dict[str, dict[str, Any]] = {
 
 def trained(row: Row, gamma: float | None, pool: ProcessPoolExecutor) -> dict[str, Any]:
     net = row.net if gamma is None else row.net.replace(gamma=gamma)
-    found = ff.experiments.boundary(net, row.data, seeds=SEEDS, threads=1, client=pool, **row.given)
+    result = ff.experiments.boundary(net, row.data, seeds=SEEDS, threads=1, client=pool, **row.arguments)
     return {
-        "eta_c": [plain(value) for value in found.eta_c],
-        "measured": [plain(value) for value in found.measured],
-        "eta_star": {name: plain(value) for name, value in found.eta_star.items()},
-        "eta_star_all": {name: plain(value) for name, value in found.eta_star_all.items()},
-        "settings": found.settings,
-        "seconds": round(found.seconds),
+        "eta_c": [plain(value) for value in result.eta_c],
+        "measured": [plain(value) for value in result.measured],
+        "eta_star": {name: plain(value) for name, value in result.eta_star.items()},
+        "eta_star_all": {name: plain(value) for name, value in result.eta_star_all.items()},
+        "settings": result.settings,
+        "seconds": round(result.seconds),
     }
 
 
 def reached(row: Map, pool: ProcessPoolExecutor) -> dict[str, Any]:
-    found = ff.experiments.phase_diagram(
-        row.net, row.data, GAMMAS, row.learning_rates, seeds=SEEDS, threads=1, client=pool, progress=True, **row.given
+    result = ff.experiments.phase_diagram(
+        row.net,
+        row.data,
+        GAMMAS,
+        row.learning_rates,
+        seeds=SEEDS,
+        threads=1,
+        client=pool,
+        progress=True,
+        **row.arguments,
     )
-    arrays = {name: [[plain(value) for value in values] for values in array] for name, array in found.arrays.items()}
+    arrays = {name: [[plain(value) for value in values] for values in array] for name, array in result.arrays.items()}
     overlap, length = ff.data.overlap_and_length(ff.data.load(row.data))
-    net = row.net.replace(trained=row.given.get("train_affine", False))
+    net = row.net.replace(trained=row.arguments.get("train_affine", False))
     stars = [
         ff.max_learning_rate(net.replace(gamma=gamma), 0.9, samples=128, overlap=overlap, length=length)
         for gamma in GAMMAS
     ]
     return {
         "eta_star": [plain(star) for star in stars],
-        "learning_rate": [plain(value) for value in found.learning_rate],
+        "learning_rate": [plain(value) for value in result.learning_rate],
         **arrays,
-        "settings": found.settings,
-        "seconds": round(found.seconds),
+        "settings": result.settings,
+        "seconds": round(result.seconds),
     }
 
 
@@ -287,7 +295,7 @@ def first_steps() -> dict[str, Any]:
     star = ff.max_learning_rate(net, 0.9, samples=128, overlap=overlap, length=length)
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.one_hot())
     measured = data.x[:2048]
-    found: dict[str, Any] = {}
+    eigenvalues: dict[str, Any] = {}
     for share in SHARES:
         sampled = ff.sample(net, 0)
         model = ff.torch.module(sampled)
@@ -313,10 +321,10 @@ def first_steps() -> dict[str, Any]:
             descent.step()
         blocks = np.array(rows)
         blocks[:, 3] *= blocks[0, 2] / blocks[0, 3]
-        found[f"{share:g}"] = [[plain(value) for value in row] for row in blocks]
+        eigenvalues[f"{share:g}"] = [[plain(value) for value in row] for row in blocks]
     theory = ff.fisher(net, samples=128, overlap=overlap, length=length)
     shares = (theory.layers.a + 127 * theory.layers.b) / 128
-    return {"exact": plain(theory.lambda_max), "exact, last layer": plain(shares[-1]), **found}
+    return {"exact": plain(theory.lambda_max), "exact, last layer": plain(shares[-1]), **eigenvalues}
 
 
 def first_block(model: Any, x: NDArray[np.float64]) -> float:
@@ -353,8 +361,8 @@ def kept_by_batch_norm(weight: NDArray[np.float64], x: NDArray[np.float64]) -> f
     covariance = np.cov(x, rowvar=False, bias=True)
     along = covariance @ weight.T
     s2 = np.sum(weight.T * along, axis=0)
-    left = covariance * np.mean(1 / s2) - (along / s2**2) @ along.T / len(s2)
-    return float(np.linalg.eigvalsh(left)[-1])
+    remaining = covariance * np.mean(1 / s2) - (along / s2**2) @ along.T / len(s2)
+    return float(np.linalg.eigvalsh(remaining)[-1])
 
 
 def plain(value: float) -> float | str | None:
@@ -368,7 +376,7 @@ def write(results: dict[str, Any], path: Path) -> None:
     """A line for each network."""
     blocks = []
     for name, entries in results.items():
-        lines = ",\n".join(f"  {json.dumps(entry)}: {json.dumps(found)}" for entry, found in entries.items())
+        lines = ",\n".join(f"  {json.dumps(entry)}: {json.dumps(result)}" for entry, result in entries.items())
         blocks.append(f"{json.dumps(name)}: {{\n{lines}\n}}")
     text = ",\n".join(blocks)
     partial = path.with_suffix(".part")
@@ -393,12 +401,12 @@ def train(results: dict[str, Any], path: Path, words: list[str]) -> None:
         if FIRST_STEPS not in results and all(word in FIRST_STEPS for word in words):
             results[FIRST_STEPS] = first_steps()
             write(results, path)
-        for name, given in FIGURES.items():
+        for name, options in FIGURES.items():
             kept = DOCS / f"{name}.json"
             if not kept.exists() and all(word in name for word in words):
                 print(name, flush=True)
                 store = path.parent / f"{name}_runs"  # what was stopped goes on there
-                ff.experiments.figure2(**given, threads=1, client=pool, store=store, progress=True).save(kept)
+                ff.experiments.figure2(**options, threads=1, client=pool, store=store, progress=True).save(kept)
                 shutil.rmtree(store)
 
 
@@ -415,11 +423,11 @@ def train_boundaries(
     lock = threading.Lock()
 
     def work(row: Row, gamma: float | None, entry: str) -> None:
-        found = trained(row, gamma, pool)
+        result = trained(row, gamma, pool)
         with lock:
-            results.setdefault(row.name, {})[entry] = found
+            results.setdefault(row.name, {})[entry] = result
             write(results, path)
-            print(f"{row.name}, {entry}: eta_c {found['eta_c']}, {found['seconds']} s", flush=True)
+            print(f"{row.name}, {entry}: eta_c {result['eta_c']}, {result['seconds']} s", flush=True)
 
     with ThreadPoolExecutor(count) as threads:
         try:
@@ -458,9 +466,9 @@ SETTINGS = (
 HEAD = [entry_of(gamma) for gamma in GAMMAS]
 
 
-def of_figure(found: ff.experiments.Figure2, title: str) -> dict[str, Any]:
+def of_figure(result: ff.experiments.Figure2, title: str) -> dict[str, Any]:
     """A panel's boundaries as a row of docs/training.json."""
-    panel, stars = found.panels[title], found.eta_star(title)
+    panel, stars = result.panels[title], result.eta_star(title)
     return {
         entry_of(float(gamma)): {
             "eta_c": panel.eta_c[place].tolist(),
@@ -578,15 +586,15 @@ def optimisers_table(results: dict[str, Any]) -> str:
     return lines_of(["eta_c over the exact theory's eta_star", *heads], rows)
 
 
-def stable(found: dict[str, Any], name: str) -> NDArray[np.float64]:
+def stable(result: dict[str, Any], name: str) -> NDArray[np.float64]:
     """NaN where a restart exploded."""
-    return np.where(np.array(found["exploded"]) > 0, np.nan, np.array(found[name], np.float64))
+    return np.where(np.array(result["exploded"]) > 0, np.nan, np.array(result[name], np.float64))
 
 
 def maps_table(results: dict[str, Any]) -> str:
     rows = []
     for row in MAPS:
-        found = results[row.name]
+        result = results[row.name]
         for place, (name, words, chosen) in enumerate(
             (
                 ("train_loss", "training loss", np.nanmin),
@@ -594,7 +602,7 @@ def maps_table(results: dict[str, Any]) -> str:
                 ("test_accuracy", "test accuracy", np.nanmax),
             )
         ):
-            cells = [f"{value:.3g}" for value in chosen(stable(found, name), axis=1)]
+            cells = [f"{value:.3g}" for value in chosen(stable(result, name), axis=1)]
             rows.append(["" if place else row.name.removeprefix("losses of "), words, *cells])
     return lines_of(["", "best", *HEAD], rows)
 
@@ -603,12 +611,12 @@ def rates_table(results: dict[str, Any]) -> str:
     """The best rate, and the loss at the rate tried that is nearest to half of eta_star, where no restart exploded."""
     rows = []
     for row in MAPS:
-        if "loss" in row.given:
+        if "loss" in row.arguments:
             continue
-        found = results[row.name]
-        rates, losses = np.array(found["learning_rate"]), stable(found, "test_loss")
-        best = rates[np.nanargmin(losses, axis=1)] / np.array(found["eta_star"])
-        away = np.abs(np.log(rates / (np.array(found["eta_star"])[:, None] / 2)))
+        result = results[row.name]
+        rates, losses = np.array(result["learning_rate"]), stable(result, "test_loss")
+        best = rates[np.nanargmin(losses, axis=1)] / np.array(result["eta_star"])
+        away = np.abs(np.log(rates / (np.array(result["eta_star"])[:, None] / 2)))
         half = np.array([line[place] for line, place in zip(losses, away.argmin(axis=1), strict=True)])
         name = row.name.removeprefix("losses of ").removesuffix(", squared loss")
         rows.append([name, "best rate over eta_star", *[f"{ratio:.2g}" for ratio in best]])
@@ -621,9 +629,9 @@ BLOCKS = ("largest eigenvalue", "last layer's", "first layer's", "first layer's,
 
 
 def steps_table(results: dict[str, Any]) -> str:
-    found = results[FIRST_STEPS]
+    result = results[FIRST_STEPS]
     rows = [
-        [f"{share:g} eta_star: {words}", *[f"{row[place]:.1f}" for row in found[f"{share:g}"]]]
+        [f"{share:g} eta_star: {words}", *[f"{row[place]:.1f}" for row in result[f"{share:g}"]]]
         for share in SHARES
         for place, words in enumerate(BLOCKS)
     ]
@@ -649,7 +657,7 @@ def with_tables(text: str, results: dict[str, Any]) -> str:
         block = re.compile(rf"(<!-- table {name} -->\n).*?(?=\n<!-- end -->)", flags=re.S)
         assert len(block.findall(text)) == 1, name
         table = made(results)
-        text = block.sub(lambda found, table=table: found[1] + table, text)
+        text = block.sub(lambda match, table=table: match[1] + table, text)
     return text
 
 

@@ -66,19 +66,19 @@ ROWS = (
 
 
 def measured(row: Row, statistics: str) -> dict[str, Any]:
-    found = ff.verify(row.net, row.widths, row.seeds, row.samples, statistics=statistics, progress=True)
-    power = found.powers["lambda_max"]
+    verification = ff.verify(row.net, row.widths, row.seeds, row.samples, statistics=statistics, progress=True)
+    power = verification.powers["lambda_max"]
     return {
         "samples": row.samples,
-        "widths": found.widths.tolist(),
-        "sampled": {name: values.tolist() for name, values in found.sampled.items()},
-        "errors": {name: values.tolist() for name, values in found.errors.items()},
-        "theory": {name: values.tolist() for name, values in found.theory.items()},
-        "others": {name: values.tolist() for name, values in found.others.items()},
-        "lambda_max": found.runs["lambda_max"].tolist(),
+        "widths": verification.widths.tolist(),
+        "sampled": {name: values.tolist() for name, values in verification.sampled.items()},
+        "errors": {name: values.tolist() for name, values in verification.errors.items()},
+        "theory": {name: values.tolist() for name, values in verification.theory.items()},
+        "others": {name: values.tolist() for name, values in verification.others.items()},
+        "lambda_max": verification.runs["lambda_max"].tolist(),
         "power": None if power is None else [power.exponent, power.error, power.factor],
-        "verdict": found.verdict,
-        "seconds": round(found.seconds, 1),
+        "verdict": verification.verdict,
+        "seconds": round(verification.seconds, 1),
     }
 
 

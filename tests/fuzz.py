@@ -55,12 +55,12 @@ def random_of(seed: int, part: str, index: int) -> np.random.Generator:
 def failures_of(part: Any, seed: int, index: int) -> list[dict[str, Any]]:
     """One case: its input is drawn, and every law looked at."""
     text = part.draw(random_of(seed, part.name, index))
-    found: dict[tuple[str, str], None] = {}  # each once
+    failures: dict[tuple[str, str], None] = {}  # each once
     try:
-        found.update(dict.fromkeys(part.check(text)))
+        failures.update(dict.fromkeys(part.check(text)))
     except Exception as error:  # of the laws, which look at what should not be
-        found["no exception on the way", f"{type(error).__name__}: {error}"] = None
-    return [{"index": index, "input": text, "expected": expected, "got": got} for expected, got in found]
+        failures["no exception on the way", f"{type(error).__name__}: {error}"] = None
+    return [{"index": index, "input": text, "expected": expected, "got": got} for expected, got in failures]
 
 
 def answer_for_memory(limit: int) -> None:
@@ -89,7 +89,7 @@ def work(name: str, seed: int, indices: range, at: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     part = {**PARTS, **HIDDEN}[name]
-    told = 0
+    written = 0
     # of our own: a case may write to, or close, the usual ones
     answers, errors = os.fdopen(os.dup(1), "w"), os.dup(2)
     with open(at, "r+b", buffering=0) as mark:
@@ -97,7 +97,7 @@ def work(name: str, seed: int, indices: range, at: Path) -> None:
             os.pwrite(mark.fileno(), index.to_bytes(8, "little"), 0)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                found = failures_of(part, seed, index)
+                failures = failures_of(part, seed, index)
             for descriptor, kept in ((1, answers.fileno()), (2, errors)):
                 try:
                     os.fstat(descriptor)
@@ -105,14 +105,18 @@ def work(name: str, seed: int, indices: range, at: Path) -> None:
                     os.dup2(kept, descriptor)
                     words = part.draw(random_of(seed, name, index))
                     expected = "standard output and error to stay open"
-                    found.append({"index": index, "input": words, "expected": expected, "got": f"{descriptor} closed"})
+                    failures.append(
+                        {"index": index, "input": words, "expected": expected, "got": f"{descriptor} closed"}
+                    )
             size = os.fstat(errors).st_size
-            if size > told:  # standard error is a file of ours
+            if size > written:  # standard error is a file of ours
                 words = (
-                    os.pread(errors, size - told, told).decode(errors="replace") if size - told < 2**20 else "too much"
+                    os.pread(errors, size - written, written).decode(errors="replace")
+                    if size - written < 2**20
+                    else "too much"
                 )
-                told = size
-                found.append(
+                written = size
+                failures.append(
                     {
                         "index": index,
                         "input": part.draw(random_of(seed, name, index)),
@@ -120,7 +124,7 @@ def work(name: str, seed: int, indices: range, at: Path) -> None:
                         "got": " ".join(words.split())[:500],
                     }
                 )
-            for each in found:
+            for each in failures:
                 print(json.dumps(each), file=answers, flush=True)
     print(json.dumps({"end": True}), file=answers, flush=True)
 
@@ -185,10 +189,10 @@ class Run:
                     assert process.stdout is not None
                     for line in process.stdout:
                         with suppress(ValueError):
-                            found = json.loads(line)
-                            ended = found.get("end", False)
+                            record = json.loads(line)
+                            ended = record.get("end", False)
                             if not ended:
-                                self.add([found], 0)
+                                self.add([record], 0)
                     status = process.wait()
                     watched.stop()
                 index = int.from_bytes(at.read_bytes()[:8], "little")
@@ -256,8 +260,8 @@ def _essence(words: str) -> str:
 
 def environment(folder: str) -> dict[str, str]:
     """One thread a process, files of its own, and sanitizers that go on where they can."""
-    found = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return {**os.environ, **found, "FISHERFIELD_NUM_THREADS": "1", "TMPDIR": folder, "PYTHONFAULTHANDLER": "0"}
+    threads = {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return {**os.environ, **threads, "FISHERFIELD_NUM_THREADS": "1", "TMPDIR": folder, "PYTHONFAULTHANDLER": "0"}
 
 
 def expression(failure: dict[str, Any], part: str, seed: int) -> str:
@@ -295,29 +299,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")
     parser.add_argument("--all", action="store_true", help=f"show all failures, not the first {MOST} of each part")
     parser.add_argument("--list", action="store_true", help="the parts")
-    given = parser.parse_args(arguments)
-    if given.list:
+    options = parser.parse_args(arguments)
+    if options.list:
         for part in PARTS.values():
             print(f"{part.name:<10} {part.count:>7} cases  {part.law}")
         return 0
-    if given.only:
-        name, _, number = given.only.partition(":")
+    if options.only:
+        name, _, number = options.only.partition(":")
         if name not in PARTS or not number.isdecimal():
-            parser.error(f"--only must be PART:NUMBER with a part of {', '.join(PARTS)}, got {given.only!r}")
-        print(PARTS[name].draw(random_of(given.seed, name, int(number))), flush=True)
-        runs = [run_part(PARTS[name], given.seed, range(int(number), int(number) + 1), 1)]
+            parser.error(f"--only must be PART:NUMBER with a part of {', '.join(PARTS)}, got {options.only!r}")
+        print(PARTS[name].draw(random_of(options.seed, name, int(number))), flush=True)
+        runs = [run_part(PARTS[name], options.seed, range(int(number), int(number) + 1), 1)]
     else:
-        unknown = [name for name in given.parts if name not in PARTS]
-        if unknown or given.seed < 0 or not given.share > 0 or given.jobs < 1:
+        unknown = [name for name in options.parts if name not in PARTS]
+        if unknown or options.seed < 0 or not options.share > 0 or options.jobs < 1:
             parser.error(f"parts must be of {', '.join(PARTS)}, seed >= 0, share > 0, jobs >= 1")
         runs = []
-        for name in given.parts or PARTS:
+        for name in options.parts or PARTS:
             part = PARTS[name]
-            count = max(1, round(part.count * given.share))
-            run = run_part(part, given.seed, range(count), given.jobs, sys.stderr.isatty())
+            count = max(1, round(part.count * options.share))
+            run = run_part(part, options.seed, range(count), options.jobs, sys.stderr.isatty())
             runs.append(run)
-            report(run, given.all)
-    if given.only:
+            report(run, options.all)
+    if options.only:
         report(runs[0], True)
     failed = sum(len({each["index"] for each in run.failures}) for run in runs)
     print(f"{sum(len(run.indices) for run in runs) - failed} passed, {failed} failed")

@@ -114,13 +114,13 @@ def settings(rng: np.random.Generator, net: ff.Network) -> dict[str, Any]:
     return {"theory": theory, "samples": samples, "overlap": overlap, "length": length, "biases": biases}
 
 
-def tags(kind: str, net: ff.Network, given: dict[str, Any]) -> list[str]:
+def tags(kind: str, net: ff.Network, arguments: dict[str, Any]) -> list[str]:
     names = [type(layer).__name__ for layer in net.layers]
     norms = [layer for layer in net.layers if type(layer).__name__ == "BatchNorm"]
     functions = [str(layer) for layer in net.layers if type(layer).__name__ == "Activation"]
     every = {
         kind: True,
-        given["theory"]: True,
+        arguments["theory"]: True,
         "conv" if "Conv2d" in names else "dense": True,
         "padded": any(getattr(layer, "padding", 0) not in (0, (0, 0)) for layer in net.layers),
         "mean-zero": bool(norms) and any(name in MEAN_ZERO for name in functions),
@@ -128,7 +128,7 @@ def tags(kind: str, net: ff.Network, given: dict[str, Any]) -> list[str]:
         "trained": any(layer.trained for layer in norms),
         "beta": any(layer.beta != 0 for layer in norms),
         "eps": any(layer.eps != 0 for layer in norms),
-        "finite": given["samples"] is not None,
+        "finite": arguments["samples"] is not None,
         "quadrature": any(name in QUADRATURE for name in functions),
     }
     return [tag for tag, holds in every.items() if holds]
@@ -146,8 +146,8 @@ def network(text: str) -> ff.Network:
         return ff.load(f"{folder}/net.toml")
 
 
-def case(kind: str, net: ff.Network, given: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "tags": tags(kind, net, given), "network": toml(net), "settings": given, **more}
+def case(kind: str, net: ff.Network, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "tags": tags(kind, net, arguments), "network": toml(net), "settings": arguments, **more}
 
 
 def questions(seed: int = 20260) -> list[dict[str, Any]]:
@@ -155,25 +155,25 @@ def questions(seed: int = 20260) -> list[dict[str, Any]]:
     out = []
     while len(out) < 500:
         net = dense(rng) if rng.random() < 0.7 else conv(rng)
-        given = settings(rng, net)
+        arguments = settings(rng, net)
         try:
-            ff.fisher(net, **given)
+            ff.fisher(net, **arguments)
         except ValueError:  # variance 0 under BatchNorm, or what overflows
             continue
-        out.append(case("fisher", net, given))
+        out.append(case("fisher", net, arguments))
     for number in range(40):
         net = dense(rng) if number % 5 else conv(rng)
-        given = settings(rng, net)
-        given["biases"] = None
-        out.append(case("scan", net, given, axes=axes(rng, net, given, number)))
+        arguments = settings(rng, net)
+        arguments["biases"] = None
+        out.append(case("scan", net, arguments, axes=axes(rng, net, arguments, number)))
     for number in range(30):
         net = small(rng, images=number % 3 == 0)
-        given = {"theory": str(rng.choice(THEORIES[:2])), "samples": int(rng.integers(3, 12))}
-        out.append(case("sampled", net, given, seed=number))
+        arguments = {"theory": str(rng.choice(THEORIES[:2])), "samples": int(rng.integers(3, 12))}
+        out.append(case("sampled", net, arguments, seed=number))
     return out
 
 
-def axes(rng: np.random.Generator, net: ff.Network, given: dict[str, Any], number: int) -> dict[str, list[float]]:
+def axes(rng: np.random.Generator, net: ff.Network, arguments: dict[str, Any], number: int) -> dict[str, list[float]]:
     """Two axes; among their values are such as have no answer, so that every status occurs."""
     every: dict[str, list[float]] = {
         "sigma_w2": [0.0, 0.5, 2.0, 1e60],
@@ -186,7 +186,7 @@ def axes(rng: np.random.Generator, net: ff.Network, given: dict[str, Any], numbe
         every |= {"gamma": [-1.5, 0.0, 0.3, 2.0, 1e50], "beta": [-2.0, 0.0, 0.5, 15.0], "eps": [0.0, 1e-3, 1.0]}
     chosen = rng.choice(sorted(every), size=2, replace=False)
     for name in chosen:
-        given[str(name)] = {"samples": None, "overlap": 0.0, "length": 1.0}.get(str(name), given.get(str(name)))
+        arguments[str(name)] = {"samples": None, "overlap": 0.0, "length": 1.0}.get(str(name), arguments.get(str(name)))
     return {str(name): every[str(name)] for name in chosen}
 
 
@@ -209,22 +209,22 @@ SCANNED = ("lambda_max", "bulk", "mean", "second_moment", "max_learning_rate", "
 
 def answer(question: dict[str, Any]) -> dict[str, list[float]]:
     """Every number of one question, by name."""
-    net, given = network(question["network"]), question["settings"]
+    net, arguments = network(question["network"]), question["settings"]
     if question["kind"] == "fisher":
-        result = ff.fisher(net, **given)
-        parameters = ff.order_parameters(net, **given)
+        result = ff.fisher(net, **arguments)
+        parameters = ff.order_parameters(net, **arguments)
         out = {name: [float(getattr(result, name))] for name in SPECTRUM}
         out |= {"part_a": result.layers.a.tolist(), "part_b": result.layers.b.tolist()}
         columns = ("q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d")
         return out | {name: getattr(parameters, name).tolist() for name in columns}
     if question["kind"] == "scan":
-        free = {key: value for key, value in given.items() if key not in question["axes"]}
+        free = {key: value for key, value in arguments.items() if key not in question["axes"]}
         result = ff.scan(net, question["axes"], SCANNED, momentum=0.9, threads=1, **free)
         out = {name: np.asarray(result[name], np.float64).ravel().tolist() for name in SCANNED}
         return out | {"status": np.asarray(result.status, np.float64).ravel().tolist()}
     seed = question["seed"]
-    x = ff.data.gaussian(net, given["samples"], seed)
-    spectrum = ff.sampled_fisher(net, x, seed, given["theory"], k="all", method="dense")
+    x = ff.data.gaussian(net, arguments["samples"], seed)
+    spectrum = ff.sampled_fisher(net, x, seed, arguments["theory"], k="all", method="dense")
     return {"eigenvalues": np.asarray(spectrum.eigenvalues).tolist()}
 
 

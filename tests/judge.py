@@ -205,17 +205,17 @@ def _polynomials(f: Piecewise, m: Number, q1: Number, q2: Number, rest: Number) 
     """E f(m + r1 x) f(m + r2 (c x + s y)) term by term, with E y^2k = (2k - 1)!!."""
     r1, r2, c, s = mp.sqrt(q1), mp.sqrt(q2), 1 - rest, mp.sqrt(rest * (2 - rest))
     (piece,) = f.pieces
-    given: dict[int, Number] = {}  # the powers of x in E over y
+    powers: dict[int, Number] = {}  # the powers of x in E over y
     for a, k, _ in piece.terms:
         for j in range(0, k + 1, 2):
             inner = a * comb(k, j) * (r2 * s) ** j * _even_moment(j)
             for i in range(k - j + 1):
-                given[i] = given.get(i, mp.zero) + inner * comb(k - j, i) * (r2 * c) ** i * m ** (k - j - i)
+                powers[i] = powers.get(i, mp.zero) + inner * comb(k - j, i) * (r2 * c) ** i * m ** (k - j - i)
     total = mp.zero
     for a, k, _ in piece.terms:
         for j in range(k + 1):
             front = a * comb(k, j) * r1**j * m ** (k - j)
-            total += front * sum(b * _even_moment(i + j) for i, b in given.items() if (i + j) % 2 == 0)
+            total += front * sum(b * _even_moment(i + j) for i, b in powers.items() if (i + j) % 2 == 0)
     return total
 
 

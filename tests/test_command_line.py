@@ -355,7 +355,7 @@ def test_selftest_fails_when_the_core_is_off_by_little(fisherfield, monkeypatch)
         def __init__(self, result: Any) -> None:
             self.a, self.b, self.lambda_max = result.a, result.b, result.lambda_max * (1 + 1e-8)
 
-    monkeypatch.setattr(comparisons.reference, "fisher", lambda *given, **named: Shifted(real(*given, **named)))
+    monkeypatch.setattr(comparisons.reference, "fisher", lambda *arguments, **named: Shifted(real(*arguments, **named)))
     code, output, _ = fisherfield("selftest", "--networks", 2)
     assert code == 1
     assert "FAILED" in output

@@ -195,7 +195,7 @@ def test_the_table_says_what_was_scanned_its_extremes_what_failed_and_where_it_l
     assert code == 0
     assert max(map(len, output.splitlines())) <= 100
     assert "\x1b" not in output
-    for said in (
+    for line in (
         r"net\.toml: 30 -> 2 x Dense 100 -> Dense 3",
         r"11 x 2 = 22 points",
         r"gamma +11 +0 +5 +BatchNorm's scale",
@@ -209,7 +209,7 @@ def test_the_table_says_what_was_scanned_its_extremes_what_failed_and_where_it_l
         r"xarray\.open_zarr\('net\.zarr'\)",
         r"fisherfield plot net\.zarr",
     ):
-        assert re.search(said, output), said
+        assert re.search(line, output), line
     rates = ff.Scan.open("net.zarr").to_pandas()["max_learning_rate"]
     for value, (gamma, samples) in ((rates.min(), rates.idxmin()), (rates.max(), rates.idxmax())):
         assert f"{value:.6g}   gamma={gamma:.4g}, samples={samples:.4g}" in output
@@ -285,8 +285,8 @@ def test_a_scan_that_is_stopped_goes_on_by_the_same_command(fisherfield, folder,
         assert running.returncode == -signal.SIGKILL
     else:
         assert running.returncode == 130
-        told = r"fisherfield: stopped with (\d+) of 210 chunks finished, which stay in scan\.zarr: "
-        finished = re.fullmatch(told + r"the same command goes on from there\n", errors)
+        message = r"fisherfield: stopped with (\d+) of 210 chunks finished, which stay in scan\.zarr: "
+        finished = re.fullmatch(message + r"the same command goes on from there\n", errors)
         assert finished, errors
         assert 4 <= int(finished[1]) < 210
     code, output, _ = fisherfield(*command)
@@ -318,26 +318,26 @@ command_line.main()
     command = ("scan", "net.toml", *GRID, "--chunk", "3", "--out", "scan.zarr")
     ended = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 130
-    told = "stopped with 1 of 200 chunks finished, which stay in scan.zarr: the same command goes on from there"
-    assert ended.stderr == f"fisherfield: {told}\n"
+    message = "stopped with 1 of 200 chunks finished, which stay in scan.zarr: the same command goes on from there"
+    assert ended.stderr == f"fisherfield: {message}\n"
 
 
 @posix
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_file_of_a_scan_that_is_stopped_is_not_written(fisherfield, folder, monkeypatch, sent):
-    def scan(*given, progress, **options):
+    def scan(*arguments, progress, **options):
         def stop(done, total):
             progress(done, total)
             if done == 200:
                 os.kill(os.getpid(), sent)
 
-        return ff.scan(*given, progress=stop, **options)
+        return ff.scan(*arguments, progress=stop, **options)
 
     monkeypatch.setattr(command, "ff", SimpleNamespace(scan=scan, load=ff.load))
     code, output, errors = fisherfield("scan", "net.toml", *GRID, "--chunk", 20, "--out", "scan.csv")
     assert (code, output) == (130, "")
-    told = "9 of 30 chunks finished, scan.csv was not written: --out scan.zarr would keep them, and go on"
-    assert errors == f"fisherfield: stopped with {told}\n" or "10 of 30" in errors
+    message = "9 of 30 chunks finished, scan.csv was not written: --out scan.zarr would keep them, and go on"
+    assert errors == f"fisherfield: stopped with {message}\n" or "10 of 30" in errors
     assert [file.name for file in folder.iterdir()] == ["net.toml"]
 
 

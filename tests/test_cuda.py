@@ -53,19 +53,19 @@ def arguments(
     return (net._compiled, settings, Descent(loss, momentum, *descent), list(shape), slots, list(quantities))
 
 
-def both(scan, *given, **settings):
-    call = arguments(*given, **settings)
-    found, said = scan(*call, None)
+def both(scan, *question, **settings):
+    call = arguments(*question, **settings)
+    values, status = scan(*call, None)
     wanted, right = _core.scan(*call, 0, None)
-    return found, said, wanted, right
+    return values, status, wanted, right
 
 
-def agree(scan, *given, **settings):
-    found, said, wanted, right = both(scan, *given, **settings)
-    np.testing.assert_array_equal(said, right)
-    for name in found:
+def agree(scan, *question, **settings):
+    values, status, wanted, right = both(scan, *question, **settings)
+    np.testing.assert_array_equal(status, right)
+    for name in values:
         # The same recursion; the functions of a device's library are a few ulp from those of the host's.
-        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12, atol=0, equal_nan=True, err_msg=name)
+        np.testing.assert_allclose(values[name], wanted[name], rtol=1e-12, atol=0, equal_nan=True, err_msg=name)
 
 
 def grid(*axes):
@@ -170,9 +170,9 @@ def test_statuses_are_those_of_the_core(scan):
 
 def test_a_box_without_points(scan):
     call = arguments(net_of("relu"), [("gamma", -1, np.empty(0))], (0,))
-    found, said = scan(*call, None)
-    assert said.shape == (0,)
-    assert found["lambda_max"].shape == (0,)
+    values, status = scan(*call, None)
+    assert status.shape == (0,)
+    assert values["lambda_max"].shape == (0,)
 
 
 def test_convolutions_in_weis_view(scan):
@@ -242,6 +242,6 @@ def test_the_public_scan_takes_the_backend():
         with pytest.raises(RuntimeError, match="found no CUDA device"):
             ff.scan(net, axes, backend="cuda")
         return
-    found, wanted = ff.scan(net, axes, backend="cuda"), ff.scan(net, axes)
+    result, wanted = ff.scan(net, axes, backend="cuda"), ff.scan(net, axes)
     # as above
-    np.testing.assert_allclose(found.lambda_max, wanted.lambda_max, rtol=1e-12)
+    np.testing.assert_allclose(result.lambda_max, wanted.lambda_max, rtol=1e-12)

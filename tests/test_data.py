@@ -162,8 +162,8 @@ def test_the_test_split_is_standardised_as_the_training_split(tmp_path):
     expected = (test - np.mean(train)) / np.std(train)
     assert ff.data.load(folder, split="test").x[:, 0] == pytest.approx(expected, rel=1e-13)
     expected = (test - np.mean(train, axis=0)) / np.std(train, axis=0)
-    found = ff.data.load(folder, "feature", split="test", shape=12)
-    assert found.x.reshape(test.shape) == pytest.approx(expected, rel=1e-13)
+    data = ff.data.load(folder, "feature", split="test", shape=12)
+    assert data.x.reshape(test.shape) == pytest.approx(expected, rel=1e-13)
 
 
 def test_samples_are_a_random_subset_and_larger_ones_hold_it():

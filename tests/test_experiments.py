@@ -49,11 +49,11 @@ def extended(x):
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
 def test_on_a_quadratic_the_boundary_is_two_times_one_plus_mu_over_lambda(momentum):
     data, largest = line()
-    found = boundary(LINE, data, momentum, batch="full", epochs=500, standardize=None)
+    result = boundary(LINE, data, momentum, batch="full", epochs=500, standardize=None)
     known = 2 * (1 + momentum) / largest
-    assert found.measured[0] == pytest.approx(known, rel=1e-4)  # Lanczos' tolerance
-    assert found.eta_c[0] == pytest.approx(known, rel=0.02)  # what is promised
-    assert found.ratios["measured"][0] == pytest.approx(1.0, rel=0.02)
+    assert result.measured[0] == pytest.approx(known, rel=1e-4)  # Lanczos' tolerance
+    assert result.eta_c[0] == pytest.approx(known, rel=0.02)  # what is promised
+    assert result.ratios["measured"][0] == pytest.approx(1.0, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_boundary_stands_beside_the_theories_at_a_batch_and_at_all_samples():
 @pytest.mark.parametrize(("loss", "factor"), [("sum", 1.0), ("mean", 1 / 3), ("mse", 2 / 3)])
 def test_every_squared_loss_has_its_own_boundary(loss, factor):
     data, largest = line(outputs=3)
-    found = boundary(ff.Network(5, [ff.Dense(3)]), data, loss=loss, batch="full", epochs=500, standardize=None)
-    assert found.eta_c[0] == pytest.approx(3.8 / (factor * largest), rel=0.02)
+    result = boundary(ff.Network(5, [ff.Dense(3)]), data, loss=loss, batch="full", epochs=500, standardize=None)
+    assert result.eta_c[0] == pytest.approx(3.8 / (factor * largest), rel=0.02)
 
 
 def test_the_threshold_leaves_room_for_what_overshoots_and_comes_back():
@@ -153,14 +153,14 @@ def test_no_boundary_is_infinite_and_no_stable_rate_is_zero():
 
 def test_digits_explode_where_the_exact_theory_says():
     net = ff.mlp([64, 256, 256, 256, 10])
-    found = boundary(net, "digits", seeds=2, threads=1)
-    for gamma, each in ((1.0, found), (4.0, boundary(net.replace(gamma=4.0), "digits", threads=1))):
+    result = boundary(net, "digits", seeds=2, threads=1)
+    for gamma, each in ((1.0, result), (4.0, boundary(net.replace(gamma=4.0), "digits", threads=1))):
         assert each.network.batch_norms[0].gamma == gamma
         # docs/experiments.md: 1.03 to 1.05, and 1.44 to 1.79 of the published theory
         assert 0.95 < each.ratios["exact"].min() <= each.ratios["exact"].max() < 1.15
         assert 1.3 < each.ratios["wei2019"].min() <= each.ratios["wei2019"].max() < 2
-    assert found.eta_star["exact"] == pytest.approx(0.0895, rel=1e-2)
-    text = repr(found)
+    assert result.eta_star["exact"] == pytest.approx(0.0895, rel=1e-2)
+    text = repr(result)
     assert "digits, standardised as a whole" in text
     assert "batches of 128 of 1437 samples, 5 epochs, gamma and beta fixed" in text
     assert text.splitlines()[-1].split()[:2] == ["F", "measured"]
@@ -262,14 +262,14 @@ def test_data_that_are_loaded_and_arrays_are_the_same():
     arguments = {"batch": "full", "epochs": 2, "reach": 2.0}
     loaded = ff.data.load("digits", samples=40)
     by_name = boundary(SMALL, "digits", samples=40, **arguments)
-    given = boundary(SMALL, loaded, **arguments)
+    of_data = boundary(SMALL, loaded, **arguments)
     arrays = boundary(SMALL, (loaded.x, loaded.y), standardize=None, **arguments)
-    for each in (given, arrays):
+    for each in (of_data, arrays):
         assert by_name.measured[0] == pytest.approx(each.measured[0], rel=1e-6)  # sums of float32 in BLAS
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"batch": 0}, "batch must be a whole number >= 2, got 0"),
         ({"batch": "all"}, "batch must be one of full, got 'all'"),
@@ -291,16 +291,16 @@ def test_data_that_are_loaded_and_arrays_are_the_same():
         ({"data": "digit"}, r"did you mean 'digits'"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, said):
-    given = {"net": SMALL, "data": "digits", **arguments}
-    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=said):
-        boundary(given.pop("net"), given.pop("data"), **given)
+def test_what_does_not_fit_is_refused(arguments, message):
+    keywords = {"net": SMALL, "data": "digits", **arguments}
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
+        boundary(keywords.pop("net"), keywords.pop("data"), **keywords)
 
 
 def test_loaded_data_stay_as_they_were_standardised():
     loaded = ff.data.load("digits", "feature", samples=40)
-    found = boundary(SMALL, loaded, batch="full", epochs=1, reach=2.0)
-    assert found.settings["standardize"] == "feature"
+    result = boundary(SMALL, loaded, batch="full", epochs=1, reach=2.0)
+    assert result.settings["standardize"] == "feature"
     with pytest.raises(ValueError, match="standardize must be 'feature', as the data were loaded with, got None"):
         boundary(SMALL, loaded, standardize=None)
 
@@ -383,8 +383,8 @@ def test_a_cell_is_what_pytorch_s_own_loop_gives(unbroken):
                 layer.momentum = 1.0
         with torch.no_grad():
             model(x)
-            found = model.eval()(tested)
-        losses.append(float(0.5 * (found - torch.from_numpy(test.one_hot())).square().sum(dim=1).mean()))
+            result = model.eval()(tested)
+        losses.append(float(0.5 * (result - torch.from_numpy(test.one_hot())).square().sum(dim=1).mean()))
     assert unbroken.test_loss[0, 1] == pytest.approx(np.mean(losses), rel=1e-4)  # float32
 
 
@@ -415,9 +415,9 @@ def test_a_folder_without_a_test_split_is_trained_on(tmp_path):
     for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
         sizes = b"".join(extent.to_bytes(4, "big") for extent in array.shape)
         (tmp_path / name).write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
-    found = phase_diagram(TINY, tmp_path, [1.0], [0.01], batch="full", epochs=1)
-    assert list(found.arrays) == ["train_loss", "train_accuracy", "exploded"]
-    assert found.settings["n"] == 40
+    result = phase_diagram(TINY, tmp_path, [1.0], [0.01], batch="full", epochs=1)
+    assert list(result.arrays) == ["train_loss", "train_accuracy", "exploded"]
+    assert result.settings["n"] == 40
 
 
 def test_killed_and_resumed_equals_unbroken(unbroken, tmp_path):
@@ -468,20 +468,20 @@ def test_a_phase_diagram_is_drawn_and_written_as_scans_are(unbroken, tmp_path):
 
 def test_one_axis_and_data_without_labels_or_test_split():
     data, largest = line()
-    found = phase_diagram(
+    result = phase_diagram(
         LINE, data, None, np.array([0.5, 1.2]) * 3.8 / largest, batch="full", epochs=300, standardize=None
     )
-    assert list(found.arrays) == ["train_loss", "train_accuracy", "exploded"]
-    assert found.dimensions == {"learning_rate": ("learning_rate",)}
+    assert list(result.arrays) == ["train_loss", "train_accuracy", "exploded"]
+    assert result.dimensions == {"learning_rate": ("learning_rate",)}
     solved = np.linalg.lstsq(extended(data[0]), data[1], rcond=None)[1][0] / 200
-    assert found.train_loss[0] == pytest.approx(solved, rel=1e-5)  # float32
-    assert np.isnan(found.train_accuracy).all()
-    np.testing.assert_array_equal(found.status, [0, 7])
-    assert found.settings["batch"] is None
+    assert result.train_loss[0] == pytest.approx(solved, rel=1e-5)  # float32
+    assert np.isnan(result.train_accuracy).all()
+    np.testing.assert_array_equal(result.status, [0, 7])
+    assert result.settings["batch"] is None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"gammas": [math.inf]}, "axis gamma must be finite"),
         ({"net": TINY.replace(batch_norm=False)}, "gammas must be None for a network without BatchNorm"),
@@ -492,10 +492,10 @@ def test_one_axis_and_data_without_labels_or_test_split():
         ({"client": 3}, "client must be"),
     ],
 )
-def test_axes_that_do_not_fit_are_refused(arguments, said):
-    given = {"net": TINY, **CELLS, **arguments}
-    with pytest.raises((ValueError, TypeError), match=said):
-        phase_diagram(given.pop("net"), "digits", **given)
+def test_axes_that_do_not_fit_are_refused(arguments, message):
+    keywords = {"net": TINY, **CELLS, **arguments}
+    with pytest.raises((ValueError, TypeError), match=message):
+        phase_diagram(keywords.pop("net"), "digits", **keywords)
 
 
 # ------------------------------------------------------------------------------------------------------------- figure 2
@@ -525,22 +525,22 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
     )
     assert (code, errors) == (0, "")
     assert output.endswith("again.svg written\n")
-    found = ff.experiments.Figure2.open("figure2.json")
-    [dense, images] = found.panels
-    assert found.panels[dense].arrays["test_loss"].shape == (5, 3)
-    assert found.panels[images].eta_c.shape == (5, 1)
+    result = ff.experiments.Figure2.open("figure2.json")
+    [dense, images] = result.panels
+    assert result.panels[dense].arrays["test_loss"].shape == (5, 3)
+    assert result.panels[images].eta_c.shape == (5, 1)
     diagram = ff.Scan.open("runs/dense.zarr")
-    np.testing.assert_allclose(found.panels[dense].arrays["exploded"], diagram.exploded[...])
-    np.testing.assert_allclose(found.panels[dense].arrays["test_loss"], diagram.test_loss[...], rtol=1e-4)  # 5 digits
-    figure = found.plot("test_accuracy")
+    np.testing.assert_allclose(result.panels[dense].arrays["exploded"], diagram.exploded[...])
+    np.testing.assert_allclose(result.panels[dense].arrays["test_loss"], diagram.test_loss[...], rtol=1e-4)  # 5 digits
+    figure = result.plot("test_accuracy")
     assert [axes.get_title() for axes in figure.axes[:2]] == [dense, images]
     assert "standardised as a whole" in figure._supxlabel.get_text()
     with pytest.raises(ValueError, match="quantity must be one of train_loss, test_loss, "):
-        found.plot("loss")
+        result.plot("loss")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--batch", "many"], "--batch must be a whole number or full, got 'many'"),
         (["--out", "figure2.txt"], "--out must end in .png, .pdf, .svg"),
@@ -554,24 +554,24 @@ def test_figure_2_on_the_command_line_is_trained_written_and_drawn_again(fisherf
         (["--loss", "hinge", "--workers", "1"], "loss must be one of"),
     ],
 )
-def test_figure_2_refuses_what_does_not_fit(fisherfield, tmp_path, monkeypatch, options, said):
+def test_figure_2_refuses_what_does_not_fit(fisherfield, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.json").write_text("{}", encoding="utf-8")
     code, _, errors = fisherfield("experiment", "figure2", *options)
     assert code == 2
-    assert said in errors
+    assert message in errors
     assert len(errors.splitlines()) == 1
 
 
 def test_data_without_a_test_split_are_drawn_by_their_training_loss():
     loaded = ff.data.load("digits", samples=100)
     small = {"networks": {"dense": TINY}, "gammas": [1.0], "rates": 2, "epochs": 1, "batch": "full", "seeds": 1}
-    found = ff.experiments.figure2((loaded.x, loaded.y), **small)
-    assert "loss of the training samples" in found.plot().axes[-1].get_ylabel()
+    result = ff.experiments.figure2((loaded.x, loaded.y), **small)
+    assert "loss of the training samples" in result.plot().axes[-1].get_ylabel()
     with pytest.raises(
         ValueError, match="quantity must be one of train_loss, train_accuracy, exploded, got 'test_loss'"
     ):
-        found.plot("test_loss")
+        result.plot("test_loss")
 
 
 def test_stores_of_networks_do_not_meet_and_stay_in_the_folder(tmp_path):
@@ -588,21 +588,21 @@ def test_stores_of_networks_do_not_meet_and_stay_in_the_folder(tmp_path):
 def test_figures_that_are_kept_are_drawn_and_others_refused(tmp_path):
     docs = Path(__file__).parent.parent / "docs"
     for name in ("figure2", "figure2_fashion"):
-        found = ff.experiments.Figure2.open(docs / f"{name}.json")
-        found.save(tmp_path / "again.json")
+        result = ff.experiments.Figure2.open(docs / f"{name}.json")
+        result.save(tmp_path / "again.json")
         assert json.loads((tmp_path / "again.json").read_text()) == json.loads((docs / f"{name}.json").read_text())
-        assert found.settings["seeds"] == "0 1 2"
-        [dense, _] = found.panels
-        ratios = found.panels[dense].eta_c / found.eta_star(dense)["exact"][:, None]
+        assert result.settings["seeds"] == "0 1 2"
+        [dense, _] = result.panels
+        ratios = result.panels[dense].eta_c / result.eta_star(dense)["exact"][:, None]
         assert 0.85 < ratios.min() <= ratios.max() < 1.15  # docs/experiments.md: 0.87 to 1.10
     content = json.loads((docs / "figure2.json").read_text())
-    for change, said in (
+    for change, message in (
         ({"panels": {}}, "without panels"),
         ({"settings": {**content["settings"], "seeds": "0"}}, "boundaries"),
         ({"settings": {"data": "digits"}}, "without n, standardize"),
     ):
         (tmp_path / "other.json").write_text(json.dumps({**content, **change}))
-        with pytest.raises(ValueError, match=f"must be what a Figure2 has saved, and is not .*{said}"):
+        with pytest.raises(ValueError, match=f"must be what a Figure2 has saved, and is not .*{message}"):
             ff.experiments.Figure2.open(tmp_path / "other.json")
 
 
@@ -614,18 +614,18 @@ def test_a_diagram_of_version_0_1_without_labels_is_finished_there(tmp_path):
     x = np.random.default_rng(0).standard_normal((40, 6))
     arguments = {"data": (x, x[:, :1]), "gammas": [1.0], "learning_rates": [1e-3, 2e-3], "batch": 10, "epochs": 1}
     net, heard = ff.mlp([6, 8, 1]), []
-    found = phase_diagram(net, **arguments, threads=1, store=tmp_path / "new")
-    assert np.isnan(found.train_accuracy[...]).all()
+    result = phase_diagram(net, **arguments, threads=1, store=tmp_path / "new")
+    assert np.isnan(result.train_accuracy[...]).all()
     old = without_checksums(tmp_path / "new", tmp_path / "old")
     assert not (old / "train_accuracy" / "c").exists()
-    same(ff.Scan.open(old), found)
+    same(ff.Scan.open(old), result)
     arguments |= {"threads": 1, "store": old, "progress": lambda done, total: heard.append(done)}
     phase_diagram(net, **arguments)
     assert heard == [2]
     (old / "train_loss" / "c" / "0" / "1").unlink()
     assert ff.Scan.open(old).status[...].tolist() == [[0, -1]]
     with pytest.warns(UserWarning, match=r"was damaged in train_loss/c/0/1, which is computed again now$"):
-        same(phase_diagram(net, **arguments), found)
+        same(phase_diagram(net, **arguments), result)
     assert (heard[1], heard[-1]) == (1, 2)
 
 
@@ -638,12 +638,12 @@ def test_a_figure_s_file_with_a_flipped_bit_never_gives_other_numbers(tmp_path):
         changed[place // 8] ^= 1 << place % 8
         (tmp_path / "flipped.json").write_bytes(changed)
         try:
-            found = ff.experiments.Figure2.open(tmp_path / "flipped.json")
+            result = ff.experiments.Figure2.open(tmp_path / "flipped.json")
         except ValueError as error:
             refused += 1
             assert "must be what a Figure2 has saved, and is not" in str(error)
             continue
-        found.save(tmp_path / "again.json")
+        result.save(tmp_path / "again.json")
         assert json.loads((tmp_path / "again.json").read_text()) == whole
     assert refused > 100
     del whole["checksum"]  # as version 0.1 wrote it
@@ -652,7 +652,7 @@ def test_a_figure_s_file_with_a_flipped_bit_never_gives_other_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"gammas": [-1.0, 1.0]}, "gammas must be > 0, each once"),
         ({"gammas": [1.0, 1.0]}, "gammas must be > 0, each once"),
@@ -660,8 +660,8 @@ def test_a_figure_s_file_with_a_flipped_bit_never_gives_other_numbers(tmp_path):
         ({"threads": -1}, "threads must be a whole number >= 1, got -1"),
     ],
 )
-def test_figures_that_cannot_be_are_refused(arguments, said):
-    with pytest.raises((ValueError, TypeError), match=said):
+def test_figures_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
         ff.experiments.figure2(**arguments)
 
 

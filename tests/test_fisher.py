@@ -468,8 +468,8 @@ class TestWhereTheNumberDoesNotHold:
         net = ff.mlp([100, 300, 300, 1])
         out = ff.fisher(net, samples=samples)
         assert out.bound == "~"
-        found = [ff.sampled_fisher(net, ff.data.gaussian(100, samples, seed), seed).lambda_max for seed in range(3)]
-        assert (max(found) < 0.5 * out.lambda_max) if samples == 2 else (min(found) > out.lambda_max)
+        result = [ff.sampled_fisher(net, ff.data.gaussian(100, samples, seed), seed).lambda_max for seed in range(3)]
+        assert (max(result) < 0.5 * out.lambda_max) if samples == 2 else (min(result) > out.lambda_max)
 
     def test_a_remark_does_not_take_the_number_back(self):
         out = ff.fisher(ff.convnet((1, 28, 28), [30, 60, 90], 1), samples=600)
@@ -553,14 +553,14 @@ def test_padded_convolutions_say_that_they_may_be_too_large():
         block = (ff.Conv2d(48, padding=padding), ff.BatchNorm(), ff.Activation("relu"))
         return ff.Network((1, 12, 12), [*block, *[ff.AvgPool2d(2)] * pools, *block, ff.Flatten(), ff.Dense(1)])
 
-    for net, holds, said in (
+    for net, holds, message in (
         (pooled(1), False, "with AvgPool2d 2 to 34 % were seen"),
         (pooled(1, 0), True, "and 2 to 5 % were seen"),
         (pooled((0, 1)), False, "with AvgPool2d"),
     ):
-        found = ff.fisher(net)
-        assert (found.holds, said in found.reason) == (holds, True)
-        assert found.bound == ("=" if holds else "~")
+        result = ff.fisher(net)
+        assert (result.holds, message in result.reason) == (holds, True)
+        assert result.bound == ("=" if holds else "~")
     assert ff.fisher(pooled(0)).reason == ""
     assert ff.fisher(pooled(1), "frozen").holds
     first = ff.Network((1, 12, 12), [ff.Conv2d(48, padding=1), *pooled(0).layers[1:]])  # its input has no mean to lose

@@ -23,10 +23,10 @@ def test_every_end_of_a_case_is_told_with_its_number_and_input():
     assert set(inputs) == {*ends.ENDS}
     run = fuzz.run_part(part, seed=2678, indices=indices, jobs=2)
     assert run.done == len(indices)
-    found = {index: [] for index in indices}
+    result = {index: [] for index in indices}
     for failure in run.failures:
         assert failure["input"] == inputs[failure["index"]]
-        found[failure["index"]].append(failure["got"])
+        result[failure["index"]].append(failure["got"])
     words = {
         "signal": "SIGSEGV",
         "exit": "exit status 3",
@@ -38,8 +38,8 @@ def test_every_end_of_a_case_is_told_with_its_number_and_input():
         "closed": "1 closed",
     }
     for index, text in enumerate(inputs):
-        assert len(found[index]) == (text in words), text
-        assert all(words[text] in got for got in found[index])
+        assert len(result[index]) == (text in words), text
+        assert all(words[text] in got for got in result[index])
     assert [each["index"] for each in run.skipped] == [i for i, text in enumerate(inputs) if text == "skipped"]
 
 

@@ -156,8 +156,8 @@ def test_parameters_of_a_convolutional_network_are_counted_by_hand():
     assert net.parameters(False) == weights
     assert net.parameters() == weights + 30 + 60 + 90 + 10
     assert net.replace(trained=True).parameters() == weights + 190 + 2 * 180  # one pair a channel, not a position
-    odd = ff.Network((2, 5, 5), [ff.Conv2d(7, (3, 2)), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(3)])
-    assert odd.parameters() == 7 * 2 * 6 + 7 + 3 * 7 + 3
+    rectangular = ff.Network((2, 5, 5), [ff.Conv2d(7, (3, 2)), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(3)])
+    assert rectangular.parameters() == 7 * 2 * 6 + 7 + 3 * 7 + 3
 
 
 @given(networks())

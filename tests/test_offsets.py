@@ -156,14 +156,14 @@ def test_error_bars_hold_at_every_offset(name, dtype, statistics):
         expected = eigenvalues(dual(sampled, x, statistics))
         for method, k in (("dense", "all"), ("dense", 1), ("lanczos", 1), ("lanczos", 2)):
             try:
-                found = asked(sampled, x, statistics=statistics, k=k, method=method)
+                result = asked(sampled, x, statistics=statistics, k=k, method=method)
             except (RuntimeError, ValueError) as error:  # refused in words: it is not silent
                 assert any(words in str(error) for words in ("rounding in", "zero variance", "overflows"))
                 continue
-            off = np.abs(found.eigenvalues - expected[: len(found.eigenvalues)])
+            off = np.abs(result.eigenvalues - expected[: len(result.eigenvalues)])
             # beside the bar, what the judge's own eigenvectors leave
-            assert np.all(off <= found.errors + 4e-16 * expected[0]), (offset, method, k)
-            assert np.all(found.errors >= found.rounding)
+            assert np.all(off <= result.errors + 4e-16 * expected[0]), (offset, method, k)
+            assert np.all(result.errors >= result.rounding)
 
 
 @pytest.mark.parametrize("name", INVARIANT)
@@ -176,10 +176,10 @@ def test_offsets_that_batch_norm_takes_away_cost_nothing(name, dtype):
         tolerance = {"float64": 1e-14, "float32": 2e-6}[dtype]  # some roundings, as without an offset
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = ff.sampled_fisher(sampled, x, k="all")
+            result = ff.sampled_fisher(sampled, x, k="all")
             few = ff.sampled_fisher(sampled, x, method="lanczos")
-        np.testing.assert_allclose(found.eigenvalues, expected, rtol=0, atol=tolerance * expected[0])
-        assert found.errors[0] <= {"float64": 1e-13, "float32": 1e-4}[dtype] * expected[0]
+        np.testing.assert_allclose(result.eigenvalues, expected, rtol=0, atol=tolerance * expected[0])
+        assert result.errors[0] <= {"float64": 1e-13, "float32": 1e-4}[dtype] * expected[0]
         assert few.lambda_max == pytest.approx(expected[0], rel=2e-6)  # as it was asked for
 
 
@@ -213,9 +213,9 @@ def test_frozen_statistics_count_the_offset_and_lose_nothing():
     """The gradient of the first weights holds the inputs themselves where the mean is a constant."""
     sampled, x = drawn("first", 1e7)
     for statistics in ("frozen", "variance_only"):
-        found = ff.sampled_fisher(sampled, x, statistics=statistics, method="dense")
+        result = ff.sampled_fisher(sampled, x, statistics=statistics, method="dense")
         expected = eigenvalues(dual(sampled, x, statistics))[0]
-        assert found.lambda_max == pytest.approx(expected, rel=1e-13)
+        assert result.lambda_max == pytest.approx(expected, rel=1e-13)
         assert expected > 1e10
 
 
@@ -223,8 +223,8 @@ def test_cancellation_is_said():
     """Behind a first layer without BatchNorm nothing takes the offset away before it has cost its digits."""
     sampled, x = drawn("later", 1e6)
     with pytest.warns(UserWarning, match="cancellation: rounding in float64 may change the eigenvalues"):
-        found = ff.sampled_fisher(sampled, x)
-    assert "cancellation" in repr(found)
+        result = ff.sampled_fisher(sampled, x)
+    assert "cancellation" in repr(result)
     assert "cancellation" not in repr(ff.sampled_fisher(sampled, x - 1e6))
     for measure in (ff.sampled_moments, ff.sampled_density):
         with pytest.warns(UserWarning, match="cancellation"):
@@ -246,12 +246,12 @@ def test_moments_have_their_rounding_in_their_errors(name, method):
         matrix = dual(sampled, x)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            found = ff.sampled_moments(sampled, x, method=method, vectors=14)  # of 14: no noise but rounding
+            result = ff.sampled_moments(sampled, x, method=method, vectors=14)  # of 14: no noise but rounding
         trace, square = float(np.trace(matrix)), float(np.sum(matrix**2))
         # 1e-15: sums of 14 numbers in float64
-        assert abs(found.trace - trace) <= found.trace_error + 1e-15 * trace
-        assert abs(found.square - square) <= found.square_error + 1e-15 * square
-        assert np.all(found.rounding >= np.abs(eigenvalues(matrix)[0] - asked(sampled, x, method="dense").lambda_max))
+        assert abs(result.trace - trace) <= result.trace_error + 1e-15 * trace
+        assert abs(result.square - square) <= result.square_error + 1e-15 * square
+        assert np.all(result.rounding >= np.abs(eigenvalues(matrix)[0] - asked(sampled, x, method="dense").lambda_max))
 
 
 def test_measuring_rounding_leaves_an_operator_as_it_was():

@@ -144,7 +144,9 @@ def test_a_diagram_is_read_where_nothing_was_trained(tmp_path):
     pytest.importorskip("sklearn")
     net = ff.mlp([64, 8, 10])
     store = tmp_path / "cells.zarr"
-    told = ff.experiments.phase_diagram(net, "digits", [1.0], [0.01, 0.1], epochs=1, samples=64, batch=32, store=store)
+    diagram = ff.experiments.phase_diagram(
+        net, "digits", [1.0], [0.01, 0.1], epochs=1, samples=64, batch=32, store=store
+    )
     code = (
         "import sys, fisherfield as ff\n"
         f"scan = ff.Scan.open({str(store)!r})\n"
@@ -152,5 +154,5 @@ def test_a_diagram_is_read_where_nothing_was_trained(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.splitlines() == repr(told).splitlines()[:3]
+    assert out.splitlines() == repr(diagram).splitlines()[:3]
     assert out.startswith("Scan of 1 x 2 = 2 points: training on digits, loss sum, momentum 0.9, batch 32, 1 epochs")

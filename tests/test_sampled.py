@@ -325,12 +325,12 @@ def differences(sampled, x, biases, held):
     step, columns = 5e-4, []
     for array in in_order(sampled, biases):
         for place in range(array.size):
-            value, found = array.flat[place], {}
+            value, outputs = array.flat[place], {}
             for shift in (-2, -1, 1, 2):
                 array.flat[place] = value + shift * step
-                found[shift] = reference.sampled.forward(sampled, x, held)
+                outputs[shift] = reference.sampled.forward(sampled, x, held)
             array.flat[place] = value
-            columns.append((8 * (found[1] - found[-1]) - (found[2] - found[-2])) / (12 * step))
+            columns.append((8 * (outputs[1] - outputs[-1]) - (outputs[2] - outputs[-2])) / (12 * step))
     return np.stack(columns, axis=-1)
 
 
@@ -345,10 +345,10 @@ def test_rows_are_differences_of_the_forward_pass(implementation, case, statisti
         "mean_only": [(None, var) for _, var in batch],
         "variance_only": [(mean, None) for mean, _ in batch],
     }[statistics]
-    found = implementation.jacobian(sampled, x, statistics)
+    result = implementation.jacobian(sampled, x, statistics)
     slow = differences(sampled, x, True, held)
     # the differences' errors: step^4 = 6e-14 times a fifth derivative, which a BatchNorm of small variance makes large
-    assert found == pytest.approx(slow, abs=1e-8 * np.max(np.abs(slow)))
+    assert result == pytest.approx(slow, abs=1e-8 * np.max(np.abs(slow)))
 
 
 def test_biases_left_out_are_columns_left_out(implementation, case):
@@ -402,7 +402,7 @@ def test_the_scaling_law_of_homogeneous_networks(implementation, net, activation
     net = net.replace(activation=activation)
     x = ff.data.gaussian(net, 6)
     outputs = np.kron(np.ones((6, 6)), np.eye(net.outputs))
-    found = []
+    kernels = []
     # One seed: the same standard normals. Biases fall out before a BatchNorm; the last one shifts f alone.
     for gamma, sigma_w2, sigma_b2 in ((1.0, 2.0, 0.5), (0.25, 0.3, 4.0), (3.0, 50.0, 0.0), (-2.0, 2.0, 0.5)):
         sampled = ff.sample(net.replace(gamma=gamma, sigma_w2=sigma_w2, sigma_b2=sigma_b2), seed=1)
@@ -411,9 +411,9 @@ def test_the_scaling_law_of_homogeneous_networks(implementation, net, activation
             for norm in range(len(sampled.gammas)):
                 sampled.weights[norm][...] *= sign
                 sampled.biases[norm][...] *= sign
-        found.append((tangent_kernel(implementation, sampled, x) - outputs) / gamma**2)
-    for kernel in found[1:]:
-        assert kernel == pytest.approx(found[0], abs=1e-12 * np.max(np.abs(found[0])))
+        kernels.append((tangent_kernel(implementation, sampled, x) - outputs) / gamma**2)
+    for kernel in kernels[1:]:
+        assert kernel == pytest.approx(kernels[0], abs=1e-12 * np.max(np.abs(kernels[0])))
 
 
 # PyTorch
@@ -482,15 +482,15 @@ def test_the_jacobian_is_pytorchs(implementation, case, statistics):
     arrays, trained = torch_parameters(torch, sampled)
 
     def f(*parameters):
-        given = iter(parameters)
-        filled = [next(given) if mine else array for array, mine in zip(arrays, trained, strict=True)]
+        values = iter(parameters)
+        filled = [next(values) if mine else array for array, mine in zip(arrays, trained, strict=True)]
         return torch_forward(torch, sampled.net, filled, torch.from_numpy(x), statistics)
 
     free = [array for array, mine in zip(arrays, trained, strict=True) if mine]
     parts = torch.func.jacrev(f, argnums=tuple(range(len(free))))(*free)
     theirs = torch.cat([part.flatten(2) for part in parts], dim=2).numpy()
-    found = implementation.jacobian(sampled, x, statistics)
-    assert found == pytest.approx(theirs, abs=1e-12 * np.max(np.abs(theirs)))
+    result = implementation.jacobian(sampled, x, statistics)
+    assert result == pytest.approx(theirs, abs=1e-12 * np.max(np.abs(theirs)))
 
 
 # The Fisher information
@@ -509,9 +509,9 @@ def test_the_dual_has_the_eigenvalues_of_the_fisher_information(loss):
         F += rows.T @ H @ rows
     F /= n
     slow = np.linalg.eigvalsh(F)[::-1]
-    found = reference.sampled_fisher(sampled, x, k="all", loss=loss)
-    assert found.shape == (n * outputs,)
-    assert found == pytest.approx(slow[: n * outputs], abs=1e-13 * slow[0])
+    result = reference.sampled_fisher(sampled, x, k="all", loss=loss)
+    assert result.shape == (n * outputs,)
+    assert result == pytest.approx(slow[: n * outputs], abs=1e-13 * slow[0])
     assert slow[n * outputs :] == pytest.approx(0, abs=1e-13 * slow[0])
 
 
@@ -531,11 +531,11 @@ def test_of_cross_entropy_it_is_the_covariance_of_the_score():
 
 def test_more_rows_than_parameters_have_eigenvalues_0():
     sampled, x = drawn(ff.mlp([2, 2], batch_norm=False), samples=10)
-    found = reference.sampled_fisher(sampled, x, k="all", biases=False)
-    assert found.shape == (20,)
-    assert np.all(found[4:] <= 1e-14 * found[0])
-    assert np.all(np.diff(found) <= 0)
-    assert np.all(found >= 0)
+    result = reference.sampled_fisher(sampled, x, k="all", biases=False)
+    assert result.shape == (20,)
+    assert np.all(result[4:] <= 1e-14 * result[0])
+    assert np.all(np.diff(result) <= 0)
+    assert np.all(result >= 0)
 
 
 @pytest.mark.parametrize(
@@ -563,5 +563,5 @@ def test_theory_is_what_wide_networks_show(statistics):
     net = ff.mlp([200, 400, 400, 1])
     theory = ff.fisher(net, statistics, samples=50).lambda_max
     x = ff.data.gaussian(net, 50)
-    found = np.mean([reference.sampled_fisher(net, x, seed, statistics)[0] for seed in (0, 1)])
-    assert found == pytest.approx(theory, rel={"exact": 0.02, "frozen": 0.1}[statistics])
+    result = np.mean([reference.sampled_fisher(net, x, seed, statistics)[0] for seed in (0, 1)])
+    assert result == pytest.approx(theory, rel={"exact": 0.02, "frozen": 0.1}[statistics])

@@ -23,8 +23,8 @@ LOSSES = ("sum", "mean", "mse", "cross_entropy")
 ROUNDING = {"float64": 1e-13, "float32": 3e-5}
 
 
-def close(found, expected, dtype="float64"):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING[dtype] * np.abs(expected).max())
+def close(result, expected, dtype="float64"):
+    np.testing.assert_allclose(result, expected, rtol=0, atol=ROUNDING[dtype] * np.abs(expected).max())
 
 
 def operators(name, statistics, loss="sum", dtype="float64", **arguments):
@@ -71,8 +71,8 @@ def test_the_way_by_kernels_is_the_way_by_gradients(name):
     by_gradients = operator._core.product(np.eye(operator.shape[0]))
     operator._core.prepare(1e9, 1e9)
     by_kernels = operator._core.product(np.eye(operator.shape[0]))
-    for found in (by_gradients, by_kernels):
-        close(found / operator.samples, dual)
+    for result in (by_gradients, by_kernels):
+        close(result / operator.samples, dual)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -83,13 +83,13 @@ def test_chunks_of_samples_are_the_whole(loss):
     assert len(chunked._chunks) > 2
     random = np.random.default_rng(3)
     v, w = random.standard_normal(whole.parameters), random.standard_normal(whole.outputs.shape)
-    for found, expected in (
+    for result, expected in (
         (chunked.outputs, whole.outputs),
         (chunked.vjp(w), whole.vjp(w)),
         (chunked.jvp(v), whole.jvp(v)),
         (chunked @ w, whole @ w),
     ):
-        close(found, expected)
+        close(result, expected)
     assert ff.sampled_fisher(chunked.network, x, loss=loss, memory=chunked.memory).lambda_max == pytest.approx(
         ff.sampled_fisher(sampled, x, loss=loss).lambda_max, rel=1e-6
     )
@@ -112,10 +112,10 @@ def test_any_number_of_threads_gives_the_same(threads):
     try:
         ff.set_num_threads(threads)
         operator = ff.FisherOperator(net, x)
-        found, outputs = operator @ w, operator.outputs
+        result, outputs = operator @ w, operator.outputs
         ff.set_num_threads(2)
         operator = ff.FisherOperator(net, x)
-        close(found, operator @ w)  # where BLAS sums: 1e-13
+        close(result, operator @ w)  # where BLAS sums: 1e-13
         close(outputs, operator.outputs)
     finally:
         ff.set_num_threads(before)
@@ -163,15 +163,15 @@ def test_errors_bound_what_is_off(statistics, outputs):
     expected = ff.sampled_fisher(net, x, statistics=statistics, k="all").eigenvalues
     for k in (1, 3):
         for tolerance in (1e-2, 1e-4, 1e-6, 1e-10):
-            found = ff.sampled_fisher(
+            result = ff.sampled_fisher(
                 net, x, statistics=statistics, k=k, method="lanczos", tolerance=tolerance, eigenvectors=True
             )
-            off = np.abs(found.eigenvalues - expected[:k])
-            assert np.all(off <= found.errors + 1e-14 * expected[0])
-            assert np.all(found.errors <= tolerance * expected[0])
-            vectors = found.eigenvectors.reshape(k, -1)
-            residuals = [operator @ v - value * v for v, value in zip(vectors, found.eigenvalues, strict=True)]
-            np.testing.assert_allclose(np.linalg.norm(residuals, axis=1), found.residuals, atol=1e-12 * expected[0])
+            off = np.abs(result.eigenvalues - expected[:k])
+            assert np.all(off <= result.errors + 1e-14 * expected[0])
+            assert np.all(result.errors <= tolerance * expected[0])
+            vectors = result.eigenvectors.reshape(k, -1)
+            residuals = [operator @ v - value * v for v, value in zip(vectors, result.eigenvalues, strict=True)]
+            np.testing.assert_allclose(np.linalg.norm(residuals, axis=1), result.residuals, atol=1e-12 * expected[0])
             np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-13)
 
 
@@ -209,11 +209,11 @@ def test_the_same_call_gives_the_same_bits():
 
 
 def test_it_prints_what_it_found():
-    found = ff.sampled_fisher(ff.mlp([10, 30, 3]), ff.data.gaussian(10, 40), k=10)
+    result = ff.sampled_fisher(ff.mlp([10, 30, 3]), ff.data.gaussian(10, 40), k=10)
     for words in ("423 parameters", "40 samples, 3 outputs", "lambda_max", "2 more, down to", "method", "flop"):
-        assert words in repr(found)
-    assert found.max_learning_rate(0.9) == pytest.approx(3.8 / found.lambda_max)
-    assert found.max_learning_rate(0.9, True, 2.0) == pytest.approx(3.8 / 2.8 / (found.lambda_max + 2.0))
+        assert words in repr(result)
+    assert result.max_learning_rate(0.9) == pytest.approx(3.8 / result.lambda_max)
+    assert result.max_learning_rate(0.9, True, 2.0) == pytest.approx(3.8 / 2.8 / (result.lambda_max + 2.0))
 
 
 @settings(max_examples=25, deadline=None)
@@ -225,19 +225,19 @@ def test_lanczos_finds_the_largest_of_any_spectrum(size, k, block, seed):
     values = np.sort(random.choice([0.0, 1.0, 1.0 + 1e-6, 3.0, *random.random(3)], size))[::-1]
     vectors = np.linalg.qr(random.standard_normal((size, size)))[0]
     matrix = vectors * values @ vectors.T
-    found = largest_eigenpairs(
+    result = largest_eigenpairs(
         lambda w: matrix @ w, random.standard_normal((block, size)), k, 1e-12, 20 * size + 20, random
     )
-    assert found.values[0] == pytest.approx(values[0], abs=1e-11 * max(values[0], 1e-3))
-    assert np.all(np.diff(found.values) <= 1e-12)
+    assert result.values[0] == pytest.approx(values[0], abs=1e-11 * max(values[0], 1e-3))
+    assert np.all(np.diff(result.values) <= 1e-12)
 
 
 def test_a_full_basis_goes_on_from_its_best():
     values = np.concatenate([[10.0, 9.99], np.linspace(0, 9.9, 400)])
     random = np.random.default_rng(8)
-    found = largest_eigenpairs(lambda w: values * w, random.standard_normal((1, 402)), 2, 1e-10, 1000, random)
-    assert found.products > 44  # of a basis of 24
-    assert found.values == pytest.approx([10.0, 9.99], abs=1e-9)
+    result = largest_eigenpairs(lambda w: values * w, random.standard_normal((1, 402)), 2, 1e-10, 1000, random)
+    assert result.products > 44  # of a basis of 24
+    assert result.values == pytest.approx([10.0, 9.99], abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -255,19 +255,19 @@ def test_a_full_basis_goes_on_from_its_best():
 def test_corners(net, x):
     expected = reference.sampled_fisher(net, x, k="all")
     for method in ("lanczos", "dense"):
-        found = ff.sampled_fisher(net, x, method=method, tolerance=1e-10)
-        assert found.lambda_max == pytest.approx(expected[0], rel=1e-10)
+        result = ff.sampled_fisher(net, x, method=method, tolerance=1e-10)
+        assert result.lambda_max == pytest.approx(expected[0], rel=1e-10)
     count = min(4, len(expected))
-    found = ff.sampled_fisher(net, x, k=count, method="lanczos", tolerance=1e-10)
-    assert found.eigenvalues == pytest.approx(expected[:count], abs=1e-10 * expected[0])
+    result = ff.sampled_fisher(net, x, k=count, method="lanczos", tolerance=1e-10)
+    assert result.eigenvalues == pytest.approx(expected[:count], abs=1e-10 * expected[0])
 
 
 def test_nothing_is_learnt_without_inputs_and_biases():
     net = ff.mlp([5, 7, 2], batch_norm=False, sigma_b2=0.0)
     for method in ("lanczos", "dense"):
-        found = ff.sampled_fisher(net, np.zeros((4, 5)), biases=False, method=method)
-        assert found.lambda_max == 0.0
-        assert found.max_learning_rate() == np.inf
+        result = ff.sampled_fisher(net, np.zeros((4, 5)), biases=False, method=method)
+        assert result.lambda_max == 0.0
+        assert result.max_learning_rate() == np.inf
 
 
 # Moments and density
@@ -279,14 +279,14 @@ def test_nothing_is_learnt_without_inputs_and_biases():
 def test_moments_are_the_references(name, statistics, loss):
     sampled, x = drawn(NETWORKS[name])
     trace, square = reference.sampled_moments(sampled, x, 0, statistics, loss=loss)
-    found = ff.sampled_moments(sampled, x, statistics=statistics, loss=loss, method="dense")
-    assert (found.trace, found.square) == pytest.approx((trace, square), rel=1e-12)
-    assert found.mean == pytest.approx(trace / sampled.parameters, rel=1e-12)
-    assert found.second_moment == pytest.approx(square / sampled.parameters, rel=1e-12)
+    result = ff.sampled_moments(sampled, x, statistics=statistics, loss=loss, method="dense")
+    assert (result.trace, result.square) == pytest.approx((trace, square), rel=1e-12)
+    assert result.mean == pytest.approx(trace / sampled.parameters, rel=1e-12)
+    assert result.second_moment == pytest.approx(square / sampled.parameters, rel=1e-12)
     # of rounding alone: a bound, and not above 1e-10
-    assert abs(found.trace - trace) <= found.trace_error <= 1e-10 * trace
-    assert abs(found.square - square) <= found.square_error <= 1e-10 * square
-    assert "tr F^2" in repr(found)
+    assert abs(result.trace - trace) <= result.trace_error <= 1e-10 * trace
+    assert abs(result.square - square) <= result.square_error <= 1e-10 * square
+    assert "tr F^2" in repr(result)
 
 
 def test_random_vectors_give_moments_within_their_errors():
@@ -295,9 +295,9 @@ def test_random_vectors_give_moments_within_their_errors():
     off = []
     for seed in range(12):
         exact = ff.sampled_moments(net, x, seed, method="dense")
-        found = ff.sampled_moments(net, x, seed, method="hutchinson", vectors=15)
-        assert found.products == 45
-        off += [(found.trace - exact.trace) / found.trace_error, (found.square - exact.square) / found.square_error]
+        result = ff.sampled_moments(net, x, seed, method="hutchinson", vectors=15)
+        assert result.products == 45
+        off += [(result.trace - exact.trace) / result.trace_error, (result.square - exact.square) / result.square_error]
     assert np.sqrt(np.mean(np.square(off))) < 2  # 1 in the mean, of 24 with 14 degrees of freedom
     assert abs(np.mean(off)) < 1
 
@@ -306,18 +306,18 @@ def test_the_density_is_that_of_the_eigenvalues():
     net = ff.mlp([20, 50, 40, 2])
     x = ff.data.gaussian(net, 100)
     values = reference.sampled_density(net, x)
-    found = ff.sampled_density(net, x, vectors=10, steps=30)
-    assert found.products == 300
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0, rtol=1e-12)
+    result = ff.sampled_density(net, x, vectors=10, steps=30)
+    assert result.products == 300
+    np.testing.assert_allclose(result.weights.sum(axis=1), 1.0, rtol=1e-12)
     at = np.quantile(values, [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-    share, error = found.cumulative(at)
+    share, error = result.cumulative(at)
     expected = np.mean(values[:, None] <= at, axis=0)
     assert np.all(np.abs(share - expected) < 4 * error + 0.05)  # and a step is a node's weight wide
     # smoothed by more than nodes lie apart, it is right to the random error
-    density, error = found.density(at, width=1.0)
+    density, error = result.density(at, width=1.0)
     bumps = np.exp(-((at - values[:, None]) ** 2) / 2) / np.sqrt(2 * np.pi)
     assert np.all(np.abs(density - bumps.mean(axis=0)) < 5 * error + 1e-3)
-    assert "eigenvalues at most" in repr(found)
+    assert "eigenvalues at most" in repr(result)
 
 
 def test_gauss_quadrature_is_exact_for_polynomials():
@@ -386,10 +386,10 @@ def test_operators_refuse_in_a_sentence():
 @pytest.mark.parametrize("measure", [ff.sampled_fisher, ff.sampled_moments, ff.sampled_density])
 def test_progress_hears_of_every_product_and_results_can_be_sent(measure):
     heard = []
-    found = measure(ff.mlp([6, 9, 2]), ff.data.gaussian(6, 12), progress=lambda *said: heard.append(said))
+    result = measure(ff.mlp([6, 9, 2]), ff.data.gaussian(6, 12), progress=lambda *message: heard.append(message))
     assert heard
     assert all(products >= 1 for products, _ in heard)
-    assert repr(pickle.loads(pickle.dumps(found))) == repr(found)
+    assert repr(pickle.loads(pickle.dumps(result))) == repr(result)
 
 
 def test_an_operator_can_be_used_from_several_threads():
@@ -397,8 +397,8 @@ def test_an_operator_can_be_used_from_several_threads():
     rows = np.random.default_rng(9).standard_normal((40, 200))
     expected = [operator @ row for row in rows]
     with ThreadPoolExecutor(4) as pool:
-        for found, right in zip(pool.map(operator.__matmul__, rows), expected, strict=True):
-            close(found, right)
+        for result, right in zip(pool.map(operator.__matmul__, rows), expected, strict=True):
+            close(result, right)
 
 
 # Memory

@@ -278,12 +278,12 @@ def test_a_broken_pool_is_told_in_a_sentence_and_what_is_finished_stays(tmp_path
     deep = ff.mlp([30, *[100] * 40, 3])
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool, pytest.raises(BrokenExecutor) as refusal:
         ff.scan(deep, GRID, chunk=10, client=pool, store=tmp_path / "s", progress=kill)
-    said = re.fullmatch(
+    match = re.fullmatch(
         r"a worker process ended abruptly, killed or out of memory, with (\d+) of 60 chunks finished, which stay: the "
         r"same call goes on from there",
         str(refusal.value),
     )
-    assert 7 <= int(said[1]) < 60
+    assert 7 <= int(match[1]) < 60
     heard = []
     ff.scan(deep, GRID, chunk=10, store=tmp_path / "s", progress=lambda done, total: heard.append(done))
     assert heard[0] >= 70
@@ -366,13 +366,13 @@ def test_netcdf_and_zarr_by_xarray_keep_everything(tmp_path):
 
 
 def test_a_file_found_a_year_later_explains_itself():
-    said = ff.scan(NET, {"gamma": [1.0, 2.0]}, samples=100, momentum=0.9).to_xarray()
-    assert said.attrs["fisherfield_version"] == ff.__version__
-    assert (said.attrs["theory"], said.attrs["samples"], said.attrs["momentum"]) == ("exact", 100, 0.9)
-    assert 'type = "BatchNorm", gamma = 1.0' in said.attrs["network"]
-    assert said.lambda_max.attrs == {"long_name": "largest eigenvalue of the Fisher information", "units": "1"}
-    assert said.gamma.attrs["long_name"] == "BatchNorm's scale"
-    flags = said.status.attrs
+    saved = ff.scan(NET, {"gamma": [1.0, 2.0]}, samples=100, momentum=0.9).to_xarray()
+    assert saved.attrs["fisherfield_version"] == ff.__version__
+    assert (saved.attrs["theory"], saved.attrs["samples"], saved.attrs["momentum"]) == ("exact", 100, 0.9)
+    assert 'type = "BatchNorm", gamma = 1.0' in saved.attrs["network"]
+    assert saved.lambda_max.attrs == {"long_name": "largest eigenvalue of the Fisher information", "units": "1"}
+    assert saved.gamma.attrs["long_name"] == "BatchNorm's scale"
+    flags = saved.status.attrs
     assert len(flags["flag_values"]) == len(flags["flag_meanings"].split()) == len(ff.Scan.STATUSES)
 
 
@@ -427,8 +427,8 @@ def test_a_scan_killed_at_any_time_goes_on_and_ends_with_the_same_bytes(tmp_path
                 pass
             time.sleep(points * 1e-5)
             process.send_signal(by)
-            _, said = process.communicate()
-            heard = re.search(r"^(KeyboardInterrupt|KeyboardInterrupt: scan stopped with .*)$", said, re.M)
+            _, errors = process.communicate()
+            heard = re.search(r"^(KeyboardInterrupt|KeyboardInterrupt: scan stopped with .*)$", errors, re.M)
             assert bool(heard) == (by == signal.SIGINT)
             assert process.returncode == -by
     ff.scan(NET, GRID, chunk=10, store=tmp_path / "killed")
@@ -467,7 +467,7 @@ def test_a_chunk_whose_file_was_cut_short_is_computed_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("net", "axes", "changed", "told"),
+    ("net", "axes", "changed", "difference"),
     [
         (NET.replace(eps=0.1), GRID, {}, "network"),
         (NET, GRID, {"theory": "frozen"}, "theory ('exact' there, 'frozen' here)"),
@@ -484,13 +484,13 @@ def test_a_chunk_whose_file_was_cut_short_is_computed_again(tmp_path):
         (NET, {**GRID, "gamma": GRID["gamma"][1:]}, {}, f"gamma ({GRID['gamma'].size} values there, "),
     ],
 )
-def test_a_store_of_other_arguments_is_refused_and_left_alone(tmp_path, net, axes, changed, told):
+def test_a_store_of_other_arguments_is_refused_and_left_alone(tmp_path, net, axes, changed, difference):
     path = tmp_path / "s"
     ff.scan(NET, GRID, chunk=10, store=path)
     mark = digests(path)
     with pytest.raises(ValueError, match=r"^store must belong to the same scan, got .*give another one$") as refusal:
         ff.scan(net, axes, **{"chunk": 10, **changed}, store=path)
-    assert told in str(refusal.value)
+    assert difference in str(refusal.value)
     assert digests(path) == mark
 
 
@@ -700,9 +700,9 @@ def test_it_is_drawn_with_names_and_units_and_scales(axes, quantity, scales, lab
 
 def test_the_bar_tells_points_their_rate_and_the_time_that_is_left(capsys):
     ff.scan(NET, GRID, chunk=100, progress=True)
-    said = capsys.readouterr().out
-    assert "600 of 600 points" in said
-    assert "points/s" in said
+    output = capsys.readouterr().out
+    assert "600 of 600 points" in output
+    assert "points/s" in output
 
 
 # refusals -------------------------------------------------------------------------------------------------------------
@@ -1010,9 +1010,9 @@ def test_grids_beyond_all_measure_are_refused_before_they_begin(tmp_path):
 
 
 def test_flags_are_words_that_any_reader_of_cf_takes():
-    said = ff.scan(NET, {"gamma": [1.0]}).to_xarray().status.attrs
-    words = said["flag_meanings"].split()
-    assert len(words) == len(said["flag_values"])
+    attributes = ff.scan(NET, {"gamma": [1.0]}).to_xarray().status.attrs
+    words = attributes["flag_meanings"].split()
+    assert len(words) == len(attributes["flag_values"])
     assert all(re.fullmatch(r"\w+", word) for word in words)
 
 

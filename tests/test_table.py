@@ -64,8 +64,8 @@ def test_errors_stay_within_the_bound(name, tables):
     c = 1.0 - rest
     for which in COVARIANCES:
         fast, exact = getattr(table, which), getattr(gaussian, which)
-        for given in ({"one_minus_c": rest}, {"c": c}):
-            apart = np.abs(fast(q, **given) - exact(table.activation, q, q, **given))
+        for arguments in ({"one_minus_c": rest}, {"c": c}):
+            apart = np.abs(fast(q, **arguments) - exact(table.activation, q, q, **arguments))
             assert np.all(apart <= table.error * size(table, which, q)), which
     for which in MOMENTS + MEANS:
         apart = np.abs(getattr(table, which)(q) - getattr(gaussian, which)(table.activation, q))

@@ -69,8 +69,8 @@ def gradients(module, x):
         buffers = {name: value.clone() for name, value in module.named_buffers()}
         return functional_call(module, (parameters, fixed, buffers), (x,))
 
-    found = jacrev(outputs)(trained)
-    return torch.cat([part.flatten(start_dim=2) for part in found.values()], dim=2).numpy()
+    result = jacrev(outputs)(trained)
+    return torch.cat([part.flatten(start_dim=2) for part in result.values()], dim=2).numpy()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -131,13 +131,13 @@ def test_weights_that_have_changed_are_measured():
     with torch.no_grad():
         module[0].weight *= 2
         module[1].weight.fill_(0.5)
-    found = ff.torch.describe(module)
+    result = ff.torch.describe(module)
     module[3].weight.data.abs_()  # of the same mean square
     with pytest.warns(UserWarning, match=r"module\[3\]: the weights have mean"):
         assert ff.torch.describe(module).layers[3] == ff.Dense(10, *variances(module[3]))
-    assert found.layers[0] == ff.Dense(50, *variances(module[0]))
-    assert found.layers[0].sigma_w2 == pytest.approx(8.0, rel=0.2)  # 2000 weights
-    assert found.layers[1:] == (ff.BatchNorm(0.5), *net.layers[2:])
+    assert result.layers[0] == ff.Dense(50, *variances(module[0]))
+    assert result.layers[0].sigma_w2 == pytest.approx(8.0, rel=0.2)  # 2000 weights
+    assert result.layers[1:] == (ff.BatchNorm(0.5), *net.layers[2:])
 
 
 def test_a_sampled_network_s_own_arrays_are_taken_and_pytorch_s_generator_is_left_alone():
@@ -224,8 +224,8 @@ def variances(layer):
 def test_known_initialisers_are_recognised(initialise, expected):
     layer = model(nn.Linear(300, 400))
     initialise(layer[0].weight)
-    found = ff.torch.describe(layer, variances="initial").layers[0]
-    assert (found.sigma_w2, found.sigma_b2) == (pytest.approx(expected, rel=1e-15), 1 / 900)
+    result = ff.torch.describe(layer, variances="initial").layers[0]
+    assert (result.sigma_w2, result.sigma_b2) == (pytest.approx(expected, rel=1e-15), 1 / 900)
     nn.init.zeros_(layer[0].bias)
     assert ff.torch.describe(layer, variances="initial").layers[0].sigma_b2 == 0.0
     nn.init.normal_(layer[0].weight, std=3.0)
@@ -268,12 +268,12 @@ def test_a_known_initialiser_is_never_taken_for_another(name):
             initialise(layer.weight)
             parts = (layer, nn.AdaptiveAvgPool2d(1)) if isinstance(layer, nn.Conv2d) else (layer,)
             try:
-                found = ff.torch.describe(nn.Sequential(*parts), shape, variances="initial").layers[0]
+                result = ff.torch.describe(nn.Sequential(*parts), shape, variances="initial").layers[0]
             except ValueError as error:
                 assert re.search("too few to tell .* from .*: use variances='measured'$", str(error))
             else:
                 named[layer] += 1
-                assert (found.sigma_w2, found.sigma_b2) == (pytest.approx(expected(*fans)), 1 / (3 * fans[0]))
+                assert (result.sigma_w2, result.sigma_b2) == (pytest.approx(expected(*fans)), 1 / (3 * fans[0]))
     if name == "PyTorch's own":
         assert named[layers[0]] > 100
     assert named[layers[-1]] == 200
@@ -293,14 +293,14 @@ def test_what_a_description_says_otherwise_is_said():
     with torch.no_grad():
         own[1].weight[:] = torch.arange(8.0)
         own[1].bias[0] = 4.0
-    with pytest.warns(UserWarning) as said:  # noqa: PT030 (what they say is looked at below)
+    with pytest.warns(UserWarning) as warned:  # noqa: PT030 (what they say is looked at below)
         net = ff.torch.describe(own, 6)
-    words = [str(each.message) for each in said]
+    words = [str(each.message) for each in warned]
     assert words[0].startswith("module[1]: gamma is not the same in all channels (0 to 7)")
     assert words[1].endswith("and enters by its mean, 0.5")
     assert len(words) == 2
     assert (net.layers[1].gamma, net.layers[1].beta) == (pytest.approx(17.5**0.5), 0.5)
-    assert said[0].filename == __file__
+    assert warned[0].filename == __file__
     still = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
     with pytest.warns(UserWarning, match=r"module\[1\]: BatchNorm is in eval mode, and described as in train mode"):
         ff.torch.describe(still)
@@ -316,7 +316,7 @@ def with_biases(first, last, norm):
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "norm", "said"),
+    ("first", "last", "norm", "message"),
     [
         (True, True, False, None),
         (False, True, True, None),
@@ -332,14 +332,14 @@ def with_biases(first, last, norm):
         (True, False, False, r"module\[2\]: there are no biases, .*, or with biases=False in none: neither is exact"),
     ],
 )
-def test_missing_biases_are_said_where_they_change_something(first, last, norm, said):
+def test_missing_biases_are_said_where_they_change_something(first, last, norm, message):
     own = with_biases(first, last, norm)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        if said is None:
+        if message is None:
             ff.torch.describe(own)
         else:
-            with pytest.warns(UserWarning, match=said):
+            with pytest.warns(UserWarning, match=message):
                 ff.torch.describe(own)
 
 
@@ -613,8 +613,8 @@ def test_shared_parameters_are_refused(pair, name):
 def test_a_module_goes_on_behind_the_flatten_that_makes_its_outputs_flat():
     net = NETWORKS["positions averaged"]
     longer = nn.Sequential(ff.torch.module(net), nn.Linear(2, 3))
-    found = ff.torch.describe(longer, net.input_shape)
-    assert found.layers[:-1] == (*net.layers, ff.Flatten())
+    result = ff.torch.describe(longer, net.input_shape)
+    assert result.layers[:-1] == (*net.layers, ff.Flatten())
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")

@@ -88,9 +88,9 @@ def test_outputs_and_eigenvalues_are_the_module_s(name):
     rows = jacobian.reshape(-1, jacobian.shape[2])
     assert sampled.parameters == rows.shape[1] == sum(part.numel() for part in module.parameters())
     expected = np.linalg.eigvalsh(rows @ rows.T / len(x))[::-1]
-    found = ff.sampled_fisher(sampled, x, k="all")
-    assert found.parameters == sampled.parameters
-    np.testing.assert_allclose(found.eigenvalues, expected, rtol=0, atol=1e-12 * expected[0])  # roundings
+    spectrum = ff.sampled_fisher(sampled, x, k="all")
+    assert spectrum.parameters == sampled.parameters
+    np.testing.assert_allclose(spectrum.eigenvalues, expected, rtol=0, atol=1e-12 * expected[0])  # roundings
     few = ff.sampled_fisher(sampled, x, method="lanczos", tolerance=1e-12)
     assert few.lambda_max == pytest.approx(expected[0], rel=2e-12)
     np.testing.assert_allclose(

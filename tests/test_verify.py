@@ -40,13 +40,13 @@ NETWORKS = {
 
 def verified(ratio, errors=0.001, widths=(100, 200, 400, 800), seeds=10, net=NET):
     """What would come out were lambda_max of the sampled networks these multiples of the theory's."""
-    found = ff.verify(net, [2, 3], 1, samples=4)
+    result = ff.verify(net, [2, 3], 1, samples=4)
     ratio = np.broadcast_to(np.asarray(ratio, np.float64), len(widths))
     signs = np.array([-1.0, 1.0] * (seeds // 2))
     spread = np.broadcast_to(errors, len(widths))[:, None] * math.sqrt(seeds) * signs / signs.std(ddof=1)
     theory = {name: np.full(len(widths), 100.0) for name in QUANTITIES}
     return dataclasses.replace(
-        found,
+        result,
         widths=np.array(widths),
         seeds=np.arange(seeds),
         runs=dict.fromkeys(QUANTITIES, 100.0 * (ratio[:, None] + spread)),
@@ -64,50 +64,50 @@ def verified(ratio, errors=0.001, widths=(100, 200, 400, 800), seeds=10, net=NET
 def test_every_network_has_the_reference_s_numbers(name, statistics):
     net, widths = NETWORKS[name]
     biases = False if name == "vanilla" else None
-    found = ff.verify(net, widths, (3, 1), samples=9, statistics=statistics, biases=biases)
+    result = ff.verify(net, widths, (3, 1), samples=9, statistics=statistics, biases=biases)
     slow = reference.verify(net, widths, (3, 1), samples=9, statistics=statistics, biases=biases)
     for quantity in QUANTITIES:
         # the same sums in another order; the bulk is a difference
-        np.testing.assert_allclose(found.runs[quantity], slow[quantity], rtol=1e-11, err_msg=quantity)
-    assert found.runs["lambda_max"].shape == ((1,) if widths is None else (np.size(widths),)) + (2,)
+        np.testing.assert_allclose(result.runs[quantity], slow[quantity], rtol=1e-11, err_msg=quantity)
+    assert result.runs["lambda_max"].shape == ((1,) if widths is None else (np.size(widths),)) + (2,)
 
 
 def test_the_numbers_of_a_seed_stay_what_they_are():
     """From the reference: another stream of random numbers, or another order of drawing, would change them."""
-    found = ff.verify(NET, seeds=[7], samples=8)
+    result = ff.verify(NET, seeds=[7], samples=8)
     x = ff.data.gaussian(NET, 8, 7)
     values = reference.sampled_fisher(ff.sample(NET, 7), x, k="all")
-    assert found.runs["lambda_max"][0, 0] == pytest.approx(values[0], rel=1e-12)  # sums in another order
-    assert found.runs["mean"][0, 0] == pytest.approx(values.sum() / NET.parameters(), rel=1e-12)
+    assert result.runs["lambda_max"][0, 0] == pytest.approx(values[0], rel=1e-12)  # sums in another order
+    assert result.runs["mean"][0, 0] == pytest.approx(values.sum() / NET.parameters(), rel=1e-12)
 
 
 def test_given_inputs_are_those_of_all_networks_and_the_theory_takes_their_overlap_and_length():
     x = 0.3 + 2 * np.random.default_rng(0).standard_normal((9, 12))
     overlap, length = ff.data.overlap_and_length(x)
     data = ff.data.load(x, standardize=None)
-    for given in (x, x.tolist(), data):
-        found = ff.verify(NET, seeds=2, x=given)
-        assert (found.settings["samples"], found.settings["inputs"]) == (9, "given")
+    for inputs in (x, x.tolist(), data):
+        result = ff.verify(NET, seeds=2, x=inputs)
+        assert (result.settings["samples"], result.settings["inputs"]) == (9, "given")
         theory = ff.fisher(NET, samples=9, overlap=overlap, length=length)
-        assert found.theory["lambda_max"][0] == theory.lambda_max
+        assert result.theory["lambda_max"][0] == theory.lambda_max
         slow = reference.verify(NET, seeds=2, x=x)
-        np.testing.assert_allclose(found.runs["lambda_max"], slow["lambda_max"], rtol=1e-12)
+        np.testing.assert_allclose(result.runs["lambda_max"], slow["lambda_max"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("statistics", ["exact", "frozen"])
 def test_the_theory_is_fisher_s_at_every_width(statistics):
     net = ff.mlp([12, 30, 20, 1], gamma=2.0)
-    found = ff.verify(net, [15, 60], 1, samples=9, statistics=statistics)
+    result = ff.verify(net, [15, 60], 1, samples=9, statistics=statistics)
     for row, widths in enumerate(([12, 15, 10, 1], [12, 60, 40, 1])):
         scaled = ff.mlp(widths, gamma=2.0)
         theory = ff.fisher(scaled, statistics, samples=9)
         for name in ("lambda_max", "bulk", "mean", "second_moment"):
-            assert found.theory[name][row] == getattr(theory, name)
-        assert found.theory["outlier"][row] == theory.lambda_max
-        assert found.fishers[row].reason == theory.reason
+            assert result.theory[name][row] == getattr(theory, name)
+        assert result.theory["outlier"][row] == theory.lambda_max
+        assert result.fishers[row].reason == theory.reason
         for other in {"exact", "frozen", "wei2019"} - {statistics}:
-            assert found.others[other][row] == ff.fisher(scaled, other, samples=9).lambda_max
-    assert set(found.others) == {"exact", "frozen", "wei2019"} - {statistics}
+            assert result.others[other][row] == ff.fisher(scaled, other, samples=9).lambda_max
+    assert set(result.others) == {"exact", "frozen", "wei2019"} - {statistics}
 
 
 def test_a_theory_that_refuses_the_network_is_nan_and_left_out():
@@ -115,9 +115,9 @@ def test_a_theory_that_refuses_the_network_is_nan_and_left_out():
         (1, 5, 5),
         [ff.Conv2d(6), ff.BatchNorm(), ff.Activation("relu"), ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(1)],
     )
-    found = ff.verify(net, seeds=2, samples=6)
-    assert math.isnan(found.others["wei2019"][0])
-    assert "wei2019" not in repr(found)
+    result = ff.verify(net, seeds=2, samples=6)
+    assert math.isnan(result.others["wei2019"][0])
+    assert "wei2019" not in repr(result)
 
 
 def test_large_networks_go_by_lanczos_and_random_vectors(monkeypatch):
@@ -126,24 +126,24 @@ def test_large_networks_go_by_lanczos_and_random_vectors(monkeypatch):
     exact = ff.verify(net, seeds=6, samples=60)
     monkeypatch.setattr(module, "_FEW", 0.0)
     for vectors in (4, 40):
-        found = ff.verify(net, seeds=6, samples=60, vectors=vectors)
+        result = ff.verify(net, seeds=6, samples=60, vectors=vectors)
         for name in ("lambda_max", "outlier"):
-            np.testing.assert_allclose(found.runs[name], exact.runs[name], rtol=1e-6)  # Lanczos' tolerance
+            np.testing.assert_allclose(result.runs[name], exact.runs[name], rtol=1e-6)  # Lanczos' tolerance
         for name in ("bulk", "mean", "second_moment"):
-            off = found.runs[name][0] / exact.runs[name][0] - 1
+            off = result.runs[name][0] / exact.runs[name][0] - 1
             # seen for one vector: 5 % and 15 %; of six networks five times that is never exceeded
             noise = {"second_moment": 0.15}.get(name, 0.05) / math.sqrt(vectors)
             assert 0 < np.abs(off).max() < 5 * noise
         again = ff.verify(net, seeds=6, samples=60, vectors=vectors)
-        np.testing.assert_allclose(again.runs["bulk"], found.runs["bulk"], rtol=1e-10)  # BLAS's own sums
+        np.testing.assert_allclose(again.runs["bulk"], result.runs["bulk"], rtol=1e-10)  # BLAS's own sums
 
 
 def test_the_sampled_eigenvalue_meets_the_theory():
     """The theory leaves out 1/N: 1.4 % at N = 200 was seen."""
-    found = ff.verify(ff.mlp([100, 200, 200, 1]), seeds=5, samples=60)
-    assert found.ratio["lambda_max"][0] == pytest.approx(1.0, abs=0.03)
+    result = ff.verify(ff.mlp([100, 200, 200, 1]), seeds=5, samples=60)
+    assert result.ratio["lambda_max"][0] == pytest.approx(1.0, abs=0.03)
     frozen = ff.verify(ff.mlp([100, 200, 200, 1]), seeds=5, samples=60, statistics="frozen")
-    assert frozen.sampled["lambda_max"][0] > 1.5 * found.sampled["lambda_max"][0]
+    assert frozen.sampled["lambda_max"][0] > 1.5 * result.sampled["lambda_max"][0]
 
 
 # who computes ---------------------------------------------------------------------------------------------------------
@@ -234,15 +234,15 @@ def test_the_bar_counts_networks(capsys):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_power_is_found_again(exponent, sign):
     widths = np.array([100, 200, 400, 800])
-    found = verified(1 + sign * 3.0 * widths**-exponent, errors=0.01 * 3.0 * widths**-exponent, widths=widths)
-    power = found.powers["lambda_max"]
+    result = verified(1 + sign * 3.0 * widths**-exponent, errors=0.01 * 3.0 * widths**-exponent, widths=widths)
+    power = result.powers["lambda_max"]
     assert power.exponent == pytest.approx(exponent, rel=1e-9)  # it lies on the line, but for rounding of 1 + 5e-6
     assert power.factor == pytest.approx(3.0, rel=1e-8)
     # slope of a line through four points with errors of 1 %: 0.01 / sqrt(sum of squares of log width)
     log = np.log(widths) - np.log(widths).mean()
     assert power.error == pytest.approx(0.01 / np.sqrt(np.sum(log**2)), rel=1e-8)
     assert power.widths == 4
-    assert f"The gap closes as width^-({exponent:.2f}" in found.verdict
+    assert f"The gap closes as width^-({exponent:.2f}" in result.verdict
 
 
 def test_a_power_s_error_covers_what_the_errors_of_the_gaps_do():
@@ -256,7 +256,7 @@ def test_a_power_s_error_covers_what_the_errors_of_the_gaps_do():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "errors", "said"),
+    ("ratio", "errors", "message"),
     [
         ([1.0, 1.0, 1.0, 1.0], 0.01, "At no width does the gap exceed two standard errors, so that no power"),
         ([1.1, 1.05, 1.0, 1.0], 0.01, "The gap exceeds two standard errors at 2 of 4 widths, too few to fit a power"),
@@ -266,8 +266,8 @@ def test_a_power_s_error_covers_what_the_errors_of_the_gaps_do():
         ([1.08, 1.04, 1.02, 1.0], 0.002, "+- 0.06), by the 3 of 4 widths where it exceeds its errors"),
     ],
 )
-def test_the_verdict_on_the_power_is_honest(ratio, errors, said):
-    assert said in verified(ratio, errors).verdict
+def test_the_verdict_on_the_power_is_honest(ratio, errors, message):
+    assert message in verified(ratio, errors).verdict
 
 
 def test_the_verdict_tells_agreement_from_a_gap():
@@ -308,14 +308,14 @@ def test_errors_are_printed_to_the_digits_they_have(value, error, text):
 
 
 def test_it_prints_a_table_and_the_verdict():
-    found = ff.verify(NET, [15, 30], 3, samples=9)
-    lines = repr(found).splitlines()
+    result = ff.verify(NET, [15, 30], 3, samples=9)
+    lines = repr(result).splitlines()
     assert lines[0] == "Theory exact beside sampled networks with statistics exact"
     assert lines[1].startswith(
         "  3 networks a width, 9 samples, inputs Gaussian of length 1 and overlap 0, with biases"
     )
     assert [line.split()[:2] for line in lines if line.startswith("      15")] == [["15", "lambda_max"]]
-    assert "\n          outlier" not in repr(found)  # the same as lambda_max for one output
+    assert "\n          outlier" not in repr(result)  # the same as lambda_max for one output
     assert max(map(len, lines)) <= 100
     assert "outlier" in repr(ff.verify(NETWORKS["vanilla"][0], seeds=2, samples=9))
 
@@ -325,20 +325,20 @@ def test_it_goes_to_pandas_xarray_and_pickle(tmp_path):
         pytest.importorskip(part)
     import xarray
 
-    found = ff.verify(NET, [15, 30], 3, samples=9)
-    frame = found.to_pandas()
-    assert frame.loc[(30, "bulk"), "sampled"] == found.sampled["bulk"][1]
-    assert frame.loc[(15, "lambda_max"), "ratio_error"] == found.ratio_errors["lambda_max"][0]
+    result = ff.verify(NET, [15, 30], 3, samples=9)
+    frame = result.to_pandas()
+    assert frame.loc[(30, "bulk"), "sampled"] == result.sampled["bulk"][1]
+    assert frame.loc[(15, "lambda_max"), "ratio_error"] == result.ratio_errors["lambda_max"][0]
     assert list(frame.columns) == ["sampled", "error", "theory", "ratio", "ratio_error"]
-    assert frame.attrs["verdict"] == found.verdict
-    dataset = found.to_xarray()
+    assert frame.attrs["verdict"] == result.verdict
+    dataset = result.to_xarray()
     assert dataset.lambda_max.dims == ("width", "seed")
-    assert float(dataset.bulk.sel(width=30).mean("seed")) == pytest.approx(found.sampled["bulk"][1], rel=1e-15)
-    assert float(dataset.wei2019_lambda_max.sel(width=15)) == found.others["wei2019"][0]
+    assert float(dataset.bulk.sel(width=30).mean("seed")) == pytest.approx(result.sampled["bulk"][1], rel=1e-15)
+    assert float(dataset.wei2019_lambda_max.sel(width=15)) == result.others["wei2019"][0]
     dataset.to_netcdf(tmp_path / "v.nc")
     assert xarray.load_dataset(tmp_path / "v.nc").identical(dataset)
-    same(pickle.loads(pickle.dumps(found)), found)
-    assert repr(pickle.loads(pickle.dumps(found))) == repr(found)
+    same(pickle.loads(pickle.dumps(result)), result)
+    assert repr(pickle.loads(pickle.dumps(result))) == repr(result)
     phi = ff.verify(ff.mlp([5, 20, 1], np.tanh, batch_norm=False), seeds=1, samples=4)
     assert phi.to_xarray().attrs["network"].startswith("Network(")
 
@@ -346,18 +346,18 @@ def test_it_goes_to_pandas_xarray_and_pickle(tmp_path):
 def test_the_figure_has_a_line_for_each_theory_and_a_point_for_each_width():
     matplotlib = pytest.importorskip("matplotlib")
     before = dict(matplotlib.rcParams)
-    found = ff.verify(NET, [30, 15], 3, samples=9)
-    figure = found.plot()
+    result = ff.verify(NET, [30, 15], 3, samples=9)
+    figure = result.plot()
     assert dict(matplotlib.rcParams) == before
     left, right = figure.axes
     lines = {line.get_label(): line for line in left.lines}
     np.testing.assert_array_equal(lines["theory exact"].get_xdata(), [15, 30])
-    np.testing.assert_array_equal(lines["theory wei2019"].get_ydata(), found.others["wei2019"][::-1])
+    np.testing.assert_array_equal(lines["theory wei2019"].get_ydata(), result.others["wei2019"][::-1])
     assert lines["each network"].get_ydata().size == 6
     assert right.get_yscale() == "log"
-    assert len(found.plot("bulk").axes) == 2
+    assert len(result.plot("bulk").axes) == 2
     ax = figure.axes[0]
-    assert found.plot(ax=ax) is figure
+    assert result.plot(ax=ax) is figure
     single = ff.verify(NETWORKS["vanilla"][0], seeds=1, samples=9).plot()
     assert [tick.get_text() for tick in single.axes[0].get_xticklabels()] == ["width 20"]
     ff.verify(ff.mlp([5, 1]), seeds=2, samples=4).plot()
@@ -366,10 +366,10 @@ def test_the_figure_has_a_line_for_each_theory_and_a_point_for_each_width():
 
 
 def test_without_matplotlib_the_figure_is_refused_with_the_command_that_installs_it(monkeypatch):
-    found = ff.verify(NET, seeds=1, samples=4)
+    result = ff.verify(NET, seeds=1, samples=4)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=re.escape("pip install 'fisherfield[plot]'")):
-        found.plot()
+        result.plot()
 
 
 # refusals -------------------------------------------------------------------------------------------------------------
@@ -428,12 +428,12 @@ def test_the_command_prints_the_table_and_the_verdict_and_draws(fisherfield, fil
     options = ("--width", 15, "--width", 30, "--seeds", 3, "--samples", 9, "--threads", 1)
     code, output, errors = fisherfield("verify", file, *options, "--out", tmp_path / "v.png")
     assert (code, errors) == (0, "")
-    found = ff.verify(NET, [15, 30], 3, samples=9, threads=1)
-    for row in verification.rows_of(found):
+    result = ff.verify(NET, [15, 30], 3, samples=9, threads=1)
+    for row in verification.rows_of(result):
         assert [word for word in row if word] in [
             [word.strip() for word in re.split(r"  +", line.strip())] for line in output.splitlines()
         ]
-    assert " ".join(output.split()).count(" ".join(found.verdict.split())) == 1
+    assert " ".join(output.split()).count(" ".join(result.verdict.split())) == 1
     assert output.rstrip().endswith("v.png written")
     assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
     assert "\x1b" not in output
@@ -442,12 +442,12 @@ def test_the_command_prints_the_table_and_the_verdict_and_draws(fisherfield, fil
 def test_the_command_s_json_holds_every_network(fisherfield, file):
     code, output, errors = fisherfield("verify", file, "--seeds", 1, "--samples", 9, "--no-biases", "--json")
     assert (code, errors) == (0, "")
-    found = ff.verify(NET, seeds=1, samples=9, biases=False)
-    told = json.loads(output)
-    assert told["runs"]["lambda_max"] == found.runs["lambda_max"].tolist()
-    assert told["errors"]["bulk"] == [None]  # strict JSON has no NaN
-    assert told["verdict"] == list(found.verdicts)
-    assert (told["power"], told["widths"], told["seeds"]) == (None, [30], [0])
+    result = ff.verify(NET, seeds=1, samples=9, biases=False)
+    content = json.loads(output)
+    assert content["runs"]["lambda_max"] == result.runs["lambda_max"].tolist()
+    assert content["errors"]["bulk"] == [None]  # strict JSON has no NaN
+    assert content["verdict"] == list(result.verdicts)
+    assert (content["power"], content["widths"], content["seeds"]) == (None, [30], [0])
 
 
 def test_the_command_takes_data(fisherfield, tmp_path):
@@ -458,8 +458,8 @@ def test_the_command_takes_data(fisherfield, tmp_path):
     code, output, _ = fisherfield("verify", tmp_path / "net.toml", *arguments)
     assert code == 0
     data = ff.data.load(tmp_path / "x.npy", samples=15)
-    found = ff.verify(NET, seeds=2, x=data)
-    assert json.loads(output)["settings"]["overlap"] == found.settings["overlap"]
+    result = ff.verify(NET, seeds=2, x=data)
+    assert json.loads(output)["settings"]["overlap"] == result.settings["overlap"]
 
 
 @pytest.mark.parametrize(
@@ -482,13 +482,13 @@ def test_the_command_says_how_far_it_was_when_stopped(fisherfield, file, monkeyp
     import signal
     from types import SimpleNamespace
 
-    def stopped(*given, progress, **options):
+    def stopped(*arguments, progress, **options):
         def stop(done, total):
             progress(done, total)
             if done == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        return ff.verify(*given, progress=stop, **options)
+        return ff.verify(*arguments, progress=stop, **options)
 
     monkeypatch.setattr(command, "ff", SimpleNamespace(verify=stopped, load=ff.load))
     code, output, errors = fisherfield("verify", file, "--seeds", 9, "--samples", 9)

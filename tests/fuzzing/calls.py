@@ -137,7 +137,7 @@ CALLS: dict[str, dict[str, str]] = {
     f"ff.scan({NET}, {{'gamma': [0.5]}}).__getitem__": {"name": '"lambda_max"'},
     "ff.verify": {"net": "ff.mlp([3, 4, 2])", "samples": "5", "seeds": "1"},
 }
-POSITIONAL = {name: list(given) for name, given in CALLS.items()}
+POSITIONAL = {name: list(names) for name, names in CALLS.items()}
 # Keyword arguments of these are positional here: a method of one argument, an operator.
 BARE = ("ff.Activation(", "ff.sample(", ".__matmul__", ".__getitem__", ".derivative")
 
@@ -146,15 +146,15 @@ def draw(random: Random) -> str:
     if chance(random, 0.04):
         return large(random)
     name = pick(random, list(CALLS))
-    given = dict(CALLS[name])
+    arguments = dict(CALLS[name])
     for _ in range(1 if chance(random, 0.8) else 2):
-        at = pick(random, list(given))
-        given[at] = value(random, given[at])
+        at = pick(random, list(arguments))
+        arguments[at] = value(random, arguments[at])
     if chance(random, 0.03):
-        given[pick(random, ("x", "foo", "net", "samples", "gama"))] = "1"
+        arguments[pick(random, ("x", "foo", "net", "samples", "gama"))] = "1"
     if name.startswith(BARE) or name.endswith(BARE):
-        return f"{name.strip()}({', '.join(given.values())})"
-    words = ", ".join(f"{key}={text}" for key, text in given.items())
+        return f"{name.strip()}({', '.join(arguments.values())})"
+    words = ", ".join(f"{key}={text}" for key, text in arguments.items())
     return f"{name.strip()}({words})"
 
 
@@ -214,13 +214,13 @@ LONGEST = 1500
 
 def check(text: str) -> Broken:
     """a value without NaN, or a TypeError, ValueError, ImportError or OSError in a sentence; no warning, no growth."""
-    found = outcome(evaluate, text)
+    result = outcome(evaluate, text)
     ff.set_num_threads(1)
-    if not isinstance(found, Refused):
-        if "ff.Activation(" not in text.partition("(")[0] + "(" and not_a_number(found):
-            yield "no NaN", repr(found)[:300]
+    if not isinstance(result, Refused):
+        if "ff.Activation(" not in text.partition("(")[0] + "(" and not_a_number(result):
+            yield "no NaN", repr(result)[:300]
         return
-    error, words = found.error, str(found.error)
+    error, words = result.error, str(result.error)
     if isinstance(error, RuntimeWarning) and "overflow" in words and "gaussian" in text:
         return  # inf, as documented
     if isinstance(error, MemoryError) and words.startswith("Unable to allocate") and text.startswith("ff.gaussian."):
@@ -228,25 +228,25 @@ def check(text: str) -> Broken:
     if isinstance(error, UserWarning) and "'where' used without 'out'" in words:
         return  # what any ufunc says
     if isinstance(error, NEVER) or not isinstance(error, (*WITH_WORDS, *FINE)):
-        yield "a sentence of its own", repr(found)
+        yield "a sentence of its own", repr(result)
     elif "no float" in words or "no index" in words or "no array" in words or "no len" in words:
         if not isinstance(error, FINE):
             return  # the argument's own exception goes through
     elif len(words.split()) < (4 if isinstance(error, WITH_WORDS) else 3):
-        yield "a sentence", repr(found)
+        yield "a sentence", repr(result)
     elif LEAKED.search(words):
-        yield "a sentence about an argument", repr(found)
+        yield "a sentence about an argument", repr(result)
     elif len(words) > LONGEST and "10**5000" not in text and '"a" * 5000' not in text:
         yield f"a sentence of at most {LONGEST} letters", f"{len(words)} letters: {words[:200]}"
 
 
-def not_a_number(found: Any) -> bool:
-    if isinstance(found, (float, np.floating)):
-        return bool(np.isnan(found))
-    if isinstance(found, np.ndarray):
-        return found.dtype.kind == "f" and bool(np.isnan(found).any())
-    if isinstance(found, tuple):
-        return any(map(not_a_number, found))
-    if isinstance(found, (ff.Fisher, ff.OrderParameters)):
-        return any(not_a_number(value) for name, value in vars(found).items() if name != "c")
+def not_a_number(result: Any) -> bool:
+    if isinstance(result, (float, np.floating)):
+        return bool(np.isnan(result))
+    if isinstance(result, np.ndarray):
+        return result.dtype.kind == "f" and bool(np.isnan(result).any())
+    if isinstance(result, tuple):
+        return any(map(not_a_number, result))
+    if isinstance(result, (ff.Fisher, ff.OrderParameters)):
+        return any(not_a_number(value) for name, value in vars(result).items() if name != "c")
     return False

@@ -125,9 +125,9 @@ def damage(kind: str, action: str, *, file: float, at: float, how: int) -> tuple
     elif action == "repeat":
         content[place:place] = content[place : place + 1 + how % 80]
     elif numbers := list(re.finditer(rb"-?\d+(\.\d+)?(e[-+]?\d+)?|true|false", bytes(content))):
-        found = numbers[int(at * len(numbers))]
-        content[found.start() : found.end()] = NUMBERS[how % len(NUMBERS)]
-        name += f" {NUMBERS[how % len(NUMBERS)].decode()} for {found[0].decode()}"
+        number = numbers[int(at * len(numbers))]
+        content[number.start() : number.end()] = NUMBERS[how % len(NUMBERS)]
+        name += f" {NUMBERS[how % len(NUMBERS)].decode()} for {number[0].decode()}"
     path.write_bytes(content)
     return copy, name
 
@@ -139,8 +139,8 @@ SENTENCES = (ValueError, OSError, ImportError)
 def check(text: str) -> Broken:
     """what was written or one sentence: no other numbers out of stores and packed files, what is missing in a store is
     computed again, no NaN, no other exception, no growth."""
-    (kind, action), given = evaluate(text)
-    copy, words = damage(kind, action, **given)
+    (kind, action), arguments = evaluate(text)
+    copy, words = damage(kind, action, **arguments)
     if words == "nothing":
         yield SKIPPED, f"no file of the kind {kind}, which takes the package's extras or its docs/"
         return
@@ -151,9 +151,9 @@ def check(text: str) -> Broken:
         shutil.rmtree(copy.parent)
 
 
-def refused(found: Any, what: str) -> Broken:
-    if not is_sentence(found, SENTENCES):
-        yield f"{what}, or one sentence", repr(found)
+def refused(result: Any, what: str) -> Broken:
+    if not is_sentence(result, SENTENCES):
+        yield f"{what}, or one sentence", repr(result)
 
 
 def of_toml(copy: Path) -> Broken:
@@ -164,11 +164,11 @@ def of_toml(copy: Path) -> Broken:
             continue
         if sum(size * size for shape in net.shapes if len(shape) == 3 for size in [shape[1] * shape[2]]) > 10**5:
             continue  # a larger image is a right one, and takes its time
-        found = outcome(ff.fisher, net)
-        if isinstance(found, Refused):
-            yield from refused(found, "numbers")
-        elif np.isnan([found.lambda_max, found.mean, found.bulk]).any():
-            yield "numbers of the network read", repr(found)
+        result = outcome(ff.fisher, net)
+        if isinstance(result, Refused):
+            yield from refused(result, "numbers")
+        elif np.isnan([result.lambda_max, result.mean, result.bulk]).any():
+            yield "numbers of the network read", repr(result)
 
 
 @cache
@@ -201,21 +201,21 @@ def same(scan: Any, what: str) -> Broken:
     right = values()
 
     def read() -> dict[str, Any]:
-        found = {name: np.asarray(scan[name][...]) for name in WANTED}
-        return found | {"status": np.asarray(scan.status[...])} | {name: np.asarray(scan[name]) for name in AXES}
+        result = {name: np.asarray(scan[name][...]) for name in WANTED}
+        return result | {"status": np.asarray(scan.status[...])} | {name: np.asarray(scan[name]) for name in AXES}
 
-    found = outcome(read)
-    if isinstance(found, Refused):
-        yield from refused(found, f"the values of the scan {what}")
+    result = outcome(read)
+    if isinstance(result, Refused):
+        yield from refused(result, f"the values of the scan {what}")
         return
-    status = found.pop("status")
+    status = result.pop("status")
     if status.shape != right.status.shape:
         yield f"a status of shape {right.status.shape} {what}", repr(status.shape)
         return
     known = np.ones(status.shape, bool) if what != "opened" else status != -1
     if not np.array_equal(status[known], right.status[known]):
         yield f"the status {what}", f"{int((status != right.status)[known].sum())} of {status.size} are others"
-    for name, array in found.items():
+    for name, array in result.items():
         expected = np.asarray(right[name])
         if array.shape != expected.shape:
             yield f"{name} of shape {expected.shape} {what}", repr(array.shape)
@@ -230,21 +230,21 @@ def same(scan: Any, what: str) -> Broken:
 def of_arrays(copy: Path) -> Broken:
     for path in sorted(copy.rglob("*.np?")):
         for standardize in (None, "global"):
-            found = outcome(ff.data.load, path, standardize=standardize)
-            if isinstance(found, Refused):
-                yield from refused(found, "the arrays")
-            elif not np.isfinite(found.x).all():
-                yield "finite numbers", repr(found)
+            result = outcome(ff.data.load, path, standardize=standardize)
+            if isinstance(result, Refused):
+                yield from refused(result, "the arrays")
+            elif not np.isfinite(result.x).all():
+                yield "finite numbers", repr(result)
             elif standardize is None and path.suffix == ".npz":  # whose format has checksums
-                yield from as_written(found, folder() / "npz" / path.name)
+                yield from as_written(result, folder() / "npz" / path.name)
 
 
 def of_idx(copy: Path) -> Broken:
-    found = outcome(ff.data.load, copy, standardize=None)
-    if isinstance(found, Refused):
-        yield from refused(found, "the images")
+    result = outcome(ff.data.load, copy, standardize=None)
+    if isinstance(result, Refused):
+        yield from refused(result, "the images")
     elif any(path.suffix == ".gz" for path in copy.iterdir()):  # has a checksum
-        yield from as_written(found, folder() / "gz")
+        yield from as_written(result, folder() / "gz")
 
 
 @cache
@@ -252,20 +252,20 @@ def original(path: Path) -> Any:
     return ff.data.load(path, standardize=None)
 
 
-def as_written(found: Any, path: Path) -> Broken:
+def as_written(result: Any, path: Path) -> Broken:
     right = original(path)
-    labels = found.y is right.y or (found.y is not None and right.y is not None and np.array_equal(found.y, right.y))
-    if not np.array_equal(found.x, right.x) or not labels:
-        yield "the numbers that were written", repr(found)
+    labels = result.y is right.y or (result.y is not None and right.y is not None and np.array_equal(result.y, right.y))
+    if not np.array_equal(result.x, right.x) or not labels:
+        yield "the numbers that were written", repr(result)
 
 
 def of_json(copy: Path) -> Broken:
     for path in sorted(copy.rglob("*.json")):
-        found = outcome(ff.experiments.Figure2.open, path)
-        if isinstance(found, Refused):
-            yield from refused(found, "the figure")
+        result = outcome(ff.experiments.Figure2.open, path)
+        if isinstance(result, Refused):
+            yield from refused(result, "the figure")
             continue
-        words = outcome(repr, found)
+        words = outcome(repr, result)
         if isinstance(words, Refused):
             yield from refused(words, "the figure's table")
 

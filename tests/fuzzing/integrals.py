@@ -201,45 +201,45 @@ def within(seconds: float) -> Iterator[None]:
 def check_closed(text: str) -> Broken:
     """values with a formula: |value - mpmath| <= bound stated, the value without a bound beside it; of all others that
     operands may be swapped, shifts of odd and even activations turned, and covariances do not exceed variances."""
-    (which, name, *q), given = evaluate(text)
+    (which, name, *q), keywords = evaluate(text)
     phi = ff.Activation(name)
-    if not has_formula(which, phi, q, given):
-        yield from laws(which, phi, q, given)
+    if not has_formula(which, phi, q, keywords):
+        yield from laws(which, phi, q, keywords)
         return
 
     def exact() -> Any:
         if which == "covariance" and phi.function in RAYS and len(q) == 2 and all(q):
-            return formula(which, phi, q[0], q[1], given.get("c"), given.get("one_minus_c"))
-        return judge(phi, which, *q, **given)
+            return formula(which, phi, q[0], q[1], keywords.get("c"), keywords.get("one_minus_c"))
+        return judge(phi, which, *q, **keywords)
 
-    yield from against(which, phi, q, given, exact, 5.0)
+    yield from against(which, phi, q, keywords, exact, 5.0)
 
 
-def has_formula(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) -> bool:
+def has_formula(which: str, phi: ff.Activation, q: list[float], keywords: dict[str, Any]) -> bool:
     name = phi.function
     if which in MOMENTS or name in (*KNOWN, *POLYNOMIALS):
         return True
-    return (which == "covariance" and name in RAYS and not given.get("shift")) or (which, name) == (
+    return (which == "covariance" and name in RAYS and not keywords.get("shift")) or (which, name) == (
         "slope_covariance",
         "erf",
     )
 
 
-def laws(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) -> Broken:
+def laws(which: str, phi: ff.Activation, q: list[float], keywords: dict[str, Any]) -> Broken:
     """What E f(u) f(w) obeys, to the bounds stated."""
-    integral, beta = getattr(ff.gaussian, which), given.get("shift", 0.0)
+    integral, beta = getattr(ff.gaussian, which), keywords.get("shift", 0.0)
     second = getattr(ff.gaussian, "slope_second_moment" if which.startswith("slope") else "second_moment")
     with np.errstate(over="ignore"):
-        found = outcome(integral, phi, *q, **given, error=True)
-        others = [outcome(integral, phi, *reversed(q), **given, error=True)]
+        result = outcome(integral, phi, *q, **keywords, error=True)
+        others = [outcome(integral, phi, *reversed(q), **keywords, error=True)]
         if phi.function in (*drawn.ODD, *drawn.EVEN):
-            others.append(outcome(integral, phi, *q, **{**given, "shift": -beta}, error=True))
+            others.append(outcome(integral, phi, *q, **{**keywords, "shift": -beta}, error=True))
         squares = [outcome(second, phi, each, beta, error=True) for each in q]
-    if isinstance(found, Refused):
-        if not is_sentence(found) or not ("1e30" in found.words or "2^100" in found.words):
-            yield "a value, or that a bounded activation's variance is beyond 1e30", repr(found)
+    if isinstance(result, Refused):
+        if not is_sentence(result) or not ("1e30" in result.words or "2^100" in result.words):
+            yield "a value, or that a bounded activation's variance is beyond 1e30", repr(result)
         return
-    value, bound = map(float, found)
+    value, bound = map(float, result)
     if math.isnan(value) or not bound >= 0 or (math.isinf(bound) and math.isfinite(value)):
         yield "a value and a finite bound >= 0", f"{value!r} +- {bound!r}"
         return
@@ -250,7 +250,7 @@ def laws(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) 
             yield f"{value!r} {what}", repr(other)
         elif not abs(float(other[0]) - value) <= bound + float(other[1]) + 4 * SMALLEST:
             yield f"{value!r} +- {bound!r} {what}", f"{float(other[0])!r} +- {float(other[1])!r}"
-    rest = given.get("one_minus_c")
+    rest = keywords.get("one_minus_c")
     alike = which == "covariance" and q[0] == q[1] and rest is not None and rest < 1e-12
     if alike and phi.function in LIPSCHITZ and not isinstance(squares[0], Refused) and q[0] * rest < 1e100:
         top, top_error = map(float, squares[0])  # E (f(u) - f(w))^2/2 <= 1.2^2 q (1 - c)
@@ -264,38 +264,38 @@ def laws(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any]) 
 
 def check(text: str) -> Broken:
     """all activations and corners: |value - mpmath| <= bound stated, Var phi to 1e-10, and the reference's digits."""
-    (which, name, *q), given = evaluate(text)
+    (which, name, *q), keywords = evaluate(text)
     phi = ff.Activation(name)
     if which == "variance":
-        yield from variances(phi, q[0], given["shift"])
+        yield from variances(phi, q[0], keywords["shift"])
         return
     kept: list[Any] = []
 
     def exact() -> Any:
-        kept.append(judge(phi, which, *q, **given))
+        kept.append(judge(phi, which, *q, **keywords))
         return kept[0]
 
-    yield from against(which, phi, q, given, exact, 30.0)
-    ordinary = all(1e-8 <= each <= 1e8 or each == 0 for each in q) and abs(given.get("shift", 0.0)) <= 40
+    yield from against(which, phi, q, keywords, exact, 30.0)
+    ordinary = all(1e-8 <= each <= 1e8 or each == 0 for each in q) and abs(keywords.get("shift", 0.0)) <= 40
     if kept and ordinary and (which in MOMENTS or (which == "covariance" and phi.function == "gelu")):
-        yield from of_reference(which, phi, q, given, kept[0])
+        yield from of_reference(which, phi, q, keywords, kept[0])
 
 
 def against(
-    which: str, phi: ff.Activation, q: list[float], given: dict[str, Any], exact: Callable[[], Any], seconds: float
+    which: str, phi: ff.Activation, q: list[float], keywords: dict[str, Any], exact: Callable[[], Any], seconds: float
 ) -> Broken:
     integral = getattr(ff.gaussian, which)
     with np.errstate(over="ignore"):
-        found = outcome(integral, phi, *q, **given, error=True)
-        plain = outcome(integral, phi, *q, **given)
-    if isinstance(found, Refused) or isinstance(plain, Refused):
-        for each in (found, plain):
+        result = outcome(integral, phi, *q, **keywords, error=True)
+        plain = outcome(integral, phi, *q, **keywords)
+    if isinstance(result, Refused) or isinstance(plain, Refused):
+        for each in (result, plain):
             if not isinstance(each, Refused):
-                yield f"the same from both forms, {found!r}", repr(plain)
+                yield f"the same from both forms, {result!r}", repr(plain)
             elif not is_sentence(each) or not ("1e30" in each.words or "2^100" in each.words):
                 yield "a value, or that a bounded activation's variance is beyond 1e30", repr(each)
         return
-    value, bound = map(float, found)
+    value, bound = map(float, result)
     if math.isnan(value) or math.isnan(bound) or not bound >= 0 or math.isnan(plain):
         yield "a value and a bound >= 0", f"{value!r} +- {bound!r}, {plain!r}"
         return
@@ -326,24 +326,24 @@ def against(
 DIGITS = 1e-14
 
 
-def of_reference(which: str, phi: ff.Activation, q: list[float], given: dict[str, Any], right: Any) -> Broken:
+def of_reference(which: str, phi: ff.Activation, q: list[float], keywords: dict[str, Any], right: Any) -> Broken:
     try:
         with within(20.0):
-            found = outcome(getattr(ff.reference.gaussian, which), phi, *q, **given)
+            result = outcome(getattr(ff.reference.gaussian, which), phi, *q, **keywords)
             size = abs(right)  # of gelu's covariance far down its tail, too, where all is of one sign
-            if which == "covariance" and not given.get("shift", 0.0) <= -10:
+            if which == "covariance" and not keywords.get("shift", 0.0) <= -10:
                 return
             if which not in ("second_moment", "slope_second_moment", "covariance"):  # E|f| <= sqrt(E f^2)
                 second = "slope_second_moment" if which.startswith("slope") else "second_moment"
-                size = mp.sqrt(judge(phi, second, *q, **given))
+                size = mp.sqrt(judge(phi, second, *q, **keywords))
     except (_Late, ArithmeticError):
         return
-    if isinstance(found, Refused) and isinstance(found.error, _Late):
+    if isinstance(result, Refused) and isinstance(result.error, _Late):
         return
-    if isinstance(found, Refused):
-        yield "the reference's value", repr(found)
-    elif not abs(found - right) <= DIGITS * size:
-        yield f"{mp.nstr(right, 17)} of the reference", mp.nstr(found, 17)
+    if isinstance(result, Refused):
+        yield "the reference's value", repr(result)
+    elif not abs(result - right) <= DIGITS * size:
+        yield f"{mp.nstr(right, 17)} of the reference", mp.nstr(result, 17)
 
 
 # Integrals to 1e-12, and what is rounded before and after them; g^2 is a float64 whose last bit moves tails by 1e-13.

@@ -41,54 +41,54 @@ def check(text: str) -> Broken:
     """finite numbers or one sentence; bulk >= 0, mean <= lambda_max, mean^2 <= second_moment <= lambda_max mean; parts
     of layers sum to a and b; gamma and -gamma, beta and -beta for odd and even activations, `scan`, `max_learning_rate`
     and `replace` agree; (E phi')^2 <= Var phi/g^2 <= E phi'^2."""
-    given = outcome(evaluate, text)
-    if isinstance(given, Refused):
-        yield "a network", repr(given)
+    question = outcome(evaluate, text)
+    if isinstance(question, Refused):
+        yield "a network", repr(question)
         return
-    (net,), settings = given
-    found = outcome(ff.fisher, net, **settings)
-    if isinstance(found, Refused):
-        if not is_sentence(found):
-            yield "numbers, or a ValueError of one sentence", repr(found)
-        yield from refused_alike(net, settings, found)
+    (net,), settings = question
+    result = outcome(ff.fisher, net, **settings)
+    if isinstance(result, Refused):
+        if not is_sentence(result):
+            yield "numbers, or a ValueError of one sentence", repr(result)
+        yield from refused_alike(net, settings, result)
         return
-    values = [getattr(found, name) for name in NUMBERS]
-    beyond = BEYOND in found.reason
+    values = [getattr(result, name) for name in NUMBERS]
+    beyond = BEYOND in result.reason
     if any(math.isnan(value) for value in values) or (not beyond and not all(map(math.isfinite, values))):
-        yield "finite numbers", shown(found)
+        yield "finite numbers", shown(result)
         return
-    if not all(found.mean >= 0 and value >= 0 for value in (found.lambda_max, found.bulk, found.second_moment)):
-        yield "bulk, mean, second_moment and lambda_max >= 0", shown(found)
+    if not all(result.mean >= 0 and value >= 0 for value in (result.lambda_max, result.bulk, result.second_moment)):
+        yield "bulk, mean, second_moment and lambda_max >= 0", shown(result)
     if not beyond:
-        if not few_of_images(net, found):
-            yield from moments(found)
+        if not few_of_images(net, result):
+            yield from moments(result)
         if not images(net) or ordinary(net, settings):
-            yield from sums(found)
-    yield from mirrored(net, settings, found)
-    yield from scanned(net, settings, found)
-    yield from learning_rates(net, settings, found)
-    yield from replaced(net, settings, found)
+            yield from sums(result)
+    yield from mirrored(net, settings, result)
+    yield from scanned(net, settings, result)
+    yield from learning_rates(net, settings, result)
+    yield from replaced(net, settings, result)
     yield from variances(net, settings)
 
 
-def shown(found: Any) -> str:
-    return ", ".join(f"{name} {getattr(found, name)!r}" for name in NUMBERS)
+def shown(result: Any) -> str:
+    return ", ".join(f"{name} {getattr(result, name)!r}" for name in NUMBERS)
 
 
 # The three numbers are sums of the same few terms, each rounded a few times.
 ROUNDING = 1e-12
 
 
-def moments(found: Any) -> Broken:
+def moments(result: Any) -> Broken:
     """The mean of a distribution on [0, lambda_max] does not exceed lambda_max, and so on."""
-    if not found.mean <= found.lambda_max * (1 + ROUNDING):
-        yield f"mean <= lambda_max = {found.lambda_max!r}", f"mean {found.mean!r}"
-    square = found.mean * found.mean
-    if math.isfinite(square) and not square <= found.second_moment * (1 + ROUNDING) + 1e-300:
-        yield f"mean^2 = {square!r} <= second_moment", f"second_moment {found.second_moment!r}"
-    most = found.lambda_max * found.mean
-    if math.isfinite(most) and not found.second_moment <= most * (1 + ROUNDING) + 1e-300:
-        yield f"second_moment <= lambda_max mean = {most!r}", f"second_moment {found.second_moment!r}"
+    if not result.mean <= result.lambda_max * (1 + ROUNDING):
+        yield f"mean <= lambda_max = {result.lambda_max!r}", f"mean {result.mean!r}"
+    square = result.mean * result.mean
+    if math.isfinite(square) and not square <= result.second_moment * (1 + ROUNDING) + 1e-300:
+        yield f"mean^2 = {square!r} <= second_moment", f"second_moment {result.second_moment!r}"
+    most = result.lambda_max * result.mean
+    if math.isfinite(most) and not result.second_moment <= most * (1 + ROUNDING) + 1e-300:
+        yield f"second_moment <= lambda_max mean = {most!r}", f"second_moment {result.second_moment!r}"
 
 
 # Of a: a source's way through the layers is rounded as the others' are, in another order. 60 layers of closed forms
@@ -100,10 +100,10 @@ def images(net: Any) -> bool:
     return any(isinstance(layer, ff.Conv2d) for layer in net.layers)
 
 
-def few_of_images(net: Any, found: Any) -> bool:
+def few_of_images(net: Any, result: Any) -> bool:
     """Images under exact BatchNorm lack terms of order 1/n, as their result says: at n = 2 and 3 these are as large as
     what is there, and b may lie below -a/(n - 1), which no kernel has."""
-    return images(net) and bool(net.batch_norms) and found.theory == "exact" and (found.samples or 4) < 4
+    return images(net) and bool(net.batch_norms) and result.theory == "exact" and (result.samples or 4) < 4
 
 
 def ordinary(net: Any, settings: dict[str, Any]) -> bool:
@@ -116,40 +116,40 @@ def ordinary(net: Any, settings: dict[str, Any]) -> bool:
     )
 
 
-def sums(found: Any) -> Broken:
-    layers = outcome(lambda: found.layers)
+def sums(result: Any) -> Broken:
+    layers = outcome(lambda: result.layers)
     if isinstance(layers, Refused):
         yield "Fisher.layers", repr(layers)
         return
-    for name, parts, whole in (("a", layers.a, found.a), ("b", layers.b, found.b)):
+    for name, parts, whole in (("a", layers.a, result.a), ("b", layers.b, result.b)):
         total = math.fsum(parts)
-        if not near(total, whole, PARTS, max(found.a, max(map(abs, parts)))):
+        if not near(total, whole, PARTS, max(result.a, max(map(abs, parts)))):
             yield f"layers.{name} that sum to {name} = {whole!r}", f"{total!r} of {parts.tolist()}"
 
 
-def compared(what: str, found: Any, other: Any, rel: float, numbers: tuple[str, ...] = NUMBERS) -> Broken:
+def compared(what: str, result: Any, other: Any, rel: float, numbers: tuple[str, ...] = NUMBERS) -> Broken:
     """Equal to `rel`: b to that of a, as differences are formed; bulk and moments of themselves and 0.1 of a's."""
     if isinstance(other, Refused):
         yield f"the same number, {what}", repr(other)
         return
-    if BEYOND in found.reason or BEYOND in other.reason:
+    if BEYOND in result.reason or BEYOND in other.reason:
         return
     for name in numbers:
-        x, y = getattr(found, name), getattr(other, name)
-        size = found.a if name in ("b", "bulk") else 0.0
+        x, y = getattr(result, name), getattr(other, name)
+        size = result.a if name in ("b", "bulk") else 0.0
         tolerance = 2 * rel if name == "second_moment" else rel
         if not near(x, y, tolerance, size if name == "b" else 0.1 * size):
             yield f"{name} = {x!r}, {what}", repr(y)
 
 
-def refused_alike(net: Any, settings: dict[str, Any], found: Refused) -> Broken:
+def refused_alike(net: Any, settings: dict[str, Any], result: Refused) -> Broken:
     """What `fisher` refuses, the others do, too."""
     for other in (
         outcome(ff.max_learning_rate, net, **settings),
         outcome(ff.order_parameters, net, **of_kernel(settings)),
     ):
-        if not isinstance(other, Refused) and "samples" not in found.words:
-            yield f"the refusal of fisher, {found!r}", type(other).__name__
+        if not isinstance(other, Refused) and "samples" not in result.words:
+            yield f"the refusal of fisher, {result!r}", type(other).__name__
         elif isinstance(other, Refused) and not is_sentence(other):
             yield "one sentence", repr(other)
 
@@ -168,7 +168,7 @@ MIRROR = 1e-10
 MIRRORED_JUMPS = 1e-8
 
 
-def mirrored(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+def mirrored(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     if not net.batch_norms:
         return
 
@@ -178,7 +178,7 @@ def mirrored(net: Any, settings: dict[str, Any], found: Any) -> Broken:
             lambda layer: replace(layer, **{word: -getattr(layer, word)}) if isinstance(layer, ff.BatchNorm) else layer,
         )
 
-    yield from compared("for -gamma", found, outcome(ff.fisher, turned("gamma"), **settings), MIRROR)
+    yield from compared("for -gamma", result, outcome(ff.fisher, turned("gamma"), **settings), MIRROR)
     symmetric = all(
         layer.function in (*drawn.ODD, *drawn.EVEN) or layer.function in ("monomial", "hermite")
         for layer in net.layers
@@ -188,10 +188,10 @@ def mirrored(net: Any, settings: dict[str, Any], found: Any) -> Broken:
         what = "for -beta of odd and even activations"
         jumps = images(net) and any(getattr(layer, "function", "") in JUMPS for layer in net.layers)
         rel = MIRRORED_JUMPS if jumps else MIRROR
-        yield from compared(what, found, outcome(ff.fisher, turned("beta"), **settings), rel)
+        yield from compared(what, result, outcome(ff.fisher, turned("beta"), **settings), rel)
 
 
-def scanned(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+def scanned(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     """`scan` says that its numbers are those of the single functions to rounding; tests/test_scan.py: 1e-12."""
     rest = {name: value for name, value in settings.items() if name != "samples"}
     axes = {"samples": [settings.get("samples")]}
@@ -199,22 +199,22 @@ def scanned(net: Any, settings: dict[str, Any], found: Any) -> Broken:
     if isinstance(scan, Refused):
         yield "a scan of one point", repr(scan)
         return
-    if int(scan.status[0]) > 1 and BEYOND not in found.reason:
-        yield f"the point of fisher, {shown(found)}", repr(scan.failures)
+    if int(scan.status[0]) > 1 and BEYOND not in result.reason:
+        yield f"the point of fisher, {shown(result)}", repr(scan.failures)
         return
-    if BEYOND in found.reason:
+    if BEYOND in result.reason:
         return
     for name in NUMBERS:
-        x, y = getattr(found, name), float(scan[name][0])
-        size = 0.1 * found.a if name == "bulk" else found.a if name == "b" else 0.0
+        x, y = getattr(result, name), float(scan[name][0])
+        size = 0.1 * result.a if name == "bulk" else result.a if name == "b" else 0.0
         if not near(x, y, 1e-12, size):
             yield f"{name} = {x!r} in a scan", repr(y)
-    if not near(float(found.multiplicity), float(scan["multiplicity"][0]), 1e-15):  # beyond 2^53 a scan rounds P
-        yield f"multiplicity = {found.multiplicity} in a scan", repr(float(scan["multiplicity"][0]))
+    if not near(float(result.multiplicity), float(scan["multiplicity"][0]), 1e-15):  # beyond 2^53 a scan rounds P
+        yield f"multiplicity = {result.multiplicity} in a scan", repr(float(scan["multiplicity"][0]))
 
 
-def learning_rates(net: Any, settings: dict[str, Any], found: Any) -> Broken:
-    number = (found.parameters + net.depth) % 3
+def learning_rates(net: Any, settings: dict[str, Any], result: Any) -> Broken:
+    number = (result.parameters + net.depth) % 3
     for loss, factor in list(LOSSES.items())[number : number + 1]:
         momentum = (0.0, 0.9, 0.5)[number]
         eta = outcome(ff.max_learning_rate, net, momentum, loss=loss, **settings)
@@ -223,14 +223,14 @@ def learning_rates(net: Any, settings: dict[str, Any], found: Any) -> Broken:
             return
         if math.isnan(eta) or not eta >= 0:
             yield "a learning rate >= 0", repr(float(eta))
-        if BEYOND in found.reason or found.lambda_max == 0.0:
+        if BEYOND in result.reason or result.lambda_max == 0.0:
             continue
-        expected = 2 * (1 + momentum) / (factor(net.outputs) * found.lambda_max)
+        expected = 2 * (1 + momentum) / (factor(net.outputs) * result.lambda_max)
         if 1e-300 < expected < 1e300 and not near(float(eta), expected, 1e-13):  # two divisions
             yield f"2 (1 + {momentum})/lambda_max = {expected!r} for loss {loss}", repr(float(eta))
 
 
-def replaced(net: Any, settings: dict[str, Any], found: Any) -> Broken:
+def replaced(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     """A copy gives the same bits; without BatchNorm all theories are one."""
     affine = net.affine_layers
     same = net.replace(sigma_w2=[layer.sigma_w2 for layer in affine], sigma_b2=[layer.sigma_b2 for layer in affine])
@@ -240,7 +240,7 @@ def replaced(net: Any, settings: dict[str, Any], found: Any) -> Broken:
     if isinstance(vanilla, Refused):
         yield "a network without BatchNorm", repr(vanilla)
         return
-    rest = {**settings, "biases": found.biases}
+    rest = {**settings, "biases": result.biases}
     by_theory = [
         outcome(ff.fisher, vanilla, **{**rest, "theory": theory})
         for theory in (("exact", "frozen") if images(net) else ("exact", "frozen", "wei2019"))
@@ -366,40 +366,40 @@ DIFFERENCE = 1e-8
 
 def check_reference(text: str) -> Broken:
     """core and reference agree: a, b, bulk, moments, multiplicity, refusals, and the lengths of every layer."""
-    given = outcome(evaluate, text)
-    if isinstance(given, Refused):
-        yield "a network", repr(given)
+    question = outcome(evaluate, text)
+    if isinstance(question, Refused):
+        yield "a network", repr(question)
         return
-    (net,), settings = given
+    (net,), settings = question
     if images(net) and net.batch_norms and not ordinary(net, settings):
         return
     with np.errstate(all="ignore"):
-        found = outcome(ff.fisher, net, **settings)
+        result = outcome(ff.fisher, net, **settings)
         slow = outcome(ff.reference.fisher, net, **settings)
-    if isinstance(slow, Refused) or isinstance(found, Refused):
-        alike = all(isinstance(each, Refused) and isinstance(each.error, ValueError) for each in (slow, found))
+    if isinstance(slow, Refused) or isinstance(result, Refused):
+        alike = all(isinstance(each, Refused) and isinstance(each.error, ValueError) for each in (slow, result))
         if not alike and not beyond_float64(net, settings, slow):
-            yield f"core and reference alike; reference: {brief(slow)}", brief(found)
+            yield f"core and reference alike; reference: {brief(slow)}", brief(result)
         return
-    if BEYOND in found.reason:
+    if BEYOND in result.reason:
         return
     for name in ("a", "mean"):
-        x, y = float(getattr(slow, name)), getattr(found, name)
+        x, y = float(getattr(slow, name)), getattr(result, name)
         if not near(x, y, REFERENCE):
             yield f"{name} = {x!r} of the reference", repr(y)
             return
-    size = found.a
-    if not images(net) and found.theory == "exact" and found.samples and net._facts.closed and net.batch_norms:
+    size = result.a
+    if not images(net) and result.theory == "exact" and result.samples and net._facts.closed and net.batch_norms:
         size = float(np.sum(np.abs(slow.layers.b)))  # terms of products, with nothing taken from another
-    if not near(slow.b, found.b, REFERENCE, size):
-        yield f"b = {slow.b!r} of the reference", repr(found.b)
-    if not near(slow.bulk, found.bulk, DIFFERENCE, 1e-3 * found.a / (found.samples or 1)):
-        yield f"bulk = {slow.bulk!r} of the reference", repr(found.bulk)
-    if slow.regime == found.regime and float(slow.multiplicity) != float(found.multiplicity):  # beyond 2^53 a float64
-        yield f"multiplicity {slow.multiplicity} of the reference", repr(found.multiplicity)
+    if not near(slow.b, result.b, REFERENCE, size):
+        yield f"b = {slow.b!r} of the reference", repr(result.b)
+    if not near(slow.bulk, result.bulk, DIFFERENCE, 1e-3 * result.a / (result.samples or 1)):
+        yield f"bulk = {slow.bulk!r} of the reference", repr(result.bulk)
+    if slow.regime == result.regime and float(slow.multiplicity) != float(result.multiplicity):  # beyond 2^53 a float64
+        yield f"multiplicity {slow.multiplicity} of the reference", repr(result.multiplicity)
     for name in ("lambda_max", "second_moment"):
-        x, y = float(getattr(slow, name)), getattr(found, name)
-        if not near(x, y, DIFFERENCE, 1e-3 * found.a if name == "lambda_max" else 0.0):
+        x, y = float(getattr(slow, name)), getattr(result, name)
+        if not near(x, y, DIFFERENCE, 1e-3 * result.a if name == "lambda_max" else 0.0):
             yield f"{name} = {x!r} of the reference", repr(y)
     with np.errstate(all="ignore"):
         rows = outcome(ff.order_parameters, net, **settings)

@@ -69,11 +69,11 @@ ROUNDING = 1e-11
 def check(text: str) -> Broken:
     """lambda_max does not change by more than the stated errors under an offset of the inputs before a BatchNorm, by
     the method, or by the order of samples; all eigenvalues sum to the trace and to F* entry by entry."""
-    given = outcome(evaluate, text)
-    if isinstance(given, Refused):
-        yield "a network and inputs", repr(given)
+    question = outcome(evaluate, text)
+    if isinstance(question, Refused):
+        yield "a network and inputs", repr(question)
         return
-    (network, x), settings = given
+    (network, x), settings = question
     warnings.filterwarnings("ignore", message="cancellation")  # said beside error bars, which are looked at
     offset = settings.pop("offset", 0.0)
     moved = x + offset
@@ -115,19 +115,19 @@ def agree(what: str, one: Any, other: Any) -> Broken:
 
 def whole(network: Any, x: Any, settings: dict[str, Any], dense: Any) -> Broken:
     """All eigenvalues at once, their sum, and the matrix."""
-    found = outcome(ff.sampled_fisher, network, x, k="all", **settings)
+    result = outcome(ff.sampled_fisher, network, x, k="all", **settings)
     moments = outcome(ff.sampled_moments, network, x, method="dense", **settings)
-    for each in (found, moments):
+    for each in (result, moments):
         if isinstance(each, Refused):
             yield "a value", repr(each)
             return
-    yield from agree("among all", dense, found)
-    trace, square = float(np.sum(found.eigenvalues)), float(np.sum(found.eigenvalues**2))
-    slack = 1e-11 * found.lambda_max * len(found.eigenvalues)
-    if not abs(trace - moments.trace) <= slack or not abs(square - moments.square) <= slack * found.lambda_max:
+    yield from agree("among all", dense, result)
+    trace, square = float(np.sum(result.eigenvalues)), float(np.sum(result.eigenvalues**2))
+    slack = 1e-11 * result.lambda_max * len(result.eigenvalues)
+    if not abs(trace - moments.trace) <= slack or not abs(square - moments.square) <= slack * result.lambda_max:
         yield f"the trace of F* and of its square, {moments.trace!r}, {moments.square!r}", f"{trace!r}, {square!r}"
     # The same as `dual`, which is written out sample by sample.
-    if len(found.eigenvalues) <= 40:
+    if len(result.eigenvalues) <= 40:
         statistics, loss = settings["statistics"], settings["loss"]
         dual = outcome(ff.reference.sampled._dual, network, x, 0, statistics, loss, settings.get("biases", True))
         if isinstance(dual, Refused):
