@@ -91,24 +91,24 @@ TangentKernel<Scaled> transposed(const Law& law, const TangentKernel<Scaled>& wo
 
 } // namespace
 
-Output evaluate(const Network& network, const Settings& settings, std::vector<Row>* rows, Pass* pass) {
+Output evaluate(const Network& network, const Settings& settings, std::vector<Row>* rows, KeptStates* kept) {
     const int count = static_cast<int>(network.nodes.size()), positional = network.positional();
-    const bool again = pass != nullptr && pass->first > 0 && pass->first >= positional;
-    const int first = again ? pass->first : positional;
+    const bool again = kept != nullptr && kept->first > 0 && kept->first >= positional;
+    const int first = again ? kept->first : positional;
     if (rows != nullptr) {
         const auto affine = [](const Node& node) { return node.kind == LayerKind::affine; };
         rows->resize(again ? std::count_if(network.nodes.begin(), network.nodes.begin() + first, affine) : 0);
     }
     Nodes nodes(network, settings);
-    if (pass != nullptr) {
-        pass->states.resize(count);
+    if (kept != nullptr) {
+        kept->states.resize(count);
     }
     if (again) {
         std::vector<bool> there(network.slots); // of each slot the last state
         for (int i = first, missing = network.slots; i-- > 0 && missing > 0;) {
             const Node& node = network.nodes[i];
             if (!there[node.slot]) {
-                nodes.output(node) = pass->states[i];
+                nodes.output(node) = kept->states[i];
                 there[node.slot] = true;
                 --missing;
             }
@@ -119,8 +119,8 @@ Output evaluate(const Network& network, const Settings& settings, std::vector<Ro
             return {front.status, front.node, {}};
         }
         nodes.output(network.nodes[positional - 1]) = front.h;
-        if (pass != nullptr) {
-            pass->states[positional - 1] = front.h;
+        if (kept != nullptr) {
+            kept->states[positional - 1] = front.h;
         }
     }
     const Outcome outcome = evaluate(nodes, first, count, settings,
@@ -128,8 +128,8 @@ Output evaluate(const Network& network, const Settings& settings, std::vector<Ro
                                          if (rows != nullptr && node.kind == LayerKind::affine) {
                                              rows->push_back({node.fan_in, in, out});
                                          }
-                                         if (pass != nullptr) {
-                                             pass->states[i] = out;
+                                         if (kept != nullptr) {
+                                             kept->states[i] = out;
                                          }
                                      });
     if (outcome.status != Status::ok) {
@@ -140,8 +140,8 @@ Output evaluate(const Network& network, const Settings& settings, std::vector<Ro
 
 Output contributions(const Network& network, const Settings& settings, std::vector<TangentKernel<Scaled>>* parts) {
     parts->assign(network.layers, {0.0, 0.0, 0.0, 0.0});
-    Pass pass;
-    const Output out = evaluate(network, settings, nullptr, &pass);
+    KeptStates kept;
+    const Output out = evaluate(network, settings, nullptr, &kept);
     if (out.status != Status::ok) {
         return out;
     }
@@ -160,7 +160,7 @@ Output contributions(const Network& network, const Settings& settings, std::vect
     for (int i = count - 1; i >= positional; --i) {
         const Node& node = network.nodes[i];
         with_layer(node, [&](const auto& layer) {
-            const State<Scaled>& in = node.input < 0 ? nodes.data : pass.states[node.input];
+            const State<Scaled>& in = node.input < 0 ? nodes.data : kept.states[node.input];
             layer.pass(in, settings, nodes.integrals(node), [&](const auto& law) {
                 add(i, law.own, node.layer);
                 if (node.input >= 0) {

@@ -16,14 +16,14 @@ struct Output {
 };
 
 // What a pass leaves for the next one, where only nodes from `first` on have other numbers: every node's state.
-struct Pass {
+struct KeptStates {
     int first = 0;
     std::vector<State<Scaled>> states;
 };
 
-// `rows`, if asked for, has one for each affine layer; those before pass->first are there still.
+// `rows`, if asked for, has one for each affine layer; those before kept->first are there still.
 Output evaluate(const Network& network, const Settings& settings, std::vector<Row>* rows = nullptr,
-                Pass* pass = nullptr);
+                KeptStates* kept = nullptr);
 
 // Each affine layer's part of the output's (o, d); a trained normalisation's counts to the affine layer before it.
 Output contributions(const Network& network, const Settings& settings, std::vector<TangentKernel<Scaled>>* parts);

@@ -31,7 +31,7 @@ bool needs_mean(Quantity which) {
     return which == Quantity::lambda_max || which == Quantity::max_learning_rate || which == Quantity::outlier;
 }
 
-class Lookup : public Tabulated {
+class Lookup : public Interpolation {
 public:
     explicit Lookup(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
 

@@ -57,7 +57,7 @@ private:
     const ScanRequest& request_;
     Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
-    std::vector<std::unique_ptr<Tabulated>> lookups_;
+    std::vector<std::unique_ptr<Interpolation>> lookups_;
     std::vector<LayerColumns> layers_;
     std::vector<ColumnOrValue> apart_;
     PointColumns points_;

@@ -14,8 +14,8 @@ struct ColumnOrValue {
 
 // Integrals by interpolation: E phi^2, E phi(u) phi(w), and the same of phi', `count` <= kScanBlock of each one after
 // the other, kScanBlock apart; NaN where q and 1 - c lie outside of the table.
-struct Tabulated {
-    virtual ~Tabulated() = default;
+struct Interpolation {
+    virtual ~Interpolation() = default;
     virtual void block(const double* q, const double* one_minus_c, int count, double* out) const = 0;
 };
 
@@ -30,7 +30,7 @@ struct LayerColumns {
     ColumnOrValue mean, variance, slope_mean, slope_second, slope_variance, u_slope, u2_slope2;
     bool closed = false;
     ColumnOrValue value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
-    const Tabulated* table = nullptr;
+    const Interpolation* table = nullptr;
 };
 
 struct PointColumns {

@@ -121,8 +121,8 @@ private:
             return Status::inadmissible;
         }
         if (done_ < count_ || !ran_) {
-            pass_.first = done_;
-            output_ = evaluate(network_, settings_, layered_ ? &rows_ : nullptr, &pass_);
+            kept_.first = done_;
+            output_ = evaluate(network_, settings_, layered_ ? &rows_ : nullptr, &kept_);
             if (output_.status == Status::ok && parted_) {
                 contributions(network_, settings_, &parts_);
             }
@@ -153,7 +153,7 @@ private:
     int done_ = 0;               // nodes before this one need not be computed again
     bool ran_ = false;
     Output output_;
-    Pass pass_;
+    KeptStates kept_;
     std::vector<Row> rows_;
     std::vector<TangentKernel<Scaled>> parts_;
 };

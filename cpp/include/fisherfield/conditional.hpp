@@ -129,12 +129,12 @@ FISHERFIELD_HD Covariance integral(const Activation& activation, const Level& le
 }
 
 // Whether there is such an integral, and whether it gives the differences asked for (for equal variances).
-struct Outcome {
+struct Available {
     bool covariance = false, differences = false;
 };
 
-FISHERFIELD_HD inline Outcome covariance(const Activation& activation, double q1, double q2, double c,
-                                         double one_minus_c, double shift, bool differences, Covariance* out) {
+FISHERFIELD_HD inline Available covariance(const Activation& activation, double q1, double q2, double c,
+                                           double one_minus_c, double shift, bool differences, Covariance* out) {
     if (!available(activation)) {
         return {};
     }

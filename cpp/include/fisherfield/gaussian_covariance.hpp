@@ -47,12 +47,12 @@ FISHERFIELD_HD inline Covariance integrated(const Activation& activation, double
         });
     };
     Covariance out;
-    const conditional::Outcome outcome =
+    const conditional::Available available =
         conditional::covariance(activation, q1, q2, c, one_minus_c, shift, differences && q1 == q2, &out);
-    if (!outcome.covariance) {
+    if (!available.covariance) {
         return nested();
     }
-    if (differences && q1 == q2 && !outcome.differences) {
+    if (differences && q1 == q2 && !available.differences) {
         const Moments one = moments(activation, std::sqrt(q1), shift);
         out.difference = one.second - out.value;
         out.slope_difference = one.slope_second - out.slope;
