@@ -54,8 +54,7 @@ def rows() -> list[Timed]:
 
     def row(name: str, net: ff.Network) -> Timed:
         threads = (1, 2) if "convolutions" in name else (1,)
-        # b is what two inputs share, small beside a
-        return Timed(name, lambda: lambda: ff.fisher(net), lambda one: (one.lambda_max, one.bulk, one.a), threads)
+        return Timed(name, lambda: lambda: ff.fisher(net), lambda one: (one.lambda_max, one.a, one.b), threads)
 
     return [row(*each) for each in named]
 

@@ -121,10 +121,10 @@ def apart(old: Any, new: Any, largest: bool) -> float:
     """How far two answers are from each other; no numbers must be so on both sides."""
     assert old.shape == new.shape
     assert (np.isnan(old) == np.isnan(new)).all()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         difference = np.where((old == new) | np.isnan(old), 0.0, np.abs(new - old))
-    size = np.nanmax(np.abs(old)) if largest else np.where(difference > 0, np.abs(old), 1.0)
-    return float(np.max(difference / size))
+        size = np.nanmax(np.abs(old)) if largest else np.where(difference > 0, np.abs(old), 1.0)
+        return float(np.max(difference / size))
 
 
 # ------------------------------------------------------------------------------------------------------------- table
