@@ -62,7 +62,9 @@ def kept(version, room, name):
 def has_numbers(scan, numbers, tolerance):
     assert {*scan.arrays, "status"} == numbers.keys()
     for name, values in numbers.items():
-        np.testing.assert_allclose(np.asarray(scan[name][...], np.float64), values, **tolerance, err_msg=name)
+        # 1 / an eigenvalue to the tolerance that training asks of Lanczos, which stopped elsewhere in 0.1
+        held = {"rtol": 1e-3} if name == "measured" else tolerance
+        np.testing.assert_allclose(np.asarray(scan[name][...], np.float64), values, **held, err_msg=name)
 
 
 def same_scan(one, two):
