@@ -88,7 +88,14 @@ py::object order_parameters(const Record& record, const NetworkHandle& handle, c
 py::object contributions(const Record& record, const NetworkHandle& handle, const Settings& settings) {
     const Network& network = handle.seen_by(settings.theory);
     std::vector<TangentKernel<Scaled>> parts;
-    without_gil(network, [&] { return fisherfield::contributions(network, settings, &parts); });
+    without_gil(network, [&] {
+        KeptStates kept;
+        const Output output = evaluate(network, settings, nullptr, &kept);
+        if (output.status == Status::ok) {
+            parts = fisherfield::contributions(network, settings, kept);
+        }
+        return output;
+    });
     const auto count = static_cast<py::ssize_t>(parts.size());
     py::array_t<double> a(count), b(count);
     for (py::ssize_t l = 0; l < count; ++l) {

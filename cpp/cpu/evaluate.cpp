@@ -77,16 +77,32 @@ struct Nodes {
 
 // What a kernel is worth: `worth` is by (o, d, ou, ou + du), for behind a BatchNorm ou + du is 0 to the last bit, where
 // what ou and du are worth by themselves may be 1e10 times their difference.
-Scaled product(const TangentKernel<Scaled>& worth, const TangentKernel<Scaled>& x) {
+template <class Kernel>
+Scaled product(const TangentKernel<Scaled>& worth, const Kernel& x) {
     return worth.o * x.o + worth.d * x.d + worth.ou * x.ou + worth.du * (x.ou + x.du);
 }
 
-// The same before a layer from that behind it: its law transposed, column by column.
+// Two worths go back together: of what reaches the output's o, and of what reaches its d.
+struct Worth {
+    TangentKernel<Scaled> o{}, d{};
+};
+
+// Adds what kernels before a layer are worth, from those behind it: its law transposed, column by column; those of
+// (ou, du) only where there can be some.
 template <class Law>
-TangentKernel<Scaled> transposed(const Law& law, const TangentKernel<Scaled>& worth) {
-    const auto column = [&](const TangentKernel<Scaled>& unit) { return product(worth, law.kernel(unit)); };
-    return {column({1.0, 0.0, 0.0, 0.0}), column({0.0, 1.0, 0.0, 0.0}), column({0.0, 0.0, 1.0, -1.0}),
-            column({0.0, 0.0, 0.0, 1.0})};
+void add_transposed(const Law& law, const Worth& behind, bool of_u, Worth* before) {
+    const auto column = [&](const TangentKernel<Scaled>& unit, Scaled TangentKernel<Scaled>::* field) {
+        const auto image = law.kernel(unit);
+        before->o.*field = before->o.*field + product(behind.o, image);
+        before->d.*field = before->d.*field + product(behind.d, image);
+    };
+    using Kernel = TangentKernel<Scaled>;
+    column({1.0, 0.0, 0.0, 0.0}, &Kernel::o);
+    column({0.0, 1.0, 0.0, 0.0}, &Kernel::d);
+    if (of_u) {
+        column({0.0, 0.0, 1.0, -1.0}, &Kernel::ou);
+        column({0.0, 0.0, 0.0, 1.0}, &Kernel::du);
+    }
 }
 
 } // namespace
@@ -138,34 +154,27 @@ Output evaluate(const Network& network, const Settings& settings, std::vector<Ro
     return {Status::ok, 0, nodes.live[network.nodes.back().slot].kernel};
 }
 
-Output contributions(const Network& network, const Settings& settings, std::vector<TangentKernel<Scaled>>* parts) {
-    parts->assign(network.layers, {0.0, 0.0, 0.0, 0.0});
-    KeptStates kept;
-    const Output out = evaluate(network, settings, nullptr, &kept);
-    if (out.status != Status::ok) {
-        return out;
-    }
-    // Of every node's kernel two worths go back together: of what reaches o, and of what reaches d.
+std::vector<TangentKernel<Scaled>> contributions(const Network& network, const Settings& settings,
+                                                 const KeptStates& kept) {
     const int count = static_cast<int>(network.nodes.size()), positional = network.positional();
-    struct Worth {
-        TangentKernel<Scaled> o{}, d{};
-    };
+    std::vector<TangentKernel<Scaled>> parts(network.layers, {0.0, 0.0, 0.0, 0.0});
     std::vector<Worth> worth(count);
     worth.back() = {{1.0, 0.0, 0.0, 0.0}, {0.0, 1.0, 0.0, 0.0}};
-    const auto add = [&](int node, const TangentKernel<Scaled>& own, int layer) {
-        TangentKernel<Scaled>& part = (*parts)[layer];
-        part = {part.o + product(worth[node].o, own), part.d + product(worth[node].d, own), 0.0, 0.0};
+    const auto add = [&](int node, const auto& own, int layer) {
+        parts[layer].o = parts[layer].o + product(worth[node].o, own);
+        parts[layer].d = parts[layer].d + product(worth[node].d, own);
     };
     const Nodes nodes(network, settings);
     for (int i = count - 1; i >= positional; --i) {
         const Node& node = network.nodes[i];
+        const bool first = node.input < 0;
+        const State<Scaled>& in = first ? nodes.data : kept.states[node.input];
+        const bool of_u = !first && row_of(network.nodes[node.input].kind).normalises;
         with_layer(node, [&](const auto& layer) {
-            const State<Scaled>& in = node.input < 0 ? nodes.data : kept.states[node.input];
             layer.pass(in, settings, nodes.integrals(node), [&](const auto& law) {
                 add(i, law.own, node.layer);
-                if (node.input >= 0) {
-                    Worth& before = worth[node.input];
-                    before = {sum(before.o, transposed(law, worth[i].o)), sum(before.d, transposed(law, worth[i].d))};
+                if (!first) {
+                    add_transposed(law, worth[i], of_u, &worth[node.input]);
                 }
             });
         });
@@ -174,7 +183,7 @@ Output contributions(const Network& network, const Settings& settings, std::vect
     for (int l = 0; positional > 0 && l <= network.nodes[positional - 1].layer; ++l) {
         add(positional - 1, positions(network, settings, l, nullptr).h.kernel, l);
     }
-    return out;
+    return parts;
 }
 
 } // namespace fisherfield

@@ -25,7 +25,9 @@ struct KeptStates {
 Output evaluate(const Network& network, const Settings& settings, std::vector<Row>* rows = nullptr,
                 KeptStates* kept = nullptr);
 
-// Each affine layer's part of the output's (o, d); a trained normalisation's counts to the affine layer before it.
-Output contributions(const Network& network, const Settings& settings, std::vector<TangentKernel<Scaled>>* parts);
+// Each affine layer's part of the output's (o, d), by the way back from the states that a pass kept; a trained
+// normalisation's counts to the affine layer before it.
+std::vector<TangentKernel<Scaled>> contributions(const Network& network, const Settings& settings,
+                                                 const KeptStates& kept);
 
 } // namespace fisherfield

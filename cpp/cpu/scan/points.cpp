@@ -124,7 +124,7 @@ private:
             kept_.first = done_;
             output_ = evaluate(network_, settings_, layered_ ? &rows_ : nullptr, &kept_);
             if (output_.status == Status::ok && parted_) {
-                contributions(network_, settings_, &parts_);
+                parts_ = contributions(network_, settings_, kept_);
             }
             ran_ = output_.status == Status::ok;
             done_ = ran_ ? count_ : output_.node;

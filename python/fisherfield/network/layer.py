@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, Union
 
 from .. import _numbers
@@ -309,14 +310,18 @@ _Kind = TypeVar("_Kind", bound=type[Layer])
 def kind(cls: _Kind) -> _Kind:
     """Enters a class into the table of kinds."""
     _KINDS[cls.__name__] = cls
+    kinds.cache_clear()
+    axes.cache_clear()
     return cls
 
 
+@functools.cache
 def kinds() -> Mapping[str, type[Layer]]:
     """All kinds of layers by name, in alphabetical order."""
-    return dict(sorted(_KINDS.items()))
+    return MappingProxyType(dict(sorted(_KINDS.items())))
 
 
-def axes() -> dict[str, Axis]:
+@functools.cache
+def axes() -> Mapping[str, Axis]:
     """The fields of all kinds that a scan may vary."""
-    return {name: axis for cls in kinds().values() for name, axis in cls.axes().items()}
+    return MappingProxyType({name: axis for cls in kinds().values() for name, axis in cls.axes().items()})
