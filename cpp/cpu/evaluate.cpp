@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kAll = -1;
 
-struct Front {
+struct ImagePart {
     Status status = Status::ok;
     int node = 0;
     State<Scaled> h; // means over positions
@@ -20,7 +20,7 @@ struct Front {
 
 // Nodes that are treated position by position; with `only` >= 0, gradients by that layer's parameters alone enter the
 // tangent kernel.
-Front positions(const Network& network, const Settings& settings, int only, std::vector<Row>* rows) {
+ImagePart positions(const Network& network, const Settings& settings, int only, std::vector<Row>* rows) {
     ImageState state = image_input(network.input_size, settings);
     const int count = network.positional();
     for (int i = 0; i < count; ++i) {
@@ -52,10 +52,10 @@ Front positions(const Network& network, const Settings& settings, int only, std:
             return {status, i, {}};
         }
     }
-    Front front{Status::ok, count, state.diagonal()};
-    Scaled& d = front.h.kernel.d; // no variance is negative; one below the rounding of what it was taken from is 0
-    d = d < Scaled(0.0) && -d <= Scaled(kRounding) * abs(front.h.kernel.o) ? Scaled(0.0) : d;
-    return front;
+    ImagePart image{Status::ok, count, state.diagonal()};
+    Scaled& d = image.h.kernel.d; // no variance is negative; one below the rounding of what it was taken from is 0
+    d = d < Scaled(0.0) && -d <= Scaled(kRounding) * abs(image.h.kernel.o) ? Scaled(0.0) : d;
+    return image;
 }
 
 // What evaluate() of fisherfield/evaluate.hpp asks of a network, with the states that are still to be read.
@@ -130,13 +130,13 @@ Output evaluate(const Network& network, const Settings& settings, std::vector<Ro
             }
         }
     } else if (positional > 0) {
-        const Front front = positions(network, settings, kAll, rows);
-        if (front.status != Status::ok) {
-            return {front.status, front.node, {}};
+        const ImagePart image = positions(network, settings, kAll, rows);
+        if (image.status != Status::ok) {
+            return {image.status, image.node, {}};
         }
-        nodes.output(network.nodes[positional - 1]) = front.h;
+        nodes.output(network.nodes[positional - 1]) = image.h;
         if (kept != nullptr) {
-            kept->states[positional - 1] = front.h;
+            kept->states[positional - 1] = image.h;
         }
     }
     const Outcome outcome = evaluate(nodes, first, count, settings,
