@@ -135,14 +135,14 @@ def _image(layer: BatchNorm, state: State, at: Place) -> State:
     between = float(np.mean(common)) - m  # what positions add to the variance over the data
     between = between if abs(between) > 1e-13 * float(np.mean(common)) else 0.0  # below, it is rounding
     s2 = variance(layer, float(np.mean(np.diagonal(state.v))) + between)
-    xy, v = (state.xy - row[:, None] - row[None, :] + m) / s2, state.v / s2
+    xy, v = _centred(state.xy, row, m) / s2, state.v / s2
     # Positions whose mean over the data is that of all, behind padding alone for one: what rounding leaves of it is 0.
     constant = np.abs(common - 2 * row + m) <= 1e-13 * (np.abs(common) + 2 * np.abs(row) + abs(m))
     xy[constant, :] = xy[:, constant] = 0.0
     o = state.o
     if at.theory == "exact":
         t_row = np.mean(o, axis=2)
-        o = o - (t_row[:, :, None] + t_row[:, None, :] - np.mean(t_row, axis=1)[:, None, None])
+        o = np.array([_centred(each, t, float(np.mean(t))) for each, t in zip(o, t_row, strict=True)]).reshape(o.shape)
     g2, none = layer.gamma**2, np.zeros_like(o)
     roots = np.sqrt(np.maximum(np.diagonal(xy + v), 0.0))
     out = replace(
@@ -151,6 +151,14 @@ def _image(layer: BatchNorm, state: State, at: Place) -> State:
         one_minus_c=correlations(xy, v),
     )
     return _trained(layer, out, at, roots[:, None] * roots)
+
+
+def _centred(matrix: Any, row: Any, mean: float) -> Any:
+    """M - r_a - r_a' + m, with 0 where that is below its own rounding: 1e-13 of what it is a difference of."""
+    rows, columns = row[:, None], row[None, :]
+    centred = matrix - rows - columns + mean
+    size = np.abs(matrix) + np.abs(rows) + np.abs(columns) + abs(mean)
+    return np.where(np.abs(centred) <= 1e-13 * size, 0.0, centred)
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks
