@@ -247,7 +247,7 @@ def test_a_zero_variance_is_a_point():
 
 
 # pickle asks every module for a ufunc's name, and mpmath 1.4 says that some of its own are old
-@pytest.mark.filterwarnings("ignore:the .* private module is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:the .* module is deprecated:DeprecationWarning")
 def test_every_name_is_a_ufunc_with_its_formula():
     assert len(ufuncs.__all__) == len(KERNELS) * 8
     assert dir(ufuncs) == sorted(ufuncs.__all__)
