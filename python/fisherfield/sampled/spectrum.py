@@ -39,8 +39,8 @@ class FisherSpectrum(Measured):
     eigenvalues : ndarray, (k,)
         The largest first.
     errors : ndarray, (k,)
-        How far each may be off: min(r, r^2/gap) of its residual r and its distance from its neighbours for
-        "lanczos", nC eps lambda_max for "dense"; and `rounding`.
+        How far each may be off: an estimate min(r, 4 r^2/gap) of its residual r and its distance from its
+        neighbours for "lanczos", nC eps lambda_max for "dense"; and `rounding`.
     rounding : float
         How far rounding in the passes through the network may move an eigenvalue: four times what errors of a
         few times their size change in v.F* v, for the eigenvectors v that were found, or in |F*| where all of it was
