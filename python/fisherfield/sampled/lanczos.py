@@ -10,11 +10,11 @@ have to take apart.
 
 Some eigenvalue lies within |r| of theta (B. N. Parlett, The Symmetric Eigenvalue Problem, 4.5). A group of g Ritz
 values with residuals R lies within |R|^2/gap of as many eigenvalues, where gap is its distance from the rest of the
-spectrum (11.7), for which a quarter of the distance to the next Ritz value stands in, that as far off as its own residual
-allows: what was not seen yet may lie above it. The least of these over all groups is the error, an estimate. What is
-orthogonal to all that was seen can never be bounded: the start has a random part. Full reorthogonalisation, twice
-(6.9), costs nothing beside products of networks; a full basis is restarted from its best Ritz vectors (K. Wu, H. Simon,
-Thick-restart Lanczos, 2000).
+spectrum (11.7), for which a quarter of the distance to the next Ritz value stands in, that as far off as its own
+residual allows: what was not seen yet may lie above it. The least of these over all groups is the error, an estimate:
+what is orthogonal to all that was seen can never be bounded. The start has a random part. Full reorthogonalisation,
+twice (6.9), costs nothing beside products of networks; a full basis is restarted from its best Ritz vectors (K. Wu,
+H. Simon, Thick-restart Lanczos, 2000).
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def largest_eigenpairs(
 def _errors(values: Vectors, residuals: Vectors) -> Vectors:
     """min(|R|, 4 |R|^2/gap) over the groups 1 .. g that a value may be counted to; values fall.
 
-    The gap is that to the values seen so far, and no bound where one is missing. Of 3000 sampled networks, compared with
-    all eigenvalues, none of more than a few dozen dimensions needed more than 2.1 |R|^2/gap.
+    The gap is that to the values seen so far, and no bound where one is missing. Of 3000 sampled networks, compared
+    with all eigenvalues, none of more than a few dozen dimensions needed more than 2.1 |R|^2/gap.
     """
     together = np.sqrt(np.cumsum(residuals**2))
     gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0) / 4

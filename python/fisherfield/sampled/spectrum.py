@@ -145,7 +145,7 @@ def sampled_fisher(
     Notes
     -----
     The C outputs make a cluster of C near-equal eigenvalues. Lanczos starts from a block near their space, and the
-    error of a value is bounded by the gap behind the cluster as well as by its own.
+    error of a value is estimated by the gap behind the cluster as well as by its own.
 
     Examples
     --------
