@@ -4,29 +4,45 @@
 namespace fisherfield {
 
 void bind_network(py::module_& module) {
+    py::class_<Network::Spot>(module, "Spot");
     py::class_<NetworkHandle>(module, "Network")
         .def(py::init<const std::vector<int>&>(), py::arg("input_shape"))
         .def(
             "affine",
             [](NetworkHandle& handle, int units, const Pair& kernel, const Pair& stride, const Pair& padding,
-               double sigma_w2,
-               double sigma_b2) { handle.network().affine(units, {kernel, stride, padding}, sigma_w2, sigma_b2); },
-            py::arg("units"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("sigma_w2"),
-            py::arg("sigma_b2"), "a dense layer is a convolution of kernel (1, 1)")
-        .def(
-            "batch_norm",
-            [](NetworkHandle& handle, double gamma, double beta, double eps, bool trained) {
-                handle.network().batch_norm(gamma, beta, eps, trained);
+               const Pair& dilation, int groups, bool biases, double sigma_w2, double sigma_b2) {
+                handle.network().affine(units, {kernel, stride, padding, dilation}, groups, biases, sigma_w2, sigma_b2);
             },
-            py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
+            py::arg("units"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+            py::arg("groups"), py::arg("biases"), py::arg("sigma_w2"), py::arg("sigma_b2"),
+            "a dense layer is a convolution of kernel (1, 1)")
         .def("activation", &NetworkHandle::activation, py::arg("activation"))
         .def(
             "average_pool",
-            [](NetworkHandle& handle, const Pair& kernel, const Pair& stride) {
-                handle.network().average_pool({kernel, stride, {0, 0}});
+            [](NetworkHandle& handle, const Pair& kernel, const Pair& stride, const Pair& padding) {
+                handle.network().average_pool({kernel, stride, padding});
             },
-            py::arg("kernel"), py::arg("stride"))
-        .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); });
+            py::arg("kernel"), py::arg("stride"), py::arg("padding"))
+        .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); })
+        .def(
+            "layer",
+            [](NetworkHandle& handle, const std::string& kind, const std::vector<double>& numbers, bool trained) {
+                handle.network().layer(kind, numbers, trained);
+            },
+            py::arg("kind"), py::arg("numbers"), py::arg("trained") = false, "a layer that is nothing but its numbers")
+        .def(
+            "spot", [](NetworkHandle& handle) { return handle.network().at; }, "where the next layer comes to stand")
+        .def(
+            "stand", [](NetworkHandle& handle, const Network::Spot& spot) { handle.network().at = spot; },
+            py::arg("spot"))
+        .def(
+            "add",
+            [](NetworkHandle& handle, const Network::Spot& branch, const Network::Spot& skip, double scale) {
+                handle.network().add(branch, skip, scale);
+            },
+            py::arg("branch"), py::arg("skip"), py::arg("scale"),
+            "skip + scale branch, of what two spots were left with")
+        .def("finish", [](NetworkHandle& handle) { handle.network().finish(); });
 }
 
 } // namespace fisherfield

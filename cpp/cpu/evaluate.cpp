@@ -21,16 +21,28 @@ struct ImagePart {
 // Nodes that are treated position by position; with `only` >= 0, gradients by that layer's parameters alone enter the
 // tangent kernel.
 ImagePart positions(const Network& network, const Settings& settings, int only, std::vector<Row>* rows) {
-    ImageState state = image_input(network.input_size, settings);
     const int count = network.positional();
+    std::vector<int> readers(count + 1); // of the data, then of each node, that are still to come
+    for (int i = 0; i < count; ++i) {
+        for (const int input : {network.nodes[i].input, network.nodes[i].other}) {
+            readers[input + 1] += input == kNone ? 0 : 1;
+        }
+    }
+    std::vector<ImageState> live(network.slots + 1); // the data, then what the slots keep
+    live[0] = image_input(network.input_size, settings);
+    const auto take = [&](int input) { // a copy where others read it, too
+        ImageState& state = live[input < 0 ? 0 : network.nodes[input].slot + 1];
+        return --readers[input + 1] > 0 ? state : std::move(state);
+    };
     for (int i = 0; i < count; ++i) {
         const Node& node = network.nodes[i];
         const bool own = only == kAll || only == node.layer;
+        ImageState state = take(node.input);
         Status status = Status::ok;
         switch (node.kind) {
         case LayerKind::affine: {
             const State<Scaled> before = state.diagonal();
-            state = convolve(node, std::move(state), settings.biases, own);
+            state = convolve(node, std::move(state), settings.biases && node.trained, own);
             if (rows != nullptr) {
                 rows->push_back({node.fan_in, before, state.diagonal()});
             }
@@ -40,19 +52,26 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
             status = normalise(node, settings.theory, own, &state);
             break;
         case LayerKind::phi:
-            status = activate(network.activations[node.activation], &state);
+            status = activate(network.activations[node.activation], node.mean, &state);
             break;
         case LayerKind::average_pool:
             state = average_pool(node.windows, std::move(state));
             break;
-        default: // what follows a flattening sees means over positions
+        case LayerKind::flatten: // what follows sees means over positions
+            break;
+        case LayerKind::add:
+            state = sum(node, std::move(state), take(node.other));
+            break;
+        default:
+            status = scale(node, settings, own, &state);
             break;
         }
         if (status != Status::ok) {
             return {status, i, {}};
         }
+        live[node.slot + 1] = std::move(state);
     }
-    ImagePart image{Status::ok, count, state.diagonal()};
+    ImagePart image{Status::ok, count, live[network.nodes[count - 1].slot + 1].diagonal()};
     Scaled& d = image.h.kernel.d; // no variance is negative; one below the rounding of what it was taken from is 0
     d = d < Scaled(0.0) && -d <= Scaled(kRounding) * abs(image.h.kernel.o) ? Scaled(0.0) : d;
     return image;
@@ -61,16 +80,18 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
 // What evaluate() of fisherfield/evaluate.hpp asks of a network, with the states that are still to be read.
 struct Nodes {
     const Network& network;
-    State<Scaled> data; // what the network reads
+    State<Scaled> data;     // what the network reads
+    const KeptStates* kept; // of all nodes, where they were computed before
     std::vector<State<Scaled>> live;
 
-    Nodes(const Network& network, const Settings& settings)
-        : network(network), data(input_state<Scaled>(settings.overlap, settings.length)), live(network.slots) {}
+    Nodes(const Network& network, const Settings& settings, const KeptStates* kept = nullptr)
+        : network(network), data(input_state<Scaled>(settings.overlap, settings.length)), kept(kept),
+          live(network.slots) {}
 
     const Node& node(int i) const { return network.nodes[i]; }
     Exact<> integrals(const Node& at) const { return {network.activations[at.activation]}; }
-    const State<Scaled>& input(const Node& at) const {
-        return at.input < 0 ? data : live[network.nodes[at.input].slot];
+    const State<Scaled>& input(int at) const {
+        return at < 0 ? data : kept != nullptr ? kept->states[at] : live[network.nodes[at].slot];
     }
     State<Scaled>& output(const Node& at) { return live[at.slot]; }
 };
@@ -164,19 +185,22 @@ std::vector<TangentKernel<Scaled>> contributions(const Network& network, const S
         parts[layer].o = parts[layer].o + product(worth[node].o, own);
         parts[layer].d = parts[layer].d + product(worth[node].d, own);
     };
-    const Nodes nodes(network, settings);
+    Nodes nodes(network, settings, &kept);
     for (int i = count - 1; i >= positional; --i) {
         const Node& node = network.nodes[i];
-        const bool first = node.input < 0;
-        const State<Scaled>& in = first ? nodes.data : kept.states[node.input];
-        const bool of_u = !first && row_of(network.nodes[node.input].kind).normalises;
-        with_layer(node, [&](const auto& layer) {
-            layer.pass(in, settings, nodes.integrals(node), [&](const auto& law) {
-                add(i, law.own, node.layer);
-                if (!first) {
-                    add_transposed(law, worth[i], of_u, &worth[node.input]);
+        with_law(nodes, node, settings, [&](const auto& law) {
+            const auto back = [&](const auto& from, int input) {
+                const TangentKernel<Scaled>& kernel = nodes.input(input).kernel;
+                if (input >= 0) {
+                    add_transposed(from, worth[i], !is_zero(kernel.ou) || !is_zero(kernel.du), &worth[input]);
                 }
-            });
+            };
+            back(law, node.input);
+            if constexpr (requires { law.skip; }) {
+                back(law.skip, node.other);
+            } else {
+                add(i, law.own, node.layer);
+            }
         });
     }
     // Positions: one pass for each layer, so that no more than a few matrices are ever held.

@@ -2,90 +2,153 @@
 #include "fisherfield/network.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <stdexcept>
 
 #include "fisherfield/layers/layers.hpp"
 
 namespace fisherfield {
 
-Network::Network(const std::vector<int>& input_shape) : channels(input_shape[0]), image(input_shape.size() == 3) {
+Network::Network(const std::vector<int>& input_shape) : image(input_shape.size() == 3) {
+    at.channels = input_shape[0];
     if (image) {
-        input_size = size = {input_shape[1], input_shape[2]};
+        input_size = at.size = {input_shape[1], input_shape[2]};
     }
 }
 
+// Behind what stands at the spot, and from then on the spot itself.
 Node& Network::add(LayerKind kind) {
     Node node;
     node.kind = kind;
-    node.input = static_cast<int>(nodes.size()) - 1;
-    node.slot = static_cast<int>(nodes.size()) % slots;
+    node.input = at.node;
+    node.gaussian = at.gaussian;
     node.layer = std::max(layers - 1, 0);
-    node.units = channels;
+    node.units = at.channels;
     node.place = described_;
+    at.node = static_cast<int>(nodes.size());
     nodes.push_back(node);
     return nodes.back();
 }
 
-void Network::affine(int units, const Windows& windows, double sigma_w2, double sigma_b2) {
+void Network::affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2) {
     close();
-    // The last layer's normalisation was the output's until now.
-    const Node* phi = nullptr;
-    double before = 1.0; // its units
-    for (auto node = nodes.rbegin(); node != nodes.rend() && node->layer == layers - 1; ++node) {
-        phi = node->kind == LayerKind::phi ? &*node : phi;
-        before = node->kind == LayerKind::affine ? node->units : before;
-        Rays rays{};
-        if (row_of(node->kind).normalises) {
-            node->homogeneous = homogeneous(activations[phi->activation], &rays);
-        }
-    }
-    const double fan_in = channels * windows.kernel[0] * windows.kernel[1];
-    channels = units;
     ++layers;
     Node& node = add(LayerKind::affine);
     node.windows = windows;
-    node.fan_in = fan_in;
-    node.taps = layers > 1 ? fan_in / before : 0.0;
+    node.fan_in = at.channels / groups * windows.kernel[0] * windows.kernel[1];
+    node.taps = at.units > 0.0 ? node.fan_in / at.units : 0.0;
+    node.trained = biases;
+    node.vectors = biases ? 1.0 : 0.0;
+    node.fixed = biases ? 0 : 1 << row_of(LayerKind::affine).place_of("sigma_b2");
     node.numbers[0] = sigma_w2;
     node.numbers[1] = sigma_b2;
-    size = windows.on(size);
+    node.units = at.channels = at.units = units;
+    at.size = windows.on(at.size);
+    at.gaussian = true;
     ++described_;
 }
 
-void Network::batch_norm(double gamma, double beta, double eps, bool trained) {
-    Node& node = add(LayerKind::batch_norm);
+void Network::layer(const std::string& kind, const std::vector<double>& numbers, bool trained) {
+    const auto row = std::find_if(std::begin(kLayerRows), std::end(kLayerRows),
+                                  [&](const LayerRow& each) { return kind == each.name; });
+    if (row == std::end(kLayerRows) || static_cast<int>(numbers.size()) != row->count()) {
+        throw std::invalid_argument("no layer is a " + kind + " of " + std::to_string(numbers.size()) + " numbers");
+    }
+    if (row->asks_for_mean && !at.gaussian && at.node != kData) {
+        for (int i = at.node; i >= 0; i = nodes[i].kind == LayerKind::phi ? kData : nodes[i].input) {
+            nodes[i].mean = true;
+        }
+    }
+    Node& node = add(static_cast<LayerKind>(row - std::begin(kLayerRows)));
+    std::copy(numbers.begin(), numbers.end(), node.numbers);
     node.trained = trained;
-    node.numbers[0] = gamma;
-    node.numbers[1] = beta;
-    node.numbers[2] = eps;
-    add(LayerKind::phi);
+    const double positions = static_cast<double>(at.size[0]) * at.size[1];
+    node.vectors = trained ? row->vectors * (row->of_positions ? positions : 1.0) : 0.0;
     ++described_;
 }
 
 void Network::activation(const Activation& activation) {
-    Node& node = nodes.back().kind == LayerKind::phi ? nodes.back() : add(LayerKind::phi);
-    node.activation = place_of(activation);
-    node.place = described_++;
+    phi(place_of(activation));
+    ++described_;
+}
+
+void Network::phi(int activation) {
+    add(LayerKind::phi).activation = activation;
+    at.gaussian = false;
 }
 
 void Network::average_pool(const Windows& windows) {
     close();
     add(LayerKind::average_pool).windows = windows;
-    size = windows.on(size);
+    at.size = windows.on(at.size);
     ++described_;
 }
 
 void Network::flatten() {
     close();
-    channels *= static_cast<double>(size[0]) * size[1];
-    size = {1, 1};
+    at.channels *= static_cast<double>(at.size[0]) * at.size[1];
+    at.size = {1, 1};
     add(LayerKind::flatten);
     ++described_;
 }
 
+void Network::add(const Spot& branch, const Spot& skip, double scale) {
+    at = branch;
+    Node& node = add(LayerKind::add);
+    node.other = skip.node;
+    node.numbers[0] = scale;
+    ++described_;
+}
+
 void Network::close() {
-    if (!nodes.empty() && nodes.back().kind == LayerKind::affine) {
-        add(LayerKind::phi);
+    if (at.gaussian) {
+        phi(0);
     }
+}
+
+// The outputs are linear: a kernel that goes with the units' own values is averaged over them.
+void Network::finish() {
+    const int inner = static_cast<int>(nodes.size());
+    if (at.gaussian && !nodes.empty() && nodes.back().kind != LayerKind::affine) {
+        phi(0);
+    }
+    // Backwards: whether all that read a node, through sums, are positively homogeneous; not what the output reads.
+    std::vector<char> all(nodes.size(), 1), read(nodes.size(), 0);
+    for (int i = static_cast<int>(nodes.size()); i-- > 0;) {
+        Node& node = nodes[i];
+        Rays rays{};
+        const bool here = node.kind == LayerKind::phi   ? i < inner && homogeneous(activations[node.activation], &rays)
+                          : node.kind == LayerKind::add ? all[i] && read[i]
+                                                        : false;
+        node.homogeneous = row_of(node.kind).normalises && all[i] && read[i];
+        for (const int input : {node.input, node.other}) {
+            if (input >= 0) {
+                all[input] = all[input] && here;
+                read[input] = 1;
+            }
+        }
+    }
+    assign_slots();
+}
+
+// Of the slots whose states are not read any more, the first; a node does not write where it reads.
+void Network::assign_slots() {
+    const int count = static_cast<int>(nodes.size());
+    std::vector<int> last(count, count), busy; // who reads a node, and a slot, last
+    for (int i = 0; i < count; ++i) {
+        for (const int input : {nodes[i].input, nodes[i].other}) {
+            if (input >= 0) {
+                last[input] = i;
+            }
+        }
+    }
+    for (int i = 0; i < count; ++i) {
+        const auto free = std::find_if(busy.begin(), busy.end(), [&](int reader) { return reader < i; });
+        nodes[i].slot = static_cast<int>(free - busy.begin());
+        busy.resize(std::max<std::size_t>(busy.size(), nodes[i].slot + 1));
+        busy[nodes[i].slot] = last[i];
+    }
+    slots = static_cast<int>(busy.size());
 }
 
 int Network::place_of(const Activation& activation) {
@@ -116,7 +179,7 @@ Network Network::widened(double width) const {
     return out;
 }
 
-double Network::outputs() const { return nodes.empty() ? channels : nodes.back().units; }
+double Network::outputs() const { return nodes.empty() ? at.channels : nodes.back().units; }
 
 bool Network::normalised() const {
     return std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return row_of(node.kind).normalises; });
@@ -151,9 +214,9 @@ Network Network::published() const {
         Node& last = out.nodes.back();
         last.kind = node.kind == LayerKind::batch_norm ? LayerKind::wei2019 : node.kind;
         last.input = static_cast<int>(out.nodes.size()) - 2;
-        last.slot = (last.input + 1) % out.slots;
         last.windows = {};
     }
+    out.assign_slots();
     return out;
 }
 

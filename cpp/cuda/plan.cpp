@@ -72,6 +72,9 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
         add(nodes[i], i);
     }
     const auto node = [&](int i) -> const Node& { return nodes[i]; };
+    if (view.slots > kSlots) {
+        throw std::invalid_argument(refused("room for sums of branches within branches so deep"));
+    }
     job.count = static_cast<int>(nodes.size());
     job.layers = view.layers;
     job.normalised = view.normalised();

@@ -59,13 +59,15 @@ struct Job {
     std::int8_t* status = nullptr;
 };
 
-// A chain of nodes at one of the points at hand, as evaluate() asks for it.
+inline constexpr int kSlots = 4; // states that a point keeps: a chain takes 2, sums within sums more
+
+// The nodes at one of the points at hand, as evaluate() asks for them.
 template <Integrals held>
 struct PointNodes {
     const Job& job;
     std::int64_t i;
     double width;
-    State<Scaled> data, live[2]{};
+    State<Scaled> data, live[kSlots]{};
 
     FISHERFIELD_HD double value(const ColumnOrValue& number) const {
         return number.column < 0 ? number.value : job.values[number.column * job.capacity + i];
@@ -84,9 +86,7 @@ struct PointNodes {
     }
 
     FISHERFIELD_HD Exact<held> integrals(const Node& at) const { return {job.activations[at.activation]}; }
-    FISHERFIELD_HD const State<Scaled>& input(const Node& at) const {
-        return at.input < 0 ? data : live[job.nodes[at.input].slot];
-    }
+    FISHERFIELD_HD const State<Scaled>& input(int at) const { return at < 0 ? data : live[job.nodes[at].slot]; }
     FISHERFIELD_HD State<Scaled>& output(const Node& at) { return live[at.slot]; }
 };
 

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
         Activation,
         AvgPool2d,
         BatchNorm,
+        Conv1d,
         Conv2d,
         Dense,
         Flatten,
         GlobalAvgPool2d,
+        GroupNorm,
+        LayerNorm,
         Network,
+        Residual,
         activation_names,
         convnet,
         load,
@@ -55,6 +59,7 @@ __all__ = [
     "Activation",
     "AvgPool2d",
     "BatchNorm",
+    "Conv1d",
     "Conv2d",
     "Dense",
     "Fisher",
@@ -63,10 +68,13 @@ __all__ = [
     "FisherSpectrum",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
+    "LayerNorm",
     "Layers",
     "LearningRate",
     "Network",
     "OrderParameters",
+    "Residual",
     "SampledNetwork",
     "Scan",
     "SpectralDensity",
@@ -98,7 +106,8 @@ __all__ = [
 # Names are imported when first used: the reference works without the core, and SciPy and matplotlib take a while.
 _MODULES = {
     "network": (
-        "Activation AvgPool2d BatchNorm Conv2d Dense Flatten GlobalAvgPool2d Network activation_names convnet load mlp"
+        "Activation AvgPool2d BatchNorm Conv1d Conv2d Dense Flatten GlobalAvgPool2d GroupNorm LayerNorm Network Residual "
+        "activation_names convnet load mlp"
     ),
     "sampled": (
         "FisherMoments FisherOperator FisherSpectrum SampledNetwork SpectralDensity Verification "

@@ -46,6 +46,7 @@ void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
 Status normalise(const Node& node, Theory theory, bool own, ImageState* z) {
     const double gamma = node.numbers[0], beta = node.numbers[1], eps = node.numbers[2];
     const long k = z->positions();
+    settle(z);
     // The variance over the data is v's mean; what positions add to it is a difference, and 0 below its own rounding.
     const auto [means, mean] = row_means(z->xy, k);
     const Scaled length = diagonal_mean(z->xy, k), between = length - Scaled(mean, z->xy.exponent);

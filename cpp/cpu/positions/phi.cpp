@@ -25,7 +25,15 @@ bool cheap(const Activation& activation, double shift) {
 
 State<Scaled> ImageState::diagonal() const {
     const long k = positions();
-    return {diagonal_mean(xy, k), diagonal_mean(v, k), 0.0, 0.0, {diagonal_mean(o, k), diagonal_mean(d, k), 0.0, 0.0}};
+    double mean_of_means = mean;
+    for (const double each : means) {
+        mean_of_means += each / static_cast<double>(k);
+    }
+    return {diagonal_mean(xy, k),
+            diagonal_mean(v, k),
+            0.0,
+            mean_of_means,
+            {diagonal_mean(o, k), diagonal_mean(d, k), 0.0, 0.0}};
 }
 
 ImageState image_input(Pair size, const Settings& settings) {
@@ -40,7 +48,7 @@ ImageState image_input(Pair size, const Settings& settings) {
 }
 
 // H = E phi phi,   T <- T E phi' phi',   entry by entry
-Status activate(const Activation& activation, ImageState* z) {
+Status activate(const Activation& activation, bool with_means, ImageState* z) {
     const long k = z->positions();
     const Gaussians gaussians(*z, activation);
     std::atomic<Status> status{Status::ok};
@@ -66,7 +74,7 @@ Status activate(const Activation& activation, ImageState* z) {
         const Scaled bend = twins ? apart.slope_difference : same.slope - apart.slope;
         const Scaled o = z->o.at(at), d = z->d.at(at);
         Entry out{{apart.value, rise, apart.slope * o, (apart.slope + bend) * d + bend * o, after}};
-        if (z->trained_gamma) {
+        if (z->trained_gamma && (a == b || !z->of_positions)) {
             const Scaled of_gamma = gaussians.trained_gamma(apart, two, a, b);
             out.parts[2] = out.parts[2] + of_gamma;
             out.parts[3] = out.parts[3] + (gaussians.trained_gamma(same, one, a, b) - of_gamma);
@@ -74,6 +82,12 @@ Status activate(const Activation& activation, ImageState* z) {
         return out;
     };
 
+    z->means.assign(with_means ? k : 0, 0.0);
+    parallel_for(with_means ? k : 0, [&](long a) {
+        const Moments m = moments(activation, sqrt(gaussians.one_input(a, a).q1), z->mean);
+        raise(&status, m.status);
+        z->means[a] = m.mean.value();
+    });
     // The diagonal first: its entries are the largest and choose the new exponents.
     std::vector<Entry> diagonal(k);
     parallel_for(k, [&](long a) {
@@ -112,7 +126,7 @@ Status activate(const Activation& activation, ImageState* z) {
     }
     z->gamma2 = 1.0;
     z->mean = 0.0;
-    z->trained_gamma = false;
+    z->trained_gamma = z->of_positions = false;
     return status;
 }
 

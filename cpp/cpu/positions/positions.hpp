@@ -22,7 +22,8 @@ struct ImageState {
     // u_hat(x) u_hat(y) belongs to the kernel.
     Scaled gamma2 = 1.0;
     double mean = 0.0;
-    bool trained_gamma = false;
+    bool trained_gamma = false, of_positions = false; // a gamma for each channel, or for each of its positions
+    std::vector<double> means;                        // E phi at each position, where a layer behind asks for it
 
     long positions() const { return static_cast<long>(size[0]) * size[1]; }
     // Means over positions, i.e. of the diagonals, as one state.
@@ -30,11 +31,16 @@ struct ImageState {
 };
 
 ImageState image_input(Pair size, const Settings& settings);
+// Units as they are, gamma2 = 1, and a trained gamma's gradient by its mean over units.
+void settle(ImageState* z);
 
 // `own` says whether the gradients by this layer's parameters are added to the tangent kernel.
 ImageState convolve(const Node& node, ImageState h, bool biases, bool own);
 Status normalise(const Node& node, Theory theory, bool own, ImageState* z);
-Status activate(const Activation& activation, ImageState* z);
+Status activate(const Activation& activation, bool with_means, ImageState* z);
+// Statistics over channels and positions of one sample: everything times a factor.
+Status scale(const Node& node, const Settings& settings, bool own, ImageState* z);
+ImageState sum(const Node& node, ImageState branch, ImageState skip);
 ImageState average_pool(const Windows& windows, ImageState h);
 
 // Whether an integral is cheaper than looking up whether it was made before; else all that differ are kept for a while.

@@ -21,23 +21,26 @@ struct Taps {
         count = static_cast<long>(w.kernel[0]) * w.kernel[1];
     }
 
+    // From the first position of a window's stride to that of a tap, along one side.
+    long offset(int side, long tap) const { return tap * windows.dilation[side] - windows.padding[side]; }
+
     // The position that a tap of window `place` reads; -1 in the padding.
     long source(long tap, long place) const {
-        const long row = place / size[1] * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
-        const long column = place % size[1] * windows.stride[1] + tap % windows.kernel[1] - windows.padding[1];
+        const long row = place / size[1] * windows.stride[0] + offset(0, tap / windows.kernel[1]);
+        const long column = place % size[1] * windows.stride[1] + offset(1, tap % windows.kernel[1]);
         const bool inside = row >= 0 && row < image[0] && column >= 0 && column < image[1];
         return inside ? row * image[1] + column : -1;
     }
 
     // out[place] += share from[source(tap, place)] for every window, a row of windows at a time.
     void add(long tap, double share, const double* from, double* out) const {
-        const long step = windows.stride[1], offset = tap % windows.kernel[1] - windows.padding[1];
-        const long first = offset < 0 ? (-offset + step - 1) / step : 0;
-        const long last = std::min<long>(size[1], image[1] > offset ? (image[1] - offset + step - 1) / step : 0);
+        const long step = windows.stride[1], shift = offset(1, tap % windows.kernel[1]);
+        const long first = shift < 0 ? (-shift + step - 1) / step : 0;
+        const long last = std::min<long>(size[1], image[1] > shift ? (image[1] - shift + step - 1) / step : 0);
         for (long i = 0; i < size[0]; ++i) {
-            const long row = i * windows.stride[0] + tap / windows.kernel[1] - windows.padding[0];
-            if (row >= 0 && row < image[0]) {
-                add_multiple(out + i * size[1] + first, share, from + row * image[1] + offset + first * step, step,
+            const long row = i * windows.stride[0] + offset(0, tap / windows.kernel[1]);
+            if (row >= 0 && row < image[0] && last > first) {
+                add_multiple(out + i * size[1] + first, share, from + row * image[1] + shift + first * step, step,
                              last - first);
             }
         }
@@ -129,7 +132,9 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     parallel_for(taps.places, [&](long a) {
         std::vector<double> mean(positions); // row a of A H
         for (long tap = 0; tap < taps.count; ++tap) {
-            add_multiple(mean.data(), share, h.entries.data() + taps.source(tap, a) * positions, 1, positions);
+            if (const long source = taps.source(tap, a); source >= 0) {
+                add_multiple(mean.data(), share, h.entries.data() + source * positions, 1, positions);
+            }
         }
         double* row = out.entries.data() + a * taps.places;
         for (long tap = 0; tap < taps.count; ++tap) {
@@ -143,8 +148,11 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     return out;
 }
 
-// `apart` of window means, by what is left of it within windows: with w = A_a - A_b, whose sum is 0, w H w^T = -w G
-// w^T.
+// `apart` of window means, by what is left of it within windows: with w = A_a - A_b and lengths q,
+//
+//     w H w^T = (sum w) (w q) - w G w^T
+//
+// where the sum is that of what two windows read less of the padding: 0 but at borders.
 void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apart) {
     const long positions = static_cast<long>(taps.image[0]) * taps.image[1];
     if (apart->diagonal) {
@@ -158,14 +166,23 @@ void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apa
         *apart = std::move(full);
     }
     *apart = pool(taps, *apart, positions);
-    std::vector<double> within(taps.places);
+    const long step = xy.diagonal ? 1 : positions + 1;
+    std::vector<double> within(taps.places), inside(taps.places), lengths(taps.places);
     for (long a = 0; a < taps.places; ++a) {
         within[a] = apart->entries[a * (taps.places + 1)];
+        for (long tap = 0; tap < taps.count; ++tap) {
+            if (const long source = taps.source(tap, a); source >= 0) {
+                inside[a] += 1.0;
+                lengths[a] += rescaled(xy.at(source * step) + v.at(source * step), apart->exponent);
+            }
+        }
     }
+    const double share2 = 1.0 / (static_cast<double>(taps.count) * static_cast<double>(taps.count));
     for (long a = 0; a < taps.places; ++a) {
         for (long b = 0; b < taps.places; ++b) {
+            const double border = share2 * (inside[a] - inside[b]) * (lengths[a] - lengths[b]);
             double& entry = apart->entries[a * taps.places + b];
-            entry = std::max(entry - 0.5 * (within[a] + within[b]), 0.0);
+            entry = std::max(entry - 0.5 * (within[a] + within[b] - border), 0.0);
         }
     }
 }
@@ -204,6 +221,13 @@ ImageState average_pool(const Windows& windows, ImageState h) {
     pool_apart(taps, h.xy, h.v, &h.apart);
     for (Matrix* matrix : {&h.xy, &h.v, &h.o, &h.d}) {
         *matrix = pool(taps, *matrix, k);
+    }
+    if (!h.means.empty()) {
+        std::vector<double> means(taps.places);
+        for (long tap = 0; tap < taps.count; ++tap) {
+            taps.add(tap, 1.0 / static_cast<double>(taps.count), h.means.data(), means.data());
+        }
+        h.means = std::move(means);
     }
     h.size = taps.size;
     return h;

@@ -2,24 +2,29 @@
 """What a user describes: layers, activations, and the networks that they make."""
 
 from .activation import Activation, activation_names
-from .affine import Conv2d, Dense
+from .affine import Conv1d, Conv2d, Dense
 from .builders import convnet, mlp
 from .layer import Layer
 from .network import Network
-from .norms import BatchNorm
+from .norms import BatchNorm, GroupNorm, LayerNorm
 from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
+from .residual import Residual
 from .toml import load
 
 __all__ = [
     "Activation",
     "AvgPool2d",
     "BatchNorm",
+    "Conv1d",
     "Conv2d",
     "Dense",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "Network",
+    "Residual",
     "activation_names",
     "convnet",
     "load",

@@ -160,8 +160,12 @@ class Activation(Layer):
     __slots__ = ("_made", "alpha", "coefficients", "function", "kinks", "n", "slope")
 
     pointwise = True
+    reads_units = True
     takes = (Stream.UNITS, Stream.NORMED)
-    needs = "an activation must stand directly after a Dense, Conv2d or BatchNorm, whose outputs are Gaussian"
+    needs = (
+        "an activation must stand directly after a Dense, a convolution, a sum of branches or a normalisation of one, "
+        "whose outputs are Gaussian"
+    )
     behind_output = False
 
     function: str | Callable[[np.ndarray], Any]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers with weights and biases: Dense and Conv2d."""
+"""Layers with weights and biases: Dense, Conv2d and Conv1d."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from .layer import Array, Layer, Pair, Parts, Seen, Shape, Step, Stream, Window,
 if TYPE_CHECKING:
     from .. import _core
 
-__all__ = ["Affine", "Conv2d", "Dense"]
+__all__ = ["Affine", "Conv1d", "Conv2d", "Dense"]
 
 _SIZE = setting(lambda name, value: _numbers.integer(name, value, 1))
 _SIGMA_W2 = setting(_numbers.MAGNITUDE, "variance of weights times fan_in", r"$\sigma_w^2$")
+_SIGMA_B2_DEFAULT = 0.5
+_BIAS = setting(_numbers.boolean)
 _SIGMA_B2 = setting(_numbers.MAGNITUDE, "variance of biases", r"$\sigma_b^2$")
 
 
 class Affine(Layer):
-    """What Dense and Conv2d have in common: W ~ N(0, sigma_w2/fan_in) and b ~ N(0, sigma_b2)."""
+    """What they have in common: W ~ N(0, sigma_w2/fan_in) and b ~ N(0, sigma_b2), or no biases."""
 
     affine = True
     in_place = False
@@ -31,6 +33,17 @@ class Affine(Layer):
     if TYPE_CHECKING:
         sigma_w2: float
         sigma_b2: float
+        bias: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.bias:
+            if self.sigma_b2 not in (0.0, _SIGMA_B2_DEFAULT):
+                raise ValueError(f"sigma_b2 must be 0, or left out, where bias=False, got {self.sigma_b2}")
+            object.__setattr__(self, "sigma_b2", 0.0)
+
+    def has(self, name: str) -> bool:
+        return super().has(name) and (self.bias or name != "sigma_b2")
 
     def gives(self, before: Stream) -> Stream:
         return Stream.UNITS
@@ -44,22 +57,33 @@ class Affine(Layer):
         """With so many units or channels."""
         return dataclasses.replace(self, **{self.width_field: width})
 
+    @property
+    def channel_groups(self) -> int:
+        """Channels of one group are read by the units of that group alone."""
+        return 1
+
     def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
         window = self.window(before)
-        taps = window.kernel if window else ()
-        deviation = math.sqrt(self.sigma_w2 / math.prod((before[0], *taps)))
+        sizes = (before[0] // self.channel_groups, *(window.kernel if window else ()))
+        deviation = math.sqrt(self.sigma_w2 / math.prod(sizes))
         return (
-            Array("weights", (after[0], before[0], *taps), 0.0, deviation),
-            Array("biases", (after[0],), 0.0, math.sqrt(self.sigma_b2)),
+            Array("weights", (after[0], *sizes), 0.0, deviation),
+            Array("biases", (after[0],), 0.0, math.sqrt(self.sigma_b2) if self.bias else None, self.bias),
         )
+
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        window = self.window(before) or Window((1, 1), (1, 1))
+        numbers = (self.bias, self.sigma_w2, self.sigma_b2)
+        core.affine(self.width, *window, self.channel_groups, *numbers)
 
 
 @kind
 @dataclass(frozen=True)
 class Dense(Affine):
-    """z = W h + b with W_ij ~ N(0, sigma_w2 / fan_in) and b_i ~ N(0, sigma_b2), all independent.
+    """z = W h + b with W_ij ~ N(0, sigma_w2 / fan_in) and b_i ~ N(0, sigma_b2), all independent; no b if not `bias`.
 
-    Raises ValueError or TypeError for units < 1 or a variance that is negative, not finite or beyond 1e100.
+    Raises ValueError or TypeError for units < 1 or a variance that is negative, not finite or beyond 1e100, and for a
+    sigma_b2 without biases.
     """
 
     image = False
@@ -67,41 +91,35 @@ class Dense(Affine):
 
     units: int = field(metadata=_SIZE)
     sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
-    sigma_b2: float = field(default=0.5, metadata=_SIGMA_B2)
+    sigma_b2: float = field(default=_SIGMA_B2_DEFAULT, metadata=_SIGMA_B2)
+    bias: bool = field(default=True, metadata=_BIAS)
 
     def shape_of(self, before: Shape) -> Shape:
         return (self.units,)
-
-    def compile_into(self, core: _core.Network, before: Shape) -> None:
-        core.affine(self.units, (1, 1), (1, 1), (0, 0), self.sigma_w2, self.sigma_b2)
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts
         core.affine(weights, biases, trained)
 
 
-@kind
-@dataclass(frozen=True)
-class Conv2d(Affine):
-    """A convolution with W ~ N(0, sigma_w2 / (channels_in kernel^2)) and zero padding; sizes as in `torch.nn.Conv2d`.
-
-    `kernel`, `stride` and `padding` are one whole number, or two for height and width.
-
-    Raises ValueError or TypeError for sizes that are none, or a variance that is negative, not finite or beyond 1e100.
-    """
+class _Convolution(Affine):
+    """What convolutions have in common: their windows, groups of channels, and sizes."""
 
     image = True
     width_field = "channels"
 
-    channels: int = field(metadata=_SIZE)
-    kernel: Pair = field(default=3, metadata=setting(lambda name, value: _numbers.pair(name, value, 1)))
-    stride: Pair = field(default=1, metadata=setting(lambda name, value: _numbers.pair(name, value, 1)))
-    padding: Pair = field(default=0, metadata=setting(lambda name, value: _numbers.pair(name, value, 0)))
-    sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
-    sigma_b2: float = field(default=0.5, metadata=_SIGMA_B2)
+    if TYPE_CHECKING:
+        channels: int
+        kernel: Pair
+        padding: Pair
+        groups: int
 
     def window(self, before: Shape) -> Window:
-        return Window(two(self.kernel), two(self.stride), two(self.padding))
+        raise NotImplementedError
+
+    @property
+    def channel_groups(self) -> int:
+        return self.groups
 
     @property
     def padded(self) -> bool:
@@ -109,22 +127,93 @@ class Conv2d(Affine):
 
     def shape_of(self, before: Shape) -> Shape:
         window = self.window(before)
-        for size, width, pad in zip(before[1:], window.kernel, window.padding, strict=True):
+        for size, width, pad in zip(before[1:], window.width, window.padding, strict=True):
             if width > size + 2 * pad:
-                raise ValueError(f"kernel must be at most the padded size {size + 2 * pad}, got {self.kernel}")
+                apart = "" if set(window.dilation) == {1} else f" with dilation {window.dilation}"
+                raise ValueError(f"kernel must be at most the padded size {size + 2 * pad}, got {self.kernel}{apart}")
+        self._check_groups(before[0])
         after = window.over(before)
         if max(after) > _numbers.MANY:
             raise ValueError(f"the output must have at most {_numbers.MANY} positions along a side, got {max(after)}")
         return (self.channels, *after)
 
-    def compile_into(self, core: _core.Network, before: Shape) -> None:
-        core.affine(self.channels, *self.window(before), self.sigma_w2, self.sigma_b2)
+    def _check_groups(self, channels: int) -> None:
+        for name, count in (("channels that come in", channels), ("channels", self.channels)):
+            if count % self.groups:
+                raise ValueError(f"groups must divide the {count} {name}, got {self.groups}")
+        if self.groups > 1 and self.groups == channels:
+            raise ValueError(
+                f"groups must leave two channels or more to each, got {self.groups} groups of {channels}: sums over "
+                "one channel (depthwise convolutions) are not Gaussian"
+            )
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts
         window = self.window(before)
-        core.affine(weights, biases, trained, window.stride, window.padding)
+        core.affine(weights, biases, trained, window.stride, window.padding, window.dilation)
 
     def image_bytes(self, step: Step, seen: Seen) -> int:
         positions = math.prod(step.before[1:])  # the input's matrices are diagonal
         return matrices(positions if step.previous is None else positions**2, math.prod(step.after[1:]) ** 2)
+
+
+def _pair(least: int) -> dict[str, Any]:
+    return setting(lambda name, value: _numbers.pair(name, value, least))
+
+
+def _one(least: int) -> dict[str, Any]:
+    return setting(lambda name, value: _numbers.integer(name, value, least))
+
+
+@kind
+@dataclass(frozen=True)
+class Conv2d(_Convolution):
+    """A convolution with W ~ N(0, sigma_w2 / fan_in) and zero padding; sizes as in `torch.nn.Conv2d`.
+
+    `kernel`, `stride`, `padding` and `dilation` are one whole number, or two for height and width. fan_in is
+    (channels_in / groups) kernel^2; theory takes channels_in / groups for large. `bias` says whether there are biases.
+
+    Raises ValueError or TypeError for sizes that are none, or a variance that is negative, not finite or beyond 1e100;
+    in a network for groups that do not divide the channels, and for depthwise convolutions.
+    """
+
+    channels: int = field(metadata=_SIZE)
+    kernel: Pair = field(default=3, metadata=_pair(1))
+    stride: Pair = field(default=1, metadata=_pair(1))
+    padding: Pair = field(default=0, metadata=_pair(0))
+    sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
+    sigma_b2: float = field(default=_SIGMA_B2_DEFAULT, metadata=_SIGMA_B2)
+    groups: int = field(default=1, metadata=_SIZE)
+    dilation: Pair = field(default=1, metadata=_pair(1))
+    bias: bool = field(default=True, metadata=_BIAS)
+
+    def window(self, before: Shape) -> Window:
+        return Window(two(self.kernel), two(self.stride), two(self.padding), two(self.dilation))
+
+
+@kind
+@dataclass(frozen=True)
+class Conv1d(_Convolution):
+    """A convolution along the width of images of height 1, (channels, 1, length); sizes as in `torch.nn.Conv1d`.
+
+    The same as `Conv2d(channels, (1, kernel), (1, stride), (0, padding), dilation=(1, dilation))`, and as that in all
+    else.
+    """
+
+    channels: int = field(metadata=_SIZE)
+    kernel: int = field(default=3, metadata=_one(1))
+    stride: int = field(default=1, metadata=_one(1))
+    padding: int = field(default=0, metadata=_one(0))
+    sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
+    sigma_b2: float = field(default=_SIGMA_B2_DEFAULT, metadata=_SIGMA_B2)
+    groups: int = field(default=1, metadata=_SIZE)
+    dilation: int = field(default=1, metadata=_one(1))
+    bias: bool = field(default=True, metadata=_BIAS)
+
+    def window(self, before: Shape) -> Window:
+        return Window((1, self.kernel), (1, self.stride), (0, self.padding), (1, self.dilation))
+
+    def shape_of(self, before: Shape) -> Shape:
+        if before[1] != 1:
+            raise ValueError(f"Conv1d needs images of height 1, (channels, 1, length), got shape {before}")
+        return super().shape_of(before)

@@ -85,10 +85,16 @@ class Window(NamedTuple):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """How many positions lie between its ends, both counted."""
+        return tuple((taps - 1) * apart + 1 for taps, apart in zip(self.kernel, self.dilation, strict=True))
 
     def over(self, image: Shape) -> tuple[int, ...]:
-        """Height and width of what it makes of (channels, height, width)."""
-        sides = zip(image[1:], *self, strict=True)
+        """Height and width of what it makes of (channels, height, width); less than 1 where it does not fit."""
+        sides = zip(image[1:], self.width, self.stride, self.padding, strict=True)
         return tuple((size + 2 * pad - width) // step + 1 for size, width, step, pad in sides)
 
 
@@ -100,7 +106,7 @@ class Seen:
     jumps: list[int]
 
     def through(self, window: Window) -> None:
-        for side, (width, step) in enumerate(zip(window.kernel, window.stride, strict=True)):
+        for side, (width, step) in enumerate(zip(window.width, window.stride, strict=True)):
             self.fields[side] += (width - 1) * self.jumps[side]
             self.jumps[side] *= step
 
@@ -115,6 +121,7 @@ class Step:
     before: Shape
     after: Shape
     previous: Layer | None
+    reads: tuple[int, ...]  # the steps that feed it, by number; -1: the data
 
     @property
     def image(self) -> bool:
@@ -131,6 +138,14 @@ class Spot(NamedTuple):
     previous: Layer | None
     stream: Stream
     hidden: bool  # before the last affine layer, or that one
+    number: int = 0  # of steps before it
+    source: int = -1  # the step that feeds it; -1: the data
+
+    def behind(self, layer: Layer, after: Shape, number: int) -> Spot:
+        """Where the layer behind one stands that stood here."""
+        return self._replace(
+            shape=after, previous=layer, stream=layer.gives(self.stream), number=number, source=number - 1
+        )
 
 
 def setting(
@@ -158,7 +173,9 @@ class Layer:
     affine: ClassVar[bool] = False  # it has weights and biases, and is a row of what the theory gives layer by layer
     pointwise: ClassVar[bool] = False  # it applies a function phi to each unit
     over_batch: ClassVar[bool] = False  # it takes mean and variance over the batch
+    over_units: ClassVar[bool] = False  # over the units of one sample
     averages: ClassVar[bool] = False  # it takes means over windows of positions
+    reads_units: ClassVar[bool] = False  # Gaussian units as they are; before all others phi is the identity
     in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
 
     takes: ClassVar[tuple[Stream, ...]] = tuple(Stream)
@@ -204,7 +221,8 @@ class Layer:
 
     def steps(self, spot: Spot) -> Iterator[Step]:
         """Itself where it stands, behind the layers that it holds, if any; refused where it cannot stand there."""
-        (where, place, before, previous, stream, hidden), name = spot, type(self).__name__
+        where, place, before, previous, stream, hidden, _, source = spot
+        name = type(self).__name__
         if self.image and len(before) != 3:
             raise ValueError(f"{where}: {name} needs an image (channels, height, width), got shape {before}")
         if self.image is False and len(before) == 3:
@@ -218,7 +236,7 @@ class Layer:
             after = self.shape_of(before)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Step(self, where, place, before, after, previous)
+        yield Step(self, where, place, before, after, previous, (source,))
 
     # ------------------------------------------------------------------------------------------------------- parameters
 
@@ -252,6 +270,10 @@ class Layer:
     def replaceable(cls) -> tuple[str, ...]:
         """What `Network.replace` may change of it."""
         return tuple(_of_fields(cls, "replaced"))
+
+    def has(self, name: str) -> bool:
+        """Whether `replace`, or a scan, may change this of it."""
+        return name in self.replaceable()
 
     def replaced(self, name: str, value: Any) -> Layer:
         """With one of `replaceable` changed."""

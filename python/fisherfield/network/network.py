@@ -93,6 +93,7 @@ class Network:
         compiled = _core.Network(list(self.input_shape))
         for layer, before in zip(self.layers, self.shapes, strict=False):
             layer.compile_into(compiled, before)
+        compiled.finish()
         return compiled
 
     @cached_property
@@ -223,19 +224,25 @@ class _Facts:
     @classmethod
     def of(cls, steps: tuple[Step, ...]) -> _Facts:
         affine = [at for at, step in enumerate(steps) if step.layer.affine]
+        readers = [[to for to, step in enumerate(steps) if at in step.reads] for at in range(len(steps))]
         norms = [at for at, step in enumerate(steps) if step.layer.over_batch]
         hidden = [steps[at] for at in affine[:-1]]
         units = [math.prod(step.after) for step in hidden]
-        behind_padding = [at for at in norms if steps[at - 1].layer.padded and at - 1 != affine[0]]
+        fed_by = {at: steps[at].reads[0] for at in norms}
+        behind_padding = [at for at in norms if steps[fed_by[at]].layer.padded and fed_by[at] != affine[0]]
         layers = [step.layer for step in steps]
+
+        def homogeneous(at: int) -> bool:
+            """Whether all phi behind it, or behind the sums that it is a part of, are positively homogeneous."""
+            if layers[at].pointwise:
+                return cast("Activation", layers[at]).homogeneous
+            return not layers[at].reads_units or (len(steps[at].reads) > 1 and all(map(homogeneous, readers[at])))
 
         def closed(at: int) -> bool:
             norm = cast("BatchNorm", layers[at])
-            if steps[at].image or at > affine[-1]:
+            if steps[at].image or at > affine[-1] or not all(map(homogeneous, readers[at])):
                 return False
-            follows = at + 1 < len(layers) and layers[at + 1].pointwise
-            homogeneous = not follows or cast("Activation", layers[at + 1]).homogeneous
-            return homogeneous and norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
+            return norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
 
         return cls(
             depth=len(affine),
@@ -244,8 +251,8 @@ class _Facts:
             image_norm=any(steps[at].image for at in norms),
             padded_norm=bool(behind_padding),
             pooled_norm=any(layer.averages for at in behind_padding for layer in layers[:at]),
-            first_normed=affine[0] + 1 in norms,
-            last_normed=not hidden or affine[-2] + 1 in norms,
+            first_normed=any(layers[to].over_batch for to in readers[affine[0]]),
+            last_normed=not hidden or _normed(steps, affine[-1]),
             closed=all(closed(at) for at in norms),
             convolutional=any(steps[at].image for at in affine),
             unpublished=next((layer.unpublished for layer in layers if layer.unpublished), ""),
@@ -256,22 +263,36 @@ class _Facts:
         )
 
 
+def _normed(steps: tuple[Step, ...], at: int) -> bool:
+    """Whether a BatchNorm stands before a step and behind whatever layer or sum comes before that."""
+    while (at := steps[at].reads[0]) >= 0 and not (steps[at].layer.affine or len(steps[at].reads) > 1):
+        if steps[at].layer.over_batch:
+            return True
+    return False
+
+
 def _steps_of(shape: Shape, layers: tuple[Layer, ...]) -> Iterator[Step]:
     """Each layer where it stands; refuses what cannot stand where it stands."""
     affine = [place for place, layer in enumerate(layers) if any(leaf.affine for leaf in _leaves(layer))]
     if not affine:
         raise ValueError(f"layers must hold at least one Dense or Conv2d, got {list(layers)!r}")
+    if not getattr(layers[affine[-1]], "affine", False):
+        raise ValueError(
+            f"layers[{affine[-1]}]: the last Dense or Conv2d must stand behind the sum of branches, for the output is "
+            "one layer's"
+        )
     spot, output = Spot("", 0, shape, None, Stream.INPUT, True), shape
     for place, layer in enumerate(layers):
         where = f"layers[{place}]"
         if not isinstance(layer, Layer):
             raise TypeError(f"{where} must be a layer of fisherfield (Dense, Conv2d, ...), got {_numbers.shown(layer)}")
+        number = spot.number
         for step in layer.steps(spot._replace(where=where, place=place, hidden=place <= affine[-1])):
             yield step
-            shape = step.after
+            shape, number = step.after, number + 1
         if place == affine[-1]:
             output = shape
-        spot = spot._replace(shape=shape, previous=layer, stream=layer.gives(spot.stream))
+        spot = spot.behind(layer, shape, number)
     if len(shape) == 3 and shape[1:] != (1, 1):
         raise ValueError(
             f"layers must end with one position, got an output of shape {shape}; "
@@ -314,11 +335,11 @@ def _replaced(layers: tuple[Layer, ...], name: str, value: Any) -> tuple[Layer, 
         words = dict.fromkeys(word for cls in kinds().values() for word in cls.replaceable())
         raise TypeError(f"replace takes {', '.join((*words, 'batch_norm'))}, got {name!r}")
     leaves = [leaf for layer in layers for leaf in layer.leaves()]
-    count = sum(name in leaf.replaceable() for leaf in leaves)
+    count = sum(leaf.has(name) for leaf in leaves)
     if not count:
         raise ValueError(f"{name} cannot be replaced: the network has no {max(owners, key=lambda kind: owners[kind])}")
     values = iter(per_layer(name, value, count))
-    return _mapped(layers, lambda leaf: leaf.replaced(name, next(values)) if name in leaf.replaceable() else leaf)
+    return _mapped(layers, lambda leaf: leaf.replaced(name, next(values)) if leaf.has(name) else leaf)
 
 
 def per_layer(name: str, value: Any, count: int) -> Sequence[Any]:

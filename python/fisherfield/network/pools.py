@@ -17,7 +17,7 @@ __all__ = ["AvgPool2d", "Flatten", "GlobalAvgPool2d"]
 
 
 class _Average(Layer):
-    """Means over windows without padding; of the whole image, where a kind does not say otherwise."""
+    """Means over windows; of the whole image, where a kind does not say otherwise."""
 
     image = True
     in_place = False
@@ -28,18 +28,18 @@ class _Average(Layer):
 
     def shape_of(self, before: Shape) -> Shape:
         window = self.window(before)
-        for size, width in zip(before[1:], window.kernel, strict=True):
-            if width > size:
-                raise ValueError(f"kernel must be at most the image's size {size}, got {width}")
+        for size, width, pad in zip(before[1:], window.kernel, window.padding, strict=True):
+            if width > size + 2 * pad:
+                raise ValueError(f"kernel must be at most the image's size {size + 2 * pad}, got {width}")
         return (before[0], *window.over(before))
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         window = self.window(before)
-        core.average_pool(window.kernel, window.stride)
+        core.average_pool(window.kernel, window.stride, window.padding)
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         window = self.window(before)
-        core.average_pool(window.kernel, window.stride)
+        core.average_pool(window.kernel, window.stride, window.padding)
 
     def image_bytes(self, step: Step, seen: Seen) -> int:
         return matrices(math.prod(step.before[1:]) ** 2, math.prod(step.after[1:]) ** 2)
@@ -52,20 +52,27 @@ def _stride(name: str, value: Any) -> Pair | None:
 @kind
 @dataclass(frozen=True)
 class AvgPool2d(_Average):
-    """The mean over windows of `kernel`, every `stride` (default: `kernel`) positions, without padding."""
+    """The mean over windows of `kernel`, every `stride` (default: `kernel`) positions.
+
+    The zeros of the `padding` count (PyTorch's count_include_pad=True); it is at most half of the kernel.
+    """
 
     averages = True
 
     kernel: Pair = field(metadata=setting(lambda name, value: _numbers.pair(name, value, 1)))
     stride: Pair | None = field(default=None, metadata=setting(_stride))
+    padding: Pair = field(default=0, metadata=setting(lambda name, value: _numbers.pair(name, value, 0)))
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for width, pad in zip(two(self.kernel), two(self.padding), strict=True):
+            if 2 * pad > width:
+                raise ValueError(f"padding must be at most half of the kernel {self.kernel}, got {self.padding}")
         if self.stride is None:
             object.__setattr__(self, "stride", self.kernel)
 
     def window(self, before: Shape) -> Window:
-        return Window(two(self.kernel), two(self.stride or self.kernel))
+        return Window(two(self.kernel), two(self.stride or self.kernel), two(self.padding))
 
 
 @kind

@@ -28,11 +28,12 @@ struct AffineLaw {
 template <class N = double>
 struct Affine {
     N fan_in, sigma_w2, sigma_b2;
+    bool biases = true; // it has some
 
     template <class H, class S>
     FISHERFIELD_HD FISHERFIELD_INLINE auto law(const H& h, const S& settings) const {
         using T = decltype(h.v);
-        const T n(fan_in), w(sigma_w2), bias(settings.biases ? 1.0 : 0.0);
+        const T n(fan_in), w(sigma_w2), bias(settings.biases && biases ? 1.0 : 0.0);
         return AffineLaw<T, T>{
             T(sigma_b2) + w * h.xy, w * h.v, w, {n * (h.xy + h.off) + bias, n * (h.v - h.off), {}, {}}};
     }

@@ -8,6 +8,11 @@
 //     closed   -gamma^2 r     gamma^2 (1+r)   0        -x/n     x            -x/n                0     x = c d n/(n-3)
 //     frozen   0              g^2             0        c o      c d          0                   0
 //
+// Where the units' kernel has (ou, du) already, behind a sum of normalised branches, the gradient of mean and variance
+// takes ou away, and du counts with d, up to terms of O(1/n) of it. Frozen, with w = v/(xy + v), c w of both goes on,
+// and c (1 - w) ou joins o, c (1 - w) du joins d: what u shares with the mean over the data is the same for all of
+// them.
+//
 // Trained, beta adds 1 to o, and gamma k to ou (1 where closed). `closed` is exact where phi is positively homogeneous:
 // direction and radius of the centred batch are independent, and E 1/r^2 = 1/(s2 (n - 3)). `exact` keeps 1/n of the
 // statistics' own gradients. The Gaussian is symmetric, so gamma's sign drops out. (docs/theory.md, section 4)
@@ -36,13 +41,29 @@ struct NormLaw {
 
     template <class K>
     FISHERFIELD_HD FISHERFIELD_INLINE auto kernel(const K& k) const {
-        return TangentKernel{oo * k.o + od * k.d, dd * k.d, ud * k.d, dud * k.d};
+        const T d = k.d + k.du;
+        return TangentKernel{oo * k.o + od * d, dd * d, ud * d, dud * d};
     }
 };
 
 template <class T, class Xy, class Off, class Mean, class OO, class OD, class UD, class DUD>
 NormLaw(Xy, T, Off, Mean, OO, OD, T, UD, DUD, TangentKernel<Zero, T, T, Zero>)
     -> NormLaw<T, Xy, Off, Mean, OO, OD, UD, DUD>;
+
+template <class T, class Mean, class Share>
+struct FrozenLaw {
+    T v;
+    Mean mean;
+    T c;
+    Share kept, joined; // c w, c (1 - w)
+    TangentKernel<Zero, T, T, Zero> own;
+    Zero xy{}, off{};
+
+    template <class K>
+    FISHERFIELD_HD FISHERFIELD_INLINE auto kernel(const K& k) const {
+        return TangentKernel{c * k.o + joined * k.ou, c * k.d + joined * k.du, kept * k.ou, kept * k.du};
+    }
+};
 
 template <class N = double, class Beta = N, class Eps = N>
 struct BatchNorm {
@@ -78,7 +99,16 @@ struct BatchNorm {
     FISHERFIELD_HD FISHERFIELD_INLINE auto frozen(const Z& z) const {
         using T = decltype(z.v);
         const auto at = scales(z);
-        return NormLaw{Zero(), at.g2, Zero(), shift<T>(), at.c, Zero(), at.c, Zero(), Zero(), own(at.k)};
+        const auto law = [&](const auto& kept, const auto& joined) {
+            using Share = std::decay_t<decltype(kept)>;
+            return FrozenLaw<T, decltype(shift<T>()), Share>{at.g2, shift<T>(), at.c, kept, joined, own(at.k)};
+        };
+        if constexpr (std::is_same_v<decltype(z.kernel.ou), Zero>) {
+            return law(Zero(), Zero());
+        } else {
+            const T q = z.xy + z.v, w = is_zero(q) ? T(1.0) : z.v / q;
+            return law(at.c * w, at.c * (T(1.0) - w));
+        }
     }
 
     template <class Z, class S, class I, class Visit>

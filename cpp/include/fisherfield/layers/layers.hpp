@@ -3,36 +3,62 @@
 // lists them.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
+#include "fisherfield/layers/add.hpp"
 #include "fisherfield/layers/affine.hpp"
 #include "fisherfield/layers/batch_norm.hpp"
+#include "fisherfield/layers/layer_norm.hpp"
 #include "fisherfield/layers/phi.hpp"
 #include "fisherfield/layers/wei2019.hpp"
 #include "fisherfield/network.hpp"
 
 namespace fisherfield {
 
+enum class LayerKind : std::int8_t {
+    affine,
+    phi,
+    batch_norm,
+    wei2019,
+    average_pool,
+    flatten,
+    add,
+    layer_norm,
+    group_norm
+};
+
 struct LayerRow {
     const char* name;
-    const char* numbers[kLayerNumbers]; // of Node::numbers
-    bool on_samples;                    // whether its exact law depends on n
-    bool normalises;                    // needs a variance over the data
+    const char* numbers[kLayerNumbers]{}; // of Node::numbers
+    bool on_samples = false;              // whether its exact law depends on n
+    bool normalises = false;              // by a variance over the data
+    bool asks_for_mean = false;           // behind an activation it takes E phi away
+    int vectors = 0;                      // gamma and beta, a number for each unit, where they are trained
+    bool of_positions = false;            // or for each unit and position
 
+    int count() const;                           // of its numbers
     int place_of(std::string_view wanted) const; // -1: it has no number of this name
 };
 
 inline constexpr LayerRow kLayerRows[] = {
-    {"affine", {"sigma_w2", "sigma_b2"}, false, false},
-    {"phi", {}, false, false},
-    {"batch_norm", {"gamma", "beta", "eps"}, true, true},
-    {"wei2019", {"gamma", "beta", "eps"}, false, true},
-    {"average_pool", {}, false, false},
-    {"flatten", {}, false, false},
+    {"affine", {"sigma_w2", "sigma_b2"}},
+    {"phi"},
+    {"batch_norm", {"gamma", "beta", "eps"}, true, true, false, 2},
+    {"wei2019", {"gamma", "beta", "eps"}, false, true, false, 2},
+    {"average_pool"},
+    {"flatten"},
+    {"add", {"scale"}},
+    {"layer_norm", {"gamma", "beta", "eps"}, false, false, true, 2, true},
+    {"group_norm", {"gamma", "beta", "eps"}, false, false, true, 2},
 };
 
+inline int LayerRow::count() const {
+    return static_cast<int>(std::find(numbers, numbers + kLayerNumbers, nullptr) - numbers);
+}
+
 inline int LayerRow::place_of(std::string_view wanted) const {
-    for (int place = 0; place < kLayerNumbers && numbers[place] != nullptr; ++place) {
+    for (int place = 0; place < count(); ++place) {
         if (numbers[place] == wanted) {
             return place;
         }
@@ -69,13 +95,18 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visi
     const double* const x = node.numbers;
     switch (node.kind) {
     case LayerKind::affine:
-        return visit(Affine<>{node.fan_in, x[0], x[1]});
+        return visit(Affine<>{node.fan_in, x[0], x[1], node.trained});
     case LayerKind::phi:
-        return visit(Phi{});
+        return visit(Phi{node.mean});
     case LayerKind::batch_norm:
         return visit(BatchNorm<>{x[0], x[1], x[2], node.trained, node.homogeneous});
     case LayerKind::wei2019:
         return visit(PublishedBatchNorm<>{x[0], x[1], x[2], node.trained});
+    case LayerKind::add:
+        return visit(Add<>{x[0]});
+    case LayerKind::layer_norm:
+    case LayerKind::group_norm:
+        return visit(LayerNorm<>{x[0], x[1], x[2], node.trained, node.gaussian});
     default:
         return visit(Identity{});
     }

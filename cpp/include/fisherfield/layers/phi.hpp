@@ -40,7 +40,7 @@ template <class T, class Off>
 struct DependentPhiLaw {
     T xy, v;
     Off off;
-    T mean;
+    T mean; // 0 where nobody asked for it
     T slope, slope_difference;
     T u_slope, u_difference;
     TangentKernel<Zero> own{};
@@ -56,6 +56,8 @@ struct DependentPhiLaw {
 };
 
 struct Phi {
+    bool with_mean = false; // E phi is asked for where it takes an integral of its own
+
     template <class Z, class S, class I, class Visit>
     FISHERFIELD_HD FISHERFIELD_INLINE Status pass(const Z& z, const S&, const I& integrals, Visit&& visit) const {
         using T = decltype(z.v);
@@ -71,10 +73,16 @@ struct Phi {
         if constexpr (!std::is_same_v<std::decay_t<decltype(z.xy)>, Zero>) {
             const auto p = integrals.pair(z);
             const auto off = p.slope * z.off;
-            // E phi of a pair is not asked for by any layer yet
-            visit(DependentPhiLaw<T, std::decay_t<decltype(off)>>{p.value, p.difference, off, T(0.0), p.slope,
+            T mean(0.0);
+            Status status = p.status;
+            if (with_mean) {
+                const auto m = integrals.independent(z.xy + z.v, z.mean);
+                mean = m.mean;
+                status = status != Status::ok ? status : m.status;
+            }
+            visit(DependentPhiLaw<T, std::decay_t<decltype(off)>>{p.value, p.difference, off, mean, p.slope,
                                                                   p.slope_difference, p.u_slope, p.u_difference});
-            return p.status;
+            return status;
         }
     }
 };

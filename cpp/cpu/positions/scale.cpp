@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Normalisation over the channels and positions of one sample (layers/layer_norm.hpp), position by position.
+#include <cmath>
+#include <utility>
+
+#include "fisherfield/layers/layers.hpp"
+#include "positions.hpp"
+
+namespace fisherfield {
+
+namespace {
+
+// Adds f(a, b) to every entry, or to those of the diagonal.
+template <class F>
+void add_entries(Matrix* matrix, long positions, bool diagonal, const F& f) {
+    for (long a = 0; a < positions; ++a) {
+        for (long b = diagonal ? a : 0; b < (diagonal ? a + 1 : positions); ++b) {
+            matrix->entries[a * positions + b] += rescaled(f(a, b), matrix->exponent);
+        }
+    }
+}
+
+// With s = 1/(f + eps), f the mean over positions:
+//
+//     Gaussian units   Z <- s Z, then gamma and beta as behind a BatchNorm; T <- gamma^2 s T
+//     activations      H <- gamma^2 s (H[a, a'] - m e_a - m e_a' + m^2) + gamma beta sqrt(s) (e_a + e_a' - 2 m) +
+//     beta^2
+//
+// e_a = E phi at a position and m its mean, which RMSNorm leaves in: m = 0.
+template <class Law>
+void apply(const Law& law, const Node& node, bool own, ImageState* z) {
+    const long k = z->positions();
+    const bool each = row_of(node.kind).of_positions, trained = node.trained && own;
+    const Scaled share = law.share, gamma = node.numbers[0], factor = gamma * gamma * share;
+    if (node.gaussian) {
+        for (Matrix* matrix : {&z->xy, &z->v, &z->apart}) {
+            combine({{share, matrix}}, 0.0, matrix);
+        }
+        combine({{factor, &z->o}}, trained && !each ? law.of_beta : Scaled(0.0), &z->o);
+        combine({{factor, &z->d}}, 0.0, &z->d);
+        if (trained && each) {
+            const Matrix before = z->o;
+            Matrix ones{std::vector<double>(k * k)};
+            add_entries(&ones, k, true, [&](long, long) { return law.of_beta; });
+            combine({{1.0, &before}, {1.0, &ones}}, 0.0, &z->o);
+        }
+        z->gamma2 = gamma * gamma;
+        z->mean = law.mean.value();
+        z->trained_gamma = trained;
+        z->of_positions = trained && each;
+        return;
+    }
+    const Scaled m = law.centre, beta = law.shift;
+    std::vector<double> means = z->means;
+    means.resize(k, 0.0);
+    Matrix centred = z->xy;
+    if (!is_zero(m)) {
+        add_entries(&centred, k, false, [&](long a, long b) { return m * (m - Scaled(means[a]) - Scaled(means[b])); });
+    }
+    if (trained) {
+        for (auto [kernel, value] : {std::pair{&z->o, &centred}, {&z->d, &z->v}}) {
+            Matrix part{std::vector<double>(k * k), value->exponent};
+            const Scaled one = kernel == &z->o ? law.of_beta : Scaled(0.0);
+            add_entries(&part, k, each, [&](long a, long b) { return share * value->at(a * k + b); });
+            Matrix ones{std::vector<double>(k * k)};
+            add_entries(&ones, k, each, [&](long, long) { return one; });
+            combine({{factor, kernel}, {1.0, &part}, {1.0, &ones}}, 0.0, kernel);
+        }
+    } else {
+        combine({{factor, &z->o}}, 0.0, &z->o);
+        combine({{factor, &z->d}}, 0.0, &z->d);
+    }
+    combine({{factor, &z->v}}, 0.0, &z->v);
+    combine({{factor, &z->apart}}, 0.0, &z->apart);
+    combine({{factor, &centred}}, is_zero(m) ? Scaled(0.0) : beta * beta, &z->xy);
+    if (!is_zero(m) && !is_zero(beta)) {
+        const Scaled tilt = gamma * beta * sqrt(share);
+        add_entries(&z->xy, k, false,
+                    [&](long a, long b) { return tilt * (Scaled(means[a]) + Scaled(means[b]) - m - m); });
+    }
+    const double root = (gamma * sqrt(share)).value();
+    for (double& mean : z->means) {
+        mean = root * (mean - m.value()) + law.shift.value();
+    }
+}
+
+} // namespace
+
+Status scale(const Node& node, const Settings& settings, bool own, ImageState* z) {
+    settle(z);
+    const State<Scaled> mean = z->diagonal();
+    return with_layer(node, [&](const auto& layer) {
+        if constexpr (requires { layer.of_two; }) {
+            return Status::ok; // no sum comes here
+        } else
+            return layer.pass(mean, settings, Exact<>{Activation{}}, [&](const auto& law) {
+                if constexpr (requires { law.share; }) {
+                    apply(law, node, own, z);
+                }
+            });
+    });
+}
+
+} // namespace fisherfield

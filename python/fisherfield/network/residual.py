@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sums of branches: Residual."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import _numbers
+from .layer import Layer, Parts, Seen, Shape, Spot, Step, Stream, kind, matrices, setting
+
+if TYPE_CHECKING:
+    from .. import _core
+
+__all__ = ["Residual"]
+
+_GAUSSIAN = (Stream.UNITS, Stream.NORMED)
+
+
+def _layers(name: str, value: Any) -> tuple[Layer, ...]:
+    if not _numbers.is_sequence(value):
+        raise TypeError(f"{name} must be a sequence of layers, got {_numbers.shown(value)}")
+    layers = _numbers.entries(name, value)
+    for place, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"{name}[{place}] must be a layer of fisherfield (Dense, Conv2d, ...), got {_numbers.shown(layer)}"
+            )
+    return layers
+
+
+@kind
+@dataclass(frozen=True)
+class Residual(Layer):
+    """h -> skip(h) + scale * branch(h); without layers the skip is h itself.
+
+    Both summands are Gaussian units: the stream of a pre-activation net (v2), whose skip is the identity, or two
+    branches that end with Dense, a convolution or a normalisation of one, as the projection skips of a post-activation
+    net (v1). An identity skip behind an activation is refused: its sums are not Gaussian.
+
+    Parameters
+    ----------
+    branch : sequence of layers
+        At least one of them Dense or a convolution.
+    skip : sequence of layers
+        Empty: the identity.
+    scale : float
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no layer and for a scale that is not finite or beyond 1e100; in a network, where the shapes of both
+        branches differ or one of them is not Gaussian.
+
+    Examples
+    --------
+    >>> block = ff.Residual([ff.BatchNorm(), ff.Activation("relu"), ff.Dense(1000)])
+    >>> ff.Network(784, [ff.Dense(1000), block, block, ff.Activation("relu"), ff.Dense(10)])
+    """
+
+    reads_units = True
+    in_place = False
+    unpublished = "sums of branches"
+
+    branch: tuple[Layer, ...] = field(metadata=setting(_layers))
+    skip: tuple[Layer, ...] = field(default=(), metadata=setting(_layers))
+    scale: float = field(default=1.0, metadata=setting(_numbers.SIGNED, "a branch's factor in its sum", r"$\alpha$"))
+
+    def gives(self, before: Stream) -> Stream:
+        return Stream.UNITS
+
+    def shape_of(self, before: Shape) -> Shape:
+        for layer in self.branch:
+            before = layer.shape_of(before)
+        return before
+
+    def leaves(self) -> Iterator[Layer]:
+        for layer in (*self.branch, *self.skip):
+            yield from layer.leaves()
+        yield self
+
+    def mapped(self, change: Callable[[Layer], Layer | None]) -> Layer | None:
+        branches = (
+            tuple(new for layer in layers if (new := layer.mapped(change)) is not None)
+            for layers in (self.branch, self.skip)
+        )
+        return change(dataclasses.replace(self, branch=next(branches), skip=next(branches)))
+
+    def steps(self, spot: Spot) -> Iterator[Step]:
+        if not self.skip and spot.stream not in _GAUSSIAN:
+            raise ValueError(
+                f"{spot.where}: a skip without layers needs Gaussian units, behind a Dense, a convolution or a sum of "
+                f"branches; it stands after {'the input' if spot.previous is None else type(spot.previous).__name__}, "
+                "and a sum with activations is not Gaussian"
+            )
+        if not any(leaf.affine for layer in self.branch for leaf in layer.leaves()):
+            raise ValueError(
+                f"{spot.where}: branch must hold at least one Dense or convolution, whose weights are its own"
+            )
+        branch = yield from self._within(spot, "branch", self.branch)
+        start = spot._replace(number=branch.number)
+        skip = yield from self._within(start, "skip", self.skip)
+        for name, end in (("branch", branch), ("skip", skip)):
+            if end.stream not in _GAUSSIAN:
+                raise ValueError(
+                    f"{spot.where}: {name} must end with a Dense, a convolution or a normalisation of one, for a sum "
+                    f"with activations is not Gaussian; it ends with {type(end.previous).__name__}"
+                )
+        if branch.shape != skip.shape:
+            raise ValueError(
+                f"{spot.where}: branch and skip must end with one shape, got {branch.shape} and {skip.shape}"
+            )
+        yield Step(self, spot.where, spot.place, spot.shape, branch.shape, spot.previous, (branch.source, skip.source))
+
+    def _within(self, spot: Spot, name: str, layers: tuple[Layer, ...]) -> Any:
+        """The steps of one branch; returns where it ends."""
+        where = spot.where
+        for place, layer in enumerate(layers):
+            number = spot.number
+            for step in layer.steps(spot._replace(where=f"{where}.{name}[{place}]")):
+                yield step
+                number += 1
+            spot = spot.behind(layer, step.after, number)
+        return spot._replace(where=where)
+
+    def outline(self, after: Shape) -> str:
+        return f"Residual {' x '.join(map(str, after))}"
+
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        start = core.spot()
+        ends = []
+        for layers in (self.branch, self.skip):
+            core.stand(start)
+            shape = before
+            for layer in layers:
+                layer.compile_into(core, shape)
+                shape = layer.shape_of(shape)
+            ends.append(core.spot())
+        core.add(*ends, self.scale)
+
+    def linearize_into(self, core: Any, parts: Iterator[Parts], before: Shape) -> None:
+        ends = []
+        start = core.last
+        for layers in (self.branch, self.skip):
+            core.last = start
+            shape = before
+            for layer in layers:
+                layer.linearize_into(core, parts, shape)
+                shape = layer.shape_of(shape)
+            if not ends and self.scale != 1.0:
+                core.layer("scale", [self.scale], [], False)
+            ends.append(core.last)
+        next(parts)
+        core.add(ends)
+
+    def image_bytes(self, step: Step, seen: Seen) -> int:
+        return 2 * matrices(0, math.prod(step.after[1:]) ** 2)
