@@ -89,15 +89,12 @@ void apply(const Law& law, const Node& node, bool own, ImageState* z) {
 Status scale(const Node& node, const Settings& settings, bool own, ImageState* z) {
     settle(z);
     const State<Scaled> mean = z->diagonal();
-    return with_layer(node, [&](const auto& layer) {
-        if constexpr (requires { layer.of_two; }) {
-            return Status::ok; // no sum comes here
-        } else
-            return layer.pass(mean, settings, Exact<>{Activation{}}, [&](const auto& law) {
-                if constexpr (requires { law.share; }) {
-                    apply(law, node, own, z);
-                }
-            });
+    return with_scaling(node, node.numbers, [&](const auto& layer) {
+        return layer.pass(mean, settings, Exact<>{Activation{}}, [&](const auto& law) {
+            if constexpr (requires { law.share; }) {
+                apply(law, node, own, z);
+            }
+        });
     });
 }
 

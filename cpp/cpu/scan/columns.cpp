@@ -176,30 +176,64 @@ std::vector<ColumnOrValue> ScanColumns::derived(const std::vector<Number>& from,
     return columns;
 }
 
+// A chain, and sums of branches with the stream that came before: one is held at a time.
 std::vector<ScanColumns::Group> ScanColumns::groups() const {
-    const Network& network = request_.network;
-    std::vector<Group> out;
-    for (int i = 0; i < static_cast<int>(network.nodes.size()); ++i) {
-        const Node& node = network.nodes[i];
-        if (node.kind == LayerKind::affine) {
-            out.push_back({i, -1, node.layer + 1 == network.layers, &network.activations[0]});
-            continue;
+    const std::vector<Node>& nodes = request_.network.nodes;
+    const int count = static_cast<int>(nodes.size());
+    std::vector<char> summed(count + 1); // by a later sum, as its skip
+    for (const Node& node : nodes) {
+        if (node.other != kNone) {
+            summed[node.other + 1] = 1;
         }
-        out.back().norm = row_of(node.kind).normalises ? i : out.back().norm;
-        out.back().phi = &network.activations[node.activation];
     }
-    return out;
+    std::vector<Group> out;
+    int held = kNone;
+    for (int i = 0; i < count; ++i) {
+        const Node& node = nodes[i];
+        const LayerRow& row = row_of(node.kind);
+        if (node.input != i - 1 || (out.empty() && node.kind != LayerKind::affine)) {
+            return {};
+        }
+        if (node.kind == LayerKind::affine) {
+            out.push_back({});
+            out.back().affine = i;
+            out.back().last = node.layer + 1 == request_.network.layers;
+            out.back().phi = &request_.network.activations[0];
+        } else if (node.other != kNone) {
+            if (node.other != held || out.back().affine != i - 1) {
+                return {};
+            }
+            out.back().sum = i;
+        } else if (row.normalises) {
+            out.back().norm = i;
+        } else if (row.of_sample) {
+            (node.gaussian ? out.back().before : out.back().behind) = i;
+        } else if (node.kind == LayerKind::phi) {
+            out.back().phi = &request_.network.activations[node.activation];
+        } else {
+            return {};
+        }
+        if (summed[i + 1]) {
+            if (i != std::max(out.back().affine, out.back().sum)) {
+                return {};
+            }
+            out.back().holds = true;
+            held = i;
+        }
+    }
+    return out.back().plain() || !out.back().last ? out : std::vector<Group>{};
 }
 
 bool ScanColumns::build() {
     const Network& network = request_.network;
     const Settings& settings = request_.settings;
     const std::vector<Quantity>& asked = request_.quantities;
-    const bool flat = std::none_of(network.nodes.begin(), network.nodes.end(),
-                                   [](const Node& node) { return node.kind == LayerKind::flatten; });
-    if (network.positional() > 0 || !flat || !std::all_of(asked.begin(), asked.end(), covered)) {
+    const std::vector<Group> all_layers = groups();
+    const int count = static_cast<int>(all_layers.size());
+    if (network.positional() > 0 || count == 0 || !std::all_of(asked.begin(), asked.end(), covered)) {
         return false;
     }
+    sums_ = !std::all_of(all_layers.begin(), all_layers.end(), [](const Group& group) { return group.plain(); });
     const Number overlap = of_point(PointNumber::overlap, settings.overlap);
     const Number length = of_point(PointNumber::length, settings.length);
     const Number samples = of_point(PointNumber::samples, settings.samples);
@@ -215,8 +249,6 @@ bool ScanColumns::build() {
         at.length = in[2];
         return !at.admissible(false) || at.one_sample() || !moderate(in[2]);
     });
-    const std::vector<Group> all_layers = groups();
-    const int count = static_cast<int>(all_layers.size());
     layers_.resize(count);
     for (int l = 0; l < count; ++l) {
         if (!build(all_layers[l], &layers_[l])) {
@@ -261,8 +293,10 @@ bool ScanColumns::build() {
     const bool batch_norms = network.normalised();
     diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a) ||
                 (std::any_of(asked.begin(), asked.end(), needs_mean) && !outlier_rules());
-    kernel_ =
-        batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)] : scan_kernels().vanilla[diagonal_];
+    const int theory = static_cast<int>(settings.theory);
+    kernel_ = sums_         ? scan_kernels().sums[batch_norms ? 1 + theory : 0]
+              : batch_norms ? scan_kernels().batch_norm[theory]
+                            : scan_kernels().vanilla[diagonal_];
     run_ahead();
     whole_.coalesce();
     return true;
@@ -271,7 +305,7 @@ bool ScanColumns::build() {
 bool ScanColumns::build(const Group& group, LayerColumns* layer) {
     const std::vector<Node>& nodes = request_.network.nodes;
     const Node& affine = nodes[group.affine];
-    for (const int node : {group.affine, group.norm}) {
+    for (const int node : {group.affine, group.sum, group.norm, group.before, group.behind}) {
         for (int k = 0; node >= 0 && k < kLayerNumbers; ++k) {
             if (!moderate(nodes[node].numbers[k])) {
                 return false;
@@ -284,6 +318,28 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
                         : derived({width}, 1, [&](const double* in, double* out) { out[0] = affine.taps * in[0]; })[0];
     layer->sigma_w2 = column(of_node(group.affine, 0));
     layer->sigma_b2 = column(of_node(group.affine, 1));
+    layer->biases = affine.trained;
+    layer->holds = group.holds;
+    layer->sums = group.sum >= 0;
+    if (layer->sums) {
+        layer->scale = column(of_node(group.sum, 0));
+    }
+    const auto scaling = [&](int node, ScaleColumns* out) {
+        if (node >= 0) {
+            out->node = &nodes[node];
+            for (int k = 0; k < row_of(nodes[node].kind).count(); ++k) {
+                out->numbers[k] = column(of_node(node, k));
+            }
+        }
+    };
+    scaling(group.before, &layer->before);
+    scaling(group.behind, &layer->behind);
+    if (group.before >= 0) { // phi of rays has closed forms around 0 alone, tables have no kernel of u
+        const int beta = row_of(nodes[group.before].kind).place_of("beta");
+        if (beta >= 0 && any(of_node(group.before, beta), [](double x) { return x != 0.0; })) {
+            return false;
+        }
+    }
     Rays rays{1.0, 1.0};
     const bool homogeneous_phi = homogeneous(*group.phi, &rays);
     layer->a = 0.5 * (rays.plus + rays.minus);
@@ -292,7 +348,8 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
         if (group.last || (homogeneous_phi && rays.minus * rays.plus >= 0.0)) {
             return true;
         }
-        if (request_.tables.empty() || request_.tables[affine.layer] == nullptr) {
+        if (request_.tables.empty() || request_.tables[affine.layer] == nullptr || layer->behind.node != nullptr ||
+            (layer->before.node != nullptr && layer->before.node->trained)) {
             return false;
         }
         lookups_.push_back(std::make_unique<Lookup>(request_.tables[affine.layer]));
@@ -367,7 +424,7 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
 // times A_l, and A_1 <= (N_0 + 1/length) sigma_w2^2/(N_1 sigma_w2^1) A_2 by E phi^2 = q E phi'^2.
 bool ScanColumns::outlier_rules() const {
     const int count = static_cast<int>(layers_.size());
-    if (count < 2 || !lookups_.empty()) {
+    if (count < 2 || !lookups_.empty() || sums_) {
         return false;
     }
     const auto range = [&](const Number& number) {
@@ -422,11 +479,11 @@ bool ScanColumns::acts_on_kernel(const Slot& slot) const {
         return true;
     }
     const std::vector<Group> layers = groups();
-    return std::any_of(slot.places.begin(), slot.places.end(), [&](const Place& place) {
-        const Group& group = layers[request_.network.nodes[place.node].layer];
-        const bool biases = place.node == group.affine && place.number == 1;
-        return !biases || (group.norm >= 0 ? theory == Theory::wei2019 : !group.last);
-    });
+    return sums_ || std::any_of(slot.places.begin(), slot.places.end(), [&](const Place& place) {
+               const Group& group = layers[request_.network.nodes[place.node].layer];
+               const bool biases = place.node == group.affine && place.number == 1;
+               return !biases || (group.norm >= 0 ? theory == Theory::wei2019 : !group.last);
+           });
 }
 
 // Where some axes act on what follows from the output's kernel alone, or on nothing, the recursion is run once for all

@@ -28,11 +28,13 @@ private:
     bool build();
     // One affine layer and what follows it.
     struct Group {
-        int affine = 0, norm = -1; // nodes; -1: none
-        bool last = false;
+        int affine = 0, sum = -1, norm = -1, before = -1, behind = -1; // nodes; -1: none
+        bool last = false, holds = false;
         const Activation* phi = nullptr;
+
+        bool plain() const { return sum < 0 && before < 0 && behind < 0; }
     };
-    std::vector<Group> groups() const;
+    std::vector<Group> groups() const; // empty where kernels do not cover the network
     bool build(const Group& group, LayerColumns* layer);
 
     // A number at every point: that of a plane, or the same for all.
@@ -62,6 +64,7 @@ private:
     std::vector<ColumnOrValue> apart_;
     PointColumns points_;
     bool diagonal_ = true;
+    bool sums_ = false; // sums of branches, or normalisations over units
     ScanKernel kernel_ = nullptr;
 };
 

@@ -129,18 +129,27 @@ struct LaneIntegrals {
         }
         const Mask obtuse = z.xy < 0.0;
         Joint<Lanes> out;
-        out.u_slope = out.u_difference = 0.0; // no kernel of u comes here
-        if constexpr (form == Form::relu) {   // an eighth of all operations less
+        const auto of_u = [&] { // u phi'(u) = phi(u)
+            if constexpr (!std::is_same_v<std::decay_t<decltype(z.kernel.ou)>, Zero>) {
+                out.u_slope = out.value / q;
+                out.u_difference = out.difference / q;
+            } else {
+                out.u_slope = out.u_difference = 0.0;
+            }
+        };
+        if constexpr (form == Form::relu) { // an eighth of all operations less
             out.value = bent + 0.5 * larger(z.xy, 0.0);
             out.difference = 0.25 * (z.v + gap) - bent;
             out.slope = pick(obtuse, turn, 0.5 - turn);
             out.slope_difference = pick(obtuse, 0.5 - turn, turn);
+            of_u();
             return out;
         }
         out.value = minus_plus * z.xy + jump2 * (bent + 0.5 * larger(z.xy, 0.0));
         out.difference = (a * a) * z.v + (b * b) * (gap - 4.0 * bent);
         out.slope = minus_plus + jump2 * pick(obtuse, turn, 0.5 - turn);
         out.slope_difference = jump2 * pick(obtuse, 0.5 - turn, turn);
+        of_u();
         return out;
     }
 
@@ -167,9 +176,30 @@ struct LaneIntegrals {
     FISHERFIELD_INLINE Lanes entry(const ColumnOrValue& column) const { return Entry{column, at}; }
 };
 
+using Preactivation = State<Lanes, Lanes, Zero, Zero, Lanes, Zero>;
+
+// What a sum will read: Gaussian units behind an affine layer or a sum.
+template <bool sums>
+struct Held {
+    alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[kScanBlock];
+
+    FISHERFIELD_INLINE Preactivation held(int i) const {
+        return {Lanes(xy + i), Lanes(v + i), {}, {}, {Lanes(o + i), Lanes(d + i), {}, {}}};
+    }
+    FISHERFIELD_INLINE void hold(int i, const Preactivation& z) {
+        z.xy.store(xy + i);
+        z.v.store(v + i);
+        z.kernel.o.store(o + i);
+        z.kernel.d.store(d + i);
+    }
+};
+template <>
+struct Held<false> {};
+
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
-template <bool batch_norms, bool diagonal>
-struct States {
+template <bool batch_norms, bool diagonal, bool with_sums>
+struct States : Held<with_sums> {
+    static constexpr bool sums = with_sums;
     alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[diagonal ? kScanBlock : 1];
     alignas(64) double off[batch_norms ? kScanBlock : 1];
 
@@ -202,24 +232,54 @@ struct States {
     }
 };
 
-using Preactivation = State<Lanes, Lanes, Zero, Zero, Lanes, Zero>;
-
 // z of layer l, whose v joins the least of the layers so far.
 template <class States>
 FISHERFIELD_INLINE Preactivation before(const PointColumns& points, const LayerColumns& layer, int l,
                                         const double* columns, int i, const States& states, double* least) {
     const double* at = columns + i;
-    const Affine<Entry> affine{{layer.fan_in, at}, {layer.sigma_w2, at}, {layer.sigma_b2, at}};
+    const Affine<Entry> affine{{layer.fan_in, at}, {layer.sigma_w2, at}, {layer.sigma_b2, at}, layer.biases};
     const State<Lanes> h = states.load(points, l, columns, i);
     const Preactivation z = apply(affine.law(h, points), h);
     (l == 0 ? z.v : smaller(z.v, Lanes(least + i))).store(least + i);
     return z;
 }
 
+// The sum with the stream that is held, and what is held from then on.
+template <class States>
+FISHERFIELD_INLINE Preactivation summed(const LayerColumns& layer, const Preactivation& z, const double* at, int i,
+                                        States* states) {
+    Preactivation out = z;
+    if (layer.sums) {
+        const Preactivation skip = states->held(i);
+        Add<Entry>{{layer.scale, at}}.pass(z, skip, [&](const auto& law) { out = apply(law, z); });
+    }
+    if (layer.holds) {
+        states->hold(i, out);
+    }
+    return out;
+}
+
+// visit(state) with what a normalisation over units makes of a state; whose kernel has no u where it is not trained.
+template <class Z, class Visit>
+FISHERFIELD_INLINE void scaled(const ScaleColumns& scaling, const Z& z, const double* at, Visit&& visit) {
+    const Entry numbers[] = {{scaling.numbers[0], at}, {scaling.numbers[1], at}, {scaling.numbers[2], at}};
+    with_scaling(*scaling.node, numbers, [&](const auto& layer) {
+        return layer.pass(z, Zero(), Zero(), [&](const auto& law) { visit(apply(law, z)); });
+    });
+}
+
 // phi of what a law makes of z, into the states at i.
 template <class Y, class S, class I, class States>
-FISHERFIELD_INLINE void store_phi(const Y& y, const S& settings, const I& integrals, int i, States* states) {
-    Phi{}.pass(y, settings, integrals, [&](const auto& law) { states->store(i, apply(law, y)); });
+FISHERFIELD_INLINE void store_phi(const LayerColumns& layer, const double* at, const Y& y, const S& settings,
+                                  const I& integrals, int i, States* states) {
+    const bool again = States::sums && layer.behind.node != nullptr;
+    Phi{again}.pass(y, settings, integrals, [&](const auto& law) {
+        if (again) {
+            scaled(layer.behind, apply(law, y), at, [&](const auto& h) { states->store(i, h); });
+        } else {
+            states->store(i, apply(law, y));
+        }
+    });
 }
 
 // What follows layer l.
@@ -230,7 +290,18 @@ FISHERFIELD_INLINE void behind(const LayerColumns& layer, const Preactivation& z
     const LaneIntegrals<form> integrals{layer, at};
     const Entry gamma{layer.gamma, at}, eps{layer.eps, at};
     if constexpr (!normed(form)) {
-        store_phi(z, settings, integrals, i, states);
+        const auto store = [&](const auto& y) { store_phi(layer, at, y, settings, integrals, i, states); };
+        if (States::sums && layer.before.node != nullptr) {
+            scaled(layer.before, z, at, [&](const auto& y) {
+                if (layer.before.node->trained) {
+                    store(y);
+                } else {
+                    store(Preactivation{y.xy, y.v, {}, {}, {y.kernel.o, y.kernel.d, {}, {}}});
+                }
+            });
+        } else {
+            store(z);
+        }
     } else {
         const auto with = [&](auto some_eps) {
             const Lanes r = settings.one_over_n_minus_1();
@@ -241,12 +312,12 @@ FISHERFIELD_INLINE void behind(const LayerColumns& layer, const Preactivation& z
             } else {
                 const BatchNorm<Entry, Zero, Eps> norm{gamma, {}, some_eps, layer.trained};
                 if constexpr (form == Form::closed) {
-                    store_phi(apply(norm.closed(z, settings.samples(), settings.one_over_n(), r), z), settings,
-                              integrals, i, states);
+                    store_phi(layer, at, apply(norm.closed(z, settings.samples(), settings.one_over_n(), r), z),
+                              settings, integrals, i, states);
                 } else if constexpr (theory == Theory::exact) {
-                    store_phi(apply(norm.exact(z, r), z), settings, integrals, i, states);
+                    store_phi(layer, at, apply(norm.exact(z, r), z), settings, integrals, i, states);
                 } else {
-                    store_phi(apply(norm.frozen(z), z), settings, integrals, i, states);
+                    store_phi(layer, at, apply(norm.frozen(z), z), settings, integrals, i, states);
                 }
             }
         };
@@ -263,7 +334,10 @@ template <Form form, Theory theory, class States>
 void pass_layer(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
     const LayerColumns layer = points.layers[l]; // a copy, which no store can change
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation z = before(points, layer, l, columns, i, *states, least);
+        Preactivation z = before(points, layer, l, columns, i, *states, least);
+        if constexpr (States::sums) {
+            z = summed(layer, z, columns + i, i, states);
+        }
         behind<form>(layer, z, LaneSettings<theory>(points, columns + i), i, states);
     }
 }
@@ -286,7 +360,7 @@ struct TableIntegrals {
 
     template <class Mean>
     FISHERFIELD_INLINE LaneMoments independent(Lanes, Mean) const {
-        return {};
+        return {}; // nobody asks a table for means
     }
 };
 
@@ -294,16 +368,24 @@ template <class States>
 void pass_table(const PointColumns& points, int l, const double* columns, int count, States* states, double* least) {
     const LayerColumns layer = points.layers[l];
     alignas(64) double q[kScanBlock] = {}, one_minus_c[kScanBlock] = {}, integrals[4 * kScanBlock];
+    Held<true> z;
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation z = before(points, layer, l, columns, i, *states, least);
-        const Lanes all = z.xy + z.v;
+        Preactivation y = before(points, layer, l, columns, i, *states, least);
+        if constexpr (States::sums) {
+            y = summed(layer, y, columns + i, i, states);
+            if (layer.before.node != nullptr) {
+                scaled(layer.before, y, columns + i,
+                       [&](const auto& x) { y = {x.xy, x.v, {}, {}, {x.kernel.o, x.kernel.d, {}, {}}}; });
+            }
+        }
+        z.hold(i, y);
+        const Lanes all = y.xy + y.v;
         all.store(q + i);
-        (z.v / all).store(one_minus_c + i);
+        (y.v / all).store(one_minus_c + i);
     }
     layer.table->block(q, one_minus_c, count, integrals);
     for (int i = 0; i < count; i += kLanes) {
-        const Preactivation z = before(points, layer, l, columns, i, *states, least);
-        store_phi(z, points, TableIntegrals{integrals + i}, i, states);
+        store_phi(layer, columns + i, z.held(i), points, TableIntegrals{integrals + i}, i, states);
     }
 }
 
@@ -311,9 +393,9 @@ inline bool is_relu(const LayerColumns& layer) {
     return layer.table == nullptr && !layer.batch_norm && layer.a == 0.5 && layer.b == 0.5;
 }
 
-template <Theory theory, bool batch_norms, bool diagonal>
+template <Theory theory, bool batch_norms, bool diagonal, bool sums>
 void pass_layers(const PointColumns& points, int layers, const double* columns, int count,
-                 States<batch_norms, diagonal>* states, double* least) {
+                 States<batch_norms, diagonal, sums>* states, double* least) {
     for (int l = 0; l < layers; ++l) {
         const LayerColumns& layer = points.layers[l];
         const auto pass = [&](auto form) {
@@ -333,7 +415,7 @@ void pass_layers(const PointColumns& points, int layers, const double* columns, 
             } else {
                 pass(std::integral_constant<Form, Form::no_batch_norm>());
             }
-        } else if (is_relu(layer) && l > 0 && is_relu(points.layers[l - 1])) {
+        } else if (!sums && is_relu(layer) && l > 0 && is_relu(points.layers[l - 1])) {
             pass(std::integral_constant<Form, Form::relu_again>());
         } else if (is_relu(layer)) {
             pass(std::integral_constant<Form, Form::relu>());
@@ -388,9 +470,9 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
     return ~right;
 }
 
-template <Theory theory, bool batch_norms, bool diagonal>
+template <Theory theory, bool batch_norms, bool diagonal, bool sums = false>
 bool scan_block(const PointColumns& points, const double* columns, int count, double* const* out, double* outside) {
-    States<batch_norms, diagonal> states;
+    States<batch_norms, diagonal, sums> states;
     const int last = points.count - 1;
     const bool normed = batch_norms && points.layers[last].batch_norm; // else the last layer ends with its affine part
     pass_layers<theory>(points, normed ? points.count : last, columns, count, &states, outside);
@@ -429,7 +511,9 @@ ScanKernels kernels::FISHERFIELD_PATH::scan_kernels() {
     using enum Theory;
     return {{&scan_block<exact, false, false>, &scan_block<exact, false, true>},
             {&scan_block<exact, true, true>, &scan_block<frozen, true, true>, &scan_block<wei2019, true, true>},
-            {&end_block<false>, &end_block<true>}};
+            {&end_block<false>, &end_block<true>},
+            {&scan_block<exact, false, true, true>, &scan_block<exact, true, true, true>,
+             &scan_block<frozen, true, true, true>}};
 }
 
 } // namespace fisherfield

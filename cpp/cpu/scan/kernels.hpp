@@ -2,6 +2,7 @@
 // The recursion for many points of a scan at once, in plain float64: what columns.cpp and kernels.cpp share.
 #pragma once
 
+#include "fisherfield/network.hpp"
 #include "fisherfield/settings.hpp"
 
 namespace fisherfield {
@@ -19,10 +20,18 @@ struct Interpolation {
     virtual void block(const double* q, const double* one_minus_c, int count, double* out) const = 0;
 };
 
-// One affine layer and what follows it. phi is rays, minus x for x < 0 and plus x for x > 0, with a = (plus + minus)/2
-// and b = (plus - minus)/2, or its integrals are given, or found in a table.
+// A normalisation over the units of one sample, with its numbers; none, if it has no node.
+struct ScaleColumns {
+    const Node* node = nullptr;
+    ColumnOrValue numbers[kLayerNumbers];
+};
+
+// One affine layer and what follows it: the sum with the stream that is held, a normalisation, phi, and one behind it.
+// What phi or BatchNorm read may be held from then on. phi is rays, minus x for x < 0 and plus x for x > 0, with a =
+// (plus + minus)/2 and b = (plus - minus)/2, or its integrals are given, or found in a table.
 struct LayerColumns {
     ColumnOrValue fan_in, sigma_w2, sigma_b2, gamma, eps;
+    bool biases = true; // it has some
     bool batch_norm = false, has_eps = false, trained = false;
     double a = 1.0, b = 0.0;
     bool integrated = false;
@@ -31,6 +40,9 @@ struct LayerColumns {
     bool closed = false;
     ColumnOrValue value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
     const Interpolation* table = nullptr;
+    bool sums = false, holds = false;
+    ColumnOrValue scale;         // of the branch in its sum
+    ScaleColumns before, behind; // phi
 };
 
 struct PointColumns {
@@ -60,6 +72,7 @@ struct ScanKernels {
     ScanKernel vanilla[2];    // where b alone is asked for, and where a is as well
     ScanKernel batch_norm[3]; // by theory
     ScanKernel ending[2];     // from o, or from o and d, alone
+    ScanKernel sums[3];       // with sums and normalisations over units: vanilla, exact, frozen
 };
 
 // Of the path in use (kernels.hpp).

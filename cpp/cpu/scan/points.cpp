@@ -309,7 +309,8 @@ Slot slot_of(const Network& network, const std::string& name, int layer, Plane p
     }
     for (int i = 0; i < static_cast<int>(network.nodes.size()); ++i) {
         const int number = row_of(network.nodes[i].kind).place_of(name);
-        if (number >= 0 && (network.nodes[i].fixed >> number & 1) == 0 && (layer < 0 || network.nodes[i].layer == layer)) {
+        if (number >= 0 && (network.nodes[i].fixed >> number & 1) == 0 &&
+            (layer < 0 || network.nodes[i].layer == layer)) {
             slot.places.push_back({i, number});
         }
     }

@@ -19,7 +19,7 @@ __all__ = ["Affine", "Conv1d", "Conv2d", "Dense"]
 _SIZE = setting(lambda name, value: _numbers.integer(name, value, 1))
 _SIGMA_W2 = setting(_numbers.MAGNITUDE, "variance of weights times fan_in", r"$\sigma_w^2$")
 _SIGMA_B2_DEFAULT = 0.5
-_BIAS = setting(_numbers.boolean)
+_BIAS = setting(_numbers.boolean, rare=True)
 _SIGMA_B2 = setting(_numbers.MAGNITUDE, "variance of biases", r"$\sigma_b^2$")
 
 
@@ -157,12 +157,12 @@ class _Convolution(Affine):
         return matrices(positions if step.previous is None else positions**2, math.prod(step.after[1:]) ** 2)
 
 
-def _pair(least: int) -> dict[str, Any]:
-    return setting(lambda name, value: _numbers.pair(name, value, least))
+def _pair(least: int, rare: bool = False) -> dict[str, Any]:
+    return setting(lambda name, value: _numbers.pair(name, value, least), rare=rare)
 
 
-def _one(least: int) -> dict[str, Any]:
-    return setting(lambda name, value: _numbers.integer(name, value, least))
+def _one(least: int, rare: bool = False) -> dict[str, Any]:
+    return setting(lambda name, value: _numbers.integer(name, value, least), rare=rare)
 
 
 @kind
@@ -183,8 +183,8 @@ class Conv2d(_Convolution):
     padding: Pair = field(default=0, metadata=_pair(0))
     sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
     sigma_b2: float = field(default=_SIGMA_B2_DEFAULT, metadata=_SIGMA_B2)
-    groups: int = field(default=1, metadata=_SIZE)
-    dilation: Pair = field(default=1, metadata=_pair(1))
+    groups: int = field(default=1, metadata=_one(1, rare=True))
+    dilation: Pair = field(default=1, metadata=_pair(1, rare=True))
     bias: bool = field(default=True, metadata=_BIAS)
 
     def window(self, before: Shape) -> Window:
@@ -206,8 +206,8 @@ class Conv1d(_Convolution):
     padding: int = field(default=0, metadata=_one(0))
     sigma_w2: float = field(default=2.0, metadata=_SIGMA_W2)
     sigma_b2: float = field(default=_SIGMA_B2_DEFAULT, metadata=_SIGMA_B2)
-    groups: int = field(default=1, metadata=_SIZE)
-    dilation: int = field(default=1, metadata=_one(1))
+    groups: int = field(default=1, metadata=_one(1, rare=True))
+    dilation: int = field(default=1, metadata=_one(1, rare=True))
     bias: bool = field(default=True, metadata=_BIAS)
 
     def window(self, before: Shape) -> Window:

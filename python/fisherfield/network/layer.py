@@ -149,12 +149,20 @@ class Spot(NamedTuple):
 
 
 def setting(
-    check: _numbers.Range | Callable[[str, Any], Any], words: str = "", symbol: str = "", replaced: bool = False
+    check: _numbers.Range | Callable[[str, Any], Any],
+    words: str = "",
+    symbol: str = "",
+    replaced: bool = False,
+    rare: bool = False,
 ) -> dict[str, Any]:
-    """Metadata of a field: its range or what converts it; with a symbol a scan may vary it, and `replace` may."""
+    """Metadata of a field: its range or what converts it; with a symbol a scan may vary it, and `replace` may.
+
+    A rare one is neither printed nor written where it has its default.
+    """
     if isinstance(check, _numbers.Range):
-        return {"check": check.convert, "axis": Axis(check, words, symbol) if symbol else None, "replaced": True}
-    return {"check": check, "axis": None, "replaced": replaced}
+        axis = Axis(check, words, symbol) if symbol else None
+        return {"check": check.convert, "axis": axis, "replaced": True, "rare": rare}
+    return {"check": check, "axis": None, "replaced": replaced, "rare": rare}
 
 
 def _metadata(cls: Any, key: str) -> dict[str, Any]:
@@ -173,7 +181,7 @@ class Layer:
     affine: ClassVar[bool] = False  # it has weights and biases, and is a row of what the theory gives layer by layer
     pointwise: ClassVar[bool] = False  # it applies a function phi to each unit
     over_batch: ClassVar[bool] = False  # it takes mean and variance over the batch
-    over_units: ClassVar[bool] = False  # over the units of one sample
+    variance_over: ClassVar[str] = ""  # what a variance that it divides by is taken over
     averages: ClassVar[bool] = False  # it takes means over windows of positions
     reads_units: ClassVar[bool] = False  # Gaussian units as they are; before all others phi is the identity
     in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
@@ -297,7 +305,13 @@ class Layer:
 
     def entry(self) -> dict[str, Any]:
         """Its table in a file, without the type, layers that it holds as they are; ValueError where there is none."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        rare = _of_fields(type(self), "rare")
+        items = ((field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {field.name: value for field, value in items if field.name not in rare or value != field.default}
+
+    def _shown(self) -> str:
+        entry = Layer.entry(self)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in entry.items())})"
 
     # ------------------------------------------------------------------------------------------------- the core's calls
 
@@ -332,6 +346,8 @@ _Kind = TypeVar("_Kind", bound=type[Layer])
 def kind(cls: _Kind) -> _Kind:
     """Enters a class into the table of kinds."""
     _KINDS[cls.__name__] = cls
+    if dataclasses.is_dataclass(cls):
+        cls.__repr__ = Layer._shown
     kinds.cache_clear()
     axes.cache_clear()
     return cls

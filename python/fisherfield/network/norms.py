@@ -68,6 +68,7 @@ class BatchNorm(Norm):
 
     core_kind = "batch_norm"
     over_batch = True
+    variance_over = "the data"
     takes = (Stream.UNITS,)
     needs = (
         "BatchNorm must stand directly after a Dense, a convolution or a sum of branches, where mean and variance over "
@@ -87,7 +88,7 @@ class BatchNorm(Norm):
 class _OverUnits(Norm):
     """A normalisation over the units of one sample."""
 
-    over_units = True
+    variance_over = "the units of a sample"
     takes = (Stream.UNITS, Stream.ACTIVATIONS)
     unpublished = "normalisation over the units of a sample"
 

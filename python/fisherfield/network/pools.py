@@ -61,7 +61,7 @@ class AvgPool2d(_Average):
 
     kernel: Pair = field(metadata=setting(lambda name, value: _numbers.pair(name, value, 1)))
     stride: Pair | None = field(default=None, metadata=setting(_stride))
-    padding: Pair = field(default=0, metadata=setting(lambda name, value: _numbers.pair(name, value, 0)))
+    padding: Pair = field(default=0, metadata=setting(lambda name, value: _numbers.pair(name, value, 0), rare=True))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -66,7 +66,7 @@ class Residual(Layer):
     unpublished = "sums of branches"
 
     branch: tuple[Layer, ...] = field(metadata=setting(_layers))
-    skip: tuple[Layer, ...] = field(default=(), metadata=setting(_layers))
+    skip: tuple[Layer, ...] = field(default=(), metadata=setting(_layers, rare=True))
     scale: float = field(default=1.0, metadata=setting(_numbers.SIGNED, "a branch's factor in its sum", r"$\alpha$"))
 
     def gives(self, before: Stream) -> Stream:

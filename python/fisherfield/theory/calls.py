@@ -22,9 +22,10 @@ def _refused(net: Network, failure: _core.Failure) -> ValueError:
     steps = net.steps
     layer = sum(step.layer.affine for step in steps[: failure.node + 1])
     if failure.status == _core.Status.zero_variance:
+        norm = steps[failure.node].layer
         return ValueError(
-            "eps must be > 0 where the variance over the data is zero, "
-            f"as it is before the BatchNorm of affine layer {layer}"
+            f"eps must be > 0 where the variance over {norm.variance_over} is zero, "
+            f"as it is before the {type(norm).__name__} of affine layer {layer}"
         )
     behind = steps[steps.index(net.affine_steps[layer - 1]) :]
     name = next((str(step.layer) for step in behind if step.layer.pointwise), "the identity")

@@ -16,7 +16,7 @@
 
 namespace fisherfield {
 
-// Of one branch of the sum.
+// Of one branch of the sum, whose kernel goes with its units' values.
 template <class T>
 struct BranchLaw {
     T scale2;        // alpha^2
@@ -24,27 +24,44 @@ struct BranchLaw {
     T rest_xy, rest; // c_b - W c, and what is left of 1 - c_b
 
     template <class K>
-    FISHERFIELD_HD FISHERFIELD_INLINE auto kernel(const K& k) const {
+    FISHERFIELD_HD FISHERFIELD_INLINE TangentKernel<T> kernel(const K& k) const {
+        const T o = scale2 * k.o, d = scale2 * k.d;
         if (is_zero(k.ou) && is_zero(k.du)) {
-            return TangentKernel<T>{scale2 * k.o, scale2 * k.d, 0.0, 0.0};
+            return {o, d, 0.0, 0.0};
         }
         const T ou = scale2 * k.ou, du = scale2 * k.du;
-        return TangentKernel<T>{scale2 * k.o + ou * rest_xy, scale2 * k.d + du * (T(1.0) - share) + ou * rest,
-                                share * ou, share * du};
+        return {o + ou * rest_xy, d + du * (T(1.0) - share) + ou * rest, share * ou, share * du};
     }
 };
 
+// The same without such a kernel.
 template <class T>
+struct PlainBranchLaw {
+    T scale2;
+
+    template <class K>
+    FISHERFIELD_HD FISHERFIELD_INLINE TangentKernel<T, T, Zero> kernel(const K& k) const {
+        return {scale2 * k.o, scale2 * k.d, {}, {}};
+    }
+};
+
+template <class T, class Off, class Mean, class Branch, class Skip, class Own>
 struct AddLaw {
-    T xy, v, off, mean;
-    BranchLaw<T> branch, skip;
-    TangentKernel<T> own; // what comes by the skip
+    T xy, v;
+    Off off;
+    Mean mean;
+    Branch branch;
+    Skip skip;
+    Own own; // what comes by the skip
 
     template <class K>
     FISHERFIELD_HD FISHERFIELD_INLINE auto kernel(const K& k) const {
         return branch.kernel(k);
     }
 };
+
+template <class T, class Off, class Mean, class Branch, class Skip, class Own>
+AddLaw(T, T, Off, Mean, Branch, Skip, Own) -> AddLaw<T, Off, Mean, Branch, Skip, Own>;
 
 template <class N = double>
 struct Add {
@@ -58,22 +75,21 @@ struct Add {
         const T alpha(scale), alpha2 = alpha * alpha;
         const T xy = skip.xy + alpha2 * branch.xy, v = skip.v + alpha2 * branch.v, q = xy + v;
         const auto law = [&](const auto& state, T scale2) {
-            const T own = state.xy + state.v;
-            if (is_zero(q) || is_zero(own)) {
-                return BranchLaw<T>{scale2, T(1.0), T(0.0), T(0.0)};
+            if constexpr (std::is_same_v<std::decay_t<decltype(state.kernel.ou)>, Zero>) {
+                return PlainBranchLaw<T>{scale2};
+            } else {
+                const T own = state.xy + state.v;
+                if (is_zero(q) || is_zero(own)) {
+                    return BranchLaw<T>{scale2, T(1.0), T(0.0), T(0.0)};
+                }
+                const T share = scale2 * own / q;
+                return BranchLaw<T>{scale2, share, state.xy / own - share * (xy / q), state.v / own - share * (v / q)};
             }
-            const T share = scale2 * own / q;
-            return BranchLaw<T>{scale2, share, state.xy / own - share * (xy / q), state.v / own - share * (v / q)};
         };
-        AddLaw<T> out{xy,
-                      v,
-                      skip.off + alpha2 * branch.off,
-                      skip.mean + alpha * branch.mean,
-                      law(branch, alpha2),
-                      law(skip, T(1.0)),
-                      {}};
-        out.own = out.skip.kernel(skip.kernel);
-        visit(out);
+        const auto of_branch = law(branch, alpha2);
+        const auto of_skip = law(skip, T(1.0));
+        visit(AddLaw{xy, v, skip.off + alpha2 * branch.off, skip.mean + alpha * branch.mean, of_branch, of_skip,
+                     of_skip.kernel(skip.kernel)});
         return Status::ok;
     }
 };

@@ -33,6 +33,7 @@ struct LayerRow {
     const char* numbers[kLayerNumbers]{}; // of Node::numbers
     bool on_samples = false;              // whether its exact law depends on n
     bool normalises = false;              // by a variance over the data
+    bool of_sample = false;               // over the units of one sample: a ScaleLaw
     bool asks_for_mean = false;           // behind an activation it takes E phi away
     int vectors = 0;                      // gamma and beta, a number for each unit, where they are trained
     bool of_positions = false;            // or for each unit and position
@@ -42,15 +43,20 @@ struct LayerRow {
 };
 
 inline constexpr LayerRow kLayerRows[] = {
-    {"affine", {"sigma_w2", "sigma_b2"}},
-    {"phi"},
-    {"batch_norm", {"gamma", "beta", "eps"}, true, true, false, 2},
-    {"wei2019", {"gamma", "beta", "eps"}, false, true, false, 2},
-    {"average_pool"},
-    {"flatten"},
-    {"add", {"scale"}},
-    {"layer_norm", {"gamma", "beta", "eps"}, false, false, true, 2, true},
-    {"group_norm", {"gamma", "beta", "eps"}, false, false, true, 2},
+    {.name = "affine", .numbers = {"sigma_w2", "sigma_b2"}},
+    {.name = "phi"},
+    {.name = "batch_norm", .numbers = {"gamma", "beta", "eps"}, .on_samples = true, .normalises = true, .vectors = 2},
+    {.name = "wei2019", .numbers = {"gamma", "beta", "eps"}, .normalises = true, .vectors = 2},
+    {.name = "average_pool"},
+    {.name = "flatten"},
+    {.name = "add", .numbers = {"scale"}},
+    {.name = "layer_norm",
+     .numbers = {"gamma", "beta", "eps"},
+     .of_sample = true,
+     .asks_for_mean = true,
+     .vectors = 2,
+     .of_positions = true},
+    {.name = "group_norm", .numbers = {"gamma", "beta", "eps"}, .of_sample = true, .asks_for_mean = true, .vectors = 2},
 };
 
 inline int LayerRow::count() const {
@@ -89,6 +95,18 @@ struct Identity {
     }
 };
 
+// visit(layer) with the layer of kind `of_sample` that a node describes, its numbers given apart.
+template <class N, class Visit>
+FISHERFIELD_HD FISHERFIELD_INLINE auto with_scaling(const Node& node, const N* x, Visit&& visit) {
+    switch (node.kind) {
+    case LayerKind::layer_norm:
+    case LayerKind::group_norm:
+        return visit(LayerNorm<N>{x[0], x[1], x[2], node.trained, node.gaussian});
+    default:
+        return visit(Identity{});
+    }
+}
+
 // visit(layer) with the layer that a node describes.
 template <class Visit>
 FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visit) {
@@ -104,11 +122,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visi
         return visit(PublishedBatchNorm<>{x[0], x[1], x[2], node.trained});
     case LayerKind::add:
         return visit(Add<>{x[0]});
-    case LayerKind::layer_norm:
-    case LayerKind::group_norm:
-        return visit(LayerNorm<>{x[0], x[1], x[2], node.trained, node.gaussian});
     default:
-        return visit(Identity{});
+        return with_scaling(node, x, visit);
     }
 }
 
