@@ -26,10 +26,10 @@ void bind_network(py::module_& module) {
         .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); })
         .def(
             "layer",
-            [](NetworkHandle& handle, const std::string& kind, const std::vector<double>& numbers, bool trained) {
-                handle.network().layer(kind, numbers, trained);
-            },
-            py::arg("kind"), py::arg("numbers"), py::arg("trained") = false, "a layer that is nothing but its numbers")
+            [](NetworkHandle& handle, const std::string& kind, const std::vector<double>& numbers, bool trained,
+               const Network::Units& units) { handle.network().layer(kind, numbers, trained, units); },
+            py::arg("kind"), py::arg("numbers"), py::arg("trained") = false, py::arg("units") = Network::Units{},
+            "a layer that is nothing but its numbers, the first of which each unit may have for itself")
         .def(
             "spot", [](NetworkHandle& handle) { return handle.network().at; }, "where the next layer comes to stand")
         .def(

@@ -62,6 +62,9 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
         case LayerKind::add:
             state = sum(node, std::move(state), take(node.other));
             break;
+        case LayerKind::mean:
+            state = mean(node, std::move(state), take(node.other));
+            break;
         default:
             status = scale(node, settings, own, &state);
             break;

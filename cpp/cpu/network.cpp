@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <stdexcept>
+#include <utility>
 
 #include "fisherfield/layers/layers.hpp"
 
@@ -16,55 +18,137 @@ Network::Network(const std::vector<int>& input_shape) : image(input_shape.size()
     }
 }
 
-// Behind what stands at the spot, and from then on the spot itself.
-Node& Network::add(LayerKind kind) {
+namespace {
+
+// Units of one class have the same key; classes in the order of their first units, with their keys.
+template <class Key>
+std::vector<Key> classify(const std::vector<Key>& keys, std::vector<int>* classes) {
+    std::map<Key, int> known;
+    std::vector<Key> distinct;
+    classes->clear();
+    for (const Key& key : keys) {
+        const auto [at, is_new] = known.try_emplace(key, static_cast<int>(distinct.size()));
+        if (is_new) {
+            distinct.push_back(key);
+        }
+        classes->push_back(at->second);
+    }
+    return distinct;
+}
+
+int class_of(const Network::Spot& spot, std::size_t unit) { return spot.classes.empty() ? 0 : spot.classes[unit]; }
+
+} // namespace
+
+Node& Network::push(LayerKind kind, int input) {
     Node node;
     node.kind = kind;
-    node.input = at.node;
+    node.input = input;
     node.gaussian = at.gaussian;
     node.layer = std::max(layers - 1, 0);
     node.units = at.channels;
     node.place = described_;
-    at.node = static_cast<int>(nodes.size());
     nodes.push_back(node);
     return nodes.back();
+}
+
+// Behind what stands at the spot, and from then on the spot itself; set(node, class) for every class of units.
+template <class Set>
+void Network::append(LayerKind kind, const Set& set) {
+    for (std::size_t c = 0; c < at.nodes.size(); ++c) {
+        set(push(kind, at.nodes[c]), c);
+        at.nodes[c] = static_cast<int>(nodes.size()) - 1;
+    }
+}
+
+void Network::append(LayerKind kind) {
+    append(kind, [](Node&, std::size_t) {});
+}
+
+void Network::merge() {
+    std::vector<double> counts(at.nodes.size(), at.classes.empty() ? 1.0 : 0.0);
+    for (const int each : at.classes) {
+        counts[each] += 1.0;
+    }
+    double all = counts[0];
+    int sum = at.nodes[0];
+    for (std::size_t c = 1; c < at.nodes.size(); ++c) {
+        all += counts[c];
+        Node& node = push(LayerKind::mean, at.nodes[c]);
+        node.other = sum;
+        node.numbers[0] = counts[c] / all;
+        sum = static_cast<int>(nodes.size()) - 1;
+    }
+    at.nodes = {sum};
+    at.classes.clear();
 }
 
 void Network::affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2) {
     close();
     ++layers;
-    Node& node = add(LayerKind::affine);
-    node.windows = windows;
-    node.fan_in = at.channels / groups * windows.kernel[0] * windows.kernel[1];
-    node.taps = at.units > 0.0 ? node.fan_in / at.units : 0.0;
-    node.trained = biases;
-    node.vectors = biases ? 1.0 : 0.0;
-    node.fixed = biases ? 0 : 1 << row_of(LayerKind::affine).place_of("sigma_b2");
-    node.numbers[0] = sigma_w2;
-    node.numbers[1] = sigma_b2;
-    node.units = at.channels = at.units = units;
+    append(LayerKind::affine, [&](Node& node, std::size_t) {
+        node.windows = windows;
+        node.fan_in = at.channels / groups * windows.kernel[0] * windows.kernel[1];
+        node.taps = at.units > 0.0 ? node.fan_in / at.units : 0.0;
+        node.trained = biases;
+        node.vectors = biases ? 1.0 : 0.0;
+        node.fixed = biases ? 0 : 1 << row_of(LayerKind::affine).place_of("sigma_b2");
+        node.numbers[0] = sigma_w2;
+        node.numbers[1] = sigma_b2;
+        node.units = units;
+    });
+    at.channels = at.units = units;
     at.size = windows.on(at.size);
     at.gaussian = true;
     ++described_;
 }
 
-void Network::layer(const std::string& kind, const std::vector<double>& numbers, bool trained) {
+void Network::layer(const std::string& kind, const std::vector<double>& numbers, bool trained, const Units& units) {
     const auto row = std::find_if(std::begin(kLayerRows), std::end(kLayerRows),
                                   [&](const LayerRow& each) { return kind == each.name; });
     if (row == std::end(kLayerRows) || static_cast<int>(numbers.size()) != row->count()) {
         throw std::invalid_argument("no layer is a " + kind + " of " + std::to_string(numbers.size()) + " numbers");
     }
-    if (row->asks_for_mean && !at.gaussian && at.node != kData) {
-        for (int i = at.node; i >= 0; i = nodes[i].kind == LayerKind::phi ? kData : nodes[i].input) {
-            nodes[i].mean = true;
+    if (row->asks_for_mean && !at.gaussian) {
+        ask_for_means(at.nodes[0]);
+    }
+    std::vector<std::vector<double>> own(at.nodes.size()); // of each class
+    if (!units.empty()) {
+        using Key = std::pair<int, std::vector<double>>;
+        std::vector<Key> keys;
+        for (std::size_t unit = 0; unit < units.size(); ++unit) {
+            keys.emplace_back(class_of(at, unit), units[unit]);
+        }
+        std::vector<int> before;
+        own.clear();
+        for (const Key& key : classify(keys, &at.classes)) {
+            before.push_back(at.nodes[key.first]);
+            own.push_back(key.second);
+        }
+        at.nodes = before;
+    }
+    const double positions = static_cast<double>(at.size[0]) * at.size[1];
+    append(static_cast<LayerKind>(row - std::begin(kLayerRows)), [&](Node& node, std::size_t c) {
+        std::copy(numbers.begin(), numbers.end(), node.numbers);
+        std::copy(own[c].begin(), own[c].end(), node.numbers);
+        node.trained = trained;
+        node.fixed = (1 << own[c].size()) - 1;
+        node.vectors = trained && c == 0 ? row->vectors * (row->of_positions ? positions : 1.0) : 0.0;
+    });
+    if (!at.gaussian) {
+        merge();
+    }
+    ++described_;
+}
+
+void Network::ask_for_means(int node) {
+    if (node >= 0) {
+        nodes[node].mean = true;
+        if (nodes[node].kind != LayerKind::phi) {
+            ask_for_means(nodes[node].input);
+            ask_for_means(nodes[node].other);
         }
     }
-    Node& node = add(static_cast<LayerKind>(row - std::begin(kLayerRows)));
-    std::copy(numbers.begin(), numbers.end(), node.numbers);
-    node.trained = trained;
-    const double positions = static_cast<double>(at.size[0]) * at.size[1];
-    node.vectors = trained ? row->vectors * (row->of_positions ? positions : 1.0) : 0.0;
-    ++described_;
 }
 
 void Network::activation(const Activation& activation) {
@@ -73,13 +157,14 @@ void Network::activation(const Activation& activation) {
 }
 
 void Network::phi(int activation) {
-    add(LayerKind::phi).activation = activation;
+    append(LayerKind::phi, [&](Node& node, std::size_t) { node.activation = activation; });
     at.gaussian = false;
+    merge();
 }
 
 void Network::average_pool(const Windows& windows) {
     close();
-    add(LayerKind::average_pool).windows = windows;
+    append(LayerKind::average_pool, [&](Node& node, std::size_t) { node.windows = windows; });
     at.size = windows.on(at.size);
     ++described_;
 }
@@ -88,15 +173,29 @@ void Network::flatten() {
     close();
     at.channels *= static_cast<double>(at.size[0]) * at.size[1];
     at.size = {1, 1};
-    add(LayerKind::flatten);
+    append(LayerKind::flatten);
     ++described_;
 }
 
 void Network::add(const Spot& branch, const Spot& skip, double scale) {
     at = branch;
-    Node& node = add(LayerKind::add);
-    node.other = skip.node;
-    node.numbers[0] = scale;
+    std::vector<int> others = skip.nodes; // of each class
+    if (!branch.classes.empty() || !skip.classes.empty()) {
+        std::vector<std::pair<int, int>> keys;
+        for (std::size_t unit = 0; unit < std::max(branch.classes.size(), skip.classes.size()); ++unit) {
+            keys.emplace_back(class_of(branch, unit), class_of(skip, unit));
+        }
+        at.nodes.clear();
+        others.clear();
+        for (const auto& [of_branch, of_skip] : classify(keys, &at.classes)) {
+            at.nodes.push_back(branch.nodes[of_branch]);
+            others.push_back(skip.nodes[of_skip]);
+        }
+    }
+    append(LayerKind::add, [&](Node& node, std::size_t c) {
+        node.other = others[c];
+        node.numbers[0] = scale;
+    });
     ++described_;
 }
 
@@ -109,7 +208,7 @@ void Network::close() {
 // The outputs are linear: a kernel that goes with the units' own values is averaged over them.
 void Network::finish() {
     const int inner = static_cast<int>(nodes.size());
-    if (at.gaussian && !nodes.empty() && nodes.back().kind != LayerKind::affine) {
+    if (at.gaussian && nodes.back().kind != LayerKind::affine) {
         phi(0);
     }
     // Backwards: whether all that read a node, through sums, are positively homogeneous; not what the output reads.

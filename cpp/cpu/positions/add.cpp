@@ -34,16 +34,33 @@ void settle(ImageState* z) {
     z->gamma2 = 1.0;
 }
 
+namespace {
+
+// a x + b y, entry by entry.
+ImageState combined(Scaled a, const ImageState& x, Scaled b, ImageState y) {
+    for (Matrix ImageState::* matrix :
+         {&ImageState::xy, &ImageState::v, &ImageState::o, &ImageState::d, &ImageState::apart}) {
+        combine({{b, &(y.*matrix)}, {a, &(x.*matrix)}}, 0.0, &(y.*matrix));
+    }
+    return y;
+}
+
+} // namespace
+
 ImageState sum(const Node& node, ImageState branch, ImageState skip) {
     settle(&branch);
     settle(&skip);
-    const Scaled alpha2 = Scaled(node.numbers[0]) * Scaled(node.numbers[0]);
-    for (Matrix ImageState::* matrix :
-         {&ImageState::xy, &ImageState::v, &ImageState::o, &ImageState::d, &ImageState::apart}) {
-        combine({{1.0, &(skip.*matrix)}, {alpha2, &(branch.*matrix)}}, 0.0, &(skip.*matrix));
+    const double alpha = node.numbers[0];
+    skip.mean += alpha * branch.mean;
+    return combined(Scaled(alpha) * Scaled(alpha), branch, 1.0, std::move(skip));
+}
+
+ImageState mean(const Node& node, ImageState h, ImageState others) {
+    const double share = node.numbers[0];
+    for (std::size_t a = 0; a < h.means.size(); ++a) {
+        others.means[a] = share * h.means[a] + (1.0 - share) * others.means[a];
     }
-    skip.mean += node.numbers[0] * branch.mean;
-    return skip;
+    return combined(share, h, 1.0 - share, std::move(others));
 }
 
 } // namespace fisherfield

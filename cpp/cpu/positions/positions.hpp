@@ -41,6 +41,7 @@ Status activate(const Activation& activation, bool with_means, ImageState* z);
 // Statistics over channels and positions of one sample: everything times a factor.
 Status scale(const Node& node, const Settings& settings, bool own, ImageState* z);
 ImageState sum(const Node& node, ImageState branch, ImageState skip);
+ImageState mean(const Node& node, ImageState h, ImageState others);
 ImageState average_pool(const Windows& windows, ImageState h);
 
 // Whether an integral is cheaper than looking up whether it was made before; else all that differ are kept for a while.

@@ -72,13 +72,15 @@ FISHERFIELD_HD inline double parameters(const Nodes& node, int count, bool biase
 // As the host holds it, built layer by layer, then closed by finish(). A phi stands between a normalisation or an
 // affine layer and what reads activations; where none was asked for it is the identity.
 struct Network {
-    // Where the next layer comes to stand: behind a node, with the shape of what it gives.
+    // Where the next layer comes to stand: behind a node, with the shape of what it gives. Gaussian units that do not
+    // have the same gamma and beta are of several classes, a node each.
     struct Spot {
-        int node = kData;
-        double channels = 1.0; // units, where there is no image
-        double units = 0.0;    // of the affine layer before, or 0
-        Pair size{1, 1};       // of the image
-        bool gaussian = false; // Gaussian units come in, not activations
+        std::vector<int> nodes{kData};
+        std::vector<int> classes; // of each unit; empty where there is one
+        double channels = 1.0;    // units, where there is no image
+        double units = 0.0;       // of the affine layer before, or 0
+        Pair size{1, 1};          // of the image
+        bool gaussian = false;    // Gaussian units come in, not activations
     };
 
     std::vector<Node> nodes;
@@ -89,6 +91,8 @@ struct Network {
     int layers = 0; // affine
     int slots = 2;  // states that are kept at a time
 
+    using Units = std::vector<std::vector<double>>; // a row a unit
+
     explicit Network(const std::vector<int>& input_shape);
 
     // An affine layer reads all channels, or those of its group.
@@ -96,8 +100,9 @@ struct Network {
     void activation(const Activation& activation);
     void average_pool(const Windows& windows);
     void flatten();
-    // Any kind that is nothing but its numbers. Throws std::invalid_argument for what it does not know.
-    void layer(const std::string& kind, const std::vector<double>& numbers, bool trained);
+    // Any kind that is nothing but its numbers; the first of them are those of each unit in `units`, if there are any.
+    // Throws std::invalid_argument for what it does not know.
+    void layer(const std::string& kind, const std::vector<double>& numbers, bool trained, const Units& units = {});
     // skip + scale branch, of what was left at two spots.
     void add(const Spot& branch, const Spot& skip, double scale);
     void finish();
@@ -118,7 +123,12 @@ struct Network {
 private:
     int described_ = 0; // layers so far
 
-    Node& add(LayerKind kind);
+    Node& push(LayerKind kind, int input);
+    template <class Set>
+    void append(LayerKind kind, const Set& set);
+    void append(LayerKind kind);
+    void merge(); // classes of units into their mean
+    void ask_for_means(int node);
     int place_of(const Activation& activation);
     void close();             // whatever follows reads activations
     void phi(int activation); // of Gaussian units

@@ -74,7 +74,7 @@ class Array(NamedTuple):
 
     name: str  # weights, biases, gammas or betas
     shape: Shape
-    mean: float
+    mean: float | tuple[float, ...]
     deviation: float | None
     trained: bool = True
 
@@ -140,11 +140,17 @@ class Spot(NamedTuple):
     hidden: bool  # before the last affine layer, or that one
     number: int = 0  # of steps before it
     source: int = -1  # the step that feeds it; -1: the data
+    unequal: bool = False  # Gaussian units come in that have not all the same gamma and beta
 
     def behind(self, layer: Layer, after: Shape, number: int) -> Spot:
         """Where the layer behind one stands that stood here."""
         return self._replace(
-            shape=after, previous=layer, stream=layer.gives(self.stream), number=number, source=number - 1
+            shape=after,
+            previous=layer,
+            stream=layer.gives(self.stream),
+            number=number,
+            source=number - 1,
+            unequal=layer.unequal(self),
         )
 
 
@@ -154,15 +160,29 @@ def setting(
     symbol: str = "",
     replaced: bool = False,
     rare: bool = False,
+    each: bool = False,
 ) -> dict[str, Any]:
     """Metadata of a field: its range or what converts it; with a symbol a scan may vary it, and `replace` may.
 
-    A rare one is neither printed nor written where it has its default.
+    A rare one is neither printed nor written where it has its default. `each`: every unit may have its own number; a
+    sequence is taken, too, and kept as a tuple.
     """
     if isinstance(check, _numbers.Range):
         axis = Axis(check, words, symbol) if symbol else None
-        return {"check": check.convert, "axis": axis, "replaced": True, "rare": rare}
+        convert = _of_each(check.convert) if each else check.convert
+        return {"check": convert, "axis": axis, "replaced": True, "rare": rare}
     return {"check": check, "axis": None, "replaced": replaced, "rare": rare}
+
+
+def _of_each(convert: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def converted(name: str, value: Any) -> Any:
+        if not _numbers.is_sequence(value):
+            return convert(name, value)
+        if getattr(value, "ndim", 1) != 1:
+            raise ValueError(f"{name} must be one number, or one for each unit, got shape {value.shape}")
+        return tuple(convert(f"{name}[{place}]", each) for place, each in enumerate(_numbers.entries(name, value)))
+
+    return converted
 
 
 def _metadata(cls: Any, key: str) -> dict[str, Any]:
@@ -190,7 +210,6 @@ class Layer:
     needs: ClassVar[str] = ""  # the refusal where something else comes: what must stand before it, and why
     image: ClassVar[bool | None] = None  # whether it takes an image or a flat input; None: either
     behind_output: ClassVar[bool] = True  # whether it may stand behind the last affine layer
-    unpublished: ClassVar[str] = ""  # what of it the recursion of Wei, Stokes and Schwab does not treat
 
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -211,6 +230,10 @@ class Layer:
         """What runs behind it."""
         return Stream.ACTIVATIONS
 
+    def unequal(self, spot: Spot) -> bool:
+        """Whether Gaussian units behind it, where it stands, have not all the same gamma and beta."""
+        return False
+
     def shape_of(self, before: Shape) -> Shape:
         """The shape behind it; ValueError where its sizes do not fit."""
         return before
@@ -229,7 +252,7 @@ class Layer:
 
     def steps(self, spot: Spot) -> Iterator[Step]:
         """Itself where it stands, behind the layers that it holds, if any; refused where it cannot stand there."""
-        where, place, before, previous, stream, hidden, _, source = spot
+        where, place, before, previous, stream, hidden, _, source, _ = spot
         name = type(self).__name__
         if self.image and len(before) != 3:
             raise ValueError(f"{where}: {name} needs an image (channels, height, width), got shape {before}")
@@ -259,8 +282,13 @@ class Layer:
 
     @property
     def shift(self) -> float:
-        """What it adds to units whose mean is 0."""
+        """What it adds to units whose mean is 0, the largest of all."""
         return 0.0
+
+    @property
+    def unpublished(self) -> str:
+        """What of it the recursion of Wei, Stokes and Schwab does not treat."""
+        return ""
 
     @property
     def padded(self) -> bool:
@@ -347,7 +375,7 @@ def kind(cls: _Kind) -> _Kind:
     """Enters a class into the table of kinds."""
     _KINDS[cls.__name__] = cls
     if dataclasses.is_dataclass(cls):
-        cls.__repr__ = Layer._shown
+        type.__setattr__(cls, "__repr__", Layer._shown)
     kinds.cache_clear()
     axes.cache_clear()
     return cls

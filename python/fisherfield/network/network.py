@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from .. import _numbers
 from .layer import Layer, Seen, Shape, Spot, Step, Stream, kinds
 
@@ -242,7 +244,7 @@ class _Facts:
             norm = cast("BatchNorm", layers[at])
             if steps[at].image or at > affine[-1] or not all(map(homogeneous, readers[at])):
                 return False
-            return norm.beta == 0.0 and norm.eps == 0.0 and norm.gamma != 0.0
+            return not np.any(norm.beta) and norm.eps == 0.0 and bool(np.all(norm.gamma))
 
         return cls(
             depth=len(affine),

@@ -3,56 +3,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Union
+
+import numpy as np
 
 from .. import _numbers
-from .layer import Array, Layer, Parts, Shape, Stream, kind, setting
+from .layer import Array, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
 
 if TYPE_CHECKING:
     from .. import _core
 
 __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Norm"]
 
-GAMMA = setting(_numbers.SIGNED, "a normalisation's scale", r"$\gamma$")
-BETA = setting(_numbers.REAL, "a normalisation's shift", r"$\beta$")
+GAMMA = setting(_numbers.SIGNED, "a normalisation's scale", r"$\gamma$", each=True)
+BETA = setting(_numbers.REAL, "a normalisation's shift", r"$\beta$", each=True)
 EPS = setting(_numbers.MAGNITUDE, "a normalisation's addition to the variance", r"$\epsilon$")
 TRAINED = setting(_numbers.boolean, replaced=True)
+Each = Union[float, tuple[float, ...]]  # one number, or one for each unit
 
 
 class Norm(Layer):
-    """What normalisations have in common: gamma, beta and eps; trained or not."""
+    """What normalisations have in common: gamma and beta, of all units or of each for itself, eps; trained or not."""
 
     reads_units = True
     core_kind: ClassVar[str]
+    own: ClassVar[dict[str, str]] = {"gammas": "gamma", "betas": "beta"}  # arrays, and the fields that they start at
 
     if TYPE_CHECKING:
-        gamma: float
-        beta: float
         eps: float
         trained: bool
 
     def gives(self, before: Stream) -> Stream:
         return before if before is Stream.ACTIVATIONS else Stream.NORMED
 
+    def unequal(self, spot: Spot) -> bool:
+        return spot.stream is not Stream.ACTIVATIONS and (spot.unequal or self.of_each)
+
+    @property
+    def values(self) -> tuple[Each, ...]:
+        """gamma and beta."""
+        return tuple(getattr(self, field) for field in self.own.values())
+
+    @property
+    def of_each(self) -> bool:
+        """Whether units have numbers of their own."""
+        return any(isinstance(value, tuple) for value in self.values)
+
+    @property
+    def shift(self) -> float:
+        return max(np.atleast_1d(getattr(self, "beta", 0.0)), key=abs)
+
+    @property
+    def unpublished(self) -> str:
+        return "gamma and beta that differ from unit to unit" if self.of_each else ""
+
     def sizes(self, before: Shape) -> Shape:
         """The shape of its gammas."""
         return (before[0],)
 
-    def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
-        numbers = {"gammas": self.gamma, "betas": self.beta}
-        shape = self.sizes(before)
-        return tuple(Array(name, shape, number, None, self.trained) for name, number in numbers.items())
+    def shape_of(self, before: Shape) -> Shape:
+        sizes = self.sizes(before)
+        for field, value in zip(self.own.values(), self.values, strict=True):
+            if isinstance(value, tuple) and sizes != (len(value),):
+                count = f"{sizes[0]} (one each)" if len(sizes) == 1 else "of units without positions"
+                raise ValueError(f"{field} must be one number or {count}, got {len(value)} numbers")
+        return before
 
-    @property
-    def shift(self) -> float:
-        return self.beta
+    def steps(self, spot: Spot) -> Iterator[Step]:
+        if self.of_each and not spot.hidden:
+            raise ValueError(f"{spot.where}: gamma and beta of the outputs must be one number, got one for each")
+        yield from super().steps(spot)
+
+    def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
+        shape = self.sizes(before)
+        return tuple(Array(name, shape, getattr(self, field), None, self.trained) for name, field in self.own.items())
 
     def outline(self, after: Shape) -> str:
         return ""
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
-        core.layer(self.core_kind, [self.gamma, self.beta, self.eps], self.trained)
+        rows: list[Any] = []
+        if self.of_each:
+            rows = np.column_stack(np.broadcast_arrays(*map(np.atleast_1d, self.values))).tolist()
+        numbers = [0.0 if isinstance(value, tuple) else value for value in self.values]
+        core.layer(self.core_kind, [*numbers, self.eps], self.trained, rows)
 
 
 @kind
@@ -61,7 +97,8 @@ class BatchNorm(Norm):
     """gamma (z - mean)/sqrt(var + eps) + beta, mean and variance over the data (and over positions in images).
 
     It stands directly after a Dense, a convolution or a sum of branches, the last one too. `trained` says that gamma
-    and beta are parameters of the network: their gradients then belong to the Fisher information.
+    and beta are parameters of the network: their gradients then belong to the Fisher information. gamma and beta are
+    one number for all units or channels, or a sequence with one for each, which is kept as a tuple.
 
     Raises ValueError or TypeError for a number that is not finite or beyond 1e100, and for eps < 0.
     """
@@ -75,8 +112,8 @@ class BatchNorm(Norm):
         "the data are those of a Gaussian"
     )
 
-    gamma: float = field(default=1.0, metadata=GAMMA)
-    beta: float = field(default=0.0, metadata=BETA)
+    gamma: Each = field(default=1.0, metadata=GAMMA)
+    beta: Each = field(default=0.0, metadata=BETA)
     eps: float = field(default=0.0, metadata=EPS)
     trained: bool = field(default=False, metadata=TRAINED)
 
@@ -90,7 +127,18 @@ class _OverUnits(Norm):
 
     variance_over = "the units of a sample"
     takes = (Stream.UNITS, Stream.ACTIVATIONS)
-    unpublished = "normalisation over the units of a sample"
+
+    @property
+    def unpublished(self) -> str:
+        return "normalisation over the units of a sample"
+
+    def steps(self, spot: Spot) -> Iterator[Step]:
+        if spot.unequal:
+            raise ValueError(
+                f"{spot.where}: {type(self).__name__} must stand where all units have the same gamma and beta, and "
+                "those of a BatchNorm before it differ from unit to unit"
+            )
+        yield from super().steps(spot)
 
 
 @kind
@@ -107,12 +155,12 @@ class LayerNorm(_OverUnits):
 
     core_kind = "layer_norm"
     needs = (
-        "LayerNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that "
-        "BatchNorm or another normalisation has scaled already it has no theory"
+        "LayerNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that are "
+        "normalised already it has no theory"
     )
 
-    gamma: float = field(default=1.0, metadata=GAMMA)
-    beta: float = field(default=0.0, metadata=BETA)
+    gamma: Each = field(default=1.0, metadata=GAMMA)
+    beta: Each = field(default=0.0, metadata=BETA)
     eps: float = field(default=0.0, metadata=EPS)
     trained: bool = field(default=False, metadata=TRAINED)
 
@@ -138,17 +186,18 @@ class GroupNorm(_OverUnits):
 
     core_kind = "group_norm"
     needs = (
-        "GroupNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that "
-        "BatchNorm or another normalisation has scaled already it has no theory"
+        "GroupNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that are "
+        "normalised already it has no theory"
     )
 
     groups: int = field(metadata=setting(lambda name, value: _numbers.integer(name, value, 1)))
-    gamma: float = field(default=1.0, metadata=GAMMA)
-    beta: float = field(default=0.0, metadata=BETA)
+    gamma: Each = field(default=1.0, metadata=GAMMA)
+    beta: Each = field(default=0.0, metadata=BETA)
     eps: float = field(default=0.0, metadata=EPS)
     trained: bool = field(default=False, metadata=TRAINED)
 
     def shape_of(self, before: Shape) -> Shape:
+        super().shape_of(before)
         if before[0] % self.groups:
             raise ValueError(f"groups must divide the {before[0]} channels, got {self.groups}")
         if before[0] == self.groups:

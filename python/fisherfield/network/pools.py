@@ -21,7 +21,10 @@ class _Average(Layer):
 
     image = True
     in_place = False
-    unpublished = "pooling"
+
+    @property
+    def unpublished(self) -> str:
+        return "pooling"
 
     def window(self, before: Shape) -> Window:
         return Window((before[1], before[2]), (1, 1))

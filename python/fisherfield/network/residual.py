@@ -63,7 +63,6 @@ class Residual(Layer):
 
     reads_units = True
     in_place = False
-    unpublished = "sums of branches"
 
     branch: tuple[Layer, ...] = field(metadata=setting(_layers))
     skip: tuple[Layer, ...] = field(default=(), metadata=setting(_layers, rare=True))
@@ -71,6 +70,19 @@ class Residual(Layer):
 
     def gives(self, before: Stream) -> Stream:
         return Stream.UNITS
+
+    @property
+    def unpublished(self) -> str:
+        return "sums of branches"
+
+    def unequal(self, spot: Spot) -> bool:
+        ends = []
+        for layers in (self.branch, self.skip):
+            inner = spot
+            for layer in layers:
+                inner = inner.behind(layer, inner.shape, 0)
+            ends.append(inner.unequal)
+        return any(ends)
 
     def shape_of(self, before: Shape) -> Shape:
         for layer in self.branch:
@@ -130,8 +142,7 @@ class Residual(Layer):
         return f"Residual {' x '.join(map(str, after))}"
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
-        start = core.spot()
-        ends = []
+        start, ends = core.spot(), []
         for layers in (self.branch, self.skip):
             core.stand(start)
             shape = before
@@ -139,10 +150,10 @@ class Residual(Layer):
                 layer.compile_into(core, shape)
                 shape = layer.shape_of(shape)
             ends.append(core.spot())
-        core.add(*ends, self.scale)
+        core.add(ends[0], ends[1], self.scale)
 
     def linearize_into(self, core: Any, parts: Iterator[Parts], before: Shape) -> None:
-        ends = []
+        ends: list[int] = []
         start = core.last
         for layers in (self.branch, self.skip):
             core.last = start

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..network import Network
-from ..network.layer import Step
+from ..network.layer import Step, Window
 from ..threads import num_threads
 from .network import SampledNetwork
 
@@ -81,7 +81,7 @@ def _patches(net: Network, samples: int, itemsize: int) -> list[int]:
     for step in net.steps:
         sizes.append(0)
         window = step.layer.window(step.before)
-        if step.layer.affine and window and window != ((1, 1), (1, 1), (0, 0)):
+        if step.layer.affine and window and window != Window((1, 1), (1, 1)):
             one = math.prod(step.after[1:]) * step.before[0] * math.prod(window.kernel) * itemsize
             sizes[-1] = min(max(int(_WORKSPACE // one), 1), samples) * one
     return sizes

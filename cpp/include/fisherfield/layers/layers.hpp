@@ -10,6 +10,7 @@
 #include "fisherfield/layers/affine.hpp"
 #include "fisherfield/layers/batch_norm.hpp"
 #include "fisherfield/layers/layer_norm.hpp"
+#include "fisherfield/layers/mean.hpp"
 #include "fisherfield/layers/phi.hpp"
 #include "fisherfield/layers/wei2019.hpp"
 #include "fisherfield/network.hpp"
@@ -24,6 +25,7 @@ enum class LayerKind : std::int8_t {
     average_pool,
     flatten,
     add,
+    mean,
     layer_norm,
     group_norm
 };
@@ -50,6 +52,7 @@ inline constexpr LayerRow kLayerRows[] = {
     {.name = "average_pool"},
     {.name = "flatten"},
     {.name = "add", .numbers = {"scale"}},
+    {.name = "mean"},
     {.name = "layer_norm",
      .numbers = {"gamma", "beta", "eps"},
      .of_sample = true,
@@ -122,6 +125,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visi
         return visit(PublishedBatchNorm<>{x[0], x[1], x[2], node.trained});
     case LayerKind::add:
         return visit(Add<>{x[0]});
+    case LayerKind::mean:
+        return visit(Mean<>{x[0]});
     default:
         return with_scaling(node, x, visit);
     }
