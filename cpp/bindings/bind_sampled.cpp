@@ -11,6 +11,7 @@
 #include "finite/add.hpp"
 #include "finite/affine.hpp"
 #include "finite/linearization.hpp"
+#include "finite/makers.hpp"
 #include "finite/norms.hpp"
 #include "finite/phi.hpp"
 #include "finite/pools.hpp"
@@ -87,6 +88,16 @@ struct LinearizationHandle {
             std::make_unique<finite_network::AveragePool<T>>(linearization.shape(), Windows{kernel, stride, {0, 0}}));
     }
 
+    // A kind of the table in finite/makers.hpp, by its name.
+    void layer(const std::string& kind, const finite_network::Numbers& numbers, const std::vector<Array>& arrays,
+               bool trained) {
+        finite_network::Arrays<T> spans;
+        for (const Array& array : arrays) {
+            spans.emplace_back(array.data(), static_cast<std::size_t>(array.size()));
+        }
+        linearization.add(finite_network::made<T>(kind, linearization.shape(), numbers, spans, trained));
+    }
+
     void add(const std::vector<int>& inputs) {
         linearization.add(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.at(0))), inputs);
     }
@@ -160,6 +171,8 @@ void bind(py::module_& module, const char* name) {
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
         .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
+        .def("layer", &Handle::layer, py::arg("kind"), py::arg("numbers"), py::arg("arrays"), py::arg("trained"),
+             "a layer that its numbers and arrays (in PyTorch's order) make")
         .def("add", &Handle::add, py::arg("inputs"), "the sum of what these nodes give; -1: the network's input")
         .def_property_readonly("nodes", [](const Handle& self) { return self.linearization.size(); })
         .def("forward", &Handle::template forward<double>, py::arg("x"), py::arg("workspace"), py::arg("keep"),
