@@ -27,15 +27,15 @@ void add_numbers(const T* from, long rows, long columns, T* to) {
 // -------------------------------------------------------------------------------------------------------------- nodes
 template <class T>
 void Linearization<T>::add(std::unique_ptr<Map<T>> map, std::vector<int> inputs) {
-    int weighted = 0;
+    int rounding = 0;
     for (const int from : inputs) {
-        weighted = std::max(weighted, from == kInput ? 0 : nodes_[from].weighted);
+        rounding = std::max(rounding, from == kInput ? 0 : nodes_[from].rounding);
     }
     const int before = inputs.front();
-    const bool shares = map->in_place() && before != kInput && nodes_[before].map->in_place();
+    const bool shares = map->in_place() && before != kInput && nodes_[before].map->in_place() && !nodes_[before].shares;
     const int stream = shares ? nodes_[before].stream : streams_++;
-    weighted += map->has_weights() ? 1 : 0;
-    nodes_.push_back({std::move(map), std::move(inputs), shares, stream, weighted});
+    rounding += map->rounds() ? 1 : 0;
+    nodes_.push_back({std::move(map), std::move(inputs), shares, stream, rounding});
 }
 
 // Whether it reads one layer, which nobody else reads.
@@ -62,11 +62,11 @@ void Linearization<T>::settle() {
     }
     for (Node& node : nodes_) {
         if (alone(node) && node.inputs[0] != kInput) {
-            node.map->stands_behind(*nodes_[node.inputs[0]].map, node.weighted <= 1);
+            node.map->stands_behind(*nodes_[node.inputs[0]].map, node.rounding <= 1);
         }
     }
     removable_ = Means::none;
-    for (int node = first_; node >= 0; --node) {
+    for (int node = std::min(first_, size() - 1); node >= 0; --node) {
         removable_ = alone(nodes_[node]) ? nodes_[node].map->removable(removable_) : Means::none;
     }
 }

@@ -72,9 +72,9 @@ private:
     struct Node {
         std::unique_ptr<Map<T>> map;
         std::vector<int> inputs;
-        bool shares;  // its input's noise and code: it works in place behind a layer that does
+        bool shares;  // its input's noise and code: it works in place behind a layer that does, and shares nothing
         int stream;   // of noise
-        int weighted; // layers with weights on the way to what it gives, itself among them
+        int rounding; // layers that round on the way to what it gives, itself among them
     };
     using Reached = std::vector<char>; // by changes of the parameters: the network's input, then each node
 

@@ -65,15 +65,17 @@ public:
     virtual void add_gram(const T* /*deltas*/, int /*count*/, T* /*gram*/) {}
 
     virtual bool has_weights() const { return false; } // that mix units
-    virtual bool in_place() const { return false; }    // works where its input stands
-    virtual bool coupled() const { return false; }     // a sample's results depend on other samples
+    // Where samples' results should be equal, rounding may tell them apart: they are sums over units.
+    virtual bool rounds() const { return has_weights(); }
+    virtual bool in_place() const { return false; } // works where its input stands
+    virtual bool coupled() const { return false; }  // a sample's results depend on other samples
 
     // Offsets that are the same in all rows. A layer behind this one, which alone reads it, takes them off; gradients
     // flow through what it takes off, or do not.
     virtual void loses_means(bool /*gradients*/) {}
     // Where a forward pass has taken means off its results beforehand: what was taken off, a column each.
     virtual const std::vector<double>* offsets() const { return nullptr; }
-    // It stands behind another layer, which it alone reads; `first`: at most one layer with weights stands before it.
+    // It stands behind another layer, which it alone reads; `first`: at most one layer that rounds stands before it.
     virtual void stands_behind(Map& /*before*/, bool /*first*/) {}
     // What may be taken off its inputs, given what may be taken off its results.
     virtual Means removable(Means /*behind*/) const { return Means::none; }
