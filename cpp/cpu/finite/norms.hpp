@@ -22,10 +22,10 @@ struct Statistics {
     bool mean = true, variance = true;
 };
 
-// A unit has variance 0 over the batch before a BatchNorm without eps.
+// Before a norm without eps a unit has variance 0 over the batch, or a sample over its units.
 struct ZeroVariance : std::domain_error {
     explicit ZeroVariance(int unit) : std::domain_error("zero variance"), unit(unit) {}
-    int unit; // a channel, counted from 0
+    int unit; // a channel or a sample, counted from 0
 };
 
 template <class T>

@@ -65,8 +65,11 @@ def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: fl
 
 
 def _zero_variance(step: Step, unit: int) -> ValueError:
-    kind = "channel" if step.image else "unit"
-    return ValueError(f"{step.where}: {kind} {unit} has zero variance over the batch; BatchNorm needs eps > 0")
+    """Of a unit over the batch, or of a sample where the layer's statistics are its own."""
+    kind = "sample" if not step.layer.over_batch else "channel" if step.image else "unit"
+    over = "the batch" if step.layer.over_batch else "its units"
+    name = type(step.layer).__name__
+    return ValueError(f"{step.where}: {kind} {unit} has zero variance over {over}; {name} needs eps > 0")
 
 
 def not_overflown(name: str, numbers: Array) -> Array:

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers of finite networks in the core, each against PyTorch's own derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fisherfield import _core
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+SAMPLES = 4
+# Rounding of sums of some hundred terms of order 1 to 10, in float64; float32 has 2^29 times as much.
+TOLERANCE = 1e-12
+
+
+def drawn(shape, seed):
+    return torch.tensor(np.random.default_rng(seed).standard_normal(shape))
+
+
+class Case:
+    """A network, as it is built in the core and as a function of its parameters in PyTorch."""
+
+    def __init__(self, shape):
+        self.shape, self.parameters, self.calls = shape, [], []
+
+    def drawn(self, *shape, mean=0.0):
+        """Parameters, on which the function of the next call depends."""
+        self.parameters.append(mean + drawn(shape, len(self.parameters)) / np.sqrt(max(1, np.prod(shape[1:]))))
+        return self.parameters[-1]
+
+    def call(self, name, function, *args, **words):
+        """A call of the core, and what it does: function(h, *parameters) of those that were drawn since the last."""
+        count = len(self.parameters) - sum(count for *_, count in self.calls)
+        self.calls.append((name, args, words, function, count))
+
+    # ------------------------------------------------------------------------------------------------------------ calls
+
+    def dense(self, before, after):
+        w, b = self.drawn(after, before), self.drawn(after)
+        self.call("affine", lambda h, w, b: F.linear(h.flatten(1), w, b), w, b, True)
+
+    def conv2d(self, before, after, kernel, stride=(1, 1), padding=(0, 0)):
+        w, b = self.drawn(after, before, *kernel), self.drawn(after)
+        function = lambda h, w, b: F.conv2d(h, w, b, stride, padding)  # noqa: E731
+        self.call("affine", function, w, b, True, stride=stride, padding=padding)
+
+    def activation(self):
+        self.call("activation", torch.tanh, _core.Activation("tanh"))
+
+    def batch_norm(self, channels):
+        gammas, betas = self.drawn(channels, mean=1.0), self.drawn(channels)
+        function = lambda h, g, b: F.batch_norm(h, None, None, g, b, training=True, eps=0.1)  # noqa: E731
+        self.call("batch_norm", function, gammas, betas, 0.1, True)
+
+    def layer_norm(self, *shape):
+        gammas, betas = self.drawn(*shape, mean=1.0), self.drawn(*shape)
+        self.call(
+            "layer", lambda h, g, b: F.layer_norm(h, shape, g, b, 0.1), "layer_norm", [0.1], [gammas, betas], True
+        )
+
+    def group_norm(self, groups, channels):
+        gammas, betas = self.drawn(channels, mean=1.0), self.drawn(channels)
+        function = lambda h, g, b: F.group_norm(h, groups, g, b, 0.1)  # noqa: E731
+        self.call("layer", function, "group_norm", [groups, 0.1], [gammas, betas], True)
+
+    def add(self, *inputs):
+        """The sum of what these nodes give."""
+        self.call("add", inputs, list(inputs))
+
+    # ---------------------------------------------------------------------------------------------------------- results
+
+    def built(self, dtype="float64"):
+        def converted(value):
+            if isinstance(value, list):
+                return [converted(each) for each in value]
+            return value.numpy().astype(dtype) if torch.is_tensor(value) else value
+
+        core = (_core.Linearization64 if dtype == "float64" else _core.Linearization32)(
+            list(self.shape), True, True, True
+        )
+        for name, args, words, *_ in self.calls:
+            getattr(core, name)(*map(converted, args), **words)
+        return core
+
+    def function(self, parameters, x):
+        values, rest = [], iter(parameters)
+        for *_, function, count in self.calls:
+            own = [next(rest) for _ in range(count)]
+            if isinstance(function, tuple):
+                values.append(sum(x if node < 0 else values[node] for node in function))
+            else:
+                values.append(function(values[-1] if values else x, *own))
+        return values[-1].flatten(1)
+
+    def jacobian(self, x):
+        """(n C, P)"""
+        parts = torch.func.jacrev(self.function)(tuple(self.parameters), x)
+        return torch.cat([part.reshape(part.shape[0] * part.shape[1], -1) for part in parts], 1).numpy()
+
+
+def dense_case(norm, *args):
+    """Before an activation, behind one, and last."""
+    case = Case((5,))
+    case.dense(5, 6)
+    getattr(case, norm)(*args)
+    case.activation()
+    case.dense(6, 6)
+    case.activation()
+    getattr(case, norm)(*args)
+    case.dense(6, 3)
+    return case
+
+
+def image_case(norm, *args):
+    case = Case((2, 4, 5))
+    case.conv2d(2, 4, (3, 2), padding=(1, 0))
+    getattr(case, norm)(*args)
+    case.activation()
+    case.dense(64, 2)
+    return case
+
+
+def residual_case(norm, *args):
+    """The norm reads what others read, and a sum reads it."""
+    case = Case((5,))
+    case.dense(5, 6)  # 0
+    getattr(case, norm)(*args)  # 1
+    case.activation()
+    case.dense(6, 6)  # 3
+    case.add(0, 3, 1, 0)  # 4
+    getattr(case, norm)(*args)
+    case.dense(6, 2)
+    return case
+
+
+CASES = {
+    "layer_norm": lambda: dense_case("layer_norm", 6),
+    "layer_norm of images": lambda: image_case("layer_norm", 4, 4, 4),
+    "layer_norm of a sum": lambda: residual_case("layer_norm", 6),
+    "group_norm": lambda: dense_case("group_norm", 2, 6),
+    "group_norm of images": lambda: image_case("group_norm", 2, 4),
+    "one group of images": lambda: image_case("group_norm", 1, 4),
+    "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]()
+
+
+def inputs(case):
+    return drawn((SAMPLES, *case.shape), 99)
+
+
+def close(actual, expected, dtype):
+    """To rounding beside the largest number there."""
+    tolerance = TOLERANCE * (1 if dtype == "float64" else 2.0**29) * max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_values_and_derivatives_are_pytorch_s(case, dtype):
+    x = inputs(case)
+    core, expected = case.built(dtype), case.jacobian(x)
+    outputs = case.function(case.parameters, x).numpy()
+    close(core.forward(x.numpy().astype(dtype), 1e6, True), outputs, dtype)
+    assert core.parameters == expected.shape[1]
+    every = np.eye(len(expected), dtype=dtype)
+    close(core.pull(every), expected, dtype)
+    close(core.push(np.eye(expected.shape[1], dtype=dtype)), expected.T, dtype)
+    dual = expected @ expected.T
+    for _ in range(2):
+        close(core.product(every), dual, dtype)
+        core.prepare(1e9, 1e9)
+    if not core.coupled:
+        shape = (SAMPLES, outputs.shape[1])
+        close(core.gram(), dual.reshape(*shape, *shape).transpose(1, 0, 3, 2).reshape(dual.shape), dtype)
+    # a batch at a time takes no other way: with work space for one sample, and without what operators need
+    close(core.forward(x.numpy().astype(dtype), 0.0, False), outputs, dtype)
+
+
+def test_1_and_2_threads_give_the_same_bits(case, threads):
+    x = drawn((40, *case.shape), 98).numpy()
+    results = []
+    for count in (1, 2):
+        threads(count)
+        core = case.built()
+        outputs = core.forward(x, 1e6, True)
+        random = np.random.default_rng(5)
+        v, w = random.standard_normal((1, core.parameters)), random.standard_normal((1, outputs.size))
+        results.append([outputs, core.pull(w), core.push(v)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_noise_is_of_the_size_of_rounding(case):
+    """It moves every output, by some roundings of it."""
+    x = inputs(case).numpy()
+    core = case.built()
+    clean, noisy = core.forward(x, 1e6, False), core.forward(x, 1e6, False, noise=1e6, seed=1)
+    change = np.abs(noisy - clean) / np.abs(clean).max() / 1e6 / np.finfo(float).eps
+    assert 0.05 < np.median(change) < 50.0
+
+
+# A layer's own call
+def test_what_is_no_layer_is_refused():
+    core = _core.Linearization64([6], True, True, True)
+    ones = np.ones(6)
+    with pytest.raises(ValueError, match=r"^kind must be one of .*layer_norm.*, got 'no_norm'$"):
+        core.layer("no_norm", [], [], False)
+    with pytest.raises(ValueError, match=r"^layer_norm takes 1 number \(eps\), got 2$"):
+        core.layer("layer_norm", [0.1, 0.2], [ones, ones], False)
+    with pytest.raises(ValueError, match=r"^layer_norm takes 2 arrays \(gammas, betas\), got 1$"):
+        core.layer("layer_norm", [0.1], [ones], False)
+    with pytest.raises(ValueError, match=r"^layer_norm: betas must be 6 numbers, got 5$"):
+        core.layer("layer_norm", [0.1], [ones, ones[1:]], False)
+    with pytest.raises(ValueError, match=r"^layer_norm: eps must be finite and >= 0, got -1$"):
+        core.layer("layer_norm", [-1.0], [ones, ones], False)
+    for groups in (4.0, 0.0, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"^group_norm: groups must be a whole number that divides the channels, "):
+            core.layer("group_norm", [groups, 0.1], [ones, ones], False)
+    assert core.nodes == 0
+
+
+def test_a_sample_of_zero_variance_is_refused():
+    """The first one, whichever thread meets it; with eps there is nothing to refuse."""
+    x = np.random.default_rng(0).standard_normal((20, 6))
+    x[13:, :3], x[17:, 3:] = 0.1, 0.1
+    for kind, numbers, sample in (("layer_norm", [], 17), ("group_norm", [2.0], 13)):
+        for eps in (0.0, 1e-5):
+            core = _core.Linearization64([6], True, True, True)
+            core.activation(_core.Activation("linear"))
+            core.layer(kind, [*numbers, eps], [np.ones(6), np.ones(6)], False)
+            if eps > 0.0:
+                np.testing.assert_allclose(core.forward(x, 1e6, False)[17:], 1.0, rtol=0, atol=1e-12)
+                continue
+            with pytest.raises(_core.Failure) as raised:
+                core.forward(x, 1e6, False)
+            assert raised.value.status == _core.Status.zero_variance
+            assert (raised.value.node, raised.value.unit) == (1, sample)
+
+
+def test_a_batch_norm_knows_what_a_norm_before_the_weights_has_rounded():
+    """Samples that differ in mean and size alone are equal behind a LayerNorm, up to rounding: no variance is left."""
+    random = np.random.default_rng(1)
+    x = random.uniform(0.5, 2.0, (9, 1)) * random.standard_normal(6) + random.standard_normal((9, 1))
+    core = _core.Linearization64([6], True, True, True)
+    core.layer("layer_norm", [0.0], [np.ones(6), np.full(6, 3.0)], False)
+    core.affine(random.standard_normal((4, 6)), np.zeros(4), True)
+    core.batch_norm(np.ones(4), np.zeros(4), 0.0, False)
+    with pytest.raises(_core.Failure) as raised:
+        core.forward(x, 1e6, False)
+    assert (raised.value.node, raised.value.unit) == (2, 0)
