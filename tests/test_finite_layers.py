@@ -42,10 +42,10 @@ class Case:
         w, b = self.drawn(after, before), self.drawn(after)
         self.call("affine", lambda h, w, b: F.linear(h.flatten(1), w, b), w, b, True)
 
-    def conv2d(self, before, after, kernel, stride=(1, 1), padding=(0, 0)):
-        w, b = self.drawn(after, before, *kernel), self.drawn(after)
-        function = lambda h, w, b: F.conv2d(h, w, b, stride, padding)  # noqa: E731
-        self.call("affine", function, w, b, True, stride=stride, padding=padding)
+    def conv2d(self, before, after, kernel, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+        w, b = self.drawn(after, before // groups, *kernel), self.drawn(after)
+        function = lambda h, w, b: F.conv2d(h, w, b, stride, padding, dilation, groups)  # noqa: E731
+        self.call("affine", function, w, b, True, stride=stride, padding=padding, dilation=dilation)
 
     def activation(self):
         self.call("activation", torch.tanh, _core.Activation("tanh"))
@@ -136,6 +136,30 @@ def residual_case(norm, *args):
     return case
 
 
+def convolution_case(inputs, channels, *args, norm=True, **words):
+    """One that reads images, a BatchNorm behind it, and one that reads activations; ends in a dense layer."""
+    case = Case((inputs, 5, 6))
+    case.conv2d(inputs, channels, *args, **words)
+    if norm:
+        case.batch_norm(channels)
+    case.activation()
+    case.conv2d(channels, channels, *args, **words)
+    case.activation()
+    case.dense(np.prod(case.function(case.parameters, inputs_of(case)).shape[1:]), 2)
+    return case
+
+
+def one_position_case():
+    """Groups of inputs without neighbours: no product of all with all makes J J^T of them."""
+    case = Case((6, 1, 1))
+    case.conv2d(6, 4, (1, 1), groups=2)
+    case.activation()
+    case.conv2d(4, 4, (1, 1), groups=4)
+    case.activation()
+    case.dense(4, 3)
+    return case
+
+
 CASES = {
     "layer_norm": lambda: dense_case("layer_norm", 6),
     "layer_norm of images": lambda: image_case("layer_norm", 4, 4, 4),
@@ -144,6 +168,13 @@ CASES = {
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
+    "dilation": lambda: convolution_case(2, 3, (2, 2), padding=(1, 0), dilation=(1, 2)),
+    "dilation and stride": lambda: convolution_case(2, 3, (2, 3), (2, 1), (1, 3), (2, 2), norm=False),
+    "groups": lambda: convolution_case(4, 6, (2, 2), (1, 2), (0, 1), groups=2),
+    "groups without BatchNorm": lambda: convolution_case(4, 6, (2, 2), (1, 2), (0, 1), (1, 2), 2, norm=False),
+    "one channel a group": lambda: convolution_case(3, 6, (3, 2), padding=(1, 1), groups=3, norm=False),
+    "groups of one tap": lambda: convolution_case(4, 6, (1, 1), groups=2),
+    "groups of one position": one_position_case,
 }
 
 
@@ -152,7 +183,7 @@ def case(request):
     return CASES[request.param]()
 
 
-def inputs(case):
+def inputs_of(case):
     return drawn((SAMPLES, *case.shape), 99)
 
 
@@ -164,7 +195,7 @@ def close(actual, expected, dtype):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_values_and_derivatives_are_pytorch_s(case, dtype):
-    x = inputs(case)
+    x = inputs_of(case)
     core, expected = case.built(dtype), case.jacobian(x)
     outputs = case.function(case.parameters, x).numpy()
     close(core.forward(x.numpy().astype(dtype), 1e6, True), outputs, dtype)
@@ -199,7 +230,7 @@ def test_1_and_2_threads_give_the_same_bits(case, threads):
 
 def test_noise_is_of_the_size_of_rounding(case):
     """It moves every output, by some roundings of it."""
-    x = inputs(case).numpy()
+    x = inputs_of(case).numpy()
     core = case.built()
     clean, noisy = core.forward(x, 1e6, False), core.forward(x, 1e6, False, noise=1e6, seed=1)
     change = np.abs(noisy - clean) / np.abs(clean).max() / 1e6 / np.finfo(float).eps
@@ -223,6 +254,11 @@ def test_what_is_no_layer_is_refused():
     for groups in (4.0, 0.0, 1.5, np.nan):
         with pytest.raises(ValueError, match=r"^group_norm: groups must be a whole number that divides the channels, "):
             core.layer("group_norm", [groups, 0.1], [ones, ones], False)
+    for weights in (np.ones((4, 4, 1, 1)), np.ones((4, 2, 1, 1)), np.ones((4, 12, 1, 1)), np.ones((4, 0, 1, 1))):
+        with pytest.raises(
+            ValueError, match=r"^weights must be \(C_out, 6/groups, height, width\) with groups that div"
+        ):
+            core.affine(weights, np.zeros(4), True)
     assert core.nodes == 0
 
 
@@ -242,6 +278,31 @@ def test_a_sample_of_zero_variance_is_refused():
                 core.forward(x, 1e6, False)
             assert raised.value.status == _core.Status.zero_variance
             assert (raised.value.node, raised.value.unit) == (1, sample)
+
+
+@pytest.mark.parametrize("taps", [1, 2])
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_common_offset_of_grouped_channels_costs_nothing_before_a_batch_norm(taps, mean):
+    """1e9 on every input, which BatchNorm takes off again: beside it are numbers of order 1, of which 1e-16 is left.
+    Where gradients do not go through the mean, those of the weights hold the inputs as they are."""
+    random, offset = np.random.default_rng(2), 1e9
+    w, b, ends = (random.standard_normal(shape) for shape in ((6, 2, taps, taps), 6, (2, 6 * (4 - taps) ** 2)))
+    x = np.round(random.standard_normal((7, 4, 3, 3)) * 2**16) / 2**16  # nothing is rounded when 1e9 is added
+    results = []
+    for inputs in (x, x + offset):
+        core = _core.Linearization64([4, 3, 3], mean, True, True)
+        core.affine(w, b, True)
+        core.batch_norm(np.ones(6), np.zeros(6), 1e-3, False)
+        core.affine(ends, np.zeros(2), True)
+        results += [core.forward(inputs, 1e6, True), core.pull(np.arange(14.0)[None])[0]]
+    outputs, gradient, outputs_off, gradient_off = results
+    np.testing.assert_allclose(outputs_off, outputs, rtol=0, atol=TOLERANCE * np.abs(outputs).max())
+    of_biases = gradient[w.size : w.size + 6]
+    expected = gradient + np.pad(np.repeat(of_biases, w[0].size) * offset, (0, gradient.size - w.size))
+    if mean:  # deltas sum to 0 in exact arithmetic
+        assert np.abs(of_biases).max() < TOLERANCE * np.abs(gradient).max()
+        expected = gradient
+    np.testing.assert_allclose(gradient_off, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
 def test_a_batch_norm_knows_what_a_norm_before_the_weights_has_rounded():

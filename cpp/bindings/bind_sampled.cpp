@@ -60,18 +60,32 @@ struct LinearizationHandle {
     }
 
     // Layers in order, with weights and vectors as PyTorch has them; all are copied. Weights (units, inputs) read
-    // whatever there is: flattening needs no word.
+    // whatever there is: flattening needs no word. Weights (channels, inputs, height, width) say how many groups of so
+    // many inputs there are.
     void affine(const Array& weights, const Array& biases_of_units, bool trained, const Pair& stride,
-                const Pair& padding) {
+                const Pair& padding, const Pair& dilation) {
         const finite_network::AffineParameters<T> parameters{weights.data(), biases_of_units.data(), biases && trained};
         const int units = static_cast<int>(weights.shape(0));
         if (weights.ndim() == 2) {
             linearization.add(finite_network::Affine<T>::dense(linearization.shape(), units, parameters));
             return;
         }
+        const finite_network::Image& shape = linearization.shape();
         const Pair kernel{static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))};
+        const int groups = groups_of(weights, shape.channels);
         linearization.add(
-            finite_network::Affine<T>::conv2d(linearization.shape(), units, {kernel, stride, padding}, parameters));
+            finite_network::Affine<T>::conv2d(shape, units, groups, {{kernel, stride, padding}, dilation}, parameters));
+    }
+    // Of as many channels as the weights read.
+    static int groups_of(const Array& weights, int channels) {
+        const auto read = static_cast<int>(weights.shape(1)), groups = read > 0 ? channels / read : 0;
+        if (groups < 1 || groups * read != channels || weights.shape(0) % groups != 0) {
+            throw std::invalid_argument("weights must be (C_out, " + std::to_string(channels) +
+                                        "/groups, height, width) with groups that divide C_out, got " +
+                                        std::to_string(weights.shape(0)) + " and " + std::to_string(read) +
+                                        " channels");
+        }
+        return groups;
     }
     void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
         linearization.add(std::make_unique<finite_network::BatchNorm<T>>(linearization.shape(), gamma.data(),
@@ -84,8 +98,8 @@ struct LinearizationHandle {
         }
     }
     void average_pool(const Pair& kernel, const Pair& stride) {
-        linearization.add(
-            std::make_unique<finite_network::AveragePool<T>>(linearization.shape(), Windows{kernel, stride, {0, 0}}));
+        linearization.add(std::make_unique<finite_network::AveragePool<T>>(
+            linearization.shape(), finite_network::DilatedWindows{{kernel, stride, {0, 0}}}));
     }
 
     // A kind of the table in finite/makers.hpp, by its name.
@@ -167,7 +181,7 @@ void bind(py::module_& module, const char* name) {
         .def(py::init<const std::vector<int>&, bool, bool, bool>(), py::arg("input_shape"), py::arg("mean"),
              py::arg("variance"), py::arg("biases"))
         .def("affine", &Handle::affine, py::arg("weights"), py::arg("biases"), py::arg("trained"),
-             py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0})
+             py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0}, py::arg("dilation") = Pair{1, 1})
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
         .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))

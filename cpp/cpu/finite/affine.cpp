@@ -15,22 +15,22 @@ std::unique_ptr<Affine<T>> Affine<T>::dense(const Image& image, int units, const
     const Image flat{static_cast<int>(image.units()), {1, 1}};
     const int taps = static_cast<int>(image.positions());
     return std::unique_ptr<Affine>(
-        new Affine(flat, Image{units, {1, 1}}, Windows{}, true, image.channels, taps, parameters));
+        new Affine(flat, Image{units, {1, 1}}, DilatedWindows{}, true, 1, image.channels, taps, parameters));
 }
 
 template <class T>
-std::unique_ptr<Affine<T>> Affine<T>::conv2d(const Image& image, int channels, const Windows& windows,
-                                             const AffineParameters<T>& parameters) {
+std::unique_ptr<Affine<T>> Affine<T>::conv2d(const Image& image, int channels, int groups,
+                                             const DilatedWindows& windows, const AffineParameters<T>& parameters) {
     const int taps = windows.kernel[0] * windows.kernel[1];
     const bool plain = taps == 1 && windows.stride == Pair{1, 1} && windows.padding == Pair{0, 0};
-    return std::unique_ptr<Affine>(
-        new Affine(image, slid(image, windows, channels), windows, plain, image.channels, taps, parameters));
+    return std::unique_ptr<Affine>(new Affine(image, slid(image, windows, channels), windows, plain, groups,
+                                              image.channels / groups, taps, parameters));
 }
 
 template <class T>
-Affine<T>::Affine(const Image& in, const Image& out, const Windows& windows, bool plain, int channels, int taps,
-                  const AffineParameters<T>& parameters)
-    : Map<T>(in, out), windows_(windows), plain_(plain), channels_(channels), taps_(taps),
+Affine<T>::Affine(const Image& in, const Image& out, const DilatedWindows& windows, bool plain, int groups,
+                  int channels, int taps, const AffineParameters<T>& parameters)
+    : Map<T>(in, out), windows_(windows), plain_(plain), groups_(groups), channels_(channels), taps_(taps),
       trains_biases_(parameters.trains_biases), weights_(numbers<T>(static_cast<std::size_t>(out.channels) * fan_in())),
       biases_(parameters.biases, parameters.biases + out.channels) {
     transpose(parameters.weights, out.channels, channels, taps, weights_.get());
@@ -38,10 +38,10 @@ Affine<T>::Affine(const Image& in, const Image& out, const Windows& windows, boo
 
 template <class T>
 Buffer<T> Affine<T>::forward(Buffer<T> activations, const Pass& pass) {
-    const std::size_t one = static_cast<std::size_t>(out.positions()) * fan_in() * sizeof(T);
+    const std::size_t one = static_cast<std::size_t>(out.positions()) * patch() * sizeof(T);
     chunk_ = std::clamp<long>(static_cast<long>(pass.workspace / one), 1, samples);
     if (!plain_) {
-        patches_ = numbers<T>(chunk_ * out.positions() * fan_in());
+        patches_ = numbers<T>(chunk_ * out.positions() * patch());
     }
     Buffer<T> z = numbers<T>(rows_out() * out.channels);
     if (normed_) {
@@ -77,28 +77,36 @@ void Affine<T>::pull(const T* deltas, T* result, T* code, bool direct) {
         return;
     }
     if (plain_) {
-        blas::multiply(false, false, rows_out(), fan_in(), out.channels, deltas, out.channels, weights_.get(), fan_in(),
-                       T(0), result, fan_in());
+        back_to_patches(deltas, rows_out(), result);
         return;
     }
     fill_rows<T>(result, rows_in(), in.channels, nullptr);
     for (long first = 0; first < samples; first += chunk_) {
-        const long some = std::min(chunk_, samples - first), rows = some * out.positions();
-        blas::multiply(false, false, rows, fan_in(), out.channels, deltas + first * out.units(), out.channels,
-                       weights_.get(), fan_in(), T(0), patches_.get(), fan_in());
+        const long some = std::min(chunk_, samples - first);
+        back_to_patches(deltas + first * out.units(), some * out.positions(), patches_.get());
         parallel_for(some, [&](long sample) {
-            const T* patches = patches_.get() + sample * out.positions() * fan_in();
+            const T* patches = patches_.get() + sample * out.positions() * patch();
             T* image = result + (first + sample) * in.units();
             taps(in, out, windows_, [&](long row, int tap, long position) {
-                if (position >= 0) {
-                    const T* from = patches + row * fan_in() + static_cast<long>(tap) * channels_;
-                    T* to = image + position * channels_;
+                for (int group = 0; position >= 0 && group < groups_; ++group) {
+                    const T* from = patches + row * patch() + group * fan_in() + static_cast<long>(tap) * channels_;
+                    T* to = image + position * in.channels + static_cast<long>(group) * channels_;
                     for (int c = 0; c < channels_; ++c) {
                         to[c] += from[c];
                     }
                 }
             });
         });
+    }
+}
+
+// patches = deltas weights
+template <class T>
+void Affine<T>::back_to_patches(const T* deltas, long rows, T* patches) const {
+    for (int group = 0; group < groups_; ++group) {
+        const long first = static_cast<long>(group) * group_size();
+        blas::multiply(false, false, rows, fan_in(), group_size(), deltas + first, out.channels,
+                       weights_.get() + first * fan_in(), fan_in(), T(0), patches + group * fan_in(), patch());
     }
 }
 
@@ -182,27 +190,32 @@ template <class T>
 void Affine<T>::centre(T* activations) {
     std::vector<double> means;
     if (plain_) {
-        means = column_sums(activations, rows_out(), static_cast<int>(fan_in()));
+        means = column_sums(activations, rows_out(), static_cast<int>(patch()));
     } else {
-        means = row_sums(samples, fan_in(), [&](long first, long last, double* sums) {
+        means = row_sums(samples, patch(), [&](long first, long last, double* sums) {
             for (long sample = first; sample < last; ++sample) {
                 const T* image = activations + sample * in.units();
                 taps(in, out, windows_, [&](long, int tap, long position) {
-                    for (int c = 0; position >= 0 && c < channels_; ++c) {
-                        sums[static_cast<long>(tap) * channels_ + c] += image[position * channels_ + c];
+                    for (int group = 0; position >= 0 && group < groups_; ++group) {
+                        double* to = sums + group * fan_in() + static_cast<long>(tap) * channels_;
+                        const T* from = image + position * in.channels + static_cast<long>(group) * channels_;
+                        for (int c = 0; c < channels_; ++c) {
+                            to[c] += from[c];
+                        }
                     }
                 });
             }
         });
     }
-    centres_.resize(fan_in());
-    for (long k = 0; k < fan_in(); ++k) {
+    centres_.resize(patch());
+    for (long k = 0; k < patch(); ++k) {
         centres_[k] = static_cast<T>(means[k] / static_cast<double>(rows_out()));
     }
     offsets_.assign(biases_.begin(), biases_.end());
     for (int o = 0; o < out.channels; ++o) {
+        const T* centres = centres_.data() + o / group_size() * fan_in();
         for (long k = 0; k < fan_in(); ++k) {
-            offsets_[o] += static_cast<double>(weights_[o * fan_in() + k]) * centres_[k];
+            offsets_[o] += static_cast<double>(weights_[o * fan_in() + k]) * centres[k];
         }
     }
     if (plain_) {
@@ -222,9 +235,9 @@ template <class T>
 void Affine<T>::shift(T* activations, T sign) {
     RowBlocks{rows_out()}([&](long, long first, long last) {
         for (long row = first; row < last; ++row) {
-            T* patch = activations + row * fan_in();
-            for (long k = 0; k < fan_in(); ++k) {
-                patch[k] += sign * centres_[k];
+            T* inputs = activations + row * patch();
+            for (long k = 0; k < patch(); ++k) {
+                inputs[k] += sign * centres_[k];
             }
         }
     });
@@ -243,8 +256,11 @@ void Affine<T>::disturb(const T* activations, T* z, const Pass& pass) {
         activations,
         [&](long begin, long rows, const T* patches) {
             parallel_for(rows, [&](long row) {
-                const double length = norm_of(patches + row * fan_in(), fan_in());
+                double length = 0.0;
                 for (int o = 0; o < out.channels; ++o) {
+                    if (o % group_size() == 0) {
+                        length = norm_of(patches + row * patch() + o / group_size() * fan_in(), fan_in());
+                    }
                     const long at = (begin + row) * out.channels + o;
                     z[at] += static_cast<T>((length * lengths[o] + bias * std::fabs(biases_[o])) * random(at));
                 }
@@ -270,18 +286,18 @@ void Affine<T>::each_chunk(const T* activations, const Body& body, const T* cent
 template <class T>
 void Affine<T>::gather(const T* activations, long sample, T* patches, long place, const T* centres) const {
     const T* image = activations + sample * in.units();
-    T* to = patches + place * out.positions() * fan_in();
+    T* to = patches + place * out.positions() * patch();
     taps(in, out, windows_, [&](long row, int tap, long position) {
-        T* patch = to + row * fan_in() + static_cast<long>(tap) * channels_;
-        if (position >= 0) {
-            std::copy_n(image + position * channels_, channels_, patch);
-        } else {
-            std::fill_n(patch, channels_, T(0));
-        }
-        if (centres) {
-            const T* centre = centres + static_cast<long>(tap) * channels_;
-            for (int c = 0; c < channels_; ++c) {
-                patch[c] -= centre[c];
+        for (int group = 0; group < groups_; ++group) {
+            const long column = group * fan_in() + static_cast<long>(tap) * channels_;
+            T* part = to + row * patch() + column;
+            if (position >= 0) {
+                std::copy_n(image + position * in.channels + static_cast<long>(group) * channels_, channels_, part);
+            } else {
+                std::fill_n(part, channels_, T(0));
+            }
+            for (int c = 0; centres && c < channels_; ++c) {
+                part[c] -= centres[column + c];
             }
         }
     });
@@ -292,9 +308,13 @@ template <class T>
 void Affine<T>::apply(const T* activations, const T* weights, T* result, const T* centres) {
     each_chunk(
         activations,
-        [&](long first, long rows, const T* patches) {
-            blas::multiply(false, true, rows, out.channels, fan_in(), patches, fan_in(), weights, fan_in(), T(1),
-                           result + first * out.channels, out.channels);
+        [&](long begin, long rows, const T* patches) {
+            for (int group = 0; group < groups_; ++group) {
+                const long first = static_cast<long>(group) * group_size();
+                blas::multiply(false, true, rows, group_size(), fan_in(), patches + group * fan_in(), patch(),
+                               weights + first * fan_in(), fan_in(), T(1), result + begin * out.channels + first,
+                               out.channels);
+            }
         },
         centres);
 }
@@ -303,9 +323,13 @@ template <class T>
 void Affine<T>::gradient(const T* deltas, T* code) {
     each_chunk(
         inputs_.get(),
-        [&](long first, long rows, const T* patches) {
-            blas::multiply(true, false, out.channels, fan_in(), rows, deltas + first * out.channels, out.channels,
-                           patches, fan_in(), T(first > 0), code, fan_in());
+        [&](long begin, long rows, const T* patches) {
+            for (int group = 0; group < groups_; ++group) {
+                const long first = static_cast<long>(group) * group_size();
+                blas::multiply(true, false, group_size(), fan_in(), rows, deltas + begin * out.channels + first,
+                               out.channels, patches + group * fan_in(), patch(), T(begin > 0), code + first * fan_in(),
+                               fan_in());
+            }
         },
         centres());
     if (trains_biases_) {
@@ -330,8 +354,13 @@ void Affine<T>::add_products_of_gradients(const T* deltas, int count, T* gram) {
                 const long k = item / samples_here, sample = item % samples_here;
                 const T* delta = deltas + ((k * samples + begin + sample) * positions) * out.channels + first;
                 T* to = gradients.get() + (k * samples + begin + sample) * channels * width;
-                blas::multiply(true, false, channels, inputs, positions, delta, out.channels,
-                               patches + sample * positions * inputs, inputs, T(0), to, width);
+                for (long c = 0, here = 0; c < channels; c += here) { // those of one group after the other
+                    const long group = (first + c) / group_size();
+                    here = std::min(channels, (group + 1) * group_size() - first) - c;
+                    blas::multiply(true, false, here, inputs, positions, delta + c, out.channels,
+                                   patches + sample * positions * patch() + group * inputs, patch(), T(0),
+                                   to + c * width, width);
+                }
                 for (long c = 0; trains_biases_ && c < channels; ++c) {
                     T sum = 0;
                     for (long p = 0; p < positions; ++p) {

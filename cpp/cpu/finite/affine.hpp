@@ -4,6 +4,9 @@
 // The term of J J^T with inputs H and deltas Delta at the outputs is (H H^T + 1) Delta, then carried forwards: by way
 // of the gradient H^T Delta it takes 4 n N N' operations, by way of the n x n matrix H H^T, made once, 2 n^2 N'.
 //
+// In a grouped convolution each group of channels is made of its own group of the inputs' channels alone: patches stand
+// group by group (of it tap by tap), and every product is one for each group.
+//
 // A BatchNorm directly behind it takes the mean of z over all rows away, and with it whatever is the same in all rows
 // of the patches. A common offset of 1e8 would cost 8 digits of z, and as many of the gradient: it is taken off the
 // patches, column by column, before they meet the weights. Deltas that come back through the mean sum to 0, so that
@@ -35,7 +38,8 @@ class Affine final : public Map<T> {
 public:
     // Of all units of an image: after a flattening, a unit's weights are (channels, positions).
     static std::unique_ptr<Affine> dense(const Image& image, int units, const AffineParameters<T>& parameters);
-    static std::unique_ptr<Affine> conv2d(const Image& image, int channels, const Windows& windows,
+    // Weights are (channels, image.channels/groups, taps); `groups` divides both numbers of channels.
+    static std::unique_ptr<Affine> conv2d(const Image& image, int channels, int groups, const DilatedWindows& windows,
                                           const AffineParameters<T>& parameters);
 
     Buffer<T> forward(Buffer<T> activations, const Pass& pass) override;
@@ -63,14 +67,17 @@ public:
     double gram_flops(double n, double count) const override;
 
 private:
-    // Weights of a unit are (channels, taps) in PyTorch, (taps, channels) here. `plain`: patches are the inputs as they
-    // are.
-    Affine(const Image& in, const Image& out, const Windows& windows, bool plain, int channels, int taps,
-           const AffineParameters<T>& parameters);
+    // Weights of a unit are (channels, taps) in PyTorch, (taps, channels) here, `channels` of each group. `plain`:
+    // patches are the inputs as they are.
+    Affine(const Image& in, const Image& out, const DilatedWindows& windows, bool plain, int groups, int channels,
+           int taps, const AffineParameters<T>& parameters);
 
     long fan_in() const { return static_cast<long>(channels_) * taps_; }
+    long patch() const { return groups_ * fan_in(); }
     long weight_count() const { return out.channels * fan_in(); }
-    bool one_patch() const { return plain_ && out.positions() == 1; } // a sample has one, its input
+    int group_size() const { return out.channels / groups_; } // channels made of one group
+    // a sample has one, its input, which all units see
+    bool one_patch() const { return plain_ && out.positions() == 1 && groups_ == 1; }
     const T* centres() const { return centres_.empty() ? nullptr : centres_.data(); }
 
     void centre(T* activations);
@@ -78,6 +85,7 @@ private:
     void shift(T* activations, T sign);
     void disturb(const T* activations, T* z, const Pass& pass);
 
+    void back_to_patches(const T* deltas, long rows, T* patches) const;
     template <class Body>
     void each_chunk(const T* activations, const Body& body, const T* centres);
     void gather(const T* activations, long sample, T* patches, long place, const T* centres) const;
@@ -85,9 +93,9 @@ private:
     void gradient(const T* deltas, T* code);
     void add_products_of_gradients(const T* deltas, int count, T* gram);
 
-    Windows windows_;
+    DilatedWindows windows_;
     bool plain_;
-    int channels_, taps_;
+    int groups_, channels_, taps_;
     bool trains_biases_;
     Buffer<T> weights_;
     std::vector<T> biases_;

@@ -15,17 +15,32 @@ struct Image {
     long units() const { return positions() * channels; }
 };
 
-inline Image slid(const Image& image, const Windows& w, int channels) { return {channels, w.on(image.size)}; }
+// Windows whose taps stand `dilation` positions apart.
+struct DilatedWindows : Windows {
+    Pair dilation{1, 1};
+
+    Pair on(const Pair& image) const {
+        Windows reach = *this;
+        for (int side = 0; side < 2; ++side) {
+            reach.kernel[side] = dilation[side] * (kernel[side] - 1) + 1;
+        }
+        return reach.on(image);
+    }
+};
+
+inline Image slid(const Image& image, const DilatedWindows& w, int channels) { return {channels, w.on(image.size)}; }
 
 // body(row of the output, tap, position of the input) for every tap that lies on the image; outside is zero.
 template <class Body>
-void taps(const Image& in, const Image& out, const Windows& w, const Body& body) {
+void taps(const Image& in, const Image& out, const DilatedWindows& w, const Body& body) {
     for (int y = 0; y < out.size[0]; ++y) {
         for (int x = 0; x < out.size[1]; ++x) {
             for (int dy = 0; dy < w.kernel[0]; ++dy) {
                 for (int dx = 0; dx < w.kernel[1]; ++dx) {
-                    const std::int64_t from_y = std::int64_t{y} * w.stride[0] + dy - w.padding[0],
-                                       from_x = std::int64_t{x} * w.stride[1] + dx - w.padding[1];
+                    const std::int64_t from_y = std::int64_t{y} * w.stride[0] + std::int64_t{dy} * w.dilation[0] -
+                                                w.padding[0],
+                                       from_x = std::int64_t{x} * w.stride[1] + std::int64_t{dx} * w.dilation[1] -
+                                                w.padding[1];
                     const bool inside = from_y >= 0 && from_y < in.size[0] && from_x >= 0 && from_x < in.size[1];
                     body(static_cast<long>(y) * out.size[1] + x, dy * w.kernel[1] + dx,
                          inside ? static_cast<long>(from_y * in.size[1] + from_x) : -1L);
