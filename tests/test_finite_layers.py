@@ -66,6 +66,10 @@ class Case:
         function = lambda h, g, b: F.group_norm(h, groups, g, b, 0.1)  # noqa: E731
         self.call("layer", function, "group_norm", [groups, 0.1], [gammas, betas], True)
 
+    def average_pool(self, *windows):
+        """Kernel, stride, padding."""
+        self.call("average_pool", lambda h: F.avg_pool2d(h, *windows, count_include_pad=True), *windows)
+
     def add(self, *inputs):
         """The sum of what these nodes give."""
         self.call("add", inputs, list(inputs))
@@ -160,6 +164,18 @@ def one_position_case():
     return case
 
 
+def pool_case(*windows):
+    """Pools of inputs and of activations, with a BatchNorm behind the first weights."""
+    case = Case((2, 5, 6))
+    case.average_pool((2, 2), (1, 1), (1, 0))
+    case.conv2d(2, 3, (2, 2), padding=(0, 1))
+    case.batch_norm(3)
+    case.activation()
+    case.average_pool(*windows)
+    case.dense(np.prod(case.function(case.parameters, inputs_of(case)).shape[1:]), 2)
+    return case
+
+
 CASES = {
     "layer_norm": lambda: dense_case("layer_norm", 6),
     "layer_norm of images": lambda: image_case("layer_norm", 4, 4, 4),
@@ -168,6 +184,8 @@ CASES = {
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
+    "padded pools": lambda: pool_case((3, 2), (2, 1), (1, 1)),
+    "padded pools apart": lambda: pool_case((2, 2), (3, 3), (1, 0)),
     "dilation": lambda: convolution_case(2, 3, (2, 2), padding=(1, 0), dilation=(1, 2)),
     "dilation and stride": lambda: convolution_case(2, 3, (2, 3), (2, 1), (1, 3), (2, 2), norm=False),
     "groups": lambda: convolution_case(4, 6, (2, 2), (1, 2), (0, 1), groups=2),
@@ -303,6 +321,28 @@ def test_a_common_offset_of_grouped_channels_costs_nothing_before_a_batch_norm(t
         assert np.abs(of_biases).max() < TOLERANCE * np.abs(gradient).max()
         expected = gradient
     np.testing.assert_allclose(gradient_off, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_common_offset_behind_a_padded_pool(flat):
+    """Units lose it, each its own, without cost; at the positions of a channel it is not the same, and counts."""
+    random, offset = np.random.default_rng(6), 1e6
+    x = np.round(random.standard_normal((7, 2, 3, 3)) * 2**16) / 2**16  # nothing is rounded when 1e6 is added
+    w, ends = random.standard_normal((3, 16) if flat else (3, 2, 2, 2)), random.standard_normal((2, 3 if flat else 9))
+    outputs = []
+    for inputs in (x, x + offset):
+        core = _core.Linearization64([2, 3, 3], True, True, True)
+        core.average_pool((2, 2), (1, 1), (1, 0))
+        core.affine(w, np.zeros(3), True)
+        core.batch_norm(np.ones(3), np.zeros(3), 1e-3, False)
+        core.affine(ends, np.zeros(2), True)
+        outputs.append(core.forward(inputs, 1e6, True))
+        pooled = F.avg_pool2d(torch.tensor(inputs), 2, 1, (1, 0))
+        z = F.linear(pooled.flatten(1), torch.tensor(w)) if flat else F.conv2d(pooled, torch.tensor(w))
+        expected = F.batch_norm(z, None, None, training=True, eps=1e-3).flatten(1).numpy() @ ends.T
+        np.testing.assert_allclose(outputs[-1], expected, rtol=0, atol=1e-8)  # PyTorch's z is 1e6 large
+    change = np.abs(outputs[1] - outputs[0]).max()
+    assert change < TOLERANCE if flat else change > 0.1
 
 
 def test_a_batch_norm_knows_what_a_norm_before_the_weights_has_rounded():

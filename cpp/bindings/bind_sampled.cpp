@@ -97,9 +97,9 @@ struct LinearizationHandle {
             owners.push_back(activation.owner);
         }
     }
-    void average_pool(const Pair& kernel, const Pair& stride) {
+    void average_pool(const Pair& kernel, const Pair& stride, const Pair& padding) {
         linearization.add(std::make_unique<finite_network::AveragePool<T>>(
-            linearization.shape(), finite_network::DilatedWindows{{kernel, stride, {0, 0}}}));
+            linearization.shape(), finite_network::DilatedWindows{{kernel, stride, padding}}));
     }
 
     // A kind of the table in finite/makers.hpp, by its name.
@@ -184,7 +184,8 @@ void bind(py::module_& module, const char* name) {
              py::arg("stride") = Pair{1, 1}, py::arg("padding") = Pair{0, 0}, py::arg("dilation") = Pair{1, 1})
         .def("batch_norm", &Handle::batch_norm, py::arg("gamma"), py::arg("beta"), py::arg("eps"), py::arg("trained"))
         .def("activation", &Handle::activation, py::arg("activation"))
-        .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"))
+        .def("average_pool", &Handle::average_pool, py::arg("kernel"), py::arg("stride"),
+             py::arg("padding") = Pair{0, 0})
         .def("layer", &Handle::layer, py::arg("kind"), py::arg("numbers"), py::arg("arrays"), py::arg("trained"),
              "a layer that its numbers and arrays (in PyTorch's order) make")
         .def("add", &Handle::add, py::arg("inputs"), "the sum of what these nodes give; -1: the network's input")

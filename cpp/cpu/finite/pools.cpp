@@ -46,6 +46,9 @@ void AveragePool<T>::each(const Pixels& pixels) const {
     const T share = T(1) / static_cast<T>(windows_.kernel[0] * windows_.kernel[1]);
     parallel_for(samples, [&](long sample) {
         taps(in, out, windows_, [&](long row, int, long position) {
+            if (position < 0) {
+                return;
+            }
             const auto [from, to] =
                 pixels(sample * out.units() + row * out.channels, sample * in.units() + position * in.channels);
             for (int c = 0; c < in.channels; ++c) {

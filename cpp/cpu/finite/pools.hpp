@@ -6,7 +6,7 @@
 
 namespace fisherfield::finite_network {
 
-// The mean over windows.
+// The mean over windows; zeros around the image count.
 template <class T>
 class AveragePool final : public Map<T> {
     using Map<T>::in, Map<T>::out, Map<T>::samples, Map<T>::rows_in, Map<T>::rows_out;
@@ -19,8 +19,10 @@ public:
     void pull(const T* deltas, T* result, T* code, bool direct) override;
     void push(const T* changes, T* result, const T* code, bool direct) override;
 
-    // Windows lie on the image: what is the same in all rows stays the same.
-    Means removable(Means behind) const override { return behind; }
+    // What is the same in all rows stays the same; a border of zeros tells the positions of a channel apart.
+    Means removable(Means behind) const override {
+        return behind == Means::channels && windows_.padding != Pair{0, 0} ? Means::none : behind;
+    }
 
 private:
     template <class Pixels>
