@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Random numbers that stand for rounding errors.
+// Random numbers, each by its place: those that stand for rounding errors, and masks.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@ namespace fisherfield::finite_network {
 class Noise {
 public:
     explicit Noise(std::uint64_t seed) : key_(mixed(seed + 0x9e3779b97f4a7c15ULL)) {}
-    double operator()(std::uint64_t place) const {
-        const double uniform = static_cast<double>(mixed(key_ + place * 0x9e3779b97f4a7c15ULL) >> 11) * 0x1p-53;
-        return 3.4641016151377544 * (uniform - 0.5);
+    double operator()(std::uint64_t place) const { return 3.4641016151377544 * (uniform(place) - 0.5); }
+    double uniform(std::uint64_t place) const { // in [0, 1)
+        return static_cast<double>(mixed(key_ + place * 0x9e3779b97f4a7c15ULL) >> 11) * 0x1p-53;
     }
 
 private:
