@@ -66,6 +66,10 @@ class Case:
         function = lambda h, g, b: F.group_norm(h, groups, g, b, 0.1)  # noqa: E731
         self.call("layer", function, "group_norm", [groups, 0.1], [gammas, betas], True)
 
+    def rms_norm(self, *shape):
+        gammas = self.drawn(*shape, mean=1.0)
+        self.call("layer", lambda h, g: F.rms_norm(h, shape, g, 0.1), "rms_norm", [0.1], [gammas], True)
+
     def average_pool(self, *windows):
         """Kernel, stride, padding."""
         self.call("average_pool", lambda h: F.avg_pool2d(h, *windows, count_include_pad=True), *windows)
@@ -184,6 +188,9 @@ CASES = {
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
+    "rms_norm": lambda: dense_case("rms_norm", 6),
+    "rms_norm of images": lambda: image_case("rms_norm", 4, 4, 4),
+    "rms_norm of a sum": lambda: residual_case("rms_norm", 6),
     "padded pools": lambda: pool_case((3, 2), (2, 1), (1, 1)),
     "padded pools apart": lambda: pool_case((2, 2), (3, 3), (1, 0)),
     "dilation": lambda: convolution_case(2, 3, (2, 2), padding=(1, 0), dilation=(1, 2)),
@@ -272,6 +279,10 @@ def test_what_is_no_layer_is_refused():
     for groups in (4.0, 0.0, 1.5, np.nan):
         with pytest.raises(ValueError, match=r"^group_norm: groups must be a whole number that divides the channels, "):
             core.layer("group_norm", [groups, 0.1], [ones, ones], False)
+    with pytest.raises(ValueError, match=r"^rms_norm takes 1 array \(gammas\), got 2$"):
+        core.layer("rms_norm", [0.1], [ones, ones], False)
+    with pytest.raises(ValueError, match=r"^rms_norm: eps must be finite and >= 0, got inf$"):
+        core.layer("rms_norm", [np.inf], [ones], False)
     for weights in (np.ones((4, 4, 1, 1)), np.ones((4, 2, 1, 1)), np.ones((4, 12, 1, 1)), np.ones((4, 0, 1, 1))):
         with pytest.raises(
             ValueError, match=r"^weights must be \(C_out, 6/groups, height, width\) with groups that div"
@@ -321,6 +332,17 @@ def test_a_common_offset_of_grouped_channels_costs_nothing_before_a_batch_norm(t
         assert np.abs(of_biases).max() < TOLERANCE * np.abs(gradient).max()
         expected = gradient
     np.testing.assert_allclose(gradient_off, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+def test_rms_norm_divides_by_what_there_is_but_not_by_zero():
+    """Equal units have a mean square; only a sample of zeros has none."""
+    x = np.array([[2.0, 2.0], [0.0, 0.0]])
+    core = _core.Linearization64([2], True, True, True)
+    core.layer("rms_norm", [0.0], [np.array([1.0, 3.0])], False)
+    np.testing.assert_allclose(core.forward(x[:1], 1e6, False), [[1.0, 3.0]], rtol=1e-15)
+    with pytest.raises(_core.Failure) as raised:
+        core.forward(x, 1e6, False)
+    assert (raised.value.node, raised.value.unit) == (0, 1)
 
 
 @pytest.mark.parametrize("flat", [True, False])
