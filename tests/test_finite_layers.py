@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -192,7 +194,86 @@ def pool_case(*windows):
     return case
 
 
-CASES = {
+def normed_sum_case():
+    """A BatchNorm directly behind a sum: of weights that it alone reads, and of the input."""
+    case = Case((5,))
+    case.dense(5, 5)  # 0
+    case.add(-1, 0)
+    case.batch_norm(5)
+    case.activation()
+    case.dense(5, 3)
+    return case
+
+
+def pre_activation_case():
+    """Blocks whose sum a BatchNorm reads, and the next sum; a BatchNorm alone reads the last one."""
+    case = Case((5,))
+    case.dense(5, 6)
+    stream = 0
+    for _ in range(2):
+        case.batch_norm(6)
+        case.activation()
+        case.dense(6, 6)
+        case.add(stream, len(case.calls) - 1)
+        stream = len(case.calls) - 1
+    case.batch_norm(6)
+    case.activation()
+    case.dense(6, 2)
+    return case
+
+
+def shared_weights_case():
+    """Two BatchNorms read the same weights, and weights read what one of these gives and the weights themselves."""
+    case = Case((5,))
+    case.dense(5, 6)  # 0
+    case.batch_norm(6)  # 1
+    case.add(0)
+    case.batch_norm(6)  # 3
+    case.add(0, 1, 3)
+    case.dense(6, 2)
+    return case
+
+
+def between_case():
+    """Other layers stand between weights and the BatchNorm, and before the weights."""
+    case = Case((6,))
+    case.layer_norm(6)
+    case.dense(6, 6)
+    case.group_norm(2, 6)
+    case.batch_norm(6)
+    case.dropout(6)
+    case.dense(6, 6)
+    case.dropout(6)
+    case.batch_norm(6)
+    case.rms_norm(6)
+    case.dense(6, 2)
+    return case
+
+
+def first_case():
+    """Parameters of a BatchNorm, with nothing before them but pools of the input and their sum."""
+    case = Case((2, 4, 4))
+    case.average_pool((1, 2), (1, 1), (0, 0))  # 0
+    case.add(-1)
+    case.average_pool((1, 2), (1, 1), (0, 0))  # 2
+    case.add(0, 2)
+    case.batch_norm(2)
+    case.activation()
+    case.conv2d(2, 3, (2, 2))
+    case.batch_norm(3)
+    case.dense(18, 2)
+    return case
+
+
+BATCH_NORMS = {
+    "BatchNorm of a sum": normed_sum_case,
+    "BatchNorms of sums that others read": pre_activation_case,
+    "two BatchNorms of the same": shared_weights_case,
+    "other layers between": between_case,
+    "BatchNorm first": first_case,
+}
+
+CASES = BATCH_NORMS | {
     "layer_norm": lambda: dense_case("layer_norm", 6),
     "layer_norm of images": lambda: image_case("layer_norm", 4, 4, 4),
     "layer_norm of a sum": lambda: residual_case("layer_norm", 6),
@@ -218,9 +299,16 @@ CASES = {
 }
 
 
+@functools.cache
+def case_of(name):
+    """With (n C, P) of the derivatives that are expected."""
+    case = CASES[name]()
+    return case, case.jacobian(inputs_of(case))
+
+
 @pytest.fixture(params=CASES)
 def case(request):
-    return CASES[request.param]()
+    return case_of(request.param)[0]
 
 
 def inputs_of(case):
@@ -234,9 +322,10 @@ def close(actual, expected, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_values_and_derivatives_are_pytorch_s(case, dtype):
-    x = inputs_of(case)
-    core, expected = case.built(dtype), case.jacobian(x)
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_derivatives_are_pytorch_s(name, dtype):
+    case, expected = case_of(name)
+    x, core = inputs_of(case), case.built(dtype)
     outputs = case.function(case.parameters, x).numpy()
     close(core.forward(x.numpy().astype(dtype), 1e6, True), outputs, dtype)
     assert core.parameters == expected.shape[1]
@@ -275,6 +364,17 @@ def test_noise_is_of_the_size_of_rounding(case):
     clean, noisy = core.forward(x, 1e6, False), core.forward(x, 1e6, False, noise=1e6, seed=1)
     change = np.abs(noisy - clean) / np.abs(clean).max() / 1e6 / np.finfo(float).eps
     assert 0.05 < np.median(change) < 50.0
+
+
+def test_a_network_without_parameters_has_no_derivatives():
+    core = _core.Linearization64([3], True, True, True)
+    core.layer("rms_norm", [0.1], [np.ones(3)], False)
+    core.activation(_core.Activation("tanh"))
+    core.forward(np.random.default_rng(0).standard_normal((4, 3)), 1e6, True)
+    assert core.parameters == 0
+    assert core.pull(np.ones((2, 12))).shape == (2, 0)
+    for result in (core.push(np.ones((2, 0))), core.product(np.ones((2, 12))), core.gram()):
+        np.testing.assert_array_equal(result, np.zeros((len(result), 12)))
 
 
 # A layer's own call
@@ -385,6 +485,20 @@ def test_rms_norm_divides_by_what_there_is_but_not_by_zero():
     with pytest.raises(_core.Failure) as raised:
         core.forward(x, 1e6, False)
     assert (raised.value.node, raised.value.unit) == (0, 1)
+
+
+@pytest.mark.parametrize("name", BATCH_NORMS)
+def test_common_offsets_are_right_wherever_a_batch_norm_stands(name):
+    """What is taken off beforehand must be what the BatchNorm alone would have taken off."""
+    case, _ = case_of(name)
+    x = inputs_of(case) + 1e4
+    core, expected = case.built(), case.jacobian(x)
+    # PyTorch's and, behind sums, the core's numbers are 1e4 large before a BatchNorm takes them off
+    outputs = case.function(case.parameters, x).numpy()
+    np.testing.assert_allclose(core.forward(x.numpy(), 1e6, True), outputs, rtol=0, atol=1e4 * TOLERANCE)
+    scale = 1e4 * TOLERANCE * np.abs(expected).max()
+    np.testing.assert_allclose(core.pull(np.eye(len(expected))), expected, rtol=0, atol=scale)
+    np.testing.assert_allclose(core.push(np.eye(expected.shape[1])), expected.T, rtol=0, atol=scale)
 
 
 @pytest.mark.parametrize("flat", [True, False])

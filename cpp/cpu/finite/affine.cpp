@@ -87,13 +87,10 @@ void Affine<T>::pull(const T* deltas, T* result, T* code, bool direct) {
         parallel_for(some, [&](long sample) {
             const T* patches = patches_.get() + sample * out.positions() * patch();
             T* image = result + (first + sample) * in.units();
-            taps(in, out, windows_, [&](long row, int tap, long position) {
-                for (int group = 0; position >= 0 && group < groups_; ++group) {
-                    const T* from = patches + row * patch() + group * fan_in() + static_cast<long>(tap) * channels_;
-                    T* to = image + position * in.channels + static_cast<long>(group) * channels_;
-                    for (int c = 0; c < channels_; ++c) {
-                        to[c] += from[c];
-                    }
+            const int count = channels_;
+            runs([&](long row, long column, long place) {
+                for (int c = 0; place >= 0 && c < count; ++c) {
+                    image[place + c] += patches[row + column + c];
                 }
             });
         });
@@ -195,13 +192,9 @@ void Affine<T>::centre(T* activations) {
         means = row_sums(samples, patch(), [&](long first, long last, double* sums) {
             for (long sample = first; sample < last; ++sample) {
                 const T* image = activations + sample * in.units();
-                taps(in, out, windows_, [&](long, int tap, long position) {
-                    for (int group = 0; position >= 0 && group < groups_; ++group) {
-                        double* to = sums + group * fan_in() + static_cast<long>(tap) * channels_;
-                        const T* from = image + position * in.channels + static_cast<long>(group) * channels_;
-                        for (int c = 0; c < channels_; ++c) {
-                            to[c] += from[c];
-                        }
+                runs([&](long, long column, long place) {
+                    for (int c = 0; place >= 0 && c < channels_; ++c) {
+                        sums[column + c] += image[place + c];
                     }
                 });
             }
@@ -283,22 +276,34 @@ void Affine<T>::each_chunk(const T* activations, const Body& body, const T* cent
     }
 }
 
+// body(start of a row of a sample's patches, column, place in its image) for runs of channels_ numbers; the place is -1
+// where zeros stand.
+template <class T>
+template <class Body>
+void Affine<T>::runs(const Body& body) const {
+    const long count = channels_, inputs = fan_in(), width = patch(), channels = in.channels;
+    const int groups = groups_;
+    taps(in, out, windows_, [&](long row, int tap, long position) {
+        for (int group = 0; group < groups; ++group) {
+            body(row * width, group * inputs + tap * count, position < 0 ? -1L : position * channels + group * count);
+        }
+    });
+}
+
 template <class T>
 void Affine<T>::gather(const T* activations, long sample, T* patches, long place, const T* centres) const {
     const T* image = activations + sample * in.units();
     T* to = patches + place * out.positions() * patch();
-    taps(in, out, windows_, [&](long row, int tap, long position) {
-        for (int group = 0; group < groups_; ++group) {
-            const long column = group * fan_in() + static_cast<long>(tap) * channels_;
-            T* part = to + row * patch() + column;
-            if (position >= 0) {
-                std::copy_n(image + position * in.channels + static_cast<long>(group) * channels_, channels_, part);
-            } else {
-                std::fill_n(part, channels_, T(0));
-            }
-            for (int c = 0; centres && c < channels_; ++c) {
-                part[c] -= centres[column + c];
-            }
+    const int count = channels_;
+    runs([&](long row, long column, long place) {
+        T* part = to + row + column;
+        if (place >= 0) {
+            std::copy_n(image + place, count, part);
+        } else {
+            std::fill_n(part, count, T(0));
+        }
+        for (int c = 0; centres && c < count; ++c) {
+            part[c] -= centres[column + c];
         }
     });
 }

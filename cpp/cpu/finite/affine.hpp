@@ -87,6 +87,8 @@ private:
 
     void back_to_patches(const T* deltas, long rows, T* patches) const;
     template <class Body>
+    void runs(const Body& body) const;
+    template <class Body>
     void each_chunk(const T* activations, const Body& body, const T* centres);
     void gather(const T* activations, long sample, T* patches, long place, const T* centres) const;
     void apply(const T* activations, const T* weights, T* result, const T* centres);

@@ -36,12 +36,13 @@ void taps(const Image& in, const Image& out, const DilatedWindows& w, const Body
     for (int y = 0; y < out.size[0]; ++y) {
         for (int x = 0; x < out.size[1]; ++x) {
             for (int dy = 0; dy < w.kernel[0]; ++dy) {
+                const std::int64_t from_y =
+                    std::int64_t{y} * w.stride[0] + std::int64_t{dy} * w.dilation[0] - w.padding[0];
+                const bool on_rows = from_y >= 0 && from_y < in.size[0];
                 for (int dx = 0; dx < w.kernel[1]; ++dx) {
-                    const std::int64_t from_y = std::int64_t{y} * w.stride[0] + std::int64_t{dy} * w.dilation[0] -
-                                                w.padding[0],
-                                       from_x = std::int64_t{x} * w.stride[1] + std::int64_t{dx} * w.dilation[1] -
-                                                w.padding[1];
-                    const bool inside = from_y >= 0 && from_y < in.size[0] && from_x >= 0 && from_x < in.size[1];
+                    const std::int64_t from_x =
+                        std::int64_t{x} * w.stride[1] + std::int64_t{dx} * w.dilation[1] - w.padding[1];
+                    const bool inside = on_rows && from_x >= 0 && from_x < in.size[1];
                     body(static_cast<long>(y) * out.size[1] + x, dy * w.kernel[1] + dx,
                          inside ? static_cast<long>(from_y * in.size[1] + from_x) : -1L);
                 }

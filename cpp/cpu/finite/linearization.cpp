@@ -294,6 +294,9 @@ template <class T>
 void Linearization<T>::forwards(T* result, bool direct, const Reached& reached) {
     std::vector<T*> changes(nodes_.size());
     std::vector<int> readers = readers_;
+    if (!reached[nodes_.size()]) { // nothing has parameters
+        fill_rows<T>(result, samples_, outputs(), nullptr);
+    }
     for (int place = 0; place < size(); ++place) {
         if (!reached[place + 1]) {
             continue;
@@ -355,7 +358,7 @@ void Linearization<T>::gram(T* result) {
     const long n = samples_, count = outputs(), all = n * count;
     fill_rows<T>(result, all, static_cast<int>(all), nullptr);
     // deltas of one output after the other
-    long units = 0;
+    long units = count;
     for (int node = first_; node < size(); ++node) {
         units = std::max(units, nodes_[node].map->out.units());
     }

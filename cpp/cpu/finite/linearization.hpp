@@ -56,7 +56,7 @@ public:
     void pull(const T* w, T* v);
     void push(const T* v, T* w);
     void product(const T* w, T* result);
-    void product_of_last(const T* w, T* result); // J by the last affine layer's parameters alone
+    void product_of_last(const T* w, T* result); // J by the parameters from the last affine layer on
 
     // (C n) x (C n), output by output: row k n + i belongs to output k of sample i. Not where samples are coupled.
     void gram(T* result);

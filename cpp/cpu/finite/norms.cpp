@@ -51,11 +51,17 @@ void BatchNorm<T>::pull(const T* deltas, T* result, T* code, bool /*direct*/) {
         std::copy(sums.begin() + out.channels, sums.end(), code);                  // d f/d gamma
         std::copy(sums.begin(), sums.begin() + out.channels, code + out.channels); // d f/d beta
     }
-    apply(coefficients(sums), deltas, result);
+    if (result) {
+        apply(coefficients(sums), deltas, result);
+    }
 }
 
 template <class T>
 void BatchNorm<T>::push(const T* changes, T* result, const T* code, bool /*direct*/) {
+    if (!changes) {
+        fill_rows<T>(result, rows_out(), out.channels, nullptr);
+        changes = result;
+    }
     Coefficients k = coefficients(flows() ? sums(changes) : Sums{});
     for (int c = 0; code && c < out.channels; ++c) {
         k.tilt[c] -= code[c];
