@@ -26,7 +26,7 @@ class Case:
     """A network, as it is built in the core and as a function of its parameters in PyTorch."""
 
     def __init__(self, shape):
-        self.shape, self.parameters, self.calls = shape, [], []
+        self.shape, self.parameters, self.calls, self.last = shape, [], [], -1
 
     def drawn(self, *shape, mean=0.0):
         """Parameters, on which the function of the next call depends."""
@@ -35,8 +35,9 @@ class Case:
 
     def call(self, name, function, *args, **words):
         """A call of the core, and what it does: function(h, *parameters) of those that were drawn since the last."""
-        count = len(self.parameters) - sum(count for *_, count in self.calls)
-        self.calls.append((name, args, words, function, count))
+        count = len(self.parameters) - sum(call[-2] for call in self.calls)
+        self.calls.append((name, args, words, function, count, self.last))
+        self.last = len(self.calls) - 1
 
     # ------------------------------------------------------------------------------------------------------------ calls
 
@@ -76,6 +77,9 @@ class Case:
         mask = masks(SAMPLES, shape, 0.3, 5, len(self.calls))
         self.call("layer", lambda h: h * mask, "dropout", [0.3, 5, len(self.calls)], [], False)
 
+    def scale(self, factor):
+        self.call("layer", lambda h: factor * h, "scale", [factor], [], False)
+
     def average_pool(self, *windows):
         """Kernel, stride, padding."""
         self.call("average_pool", lambda h: F.avg_pool2d(h, *windows, count_include_pad=True), *windows)
@@ -95,18 +99,19 @@ class Case:
         core = (_core.Linearization64 if dtype == "float64" else _core.Linearization32)(
             list(self.shape), True, True, True
         )
-        for name, args, words, *_ in self.calls:
+        for name, args, words, *_, before in self.calls:
+            core.last = before
             getattr(core, name)(*map(converted, args), **words)
         return core
 
     def function(self, parameters, x):
         values, rest = [], iter(parameters)
-        for *_, function, count in self.calls:
+        for *_, function, count, before in self.calls:
             own = [next(rest) for _ in range(count)]
             if isinstance(function, tuple):
                 values.append(sum(x if node < 0 else values[node] for node in function))
             else:
-                values.append(function(values[-1] if values else x, *own))
+                values.append(function(x if before < 0 else values[before], *own))
         return values[-1].flatten(1)
 
     def jacobian(self, x):
@@ -265,12 +270,33 @@ def first_case():
     return case
 
 
+def projection_case():
+    """Both branches of a sum begin at the input, one of them scaled; the next ones at their sum."""
+    case = Case((5,))
+    start = case.last
+    for width in (6, 4):
+        case.dense(5, width)
+        case.batch_norm(width)
+        case.activation()
+        case.dense(width, 5)
+        case.scale(-0.3)
+        branch, case.last = case.last, start
+        case.dense(5, 5)
+        case.batch_norm(5)
+        case.add(branch, case.last)
+        case.batch_norm(5)
+        start = case.last
+    case.dense(5, 2)
+    return case
+
+
 BATCH_NORMS = {
     "BatchNorm of a sum": normed_sum_case,
     "BatchNorms of sums that others read": pre_activation_case,
     "two BatchNorms of the same": shared_weights_case,
     "other layers between": between_case,
     "BatchNorm first": first_case,
+    "branches from the input": projection_case,
 }
 
 CASES = BATCH_NORMS | {
@@ -413,7 +439,18 @@ def test_what_is_no_layer_is_refused():
             ValueError, match=r"^weights must be \(C_out, 6/groups, height, width\) with groups that div"
         ):
             core.affine(weights, np.zeros(4), True)
+    with pytest.raises(ValueError, match=r"^scale: factor must be finite, got nan$"):
+        core.layer("scale", [np.nan], [], False)
+    for node in (-2, 0):
+        with pytest.raises(ValueError, match=rf"^a node must be in \[-1, 0\), got {node}$"):
+            core.last = node
+        with pytest.raises(ValueError, match=rf"^a node must be in \[-1, 0\), got {node}$"):
+            core.add([-1, node])
     assert core.nodes == 0
+    core.affine(np.ones((2, 6)), np.ones(2), True)
+    with pytest.raises(ValueError, match=r"^inputs of a sum must have one shape, got those of nodes -1 and 0$"):
+        core.add([-1, 0])
+    assert (core.nodes, core.last) == (1, 0)
 
 
 def test_a_sample_of_zero_variance_is_refused():

@@ -48,7 +48,8 @@ struct LinearizationHandle {
 
     finite_network::Linearization<T> linearization;
     finite_network::Statistics statistics;
-    bool biases; // are parameters, where they are trained
+    bool biases;                                         // are parameters, where they are trained
+    int last = finite_network::Linearization<T>::kInput; // the node whose values the next layer reads
     std::vector<std::shared_ptr<const Callable>> owners;
     // Passes write to the linearization's own memory: one at a time. Taken without the GIL, which callables may want.
     std::unique_ptr<std::mutex> busy = std::make_unique<std::mutex>();
@@ -59,6 +60,23 @@ struct LinearizationHandle {
         load_blas<T>();
     }
 
+    const finite_network::Image& shape() const { return linearization.shape(last); }
+    void put(std::unique_ptr<finite_network::Map<T>> map, std::vector<int> inputs) {
+        linearization.add(std::move(map), std::move(inputs));
+        last = linearization.size() - 1;
+    }
+    void put(std::unique_ptr<finite_network::Map<T>> map) { put(std::move(map), {last}); }
+
+    // The next layer reads what this node gives; -1: the network's input.
+    void read_next(int node) { last = checked(node); }
+    int checked(int node) const {
+        if (node < -1 || node >= linearization.size()) {
+            throw std::invalid_argument("a node must be in [-1, " + std::to_string(linearization.size()) + "), got " +
+                                        std::to_string(node));
+        }
+        return node;
+    }
+
     // Layers in order, with weights and vectors as PyTorch has them; all are copied. Weights (units, inputs) read
     // whatever there is: flattening needs no word. Weights (channels, inputs, height, width) say how many groups of so
     // many inputs there are.
@@ -67,14 +85,12 @@ struct LinearizationHandle {
         const finite_network::AffineParameters<T> parameters{weights.data(), biases_of_units.data(), biases && trained};
         const int units = static_cast<int>(weights.shape(0));
         if (weights.ndim() == 2) {
-            linearization.add(finite_network::Affine<T>::dense(linearization.shape(), units, parameters));
+            put(finite_network::Affine<T>::dense(shape(), units, parameters));
             return;
         }
-        const finite_network::Image& shape = linearization.shape();
         const Pair kernel{static_cast<int>(weights.shape(2)), static_cast<int>(weights.shape(3))};
-        const int groups = groups_of(weights, shape.channels);
-        linearization.add(
-            finite_network::Affine<T>::conv2d(shape, units, groups, {{kernel, stride, padding}, dilation}, parameters));
+        const int groups = groups_of(weights, shape().channels);
+        put(finite_network::Affine<T>::conv2d(shape(), units, groups, {kernel, stride, padding, dilation}, parameters));
     }
     // Of as many channels as the weights read.
     static int groups_of(const Array& weights, int channels) {
@@ -88,18 +104,17 @@ struct LinearizationHandle {
         return groups;
     }
     void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
-        linearization.add(std::make_unique<finite_network::BatchNorm<T>>(linearization.shape(), gamma.data(),
-                                                                         beta.data(), eps, trained, statistics));
+        put(std::make_unique<finite_network::BatchNorm<T>>(shape(), gamma.data(), beta.data(), eps, trained,
+                                                           statistics));
     }
     void activation(const ActivationHandle& activation) {
-        linearization.add(std::make_unique<finite_network::Phi<T>>(linearization.shape(), activation.activation));
+        put(std::make_unique<finite_network::Phi<T>>(shape(), activation.activation));
         if (activation.owner) {
             owners.push_back(activation.owner);
         }
     }
     void average_pool(const Pair& kernel, const Pair& stride, const Pair& padding) {
-        linearization.add(std::make_unique<finite_network::AveragePool<T>>(
-            linearization.shape(), finite_network::DilatedWindows{{kernel, stride, padding}}));
+        put(std::make_unique<finite_network::AveragePool<T>>(shape(), Windows{kernel, stride, padding}));
     }
 
     // A kind of the table in finite/makers.hpp, by its name.
@@ -109,11 +124,19 @@ struct LinearizationHandle {
         for (const Array& array : arrays) {
             spans.emplace_back(array.data(), static_cast<std::size_t>(array.size()));
         }
-        linearization.add(finite_network::made<T>(kind, linearization.shape(), numbers, spans, trained));
+        put(finite_network::made<T>(kind, shape(), numbers, spans, trained));
     }
 
     void add(const std::vector<int>& inputs) {
-        linearization.add(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.at(0))), inputs);
+        for (const int node : inputs) {
+            const finite_network::Image &shape = linearization.shape(checked(node)),
+                                        &first = linearization.shape(inputs.front());
+            if (shape.channels != first.channels || shape.size != first.size) {
+                throw std::invalid_argument("inputs of a sum must have one shape, got those of nodes " +
+                                            std::to_string(inputs.front()) + " and " + std::to_string(node));
+            }
+        }
+        put(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.at(0))), inputs);
     }
 
     template <class X>
@@ -189,6 +212,9 @@ void bind(py::module_& module, const char* name) {
         .def("layer", &Handle::layer, py::arg("kind"), py::arg("numbers"), py::arg("arrays"), py::arg("trained"),
              "a layer that its numbers and arrays (in PyTorch's order) make")
         .def("add", &Handle::add, py::arg("inputs"), "the sum of what these nodes give; -1: the network's input")
+        .def_property(
+            "last", [](const Handle& self) { return self.last; }, &Handle::read_next,
+            "the node whose values the next layer reads; -1: the network's input")
         .def_property_readonly("nodes", [](const Handle& self) { return self.linearization.size(); })
         .def("forward", &Handle::template forward<double>, py::arg("x"), py::arg("workspace"), py::arg("keep"),
              py::arg("noise") = 0.0, py::arg("seed") = 0)

@@ -15,12 +15,12 @@ std::unique_ptr<Affine<T>> Affine<T>::dense(const Image& image, int units, const
     const Image flat{static_cast<int>(image.units()), {1, 1}};
     const int taps = static_cast<int>(image.positions());
     return std::unique_ptr<Affine>(
-        new Affine(flat, Image{units, {1, 1}}, DilatedWindows{}, true, 1, image.channels, taps, parameters));
+        new Affine(flat, Image{units, {1, 1}}, Windows{}, true, 1, image.channels, taps, parameters));
 }
 
 template <class T>
-std::unique_ptr<Affine<T>> Affine<T>::conv2d(const Image& image, int channels, int groups,
-                                             const DilatedWindows& windows, const AffineParameters<T>& parameters) {
+std::unique_ptr<Affine<T>> Affine<T>::conv2d(const Image& image, int channels, int groups, const Windows& windows,
+                                             const AffineParameters<T>& parameters) {
     const int taps = windows.kernel[0] * windows.kernel[1];
     const bool plain = taps == 1 && windows.stride == Pair{1, 1} && windows.padding == Pair{0, 0};
     return std::unique_ptr<Affine>(new Affine(image, slid(image, windows, channels), windows, plain, groups,
@@ -28,8 +28,8 @@ std::unique_ptr<Affine<T>> Affine<T>::conv2d(const Image& image, int channels, i
 }
 
 template <class T>
-Affine<T>::Affine(const Image& in, const Image& out, const DilatedWindows& windows, bool plain, int groups,
-                  int channels, int taps, const AffineParameters<T>& parameters)
+Affine<T>::Affine(const Image& in, const Image& out, const Windows& windows, bool plain, int groups, int channels,
+                  int taps, const AffineParameters<T>& parameters)
     : Map<T>(in, out), windows_(windows), plain_(plain), groups_(groups), channels_(channels), taps_(taps),
       trains_biases_(parameters.trains_biases), weights_(numbers<T>(static_cast<std::size_t>(out.channels) * fan_in())),
       biases_(parameters.biases, parameters.biases + out.channels) {

@@ -39,7 +39,7 @@ public:
     // Of all units of an image: after a flattening, a unit's weights are (channels, positions).
     static std::unique_ptr<Affine> dense(const Image& image, int units, const AffineParameters<T>& parameters);
     // Weights are (channels, image.channels/groups, taps); `groups` divides both numbers of channels.
-    static std::unique_ptr<Affine> conv2d(const Image& image, int channels, int groups, const DilatedWindows& windows,
+    static std::unique_ptr<Affine> conv2d(const Image& image, int channels, int groups, const Windows& windows,
                                           const AffineParameters<T>& parameters);
 
     Buffer<T> forward(Buffer<T> activations, const Pass& pass) override;
@@ -69,8 +69,8 @@ public:
 private:
     // Weights of a unit are (channels, taps) in PyTorch, (taps, channels) here, `channels` of each group. `plain`:
     // patches are the inputs as they are.
-    Affine(const Image& in, const Image& out, const DilatedWindows& windows, bool plain, int groups, int channels,
-           int taps, const AffineParameters<T>& parameters);
+    Affine(const Image& in, const Image& out, const Windows& windows, bool plain, int groups, int channels, int taps,
+           const AffineParameters<T>& parameters);
 
     long fan_in() const { return static_cast<long>(channels_) * taps_; }
     long patch() const { return groups_ * fan_in(); }
@@ -95,7 +95,7 @@ private:
     void gradient(const T* deltas, T* code);
     void add_products_of_gradients(const T* deltas, int count, T* gram);
 
-    DilatedWindows windows_;
+    Windows windows_;
     bool plain_;
     int groups_, channels_, taps_;
     bool trains_biases_;

@@ -15,24 +15,11 @@ struct Image {
     long units() const { return positions() * channels; }
 };
 
-// Windows whose taps stand `dilation` positions apart.
-struct DilatedWindows : Windows {
-    Pair dilation{1, 1};
-
-    Pair on(const Pair& image) const {
-        Windows reach = *this;
-        for (int side = 0; side < 2; ++side) {
-            reach.kernel[side] = dilation[side] * (kernel[side] - 1) + 1;
-        }
-        return reach.on(image);
-    }
-};
-
-inline Image slid(const Image& image, const DilatedWindows& w, int channels) { return {channels, w.on(image.size)}; }
+inline Image slid(const Image& image, const Windows& w, int channels) { return {channels, w.on(image.size)}; }
 
 // body(row of the output, tap, position of the input) for every tap that lies on the image; outside is zero.
 template <class Body>
-void taps(const Image& in, const Image& out, const DilatedWindows& w, const Body& body) {
+void taps(const Image& in, const Image& out, const Windows& w, const Body& body) {
     for (int y = 0; y < out.size[0]; ++y) {
         for (int x = 0; x < out.size[1]; ++x) {
             for (int dy = 0; dy < w.kernel[0]; ++dy) {

@@ -32,10 +32,9 @@ public:
 
     explicit Linearization(const Image& input) : input_(input) {}
 
-    // A node that reads the sum of what `inputs` give; without them, what the last one gives. The last node added gives
-    // the network's outputs, and all before it are read.
+    // A node that reads the sum of what `inputs` give. The last node added gives the network's outputs, and all before
+    // it are read.
     void add(std::unique_ptr<Map<T>> map, std::vector<int> inputs);
-    void add(std::unique_ptr<Map<T>> map) { add(std::move(map), {size() - 1}); }
     const Image& shape(int node) const { return node == kInput ? input_ : nodes_[node].map->out; }
     const Image& shape() const { return shape(size() - 1); } // of what the last one gives
     int size() const { return static_cast<int>(nodes_.size()); }

@@ -12,7 +12,7 @@ class AveragePool final : public Map<T> {
     using Map<T>::in, Map<T>::out, Map<T>::samples, Map<T>::rows_in, Map<T>::rows_out;
 
 public:
-    AveragePool(const Image& in, const DilatedWindows& windows)
+    AveragePool(const Image& in, const Windows& windows)
         : Map<T>(in, slid(in, windows, in.channels)), windows_(windows) {}
 
     Buffer<T> forward(Buffer<T> activations, const Pass& pass) override;
@@ -28,7 +28,7 @@ private:
     template <class Pixels>
     void each(const Pixels& pixels) const;
 
-    DilatedWindows windows_;
+    Windows windows_;
 };
 
 } // namespace fisherfield::finite_network
