@@ -22,6 +22,9 @@ def drawn(shape, seed):
     return torch.tensor(np.random.default_rng(seed).standard_normal(shape))
 
 
+GAMMAS, BETAS = 1.0 + 0.3 * drawn(6, 21), drawn(6, 22)
+
+
 class Case:
     """A network, as it is built in the core and as a function of its parameters in PyTorch."""
 
@@ -126,6 +129,16 @@ def masks(samples, shape, rate, seed, layer, dtype="float64"):
     flat.call("layer", None, "dropout", [rate, seed, layer], [], False)
     mask = torch.tensor(flat.built(dtype).forward(np.ones((samples, *flat.shape), dtype), 1e6, False))
     return mask if len(shape) == 1 else mask.reshape(samples, *shape[1:], shape[0]).movedim(3, 1)
+
+
+def fixed_case(kind, numbers, arrays, function):
+    """Gamma and beta that are not trained, between layers that are."""
+    case = Case((5,))
+    case.dense(5, 6)
+    case.call("layer", function, kind, numbers, arrays, False)
+    case.activation()
+    case.dense(6, 2)
+    return case
 
 
 def dense_case(norm, *args):
@@ -301,13 +314,20 @@ BATCH_NORMS = {
 
 CASES = BATCH_NORMS | {
     "layer_norm": lambda: dense_case("layer_norm", 6),
+    "layer_norm not trained": lambda: fixed_case(
+        "layer_norm", [0.1], [GAMMAS, BETAS], lambda h: F.layer_norm(h, (6,), GAMMAS, BETAS, 0.1)
+    ),
     "layer_norm of images": lambda: image_case("layer_norm", 4, 4, 4),
     "layer_norm of a sum": lambda: residual_case("layer_norm", 6),
     "group_norm": lambda: dense_case("group_norm", 2, 6),
+    "group_norm not trained": lambda: fixed_case(
+        "group_norm", [3, 0.1], [GAMMAS, BETAS], lambda h: F.group_norm(h, 3, GAMMAS, BETAS, 0.1)
+    ),
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
     "rms_norm": lambda: dense_case("rms_norm", 6),
+    "rms_norm not trained": lambda: fixed_case("rms_norm", [0.1], [GAMMAS], lambda h: F.rms_norm(h, (6,), GAMMAS, 0.1)),
     "rms_norm of images": lambda: image_case("rms_norm", 4, 4, 4),
     "rms_norm of a sum": lambda: residual_case("rms_norm", 6),
     "dropout": lambda: dense_case("dropout", 6),
