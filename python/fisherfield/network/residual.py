@@ -153,8 +153,7 @@ class Residual(Layer):
         core.add(ends[0], ends[1], self.scale)
 
     def linearize_into(self, core: Any, parts: Iterator[Parts], before: Shape) -> None:
-        ends: list[int] = []
-        start = core.last
+        start, ends = core.last, []
         for layers in (self.branch, self.skip):
             core.last = start
             shape = before
@@ -164,7 +163,7 @@ class Residual(Layer):
             if not ends and self.scale != 1.0:
                 core.layer("scale", [self.scale], [], False)
             ends.append(core.last)
-        next(parts)
+        next(parts)  # the sum has none
         core.add(ends)
 
     def image_bytes(self, step: Step, seen: Seen) -> int:

@@ -73,8 +73,8 @@ class SampledNetwork:
     gammas, betas : sequence of ndarray
         One a BatchNorm, (units,) or (channels,); they start at the described gamma and beta.
     trained_biases : tuple of bool
-        Whether the biases of each affine layer are parameters. Those of a PyTorch layer without biases are not, and
-        are 0 (`fisherfield.torch.sampled`); all others are.
+        Whether the biases of each affine layer are parameters. Those of a layer with bias=False are not, and are 0; all
+        others are, but for what `fisherfield.torch.sampled` found without gradients.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class SampledNetwork:
             "seed": _numbers.seed_of(seed),
             "dtype": _numbers.real_dtype_of(dtype),
         }
-        trained = [True] * net.depth if trained_biases is None else list(trained_biases)
+        trained = [layer.bias for layer in net.affine_layers] if trained_biases is None else list(trained_biases)
         if len(trained) != net.depth:
             raise ValueError(f"trained_biases must be {net.depth} booleans, one an affine layer, got {len(trained)}")
         fixed["trained_biases"] = tuple(_numbers.boolean("trained_biases", item) for item in trained)
@@ -250,7 +250,7 @@ def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNe
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _PARTS}
     for array in _arrays(net):
         if array.deviation is None:
-            parts[array.name].append(np.full(array.shape, array.mean, kind))
+            parts[array.name].append(np.full(array.shape, array.mean, kind))  # one number, or one for each
         else:
             drawn = random.standard_normal(array.shape) * array.deviation
             parts[array.name].append(drawn.astype(kind, copy=False))
