@@ -50,6 +50,7 @@ struct LinearizationHandle {
     finite_network::Statistics statistics;
     bool biases;                                         // are parameters, where they are trained
     int last = finite_network::Linearization<T>::kInput; // the node whose values the next layer reads
+    std::uint64_t seed = 0;                              // of layers that draw random numbers
     std::vector<std::shared_ptr<const Callable>> owners;
     // Passes write to the linearization's own memory: one at a time. Taken without the GIL, which callables may want.
     std::unique_ptr<std::mutex> busy = std::make_unique<std::mutex>();
@@ -215,6 +216,7 @@ void bind(py::module_& module, const char* name) {
         .def_property(
             "last", [](const Handle& self) { return self.last; }, &Handle::read_next,
             "the node whose values the next layer reads; -1: the network's input")
+        .def_readwrite("seed", &Handle::seed, "of layers that draw random numbers")
         .def_property_readonly("nodes", [](const Handle& self) { return self.linearization.size(); })
         .def("forward", &Handle::template forward<double>, py::arg("x"), py::arg("workspace"), py::arg("keep"),
              py::arg("noise") = 0.0, py::arg("seed") = 0)

@@ -106,7 +106,7 @@ __all__ = [
 # Names are imported when first used: the reference works without the core, and SciPy and matplotlib take a while.
 _MODULES = {
     "network": (
-        "Activation AvgPool2d BatchNorm Conv1d Conv2d Dense Flatten GlobalAvgPool2d GroupNorm LayerNorm Network Residual "
+        "Activation AvgPool2d BatchNorm Conv1d Conv2d Dense Dropout Flatten GlobalAvgPool2d GroupNorm LayerNorm Network RMSNorm Residual "
         "activation_names convnet load mlp"
     ),
     "sampled": (

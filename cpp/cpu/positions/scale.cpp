@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Normalisation over the channels and positions of one sample (layers/layer_norm.hpp), position by position.
+// Layers that act on all positions alike: normalisations over the channels and positions of one sample
+// (layers/layer_norm.hpp), and noise (layers/noise.hpp).
 #include <cmath>
 #include <utility>
 
@@ -84,15 +85,52 @@ void apply(const Law& law, const Node& node, bool own, ImageState* z) {
     }
 }
 
+// What one input has at one position grows; apart is half the mean square of what two positions differ by.
+void add_noise(Scaled noise, ImageState* z) {
+    const long k = z->positions();
+    const auto grow = [&](Matrix* differences, const Matrix& overlaps) {
+        const long step = differences->diagonal ? 1 : k + 1;
+        CommonExponent common;
+        common.include(Scaled(largest(differences->entries), differences->exponent));
+        common.include(noise * Scaled(largest(overlaps.entries), overlaps.exponent));
+        std::vector<Scaled> grown;
+        for (long a = 0; a < k; ++a) {
+            const Scaled own = differences->at(a * step) + overlaps.at(a * step);
+            grown.push_back(noise * own);
+        }
+        const int exponent = std::max(differences->exponent, common.value());
+        for (double& entry : differences->entries) {
+            entry = rescaled({entry, differences->exponent}, exponent);
+        }
+        differences->exponent = exponent;
+        for (long a = 0; a < k; ++a) {
+            differences->entries[a * step] += rescaled(grown[a], exponent);
+        }
+        return grown;
+    };
+    const std::vector<Scaled> grown = grow(&z->v, z->xy);
+    grow(&z->d, z->o);
+    if (!z->apart.diagonal) {
+        for (long a = 0; a < k; ++a) {
+            for (long b = 0; b < k; ++b) {
+                const Scaled half = a == b ? Scaled(0.0) : Scaled(0.5) * (grown[a] + grown[b]);
+                z->apart.entries[a * k + b] += rescaled(half, z->apart.exponent);
+            }
+        }
+    }
+}
+
 } // namespace
 
 Status scale(const Node& node, const Settings& settings, bool own, ImageState* z) {
     settle(z);
     const State<Scaled> mean = z->diagonal();
-    return with_scaling(node, node.numbers, [&](const auto& layer) {
+    return with_common(node, node.numbers, [&](const auto& layer) {
         return layer.pass(mean, settings, Exact<>{Activation{}}, [&](const auto& law) {
             if constexpr (requires { law.share; }) {
                 apply(law, node, own, z);
+            } else if constexpr (requires { law.noise; }) {
+                add_noise(law.noise, z);
             }
         });
     });

@@ -13,6 +13,7 @@ inline namespace FISHERFIELD_PATH {
 
 // What a law asks of a number.
 FISHERFIELD_INLINE bool is_zero(Lanes) { return false; } // what is divided by zero is found at the end
+FISHERFIELD_INLINE Lanes sqrt(Lanes x) { return root(x); }
 
 // What a vector of points has of a column.
 struct Entry {
@@ -263,7 +264,7 @@ FISHERFIELD_INLINE Preactivation summed(const LayerColumns& layer, const Preacti
 template <class Z, class Visit>
 FISHERFIELD_INLINE void scaled(const ScaleColumns& scaling, const Z& z, const double* at, Visit&& visit) {
     const Entry numbers[] = {{scaling.numbers[0], at}, {scaling.numbers[1], at}, {scaling.numbers[2], at}};
-    with_scaling(*scaling.node, numbers, [&](const auto& layer) {
+    with_common(*scaling.node, numbers, [&](const auto& layer) {
         return layer.pass(z, Zero(), Zero(), [&](const auto& law) { visit(apply(law, z)); });
     });
 }
@@ -272,14 +273,15 @@ FISHERFIELD_INLINE void scaled(const ScaleColumns& scaling, const Z& z, const do
 template <class Y, class S, class I, class States>
 FISHERFIELD_INLINE void store_phi(const LayerColumns& layer, const double* at, const Y& y, const S& settings,
                                   const I& integrals, int i, States* states) {
-    const bool again = States::sums && layer.behind.node != nullptr;
-    Phi{again}.pass(y, settings, integrals, [&](const auto& law) {
-        if (again) {
-            scaled(layer.behind, apply(law, y), at, [&](const auto& h) { states->store(i, h); });
-        } else {
-            states->store(i, apply(law, y));
+    if constexpr (States::sums) {
+        if (layer.behind.node != nullptr) {
+            Phi{true}.pass(y, settings, integrals, [&](const auto& law) {
+                scaled(layer.behind, apply(law, y), at, [&](const auto& h) { states->store(i, h); });
+            });
+            return;
         }
-    });
+    }
+    Phi{}.pass(y, settings, integrals, [&](const auto& law) { states->store(i, apply(law, y)); });
 }
 
 // What follows layer l.
@@ -291,17 +293,19 @@ FISHERFIELD_INLINE void behind(const LayerColumns& layer, const Preactivation& z
     const Entry gamma{layer.gamma, at}, eps{layer.eps, at};
     if constexpr (!normed(form)) {
         const auto store = [&](const auto& y) { store_phi(layer, at, y, settings, integrals, i, states); };
-        if (States::sums && layer.before.node != nullptr) {
-            scaled(layer.before, z, at, [&](const auto& y) {
-                if (layer.before.node->trained) {
-                    store(y);
-                } else {
-                    store(Preactivation{y.xy, y.v, {}, {}, {y.kernel.o, y.kernel.d, {}, {}}});
-                }
-            });
-        } else {
-            store(z);
+        if constexpr (States::sums) {
+            if (layer.before.node != nullptr) {
+                scaled(layer.before, z, at, [&](const auto& y) {
+                    if (layer.before.node->trained) {
+                        store(y);
+                    } else {
+                        store(Preactivation{y.xy, y.v, {}, {}, {y.kernel.o, y.kernel.d, {}, {}}});
+                    }
+                });
+                return;
+            }
         }
+        store(z);
     } else {
         const auto with = [&](auto some_eps) {
             const Lanes r = settings.one_over_n_minus_1();

@@ -4,11 +4,13 @@
 from .activation import Activation, activation_names
 from .affine import Conv1d, Conv2d, Dense
 from .builders import convnet, mlp
+from .dropout import Dropout
 from .layer import Layer
 from .network import Network
 from .norms import BatchNorm, GroupNorm, LayerNorm
 from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
 from .residual import Residual
+from .rms_norm import RMSNorm
 from .toml import load
 
 __all__ = [
@@ -18,12 +20,14 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Dense",
+    "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "Network",
+    "RMSNorm",
     "Residual",
     "activation_names",
     "convnet",

@@ -15,7 +15,7 @@ from .layer import Array, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
 if TYPE_CHECKING:
     from .. import _core
 
-__all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Norm"]
+__all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Norm", "OverUnits"]
 
 GAMMA = setting(_numbers.SIGNED, "a normalisation's scale", r"$\gamma$", each=True)
 BETA = setting(_numbers.REAL, "a normalisation's shift", r"$\beta$", each=True)
@@ -29,6 +29,7 @@ class Norm(Layer):
 
     reads_units = True
     core_kind: ClassVar[str]
+    word: ClassVar[str]  # of builders
     own: ClassVar[dict[str, str]] = {"gammas": "gamma", "betas": "beta"}  # arrays, and the fields that they start at
 
     if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class BatchNorm(Norm):
     """
 
     core_kind = "batch_norm"
+    word = "batch"
     over_batch = True
     variance_over = "the data"
     takes = (Stream.UNITS,)
@@ -122,11 +124,15 @@ class BatchNorm(Norm):
         core.batch_norm(gammas, betas, self.eps, trained)
 
 
-class _OverUnits(Norm):
+class OverUnits(Norm):
     """A normalisation over the units of one sample."""
 
     variance_over = "the units of a sample"
     takes = (Stream.UNITS, Stream.ACTIVATIONS)
+    needs = (
+        "a normalisation over units must stand after a Dense, a convolution or a sum of branches, or behind an "
+        "activation; of units that are normalised already it has no theory"
+    )
 
     @property
     def unpublished(self) -> str:
@@ -143,7 +149,7 @@ class _OverUnits(Norm):
 
 @kind
 @dataclass(frozen=True)
-class LayerNorm(_OverUnits):
+class LayerNorm(OverUnits):
     """gamma (h - m)/sqrt(f + eps) + beta, m and f mean and variance over all units of one sample (of all channels and
     positions of an image).
 
@@ -154,10 +160,7 @@ class LayerNorm(_OverUnits):
     """
 
     core_kind = "layer_norm"
-    needs = (
-        "LayerNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that are "
-        "normalised already it has no theory"
-    )
+    word = "layer"
 
     gamma: Each = field(default=1.0, metadata=GAMMA)
     beta: Each = field(default=0.0, metadata=BETA)
@@ -174,7 +177,7 @@ class LayerNorm(_OverUnits):
 
 @kind
 @dataclass(frozen=True)
-class GroupNorm(_OverUnits):
+class GroupNorm(OverUnits):
     """As LayerNorm, over `groups` groups of channels with all their positions; gamma and beta are one a channel.
 
     Theory takes the channels of a group for many. A group of one channel (InstanceNorm) is refused: its mean and
@@ -185,10 +188,6 @@ class GroupNorm(_OverUnits):
     """
 
     core_kind = "group_norm"
-    needs = (
-        "GroupNorm must stand after a Dense, a convolution or a sum of branches, or behind an activation; of units that are "
-        "normalised already it has no theory"
-    )
 
     groups: int = field(metadata=setting(lambda name, value: _numbers.integer(name, value, 1)))
     gamma: Each = field(default=1.0, metadata=GAMMA)

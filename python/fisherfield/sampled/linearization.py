@@ -41,6 +41,7 @@ def _linearized(sampled: SampledNetwork, statistics: str, with_biases: bool) -> 
     """The core's network as it grows, with the place of the layer that was added last."""
     kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
     built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], with_biases)
+    built.seed = sampled.seed % 2**53
     parts = iter(sampled.parts)
     for place, (layer, before) in enumerate(zip(sampled.net.layers, sampled.net.shapes, strict=False)):
         layer.linearize_into(built, parts, before)

@@ -9,9 +9,11 @@
 #include "fisherfield/layers/add.hpp"
 #include "fisherfield/layers/affine.hpp"
 #include "fisherfield/layers/batch_norm.hpp"
+#include "fisherfield/layers/dropout.hpp"
 #include "fisherfield/layers/layer_norm.hpp"
 #include "fisherfield/layers/mean.hpp"
 #include "fisherfield/layers/phi.hpp"
+#include "fisherfield/layers/rms_norm.hpp"
 #include "fisherfield/layers/wei2019.hpp"
 #include "fisherfield/network.hpp"
 
@@ -27,7 +29,9 @@ enum class LayerKind : std::int8_t {
     add,
     mean,
     layer_norm,
-    group_norm
+    group_norm,
+    rms_norm,
+    dropout
 };
 
 struct LayerRow {
@@ -60,6 +64,8 @@ inline constexpr LayerRow kLayerRows[] = {
      .vectors = 2,
      .of_positions = true},
     {.name = "group_norm", .numbers = {"gamma", "beta", "eps"}, .of_sample = true, .asks_for_mean = true, .vectors = 2},
+    {.name = "rms_norm", .numbers = {"gamma", "eps"}, .of_sample = true, .vectors = 1, .of_positions = true},
+    {.name = "dropout", .numbers = {"rate"}},
 };
 
 inline int LayerRow::count() const {
@@ -98,13 +104,17 @@ struct Identity {
     }
 };
 
-// visit(layer) with the layer of kind `of_sample` that a node describes, its numbers given apart.
+// visit(layer) with the layer that a node describes, of those whose law is a ScaleLaw or NoiseLaw; its numbers apart.
 template <class N, class Visit>
-FISHERFIELD_HD FISHERFIELD_INLINE auto with_scaling(const Node& node, const N* x, Visit&& visit) {
+FISHERFIELD_HD FISHERFIELD_INLINE auto with_common(const Node& node, const N* x, Visit&& visit) {
     switch (node.kind) {
     case LayerKind::layer_norm:
     case LayerKind::group_norm:
         return visit(LayerNorm<N>{x[0], x[1], x[2], node.trained, node.gaussian});
+    case LayerKind::rms_norm:
+        return visit(RmsNorm<N>{x[0], x[1], node.trained, node.gaussian});
+    case LayerKind::dropout:
+        return visit(Dropout<N>{x[0]});
     default:
         return visit(Identity{});
     }
@@ -128,7 +138,7 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_layer(const Node& node, Visit&& visi
     case LayerKind::mean:
         return visit(Mean<>{x[0]});
     default:
-        return with_scaling(node, x, visit);
+        return with_common(node, x, visit);
     }
 }
 
