@@ -8,12 +8,14 @@
 #define FISHERFIELD_HD
 #endif
 
-// For what is long or rarely reached: a function of its own on a device, where a compiler left alone inlines everything
-// and takes a quarter of an hour and gigabytes for one kernel.
-#if defined(__CUDA_ARCH__)
-#define FISHERFIELD_HD_APART __host__ __device__ __noinline__
+// For what is long or rarely reached: a function of its own. Inlined, it makes all that calls it larger and slower; on
+// a device a compiler left alone takes a quarter of an hour and gigabytes for one kernel.
+#if defined(__CUDACC__)
+#define FISHERFIELD_HD_APART FISHERFIELD_HD __noinline__
+#elif defined(_MSC_VER)
+#define FISHERFIELD_HD_APART __declspec(noinline)
 #else
-#define FISHERFIELD_HD_APART FISHERFIELD_HD
+#define FISHERFIELD_HD_APART __attribute__((noinline))
 #endif
 
 // For what is short and called for every point: left alone, a compiler stops to inline it once it is called from many

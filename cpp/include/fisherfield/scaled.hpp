@@ -26,23 +26,28 @@ struct Scaled {
     FISHERFIELD_HD Scaled(double mantissa, int exponent) : m(mantissa), e(exponent) {
         const double size = std::fabs(m);
         if (!(size >= kLower && size < kUpper)) {
-            normalise();
+            if (m == 0.0) {
+                e = 0;
+            } else {
+                *this = normalised(*this);
+            }
         }
     }
 
-    // Rare, and kept out of the constructor so that the check alone is inlined everywhere.
-    FISHERFIELD_HD_APART void normalise() {
-        if (!finite()) {
-            e = 0;
-            return;
+    // Rare, and kept out of the constructor so that the check alone is inlined everywhere; by value, for a number whose
+    // address is taken is kept in memory.
+    FISHERFIELD_HD_APART static Scaled normalised(Scaled x) {
+        if (!x.finite()) {
+            x.e = 0;
+            return x;
         }
-        for (; std::fabs(m) >= kUpper; ++e) {
-            m *= kDown;
+        for (; std::fabs(x.m) >= kUpper; ++x.e) {
+            x.m *= kDown;
         }
-        for (; m != 0.0 && std::fabs(m) < kLower; --e) {
-            m *= kUp;
+        for (; std::fabs(x.m) < kLower; --x.e) {
+            x.m *= kUp;
         }
-        e = m == 0.0 ? 0 : e;
+        return x;
     }
 
     // An overflow before the number came here stays one; integrals report it as Status::overflow.
