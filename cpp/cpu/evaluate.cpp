@@ -115,17 +115,19 @@ struct Worth {
 // (ou, du) only where there can be some.
 template <class Law>
 void add_transposed(const Law& law, const Worth& behind, bool of_u, Worth* before) {
-    const auto column = [&](const TangentKernel<Scaled>& unit, Scaled TangentKernel<Scaled>::* field) {
+    const auto column = [&](const auto& unit, Scaled TangentKernel<Scaled>::* field) {
         const auto image = law.kernel(unit);
         before->o.*field = before->o.*field + product(behind.o, image);
         before->d.*field = before->d.*field + product(behind.d, image);
     };
     using Kernel = TangentKernel<Scaled>;
-    column({1.0, 0.0, 0.0, 0.0}, &Kernel::o);
-    column({0.0, 1.0, 0.0, 0.0}, &Kernel::d);
+    const Scaled one(1.0);
+    const Zero zero;
+    column(TangentKernel{one, zero, zero, zero}, &Kernel::o);
+    column(TangentKernel{zero, one, zero, zero}, &Kernel::d);
     if (of_u) {
-        column({0.0, 0.0, 1.0, -1.0}, &Kernel::ou);
-        column({0.0, 0.0, 0.0, 1.0}, &Kernel::du);
+        column(TangentKernel{zero, zero, one, -one}, &Kernel::ou);
+        column(TangentKernel{zero, zero, zero, one}, &Kernel::du);
     }
 }
 

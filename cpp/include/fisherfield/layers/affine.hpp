@@ -20,8 +20,8 @@ struct AffineLaw {
     TangentKernel<T, T, Zero> own; // gradients by the layer's parameters
     Zero off{}, mean{};
 
-    FISHERFIELD_HD FISHERFIELD_INLINE TangentKernel<T, T, Zero> kernel(const auto& k) const {
-        return {sigma_w2 * k.o, sigma_w2 * k.d, {}, {}};
+    FISHERFIELD_HD FISHERFIELD_INLINE auto kernel(const auto& k) const {
+        return TangentKernel{sigma_w2 * k.o, sigma_w2 * k.d, Zero(), Zero()};
     }
 };
 

@@ -26,7 +26,7 @@ struct PhiLaw {
 
     template <class K>
     FISHERFIELD_HD FISHERFIELD_INLINE TangentKernel<T, T, Zero> kernel(const K& k) const {
-        const auto o = slope * k.o, d = slope_difference * k.o + slope_second * k.d;
+        const T o = slope * k.o, d = slope_difference * k.o + slope_second * k.d;
         if (is_zero(k.ou) && is_zero(k.du)) {
             return {o, d, {}, {}};
         }
@@ -47,7 +47,7 @@ struct DependentPhiLaw {
 
     template <class K>
     FISHERFIELD_HD FISHERFIELD_INLINE TangentKernel<T, T, Zero> kernel(const K& k) const {
-        const auto o = slope * k.o, d = slope_difference * k.o + (slope + slope_difference) * k.d;
+        const T o = slope * k.o, d = slope_difference * k.o + (slope + slope_difference) * k.d;
         if (is_zero(k.ou) && is_zero(k.du)) {
             return {o, d, {}, {}};
         }
