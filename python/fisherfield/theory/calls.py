@@ -35,7 +35,7 @@ def _refused(net: Network, failure: _core.Failure) -> ValueError:
 def spectrum(net: Network, settings: Settings) -> _core.Spectrum:
     """The numbers of `fisher`."""
     try:
-        return _core.fisher(net._compiled, float(net.parameters(settings.biases)), settings)
+        return _core.fisher(net._compiled, float(net._counts[settings.biases]), settings)
     except _core.Failure as failure:
         raise _refused(net, failure) from None
 
@@ -43,7 +43,7 @@ def spectrum(net: Network, settings: Settings) -> _core.Spectrum:
 def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> _core.LearningRate:
     """The rate, and the spectrum that it was read off."""
     try:
-        return _core.max_learning_rate(net._compiled, float(net.parameters(settings.biases)), settings, descent)
+        return _core.max_learning_rate(net._compiled, float(net._counts[settings.biases]), settings, descent)
     except _core.Failure as failure:
         raise _refused(net, failure) from None
 

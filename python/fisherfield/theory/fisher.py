@@ -164,7 +164,7 @@ def result_of(net: Network, settings: Settings, spectrum: Spectrum) -> Fisher:
         mean=spectrum.mean,
         second_moment=spectrum.second_moment,
         multiplicity=int(spectrum.multiplicity),
-        parameters=net.parameters(settings.biases),
+        parameters=net._counts[settings.biases],
         a=spectrum.a,
         b=spectrum.b,
         regime="outlier" if spectrum.outlier else "bulk",
