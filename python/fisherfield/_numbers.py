@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from ._memory import refuse_large_array
-from ._memory import refuse_large_images as refuse_large_images
 from ._words import shown as shown
 
 if TYPE_CHECKING:
@@ -202,20 +201,6 @@ def theory_of(net: Any, theory: Any) -> str:
     if theory == "wei2019" and (words := net._facts.unpublished):
         raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
     return str(theory)
-
-
-def settings_of(
-    net: Any, theory: Any, samples: Any, overlap: Any, length: Any, biases: Any
-) -> tuple[str, int | None, float, float, bool]:
-    """theory, samples, overlap, length and biases, converted; refused in a sentence."""
-    network_of(net)
-    theory = theory_of(net, theory)
-    refuse_large_images(net, theory)
-    length = magnitude("length", length, positive=True)
-    samples = samples_of(samples)
-    if samples == 1 and net.batch_norms:
-        raise ValueError("samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1")
-    return theory, samples, overlap_of(overlap, length, samples), length, biases_of(biases, theory)
 
 
 def biases_of(value: Any, theory: str) -> bool:

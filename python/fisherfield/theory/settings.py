@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import _numbers
+from .._memory import refuse_large_images
 from ..network import Network
 
 
@@ -23,7 +24,15 @@ class Settings(NamedTuple):
         cls, net: Network, theory: Any, samples: Any = None, overlap: Any = 0.0, length: Any = 1.0, biases: Any = None
     ) -> Settings:
         """As they were given; refused in a sentence."""
-        return cls._make(_numbers.settings_of(net, theory, samples, overlap, length, biases))
+        _numbers.network_of(net)
+        theory = _numbers.theory_of(net, theory)
+        refuse_large_images(net, theory)
+        length = _numbers.magnitude("length", length, positive=True)
+        samples = _numbers.samples_of(samples)
+        if samples == 1 and net.batch_norms:
+            raise ValueError("samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1")
+        overlap = _numbers.overlap_of(overlap, length, samples)
+        return cls(theory, samples, overlap, length, _numbers.biases_of(biases, theory))
 
 
 class Descent(NamedTuple):
