@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import numpy as np
 import pytest
 
+import fisherfield as ff
 from fisherfield import _core
+from fisherfield.sampled.linearization import bytes_of_forward
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -591,3 +594,27 @@ def test_a_batch_norm_knows_what_a_norm_before_the_weights_has_rounded():
     with pytest.raises(_core.Failure) as raised:
         core.forward(x, 1e6, False)
     assert (raised.value.node, raised.value.unit) == (2, 0)
+
+
+def test_the_layer_that_fails_is_named_in_its_branch():
+    branch = [ff.LayerNorm(), ff.Activation("relu"), ff.Dense(6), ff.GroupNorm(3)]
+    sampled = ff.sample(ff.Network(4, [ff.Dense(6), *[ff.Residual(branch, scale=0.5)] * 2, ff.Dense(1)]))
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    assert sampled(x).shape == (5, 1)
+    for place, where in (
+        (0, r"layers\[1\].branch\[0\]: sample 0 .* LayerNorm"),
+        (2, r"layers\[2\].branch\[3\]: .* Grou"),
+    ):
+        broken = copy.copy(sampled)
+        broken.weights[place] = np.zeros(sampled.weights[place].shape)
+        broken.biases[place] = np.ones(6)
+        with pytest.raises(ValueError, match=rf"^{where}.* needs eps > 0$"):
+            broken(x)
+
+
+def test_a_stream_takes_memory_while_its_branch_is_formed():
+    dense, phi = ff.Dense(100), ff.Activation("relu")
+    chain = ff.sample(ff.Network(100, [dense, phi, dense, phi, ff.Dense(1)]))
+    stream = ff.sample(ff.Network(100, [dense, ff.Residual([phi, dense]), phi, ff.Dense(1)]))
+    assert bytes_of_forward(chain, 1000) == 2 * 100 * 1000 * 8 + chain.parameters * 8
+    assert bytes_of_forward(stream, 1000) == 3 * 100 * 1000 * 8 + stream.parameters * 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..network import Network
-from ..network.layer import Step, Window
+from ..network.layer import Parts, Step, Window
 from ..threads import num_threads
 from .network import SampledNetwork
 
@@ -33,25 +34,31 @@ _WORKSPACE = 32e6  # bytes of a convolution's patches at a time: well beyond wha
 
 def linearization(sampled: SampledNetwork, statistics: str = "exact", with_biases: bool = True) -> Any:
     """The core's network, before any input."""
-    *_, (built, _) = _linearized(sampled, statistics, with_biases)
-    return built
+    return _linearized(sampled, statistics, with_biases)[0]
 
 
-def _linearized(sampled: SampledNetwork, statistics: str, with_biases: bool) -> Iterator[tuple[Any, int]]:
-    """The core's network as it grows, with the place of the layer that was added last."""
+def _linearized(sampled: SampledNetwork, statistics: str, with_biases: bool) -> tuple[Any, list[int]]:
+    """The core's network, and how many nodes it had when each step came to it."""
     kind = _core.Linearization64 if sampled.dtype == np.float64 else _core.Linearization32
     built = kind(list(sampled.net.input_shape), *STATISTICS[statistics], with_biases)
     built.seed = sampled.seed % 2**53
-    parts = iter(sampled.parts)
-    for place, (layer, before) in enumerate(zip(sampled.net.layers, sampled.net.shapes, strict=False)):
+    starts: list[int] = []
+
+    def parts_of_steps() -> Iterator[Parts]:
+        for parts in sampled.parts:
+            starts.append(built.nodes)
+            yield parts
+
+    parts = parts_of_steps()
+    for layer, before in zip(sampled.net.layers, sampled.net.shapes, strict=False):
         layer.linearize_into(built, parts, before)
-        yield built, place
+    return built, starts
 
 
 def _step_of(sampled: SampledNetwork, node: int) -> Step:
-    """The layer that a node of the core's network belongs to."""
-    place = next(place for built, place in _linearized(sampled, "exact", True) if built.nodes > node)
-    return next(step for step in sampled.net.steps if step.place >= place)
+    """The step that a node of the core's network belongs to."""
+    _, starts = _linearized(sampled, "exact", True)
+    return sampled.net.steps[bisect_right(starts, node) - 1]
 
 
 def forward(sampled: SampledNetwork, built: Any, x: Array, keep: bool, noise: float = 0.0, seed: int = 0) -> Array:
@@ -85,19 +92,25 @@ def _patches(net: Network, samples: int, itemsize: int) -> list[int]:
     for step in net.steps:
         sizes.append(0)
         window = step.layer.window(step.before)
-        if step.layer.affine and window and window != Window((1, 1), (1, 1)):
+        if step.layer.affine and window and window._replace(dilation=(1, 1)) != Window((1, 1), (1, 1)):
             one = math.prod(step.after[1:]) * step.before[0] * math.prod(window.kernel) * itemsize
             sizes[-1] = min(max(int(_WORKSPACE // one), 1), samples) * one
     return sizes
 
 
 def bytes_of_forward(sampled: SampledNetwork, samples: int) -> int:
-    """What a forward pass takes that keeps nothing: the core's copy of the weights, and the numbers before and behind
-    one layer with its patches; all but affine layers and pools work in place."""
+    """What a forward pass takes that keeps nothing: the core's copy of the weights, and the numbers that this layer or
+    a later one reads, and those behind this one, with its patches; all but affine layers and pools work in place, where
+    nobody else reads."""
     net, itemsize, most = sampled.net, sampled.dtype.itemsize, 0
-    for step, patches in zip(net.steps, _patches(net, samples, itemsize), strict=True):
-        units = math.prod(step.after) + (0 if step.layer.in_place else math.prod(step.before))
+    alive = {-1: math.prod(net.input_shape)}
+    last_reader = {source: at for at, step in enumerate(net.steps) for source in step.reads}
+    for at, (step, patches) in enumerate(zip(net.steps, _patches(net, samples, itemsize), strict=True)):
+        source, after = step.reads[0], math.prod(step.after)
+        in_place = last_reader[source] == at and (step.layer.in_place or len(step.reads) > 1)
+        units = sum(alive.values()) + (0 if in_place else after)
         most = max(most, samples * units * itemsize + patches)
+        alive = {node: size for node, size in alive.items() if last_reader.get(node, -1) > at} | {at: after}
     return most + net.parameters() * itemsize
 
 
