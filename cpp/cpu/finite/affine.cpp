@@ -283,6 +283,12 @@ template <class Body>
 void Affine<T>::runs(const Body& body) const {
     const long count = channels_, inputs = fan_in(), width = patch(), channels = in.channels;
     const int groups = groups_;
+    if (groups == 1) { // most are: one run a tap, without a loop
+        taps(in, out, windows_, [&](long row, int tap, long position) {
+            body(row * width, tap * count, position < 0 ? -1L : position * channels);
+        });
+        return;
+    }
     taps(in, out, windows_, [&](long row, int tap, long position) {
         for (int group = 0; group < groups; ++group) {
             body(row * width, group * inputs + tap * count, position < 0 ? -1L : position * channels + group * count);
