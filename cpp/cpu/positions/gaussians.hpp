@@ -51,9 +51,11 @@ public:
         }
     }
 
-    // Windows that see the same: one Gaussian, to the last bit.
+    // Windows that see the same: one Gaussian, whose lengths differ by their rounding alone.
     bool twins(long a, long b) const {
-        return a == b || (is_zero(z_.apart.at(index(a, b))) && equal(lengths_[a].q, lengths_[b].q));
+        const Scaled q = lengths_[a].q, gap = q - lengths_[b].q;
+        return a == b ||
+               (is_zero(z_.apart.at(index(a, b))) && std::max(gap, Scaled(0.0) - gap) <= Scaled(kRounding) * q);
     }
 
     // Entry (a, b) for two inputs, that differ by v more than one; of twins 1 - c = v/q.

@@ -148,6 +148,48 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     return out;
 }
 
+// A tap is read by the first position that sees the same as its own.
+std::vector<long> first_alike(const Matrix& apart, long positions) {
+    std::vector<long> first(positions);
+    for (long a = 0; a < positions; ++a) {
+        long b = 0;
+        while (b < a && (first[b] != b || apart.entries[a * positions + b] != 0.0)) {
+            ++b;
+        }
+        first[a] = b;
+    }
+    return first;
+}
+
+// Two windows w = n_a - n_b apart, n the taps that read each position: -w G w^T/2, an entry of A H A^T for n/|F|. What
+// they share has been taken out as whole numbers, so that windows with the same content differ by 0.
+double windows_apart(const std::vector<long>& a, const std::vector<long>& b, const Matrix& apart, long positions) {
+    std::vector<std::pair<long, double>> w;
+    for (size_t i = 0, j = 0; i < a.size() || j < b.size();) {
+        const long at = j == b.size() || (i < a.size() && a[i] < b[j]) ? a[i] : b[j];
+        long count = 0;
+        for (; i < a.size() && a[i] == at; ++i) {
+            ++count;
+        }
+        for (; j < b.size() && b[j] == at; ++j) {
+            --count;
+        }
+        if (count != 0) {
+            w.emplace_back(at, static_cast<double>(count));
+        }
+    }
+    double sum = 0.0;
+    for (size_t i = 1; i < w.size(); ++i) {
+        for (size_t j = 0; j < i; ++j) {
+            sum -= w[i].second * w[j].second * apart.entries[w[i].first * positions + w[j].first];
+        }
+    }
+    return std::max(sum, 0.0);
+}
+
+// Below this share of what it is a difference of, `apart` is summed again without what two windows share.
+constexpr double kShared = 1e-4;
+
 // `apart` of window means, by what is left of it within windows: with w = A_a - A_b and lengths q,
 //
 //     w H w^T = (sum w) (w q) - w G w^T
@@ -165,26 +207,32 @@ void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apa
         }
         *apart = std::move(full);
     }
-    *apart = pool(taps, *apart, positions);
+    const Matrix before = std::move(*apart);
+    *apart = pool(taps, before, positions);
+    const std::vector<long> first = first_alike(before, positions);
+    std::vector<std::vector<long>> reads(taps.places); // sorted
     const long step = xy.diagonal ? 1 : positions + 1;
-    std::vector<double> within(taps.places), inside(taps.places), lengths(taps.places);
+    std::vector<double> within(taps.places), lengths(taps.places);
     for (long a = 0; a < taps.places; ++a) {
-        within[a] = apart->entries[a * (taps.places + 1)];
+        within[a] = 0.5 * apart->entries[a * (taps.places + 1)];
         for (long tap = 0; tap < taps.count; ++tap) {
             if (const long source = taps.source(tap, a); source >= 0) {
-                inside[a] += 1.0;
+                reads[a].push_back(first[source]);
                 lengths[a] += rescaled(xy.at(source * step) + v.at(source * step), apart->exponent);
             }
         }
+        std::sort(reads[a].begin(), reads[a].end());
     }
-    const double share2 = 1.0 / (static_cast<double>(taps.count) * static_cast<double>(taps.count));
-    for (long a = 0; a < taps.places; ++a) {
+    const double share = 1.0 / (static_cast<double>(taps.count) * static_cast<double>(taps.count));
+    parallel_for(taps.places, [&](long a) {
+        double* row = apart->entries.data() + a * taps.places;
         for (long b = 0; b < taps.places; ++b) {
-            const double border = share2 * (inside[a] - inside[b]) * (lengths[a] - lengths[b]);
-            double& entry = apart->entries[a * taps.places + b];
-            entry = std::max(entry - 0.5 * (within[a] + within[b] - border), 0.0);
+            const double more = static_cast<double>(reads[a].size()) - static_cast<double>(reads[b].size());
+            const double left = row[b] - (within[a] + within[b]) + 0.5 * share * more * (lengths[a] - lengths[b]);
+            const bool differ = more != 0.0 || left > kShared * row[b];
+            row[b] = differ ? std::max(left, 0.0) : share * windows_apart(reads[a], reads[b], before, positions);
         }
-    }
+    });
 }
 
 } // namespace
