@@ -217,3 +217,17 @@ def test_a_rectified_monomial_s_tiny_variance_scales_by_its_own_power():
 def test_subnormal_slopes_at_a_point_have_lost_digits():
     value, bound = gaussian.slope_mean("gaussian", 0.0, shift=38.0, error=True)
     assert abs(value - -1.0451236187433895e-312) <= bound < 1e-319  # by mpmath
+
+
+@pytest.mark.parametrize("q", [1e-29, 5.4e-23, 1e-12])
+@pytest.mark.parametrize("which", MOMENTS)
+@pytest.mark.parametrize(("name", "shifts"), [("gelu", (-3.3, -9.7, -17.9, -22.9)), ("gelu_tanh", (-2.3, -7.9, -11.7))])
+def test_tails_at_a_point_keep_their_digits(name, shifts, which, q):
+    """Of e^(-x^2/2) an ulp of x^2/2 is 260 at x = -22.9: next to one point that is an error of all there is."""
+    for shift in shifts:
+        value, bound = getattr(gaussian, which)(name, q, shift=shift, error=True)
+        right = judge(name, which, q, shift=shift)
+        if abs(right) > 1e-300:
+            # phi to an ulp, phi' to two, their squares to four and what the sum over nodes rounds
+            assert abs(mp.mpf(float(value)) - right) <= 6 * 2.0**-52 * abs(right)
+        assert abs(mp.mpf(float(value)) - right) <= bound

@@ -117,7 +117,12 @@ struct Level {
     Level() = default; // 0
 
     FISHERFIELD_HD_APART Level(const Activation& activation, double at) : right(at > 0.0) {
-        fisherfield::evaluate(activation, &at, &phi, &phi_slope, 1);
+        if (activation.kind == Kind::callable) {
+            fisherfield::evaluate(activation, &at, &phi, &phi_slope, 1);
+        } else { // an error of phi(at) would be one of all there is
+            phi = sharp_value_of(activation, at);
+            phi_slope = sharp_slope_of(activation, at);
+        }
         above = phi;
         slope_above = phi_slope;
         const Limits limits = limits_of(activation, right);

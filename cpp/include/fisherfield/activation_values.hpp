@@ -44,12 +44,13 @@ FISHERFIELD_HD inline void mish_parts(double x, double* t, double* one_minus_t2)
 // gelu_tanh is x sigmoid(2 y): torch's x (1 + tanh y)/2 would cancel on the left. At |x| = 40, e^(-2|y|) is 0.
 inline constexpr double kGeluTanhEnd = 40.0;
 
-FISHERFIELD_HD inline double gelu_tanh_twice_y(double x) {
-    return 1.59576912160573071175978423973752 * (x + 0.044715 * x * x * x); // 2 sqrt(2/pi)
-}
+inline constexpr double kGeluTanhRate = 1.59576912160573071175978423973752; // 2 sqrt(2/pi)
+inline constexpr double kGeluTanhCube = 0.044715;
+
+FISHERFIELD_HD inline double gelu_tanh_twice_y(double x) { return kGeluTanhRate * (x + kGeluTanhCube * x * x * x); }
 
 FISHERFIELD_HD inline double gelu_tanh_twice_slope(double x) {
-    return 1.59576912160573071175978423973752 * (1.0 + 3.0 * 0.044715 * x * x);
+    return kGeluTanhRate * (1.0 + 3.0 * kGeluTanhCube * x * x);
 }
 
 // He_n(x)/sqrt(n!) by sqrt(k+1) h_{k+1} = x h_k - sqrt(k) h_{k-1}, as stable upwards for every real x. Beyond 1e10 the
@@ -245,6 +246,73 @@ FISHERFIELD_HD inline double slope_of(const Activation& activation, double x) {
         break;
     }
     return NAN;
+}
+
+namespace formulas {
+
+// normal_cdf and normal_pdf, where an ulp of x/sqrt(2) or of x^2/2 is x^2 of e^(-x^2/2), with what rounding leaves:
+// erfc(y + d) = erfc(y) (1 - d h), h = 2 e^(-y^2)/(sqrt(pi) erfc(y)) to 1e-3 in the tail.
+inline constexpr double kSqrt2Low = -9.6672933134529130372e-17; // sqrt(2) - kSqrt2
+inline constexpr double kTail = -2.0, kTailEnd = -40.0;         // beyond, x^2 is small; the tail is 0
+
+FISHERFIELD_HD inline double tail_cdf(double x) {
+    if (!(x < kTail && x > kTailEnd)) {
+        return normal_cdf(x);
+    }
+    const double y = -x / kSqrt2, d = -(std::fma(y, kSqrt2, x) + y * kSqrt2Low) / kSqrt2;
+    return 0.5 * std::erfc(y) * (1.0 - d * (y + std::sqrt(y * y + 1.6)));
+}
+
+FISHERFIELD_HD inline double tail_pdf(double x) {
+    if (!(x < kTail && x > kTailEnd)) {
+        return normal_pdf(x);
+    }
+    return normal_pdf(x) * (1.0 - 0.5 * std::fma(x, x, -(x * x)));
+}
+
+inline constexpr double kGeluTanhRateLow = -9.9693088091109203146e-17; // 2 sqrt(2/pi) - kGeluTanhRate
+
+// sigmoid(2 y) to its last digits, up to 700 of them: 2 y = rate x (1 + cube x^2) with what rounding leaves of each
+// step.
+FISHERFIELD_HD inline double gelu_tanh_share(double x) {
+    if (!(x < -1.0)) {
+        return sigmoid(gelu_tanh_twice_y(x));
+    }
+    const double square = x * x, part = kGeluTanhCube * square, sum = 1.0 + part;
+    const double part_low = std::fma(kGeluTanhCube, square, -part) + kGeluTanhCube * std::fma(x, x, -square);
+    const double sum_low = part < 1.0 ? part - (sum - 1.0) : 1.0 - (sum - part);
+    const double line = kGeluTanhRate * x, line_low = std::fma(kGeluTanhRate, x, -line) + kGeluTanhRateLow * x;
+    const double y = line * sum, y_low = std::fma(line, sum, -y) + line * (sum_low + part_low) + line_low * sum;
+    return sigmoid(y) * (1.0 + y_low * sigmoid(-y));
+}
+
+} // namespace formulas
+
+// phi and phi' at one point to a few ulp in the tails as well, where value_of and slope_of have lost x^2 ulps of gelu
+// and 2 y of gelu_tanh. It takes half as long again.
+FISHERFIELD_HD inline double sharp_value_of(const Activation& activation, double x) {
+    switch (activation.kind) {
+    case Kind::gelu:
+        return x * formulas::tail_cdf(x);
+    case Kind::gelu_tanh:
+        return std::fabs(x) > formulas::kGeluTanhEnd ? value_of(activation, x) : x * formulas::gelu_tanh_share(x);
+    default:
+        return value_of(activation, x);
+    }
+}
+
+FISHERFIELD_HD inline double sharp_slope_of(const Activation& activation, double x) {
+    using namespace formulas;
+    switch (activation.kind) {
+    case Kind::gelu:
+        return tail_cdf(x) + x * tail_pdf(x);
+    case Kind::gelu_tanh:
+        return std::fabs(x) > kGeluTanhEnd
+                   ? slope_of(activation, x)
+                   : gelu_tanh_share(x) * (1.0 + x * sigmoid(-gelu_tanh_twice_y(x)) * gelu_tanh_twice_slope(x));
+    default:
+        return slope_of(activation, x);
+    }
 }
 
 // phi and phi' of n points; slope may be null.
