@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The sum of two branches of an image, position by position (layers/add.hpp).
+#include <tuple>
 #include <utility>
 
 #include "fisherfield/gaussian.hpp"
@@ -7,22 +8,41 @@
 
 namespace fisherfield {
 
-// A trained gamma's gradient u_hat u_hat' is one of one unit among its N weights': by its mean, what it shares with the
-// sum's slopes is left out.
+namespace {
+
+void join(const Matrix& part, Matrix* of_value) {
+    if (of_value->entries.empty()) {
+        *of_value = part;
+    } else {
+        combine({{1.0, of_value}, {1.0, &part}}, 0.0, of_value);
+    }
+}
+
+} // namespace
+
+// gamma's gradient is u_hat u_hat' = z z'/gamma^2; where gamma is 0, units are constant, and what they knew of it is
+// its mean.
 void settle(ImageState* z) {
-    const double one = z->trained_gamma ? 1.0 : 0.0;
-    if (z->trained_gamma && z->of_positions) {
-        const long k = z->positions();
-        for (auto [kernel, value] : {std::pair{&z->o, &z->xy}, {&z->d, &z->v}}) {
-            Matrix diagonal{std::vector<double>(k * k), value->exponent};
-            for (long a = 0; a < k; ++a) {
-                diagonal.entries[a * (k + 1)] = value->entries[a * (k + 1)];
+    const long k = z->positions();
+    const bool each = z->of_positions;
+    const auto over_pairs = [&](const auto& entry, int exponent) {
+        Matrix out{std::vector<double>(k * k), exponent};
+        for (long a = 0; a < k; ++a) {
+            for (long b = each ? a : 0; b < (each ? a + 1 : k); ++b) {
+                out.entries[a * k + b] = entry(a * k + b);
             }
-            combine({{1.0, kernel}, {1.0, &diagonal}}, 0.0, kernel);
+        }
+        return out;
+    };
+    if (z->trained_gamma && is_zero(z->gamma2)) {
+        for (auto [kernel, value] : {std::pair{&z->o, &z->xy}, {&z->d, &z->v}}) {
+            const Matrix part = over_pairs([&](long at) { return value->entries[at]; }, value->exponent);
+            combine({{1.0, kernel}, {1.0, &part}}, 0.0, kernel);
         }
     } else if (z->trained_gamma) {
-        combine({{1.0, &z->o}, {one, &z->xy}}, 0.0, &z->o);
-        combine({{1.0, &z->d}, {one, &z->v}}, 0.0, &z->d);
+        const Scaled one = Scaled(1.0) / z->gamma2;
+        const Matrix part = over_pairs([&](long) { return one.m; }, one.e);
+        join(part, &z->of_value);
     }
     z->trained_gamma = z->of_positions = false;
     if (equal(z->gamma2, 1.0)) {
@@ -32,6 +52,35 @@ void settle(ImageState* z) {
         combine({{z->gamma2, matrix}}, 0.0, matrix);
     }
     z->gamma2 = 1.0;
+}
+
+void carry(const Matrix& of_value, const std::vector<double>& share, const Matrix& xy, const Matrix& v,
+           ImageState* to) {
+    if (of_value.entries.empty()) {
+        return;
+    }
+    const long k = to->positions();
+    Matrix known = of_value;
+    for (long a = 0; a < k; ++a) {
+        for (long b = 0; b < k; ++b) {
+            known.entries[a * k + b] *= share[a] * share[b];
+        }
+    }
+    for (auto [kernel, before, after] : {std::tuple{&to->o, &xy, &to->xy}, {&to->d, &v, &to->v}}) {
+        const auto rest = [&, before = before, after = after](long at) {
+            return of_value.at(at) * before->at(at) - known.at(at) * after->at(at);
+        };
+        CommonExponent common;
+        for (long at = 0; at < k * k; ++at) {
+            common.include(rest(at));
+        }
+        Matrix part{std::vector<double>(k * k), common.value()};
+        for (long at = 0; at < k * k; ++at) {
+            part.entries[at] = rescaled(rest(at), part.exponent);
+        }
+        combine({{1.0, kernel}, {1.0, &part}}, 0.0, kernel);
+    }
+    join(known, &to->of_value);
 }
 
 namespace {
@@ -51,8 +100,24 @@ ImageState sum(const Node& node, ImageState branch, ImageState skip) {
     settle(&branch);
     settle(&skip);
     const double alpha = node.numbers[0];
-    skip.mean += alpha * branch.mean;
-    return combined(Scaled(alpha) * Scaled(alpha), branch, 1.0, std::move(skip));
+    const Scaled alpha2 = Scaled(alpha) * Scaled(alpha);
+    for (Matrix* matrix : {&branch.xy, &branch.v, &branch.o, &branch.d, &branch.apart}) {
+        combine({{alpha2, matrix}}, 0.0, matrix);
+    }
+    ImageState z = combined(1.0, branch, 1.0, skip);
+    z.mean += alpha * branch.mean;
+    z.of_value = {};
+    const long k = z.positions();
+    for (const ImageState* own : {&branch, &skip}) {
+        std::vector<double> share(k);
+        for (long a = 0; a < k; ++a) {
+            const size_t at = a * (k + 1);
+            const Scaled q = z.xy.at(at) + z.v.at(at);
+            share[a] = q > Scaled(0.0) ? ((own->xy.at(at) + own->v.at(at)) / q).value() : 0.0;
+        }
+        carry(own->of_value, share, own->xy, own->v, &z);
+    }
+    return z;
 }
 
 ImageState mean(const Node& node, ImageState h, ImageState others) {

@@ -47,6 +47,7 @@ Status normalise(const Node& node, Theory theory, bool own, ImageState* z) {
     const double gamma = node.numbers[0], beta = node.numbers[1], eps = node.numbers[2];
     const long k = z->positions();
     settle(z);
+    const Matrix of_value = std::exchange(z->of_value, {}), xy = of_value.entries.empty() ? Matrix{} : z->xy;
     // The variance over the data is v's mean; what positions add to it is a difference, and 0 below its own rounding.
     const auto [means, mean] = row_means(z->xy, k);
     const Scaled length = diagonal_mean(z->xy, k), between = length - Scaled(mean, z->xy.exponent);
@@ -68,6 +69,17 @@ Status normalise(const Node& node, Theory theory, bool own, ImageState* z) {
         for (long b = 0; b < k; ++b) {
             z->xy.entries[a * k + b] = z->xy.entries[b * k + a] = 0.0;
         }
+    }
+    // A kernel that goes with the units' own values loses all of it by the gradient of mean and variance; frozen, units
+    // know of it what is left of them without the mean.
+    if (theory != Theory::exact && !of_value.entries.empty()) {
+        std::vector<double> share(k);
+        for (long a = 0; a < k; ++a) {
+            const size_t at = a * (k + 1);
+            const Scaled q = z->xy.at(at) + z->v.at(at), r = Scaled(means[a], xy.exponent);
+            share[a] = q > Scaled(0.0) ? ((xy.at(at) + z->v.at(at) - r) / q).value() : 0.0;
+        }
+        carry(of_value, share, xy, z->v, z);
     }
     if (theory == Theory::exact) {
         const auto [tangent_means, tangent_mean] = row_means(z->o, k);

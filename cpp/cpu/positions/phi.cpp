@@ -79,6 +79,11 @@ Status activate(const Activation& activation, bool with_means, ImageState* z) {
             out.parts[2] = out.parts[2] + of_gamma;
             out.parts[3] = out.parts[3] + (gaussians.trained_gamma(same, one, a, b) - of_gamma);
         }
+        if (!z->of_value.entries.empty()) {
+            const Scaled g = z->of_value.at(at);
+            out.parts[2] = out.parts[2] + g * apart.slope_pair;
+            out.parts[3] = out.parts[3] + g * (same.slope_pair - apart.slope_pair);
+        }
         return out;
     };
 
@@ -127,6 +132,7 @@ Status activate(const Activation& activation, bool with_means, ImageState* z) {
     z->gamma2 = 1.0;
     z->mean = 0.0;
     z->trained_gamma = z->of_positions = false;
+    z->of_value = {};
     return status;
 }
 

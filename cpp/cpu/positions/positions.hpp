@@ -24,6 +24,7 @@ struct ImageState {
     double mean = 0.0;
     bool trained_gamma = false, of_positions = false; // a gamma for each channel, or for each of its positions
     std::vector<double> means;                        // E phi at each position, where a layer behind asks for it
+    Matrix of_value; // g of a kernel g[a, b] z_a z_b that goes with the units' own values behind a sum; or empty
 
     long positions() const { return static_cast<long>(size[0]) * size[1]; }
     // Means over positions, i.e. of the diagonals, as one state.
@@ -31,8 +32,11 @@ struct ImageState {
 };
 
 ImageState image_input(Pair size, const Settings& settings);
-// Units as they are, gamma2 = 1, and a trained gamma's gradient by its mean over units.
+// Units as they are, gamma2 = 1, and a trained gamma's gradient in `of_value`.
 void settle(ImageState* z);
+// Of `of_value` of units z_a what units z'_a know goes on with them, z_a = share_a z'_a + rest, and the mean of the
+// rest joins o and d: g_ab (E z_a z_b - share_a share_b E z'_a z'_b). xy and v are those of z; z' is `to`.
+void carry(const Matrix& of_value, const std::vector<double>& share, const Matrix& xy, const Matrix& v, ImageState* to);
 
 // `own` says whether the gradients by this layer's parameters are added to the tangent kernel.
 ImageState convolve(const Node& node, ImageState h, bool biases, bool own);

@@ -73,16 +73,17 @@ void apply(const Law& law, const Node& node, bool own, ImageState* z) {
     }
     combine({{factor, &z->v}}, 0.0, &z->v);
     combine({{factor, &z->apart}}, 0.0, &z->apart);
-    combine({{factor, &centred}}, is_zero(m) ? Scaled(0.0) : beta * beta, &z->xy);
-    if (!is_zero(m) && !is_zero(beta)) {
+    combine({{factor, &centred}}, beta * beta, &z->xy);
+    if (!is_zero(beta)) {
         const Scaled tilt = gamma * beta * sqrt(share);
         add_entries(&z->xy, k, false,
                     [&](long a, long b) { return tilt * (Scaled(means[a]) + Scaled(means[b]) - m - m); });
     }
     const double root = (gamma * sqrt(share)).value();
-    for (double& mean : z->means) {
+    for (double& mean : means) {
         mean = root * (mean - m.value()) + law.shift.value();
     }
+    z->means = std::move(means); // what a layer behind asks for, whether a phi stands before this one or not
 }
 
 // What one input has at one position grows; apart is half the mean square of what two positions differ by.

@@ -80,7 +80,7 @@ struct Add {
             } else {
                 const T own = state.xy + state.v;
                 if (is_zero(q) || is_zero(own)) {
-                    return BranchLaw<T>{scale2, T(1.0), T(0.0), T(0.0)};
+                    return BranchLaw<T>{scale2, T(0.0), T(0.0), T(1.0)}; // constant units, of which nothing is known
                 }
                 const T share = scale2 * own / q;
                 return BranchLaw<T>{scale2, share, state.xy / own - share * (xy / q), state.v / own - share * (v / q)};
