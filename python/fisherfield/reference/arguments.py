@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..network import AvgPool2d, BatchNorm, GlobalAvgPool2d, Network
+from ..network import Network
 
 __all__ = [
     "LARGEST",
@@ -48,8 +48,11 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
     """All five; |overlap| is bounded as a Gram matrix of n inputs has no negative eigenvalue."""
     network_of(net)
     choice("theory", theory, THEORIES)
-    if theory == "wei2019" and any(isinstance(layer, (AvgPool2d, GlobalAvgPool2d)) for layer in net.layers):
-        raise ValueError("theory must be 'exact' or 'frozen' for a network with pooling, which wei2019 does not treat")
+    untreated = next((step.layer.unpublished for step in net.steps if step.layer.unpublished), None)
+    if theory == "wei2019" and untreated:
+        raise ValueError(
+            f"theory must be 'exact' or 'frozen' for a network with {untreated}, which wei2019 does not treat"
+        )
     length = number("length", length, 1 / LARGEST)
     samples = None if samples is None else whole("samples", samples, 1, 2**53)
     if samples == 1 and net.batch_norms:
@@ -138,8 +141,8 @@ def inputs_of(net: Network, x: Any) -> np.ndarray:
     if samples.ndim == 0 or samples.shape[1:] != shape or not np.isfinite(samples).all():
         raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {samples.shape}, and be finite")
     least = 1
-    for layer, after in zip(net.layers, net.shapes[1:], strict=True):
-        if isinstance(layer, BatchNorm) and math.prod(after[1:]) == 1:
+    for step in net.steps:
+        if step.layer.over_batch and math.prod(step.after[1:]) == 1:
             least = 2
     if len(samples) < least:
         raise ValueError(f"x must hold at least {least} samples for this network, got {len(samples)}")
@@ -149,7 +152,8 @@ def inputs_of(net: Network, x: Any) -> np.ndarray:
 def refuse_large_images(net: Network) -> None:
     """Per pair of positions, the reference holds an array for each layer's part and some for every step of a closed
     form (measured)."""
-    most = max((math.prod(shape[1:]) for shape in net.shapes if len(shape) == 3), default=1)
+    shapes = (net.input_shape, *(step.after for step in net.steps))
+    most = max((math.prod(shape[1:]) for shape in shapes if len(shape) == 3), default=1)
     needed = 8 * (60 + 12 * net.depth) * most**2
     if needed > _MEMORY:
         raise ValueError(

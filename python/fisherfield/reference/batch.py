@@ -27,8 +27,8 @@ class Batch(NamedTuple):
 class Flow:
     """What a layer's forward and reverse pass take besides the batch."""
 
-    place: int  # of the layer in the network
-    normed: bool  # a BatchNorm stands directly behind the layer
+    where: str  # the layer stands in the network, "layers[3]"
+    normed: bool  # all that read it, or the sums that it is a part of, are BatchNorms
     exact_offset: bool  # what was taken off is that of the inputs, and nothing was rounded
     biases: bool = True  # the layer's count as parameters
     held: tuple[Any, Any] = (None, None)  # mean and variance in place of the batch's

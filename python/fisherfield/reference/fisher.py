@@ -18,7 +18,7 @@ __all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
 
 @dataclass(frozen=True)
 class Layers:
-    """Each affine layer's part of a and of b; a trained BatchNorm's belong to the layer before it."""
+    """Each affine layer's part of a and of b; a trained norm's belong to the one before it in `Network.steps`."""
 
     a: np.ndarray
     b: np.ndarray
@@ -127,7 +127,8 @@ def backward_sums(
         layer = net.layers[place]
         if not isinstance(layer, Dense):
             raise ValueError(f"layers[{place}]: backward_sums takes dense networks, got {layer!r}")
-        own.append((net.shapes[place][0] * q_hat + bias, net.shapes[place][0] * q_xy_hat + bias))
+        one = bias * layer.bias
+        own.append((net.shapes[place][0] * q_hat + one, net.shapes[place][0] * q_xy_hat + one))
         sigma.append(layer.sigma_w2)
         q, v = layer.sigma_b2 + layer.sigma_w2 * q_hat, layer.sigma_w2 * v_hat
         norm, phi, place = following(net.layers, place)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..network import Network
+from ..network import Activation, Network
+from ..network.layer import Step
 from . import wei2019
 from .arguments import Settings, refuse_large_images, settings_of
 from .layers import KINDS
@@ -74,22 +75,49 @@ def forward(net: Network, settings: Settings) -> Pass:
 
 
 def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], None]) -> State:
-    """The exact and the frozen theory: every layer maps the state. Where no phi stands it is the identity."""
+    """The exact and the frozen theory: every layer maps the states that it reads. Where no phi stands it is the
+    identity."""
     refuse_large_images(net)
-    state = inputs(net, settings.length, settings.overlap)
+    states = {-1: inputs(net, settings.length, settings.overlap)}  # those that are still to be read
+    last_reader = {read: number for number, step in enumerate(net.steps) for read in step.reads}
+    homogeneous = _homogeneous(net.steps)
     source = -1
-    layer: Any
-    for place, layer in enumerate(net.layers):
-        kind, shape = KINDS[type(layer)], net.shapes[place]
-        if state.gaussian and not kind.takes_gaussian:
-            state = activation(LINEAR, state)
-        affine = layer in net.affine_layers
-        source += affine
-        at = Place(settings.theory, settings.samples, settings.biases, shape, source, net.layers[place + 1 :])
-        after = kind.state(layer, state, at)
-        if affine:
-            add(fan_in(layer, shape), over_positions(state), over_positions(after))
-        state = after
-    if state.gaussian:
-        state = activation(LINEAR, state)
-    return over_positions(state)
+    for number, step in enumerate(net.steps):
+        kind = KINDS[type(step.layer)]
+        fed = [states[read] for read in step.reads]
+        if not kind.takes_gaussian:
+            fed = [activation(LINEAR, state) if state.gaussian else state for state in fed]
+        source += step.layer.affine
+        n, biases = settings.samples, settings.biases
+        at = Place(settings.theory, n, biases, step.before, max(source, 0), homogeneous[number])
+        states[number] = after = kind.state(step.layer, *fed, at)
+        if step.layer.affine:
+            add(fan_in(cast("Any", step.layer), step.before), over_positions(fed[0]), over_positions(after))
+        for read in set(step.reads):
+            if last_reader[read] == number:
+                del states[read]
+    if after.gaussian:
+        after = activation(LINEAR, after)
+    return over_positions(after)
+
+
+def _homogeneous(steps: tuple[Step, ...]) -> list[bool]:
+    """Of each step, whether every phi that reads it, or a sum that it is a part of, is positively homogeneous; not of
+    the last one, which nothing reads."""
+    readers: list[list[int]] = [[] for _ in steps]
+    for number, step in enumerate(steps):
+        for read in set(step.reads) - {-1}:
+            readers[read].append(number)
+    of_step = [False] * len(steps)
+
+    def is_homogeneous(reader: int) -> bool:
+        layer = steps[reader].layer
+        if layer.pointwise:
+            return bool(cast("Activation", layer).homogeneous)
+        if len(steps[reader].reads) > 1:
+            return of_step[reader]
+        return not KINDS[type(layer)].takes_gaussian  # the identity stands before it
+
+    for number in reversed(range(len(steps))):
+        of_step[number] = bool(readers[number]) and all(map(is_homogeneous, readers[number]))
+    return of_step

@@ -7,16 +7,17 @@ docs/theory.md, sections 1 and 2. Everything is float64. Images are (n, channels
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..network import BatchNorm, Network
+from ..network import Network
 from .arguments import boolean, choice, inputs_of, loss_of, network_of, whole
 from .batch import Batch, Flow
-from .layers import KINDS, Kind
+from .kind import Kind
+from .layers import KINDS
 
 __all__ = [
     "STATISTICS",
@@ -43,7 +44,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A finite network: weights and biases, one an affine layer, gammas and betas, one a BatchNorm."""
+    """A finite network: weights and biases, one an affine layer, gammas and betas, one a normalisation."""
 
     net: Network
     weights: list[np.ndarray]
@@ -61,16 +62,20 @@ def draw(net: Network, seed: int = 0) -> Sampled:
     """W_ij ~ N(0, sigma_w2/fan_in), b_i ~ N(0, sigma_b2), layer by layer, weights in C order and then biases."""
     out, random = Sampled(network_of(net), [], [], [], [], (True,) * net.depth), stream(seed, "weights")
     layer: Any
-    for layer, before, after in zip(net.layers, net.shapes, net.shapes[1:], strict=False):
-        if layer in net.affine_layers:
-            kernel = getattr(layer, "kernel", ())
-            shape = (after[0], before[0], *(kernel if isinstance(kernel, tuple) else (kernel, kernel)))
+    for step in net.steps:
+        layer, units = step.layer, step.after[0]
+        arrays = KINDS[type(layer)].arrays
+        if layer.affine:
+            shape = layer.arrays(step.before, step.after)[0].shape
             scale = math.sqrt(layer.sigma_w2 / math.prod(shape[1:]))
             out.weights.append(scale * random.standard_normal(shape))
-            out.biases.append(math.sqrt(layer.sigma_b2) * random.standard_normal(after[0]))
-        elif layer in net.batch_norms:
-            out.gammas.append(np.full(after[0], layer.gamma))
-            out.betas.append(np.full(after[0], layer.beta))
+            out.biases.append(
+                math.sqrt(layer.sigma_b2) * random.standard_normal(units) if layer.bias else np.zeros(units)
+            )
+        if "gammas" in arrays:
+            out.gammas.append(np.full(layer.sizes(step.before), layer.gamma))
+        if "betas" in arrays:
+            out.betas.append(np.full(layer.sizes(step.before), layer.beta))
     return out
 
 
@@ -85,14 +90,14 @@ def forward(sampled: Any, x: Any, held: Held | None = None) -> np.ndarray:
 
 def batch_statistics(sampled: Any, x: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """(mean, variance) over samples and positions of what every BatchNorm receives, an entry a unit or channel."""
-    return [step.kept[1:] for step in _trace(sampled, x)[1] if isinstance(step.layer, BatchNorm)]
+    return [step.kept[1:] for step in _trace(sampled, x)[1] if step.layer.over_batch]
 
 
 def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = True) -> np.ndarray:
     """J[i, k] = grad f_k(x_i), (n, C, P), a reverse pass through the whole batch for each sample i and output k.
 
-    Parameters go layer by layer: weights in C order, then biases (if they count), then gamma and beta of a trained
-    BatchNorm behind them. `statistics` says what the gradient flows through, beside the units themselves:
+    Parameters go layer by layer: weights in C order, then biases (if they count), then gamma and beta of trained
+    normalisations behind them, in the order of `Network.steps`. `statistics` says what the gradient flows through, beside the units themselves:
 
         exact           the batch's mean and variance, as in any framework's train mode
         frozen          neither: both are constants
@@ -182,43 +187,67 @@ class _Step:
     """One layer of a forward pass: what its reverse pass needs."""
 
     layer: Any
+    reads: tuple[int, ...]
     kind: Kind
     arrays: tuple[np.ndarray, ...]
     flow: Flow
     kept: Any
 
 
-def _layers(sampled: Any) -> Iterator[tuple[Any, Kind, int, tuple[np.ndarray, ...]]]:
-    """Every layer with its arrays, and which they are among those of their kind."""
-    seen: dict[tuple[str, ...], int] = {}
-    for layer in sampled.net.layers:
-        kind = KINDS[type(layer)]
-        index = seen[kind.arrays] = seen.get(kind.arrays, -1) + 1
-        yield layer, kind, index, tuple(np.asarray(getattr(sampled, name)[index], np.float64) for name in kind.arrays)
-
-
 def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, list[_Step]]:
     """The outputs, and every layer's step."""
     net, steps = network_of(sampled.net), []
-    batch = Batch(inputs_of(net, x))
-    for place, (layer, kind, index, arrays) in enumerate(_layers(sampled)):
+    batches = {-1: Batch(inputs_of(net, x))}
+    names = ("weights", "biases", "gammas", "betas")
+    parts = {name: iter(getattr(sampled, name)) for name in names}
+    trained_biases, statistics = iter(sampled.trained_biases), iter(held or ())
+    normed, behind = _normed(net), _affine_layers_before(net)
+    for number, step in enumerate(net.steps):
+        layer, kind = step.layer, KINDS[type(step.layer)]
+        arrays = tuple(np.asarray(next(parts[name]), np.float64) for name in kind.arrays)
         flow = Flow(
-            place,
-            normed=isinstance(next(iter(net.layers[place + 1 :]), None), BatchNorm),
-            exact_offset=sum(each in net.affine_layers for each in net.layers[:place]) <= 1,
-            biases=kind.arrays != ("weights", "biases") or sampled.trained_biases[index],
-            held=(None, None) if held is None or not isinstance(layer, BatchNorm) else held[index],
+            step.where,
+            normed=normed[number],
+            exact_offset=behind[number] <= 1,
+            biases=not layer.affine or next(trained_biases),
+            held=next(statistics, (None, None)) if layer.over_batch else (None, None),
         )
-        batch, kept = kind.forward(layer, arrays, batch, flow)
-        steps.append(_Step(layer, kind, arrays, flow, kept))
-    return batch.h.reshape(len(batch.h), -1), steps  # one position
+        batches[number], kept = kind.forward(layer, arrays, *(batches[read] for read in step.reads), flow)
+        steps.append(_Step(layer, step.reads, kind, arrays, flow, kept))
+    f = batches[len(steps) - 1].h
+    return f.reshape(len(f), -1), steps  # one position
+
+
+def _normed(net: Network) -> list[bool]:
+    """Of each step, whether all that read it are BatchNorms, or sums of which that is true."""
+    of_step = [False] * len(net.steps)
+    for number in reversed(range(len(net.steps))):
+        readers = [reader for reader, step in enumerate(net.steps) if number in step.reads]
+        of_step[number] = bool(readers) and all(
+            net.steps[reader].layer.over_batch or (len(net.steps[reader].reads) > 1 and of_step[reader])
+            for reader in readers
+        )
+    return of_step
+
+
+def _affine_layers_before(net: Network) -> list[int]:
+    """Of each step, how many affine layers stand before it, or are it, on the longest way from the inputs."""
+    counts = {-1: 0}
+    for number, step in enumerate(net.steps):
+        counts[number] = max(counts[read] for read in step.reads) + step.layer.affine
+    return [counts[number] for number in range(len(net.steps))]
 
 
 def _reverse(steps: list[_Step], delta: np.ndarray, statistics: str, biases: bool) -> np.ndarray:
-    """The gradient with respect to all parameters of sum(delta * outputs), delta (n, *shape of the output)."""
+    """The gradient with respect to all parameters of sum(delta * outputs), delta (n, *shape of the output): what
+    comes back from all that read a step adds up."""
     parts: list[np.ndarray] = []  # last parameters first
-    for step in reversed(steps):
+    deltas: dict[int, Any] = {len(steps) - 1: delta}
+    for number in reversed(range(len(steps))):
+        step = steps[number]
         flow = replace(step.flow, statistics=statistics, biases=biases and step.flow.biases)
-        delta, gradients = step.kind.back(step.layer, step.arrays, step.kept, delta, flow)
+        before, gradients = step.kind.back(step.layer, step.arrays, step.kept, deltas.pop(number), flow)
+        for read, each in zip(step.reads, before if len(step.reads) > 1 else (before,), strict=True):
+            deltas[read] = deltas.get(read, 0.0) + each
         parts += reversed(gradients)
     return np.concatenate([part.ravel() for part in reversed(parts)])

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..network import Network
 
-__all__ = ["Place", "State", "inputs"]
+__all__ = ["Place", "State", "inputs", "known"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Place:
     samples: int | None
     biases: bool  # their gradients count
     shape: tuple[int, ...]  # of what goes in
-    source: int  # the affine layer, from 0, that own gradients are counted to
-    behind: tuple[Any, ...]  # the layers that follow
+    source: int  # the affine layer, from 0, that own gradients are counted to: itself, or the last one before it
+    homogeneous: bool  # every phi that reads it, or a sum that it is a part of, is; and something does
 
 
 def inputs(net: Network, length: float, overlap: float) -> State:
@@ -78,3 +78,17 @@ def inputs(net: Network, length: float, overlap: float) -> State:
     none = np.zeros((net.depth, *one.shape))
     mean = np.zeros(len(one))
     return State(False, overlap * one, (length - overlap) * one, 0 * one, mean, none, none, none, none, (height, width))
+
+
+def known(state: State, share: Any, two: Any, one: Any) -> tuple[np.ndarray, ...]:
+    """(o, d, ou, du) of units that know of the state's own u what is linear in their own u':
+
+        u = sqrt(share) u' + rest,     E rest u' = 0.
+
+    Hence u(x) u(y) -> share u'(x) u'(y) + its mean, which is taken as it is. `two` is the mean of u(x) u(y) that u' has
+    not, c - share c' with both correlations, and `one` that of u(x) u(x), 1 - share: so the means of Theta(x, y) and of
+    Theta(x, x) over units stay what they were.
+    """
+    o = state.o + state.ou * two
+    d = state.d + state.du * one + state.ou * (one - two)
+    return o, d, share * state.ou, share * state.du

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..network import Conv2d, Dense, Network
+from ..network import Network
 from .sampled import sampled_fisher, stream
 
 __all__ = ["verify"]
@@ -54,10 +53,5 @@ def verify(
 
 def _scaled(net: Network, width: int) -> Network:
     """Hidden layers times width / (units of the widest), rounded."""
-    places = [place for place, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2d))][:-1]
-    units = {place: net.shapes[place + 1][0] for place in places}
-    layers: list[Any] = list(net.layers)
-    for place, count in units.items():
-        name = "units" if isinstance(layers[place], Dense) else "channels"
-        layers[place] = replace(layers[place], **{name: max(1, round(count * width / max(units.values())))})
-    return Network(net.input_shape, tuple(layers))
+    units = [step.after[0] for step in net.affine_steps[:-1]]
+    return net.with_widths([max(1, round(count * width / max(units))) for count in units])

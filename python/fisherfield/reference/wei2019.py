@@ -47,7 +47,7 @@ def walk(net: Network, settings: Settings, add: Callable[[int, State, State], No
             continue
         fan = affine.fan_in(layer, net.shapes[place])
         o, d = layer.sigma_w2 * state.o, layer.sigma_w2 * state.d
-        o[source] += fan * state.xy + settings.biases
+        o[source] += fan * state.xy + (settings.biases and layer.bias)
         d[source] += fan * state.v
         z = State(
             True, layer.sigma_b2 + layer.sigma_w2 * state.xy, layer.sigma_w2 * state.v, 0.0, 0.0, o, d, none, none

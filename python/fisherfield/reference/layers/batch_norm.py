@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...network import Activation, BatchNorm
+from ...network import BatchNorm
 from ..batch import Batch, Flow, axes, of_channels
-from ..state import Place, State
-from .phi import correlations
+from ..kind import Kind
+from ..state import Place, State, known
+from .phi import correlations, over_roots
 
-__all__ = ["back", "batch_norm", "forward", "variance"]
+__all__ = ["KINDS", "back", "batch_norm", "forward", "variance"]
 
 
 # ---------------------------------------------------------------------------------------------------- infinite width
@@ -45,11 +46,14 @@ def variance(layer: BatchNorm, v: float) -> float:
 def _frozen(layer: BatchNorm, state: State, at: Place) -> State:
     """u is N(0, k), k = v/s2, independent from datum to datum; for the gradient mean and variance are constants.
 
-    du_i/dz_j = delta_ij/s: with c = gamma^2/s2 the kernel is c Theta_z.
+    du_i/dz_j = delta_ij/s: with c = gamma^2/s2 the kernel is c Theta_z. Of z/sqrt(q), which its (ou, du) go with behind
+    a sum of branches, u knows the share v/q; the rest is the mean over the data, the same for all of them.
     """
     s2 = variance(layer, state.v)
     c, k = layer.gamma**2 / s2, state.v / s2
-    out = State(True, 0.0, k * layer.gamma**2, 0.0, layer.beta, c * state.o, c * state.d, state.ou, state.du)
+    share, rest = (state.v / state.q, state.xy / state.q) if state.q > 0 else (1.0, 0.0)
+    o, d, ou, du = (c * each for each in known(state, share, rest, rest))
+    out = State(True, 0.0, k * layer.gamma**2, 0.0, layer.beta, o, d, ou, du)
     return _trained(layer, out, at, k)
 
 
@@ -66,24 +70,25 @@ def _exact(layer: BatchNorm, state: State, at: Place) -> State:
     The w of different data have the correlation -r, as their sum is 0: the covariance moves by -g^2 r, g^2 = k gamma^2.
     This stands in the next layer's own gradients, where n data add it up. n -> oo: r = 0. (Yang; KAA19 for the mean's
     part.)
+    Of ou u_z u_z^T with u_z = z/sqrt(q), which a sum of branches may have, M leaves (1 - k)^2 ou w w^T v/q: nothing for
+    eps = 0, and for all others it is left out; du u_z^2 on the diagonal counts as its mean, up to O(1/n) of it.
     """
     s2 = variance(layer, state.v)
     c, k = layer.gamma**2 / s2, state.v / s2
     r = 0.0 if at.samples is None else 1 / (at.samples - 1)
     g2 = k * layer.gamma**2
-    o = -c * state.d * r
+    d = c * (state.d + state.du)
+    o = -d * r
     ou = k * (2 - k) * o
-    out = State(True, 0.0, g2, -g2 * r, layer.beta, o, c * state.d - o, ou, -ou)
+    out = State(True, 0.0, g2, -g2 * r, layer.beta, o, d - o, ou, -ou)
     return _trained(layer, out, at, k)
 
 
 def _is_closed(layer: BatchNorm, at: Place) -> bool:
     """Whether the finite batch has the closed form; at gamma = 0 every u sits on the kink, and phi'(0) is the general
-    rule's. It is that of what follows: where a phi follows, and not at the network's end."""
-    behind = at.behind[0] if at.behind else None
-    homogeneous = behind.homogeneous if isinstance(behind, Activation) else behind is not None
+    rule's."""
     plain = layer.beta == 0 and layer.eps == 0 and layer.gamma != 0
-    return homogeneous and plain and at.samples is not None and at.samples >= 4
+    return at.homogeneous and plain and at.samples is not None and at.samples >= 4
 
 
 def _closed(layer: BatchNorm, state: State, at: Place) -> State:
@@ -106,7 +111,7 @@ def _closed(layer: BatchNorm, state: State, at: Place) -> State:
     """
     n, g2, v = at.samples, layer.gamma**2, variance(layer, state.v)
     assert n is not None
-    x = g2 * n / (v * (n - 3)) * state.d
+    x = g2 * n / (v * (n - 3)) * (state.d + state.du)
     out = State(True, -g2 / (n - 1), g2 * n / (n - 1), 0.0, 0.0, -x / n, x, -x / n, np.zeros_like(x))
     return _trained(layer, out, at, 1.0)
 
@@ -128,6 +133,8 @@ def _image(layer: BatchNorm, state: State, at: Place) -> State:
         E u(x, a) u(x', a') = (Z[a, a'] - r_a - r_a' + m)/s2,    s2 = mean_a Z_xx[a, a] - m + eps
     for xx and xy alike. Gradient, frozen: Theta gamma^2/s2. Exact: the mean's tangent is taken out of Theta in the same
     way first, Theta - t_a - t_a' + t with the row means t_a of o, and d stays; what flows through 1/s is O(1/n).
+    (ou, du) behind a sum of branches: exact, as for one position; frozen, of z(a)/sqrt(q_a) u(a) knows the share
+    (q_a - r_a)^2/(q_a q'_a), q'_a = q_a - 2 r_a + m the length without the mean.
     """
     row = np.mean(state.xy, axis=1)
     m = float(np.mean(row))
@@ -139,18 +146,31 @@ def _image(layer: BatchNorm, state: State, at: Place) -> State:
     # Positions whose mean over the data is that of all, behind padding alone for one: what rounding leaves of it is 0.
     constant = np.abs(common - 2 * row + m) <= 1e-13 * (np.abs(common) + 2 * np.abs(row) + abs(m))
     xy[constant, :] = xy[:, constant] = 0.0
-    o = state.o
     if at.theory == "exact":
+        o, d, ou, du = state.o, state.d + state.du, np.zeros_like(state.o), np.zeros_like(state.o)
         t_row = np.mean(o, axis=2)
         o = np.array([_centred(each, t, float(np.mean(t))) for each, t in zip(o, t_row, strict=True)]).reshape(o.shape)
-    g2, none = layer.gamma**2, np.zeros_like(o)
+    else:
+        o, d, ou, du = known(state, *_of_positions(state, row, xy, v))
+    g2, c = layer.gamma**2, layer.gamma**2 / s2
     roots = np.sqrt(np.maximum(np.diagonal(xy + v), 0.0))
     out = replace(
-        State(True, g2 * xy, g2 * v, np.zeros_like(xy), layer.beta, g2 / s2 * o, g2 / s2 * state.d, none, none),
+        State(True, g2 * xy, g2 * v, np.zeros_like(xy), layer.beta, c * o, c * d, c * ou, c * du),
         positions=state.positions,
         one_minus_c=correlations(xy, v),
     )
     return _trained(layer, out, at, roots[:, None] * roots)
+
+
+def _of_positions(state: State, row: np.ndarray, xy: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of every pair of positions what u knows of z/sqrt(q), and what the means of z z' have beyond those of u u'."""
+    q, after = np.diagonal(state.q), np.diagonal(xy + v)
+    s = np.sqrt(np.maximum(q - 2 * row + np.mean(row), 0.0)) * np.sqrt(q)
+    roots = np.where((after > 0) & (s > 0), (q - row) / np.where(s > 0, s, 1.0), 0.0)
+    R = roots[:, None] * roots
+    two = over_roots(state.xy, q) - R * over_roots(xy, after)
+    one = over_roots(state.q, q) - R * over_roots(xy + v, after)
+    return R, two, one
 
 
 def _centred(matrix: Any, row: Any, mean: float) -> Any:
@@ -179,8 +199,7 @@ def forward(layer: BatchNorm, arrays: tuple[np.ndarray, ...], batch: Batch, flow
     if layer.eps == 0 and constant.any():
         kind = "unit" if h.ndim == 2 else "channel"
         raise ValueError(
-            f"layers[{flow.place}]: {kind} {int(np.argmax(constant))} has zero variance over the batch; "
-            "BatchNorm needs eps > 0"
+            f"{flow.where}: {kind} {int(np.argmax(constant))} has zero variance over the batch; BatchNorm needs eps > 0"
         )
     u = centred / of_channels(np.sqrt(var + layer.eps), h)
     return Batch(of_channels(gamma, h) * u + of_channels(beta, h)), (u, mean, var)
@@ -206,3 +225,6 @@ def back(
     if flow.statistics in ("exact", "variance_only"):
         dz -= u * of_channels(np.mean(du * u, axis=over), du)
     return dz / of_channels(np.sqrt(var + layer.eps), du), gradients
+
+
+KINDS: dict[type, Kind] = {BatchNorm: Kind(batch_norm, forward, back, takes_gaussian=True, arrays=("gammas", "betas"))}

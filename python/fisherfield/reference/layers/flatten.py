@@ -9,9 +9,10 @@ import numpy as np
 
 from ...network import Flatten
 from ..batch import Batch, Flow
+from ..kind import Kind
 from ..state import Place, State
 
-__all__ = ["back", "flatten", "forward", "over_positions"]
+__all__ = ["KINDS", "back", "flatten", "forward", "over_positions"]
 
 
 # ---------------------------------------------------------------------------------------------------- infinite width
@@ -42,3 +43,6 @@ def back(
     layer: Flatten, arrays: tuple[np.ndarray, ...], kept: tuple[int, ...], delta: np.ndarray, flow: Flow
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     return delta.reshape(kept), []
+
+
+KINDS: dict[type, Kind] = {Flatten: Kind(flatten, forward, back)}

@@ -23,9 +23,10 @@ import numpy as np
 from ...network import Activation
 from .. import activations, quadrature
 from ..batch import Batch, Flow
+from ..kind import Kind
 from ..state import Place, State
 
-__all__ = ["LINEAR", "activation", "back", "forward"]
+__all__ = ["KINDS", "LINEAR", "activation", "back", "forward"]
 
 LINEAR = Activation("linear")
 
@@ -108,6 +109,12 @@ def correlations(xy: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return one, two
 
 
+def over_roots(matrix: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """A covariance over the deviations of both positions, 0 where one is constant."""
+    roots = np.sqrt(variances)[:, None] * np.sqrt(variances)
+    return np.asarray(np.where(roots > 0, matrix / np.where(roots > 0, roots, 1.0), 0.0))
+
+
 # ---------------------------------------------------------------------------------------------------- finite networks
 def forward(layer: Activation, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
     return Batch(activations.phi(layer)(batch.h)), batch.h
@@ -118,3 +125,6 @@ def back(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """dz = phi'(z) dh."""
     return delta * activations.slope(layer)(kept), []
+
+
+KINDS: dict[type, Kind] = {Activation: Kind(activation, forward, back, takes_gaussian=True)}

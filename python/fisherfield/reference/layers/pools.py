@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Average pooling: h <- A h, one row of A for each window with 1/area at its positions; docs/theory.md, section 5."""
+"""Average pooling: h <- A h, one row of A for each window with 1/area at its positions; docs/theory.md, section 5.
+
+Positions in the padding count in the area, and are 0.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,22 @@ import numpy as np
 
 from ...network import AvgPool2d, GlobalAvgPool2d
 from ..batch import Batch, Flow
+from ..kind import Kind
 from ..state import Place, State
-from .affine import Pair, image_taps, taps, two
+from .affine import image_taps, padded, taps, unpadded, window_of
 
-__all__ = ["average_pool", "back", "forward"]
-
-
-def _windows(layer: AvgPool2d | GlobalAvgPool2d, shape: tuple[int, ...]) -> tuple[Pair, Pair]:
-    """Kernel and stride."""
-    if isinstance(layer, GlobalAvgPool2d):
-        return (shape[0], shape[1]), (1, 1)
-    return two(layer.kernel), two(layer.stride or layer.kernel)
+__all__ = ["KINDS", "average_pool", "back", "forward"]
 
 
 # ---------------------------------------------------------------------------------------------------- infinite width
 def average_pool(layer: AvgPool2d | GlobalAvgPool2d, state: State, at: Place) -> State:
     """H <- A H A^T and Theta <- A Theta A^T."""
     assert state.positions is not None
-    kernel, stride = _windows(layer, state.positions)
-    after, reads = image_taps(state.positions, kernel, stride, (0, 0))
+    after, reads = image_taps(state.positions, window_of(layer, at.shape))
     A = np.zeros((after[0] * after[1], len(state.xy)))
     for each in reads:
-        A[np.arange(len(A)), each] = 1 / len(reads)
+        inside = np.flatnonzero(each >= 0)
+        A[inside, each[inside]] = 1 / len(reads)
     matrices = {name: A @ getattr(state, name) @ A.T for name in ("xy", "v", "off", "o", "d", "ou", "du")}
     return replace(state, mean=A @ state.mean, positions=after, **matrices)
 
@@ -41,8 +38,10 @@ def forward(
     layer: AvgPool2d | GlobalAvgPool2d, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow
 ) -> tuple[Batch, Any]:
     """A convolution of every channel with equal taps."""
-    kernel, stride = _windows(layer, batch.h.shape[2:4])
-    parts = [batch.h[:, :, rows, columns] for _, _, rows, columns in taps(batch.h.shape[2:4], kernel, stride)]
+    before = batch.h.shape[1:]
+    window = window_of(layer, before)
+    h = padded(batch.h, window)
+    parts = [h[:, :, rows, columns] for _, _, rows, columns in taps(before, window)]
     return Batch(np.asarray(sum(parts) / len(parts))), batch.h.shape
 
 
@@ -54,8 +53,13 @@ def back(
     flow: Flow,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Every position of a window receives its share."""
-    kernel, stride = _windows(layer, kept[2:4])
-    dh = np.zeros(kept)
-    for _, _, rows, columns in taps(kept[2:4], kernel, stride):
-        dh[:, :, rows, columns] += delta / (kernel[0] * kernel[1])
-    return dh, []
+    window = window_of(layer, kept[1:])
+    dh = padded(np.zeros(kept), window)
+    for _, _, rows, columns in taps(kept[1:], window):
+        dh[:, :, rows, columns] += delta / (window.kernel[0] * window.kernel[1])
+    return unpadded(dh, window), []
+
+
+_KIND = Kind(average_pool, forward, back)
+
+KINDS: dict[type, Kind] = {AvgPool2d: _KIND, GlobalAvgPool2d: _KIND}
