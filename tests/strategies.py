@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random networks, data and activations for hypothesis."""
 
-from hypothesis import assume
+from dataclasses import fields
+
+import numpy as np
 from hypothesis import strategies as st
 
 import fisherfield as ff
+from fisherfield.network import layer as base
 from fisherfield.network.layer import Stream
+from fisherfield.network.norms import Norm
 
 CLOSED = ("relu", "leaky_relu(0.3)", "abs", "linear", "step", "erf", "sin")
 QUADRATURE = ("tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "selu", "hardtanh", "relu6", "mish")
@@ -29,19 +33,59 @@ def variances(draw):
     return draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))
 
 
+def plain(draw, kind, names=None):
+    """One of a kind, or the fields of these names, each from its own range: zeros where they are the default, too."""
+    values = {}
+    for each in fields(kind):
+        axis = kind.axes().get(each.name)
+        if names is not None and each.name not in names:
+            continue
+        if axis is None:
+            assert isinstance(each.default, bool), f"{kind.__name__}.{each.name} needs an entry in SIZED"
+            values[each.name] = draw(st.booleans())
+        else:
+            fitting = [float(x) for x in VALUES if axis.range.fits(np.array([x])).all()]
+            values[each.name] = draw(st.sampled_from(fitting if each.default else [0.0, 0.0, *fitting]))
+    return kind(**values) if names is None else values
+
+
+VALUES = (0.3, 0.7, 1.0, 1.4, 2.0, 3.0, -0.7, -1.3, 1e-5, 0.1)
+
+
+def affine(draw, kind, **sizes):
+    bias = draw(st.sampled_from((True, True, False)))
+    sigma_w2, sigma_b2 = variances(draw)
+    return kind(**sizes, sigma_w2=sigma_w2, bias=bias, **({"sigma_b2": sigma_b2} if bias else {}))
+
+
 def dense(draw, shape, activations):
-    return ff.Dense(draw(st.integers(1, 400)), *variances(draw))
+    return affine(draw, ff.Dense, units=draw(st.integers(1, 400)))
 
 
-def conv2d(draw, shape, activations):
-    padding = draw(st.integers(0, 2))
-    kernel = tuple(draw(st.integers(1, min(3, side + 2 * padding))) for side in shape[1:])
-    stride = draw(st.integers(1, 2))
-    return ff.Conv2d(draw(st.integers(1, 50)), kernel, stride, padding, *variances(draw))
+def parts(draw, *counts):
+    """A number of groups that two counts have in common, and that leaves two or more of the first to each."""
+    common = [g for g in range(1, counts[0]) if all(count % g == 0 for count in counts)]
+    return draw(st.sampled_from(common or [1]))
 
 
-def batch_norm(draw, shape, activations):
-    return draw(norms())
+def conv2d(draw, shape, activations, kind=ff.Conv2d, height=(0, 1)):
+    padding, channels = draw(st.integers(0, 2)), draw(st.integers(1, 50))
+    dilation = draw(st.sampled_from((1, 1, 2)))
+    spans = [(shape[1:][side] + 2 * padding - 1) // dilation + 1 for side in height]
+    kernel = tuple(draw(st.integers(1, min(3, span))) for span in spans)
+    sizes = {"kernel": kernel if len(kernel) > 1 else kernel[0], "stride": draw(st.integers(1, 2))}
+    groups = parts(draw, shape[0], channels)
+    return affine(draw, kind, channels=channels, padding=padding, dilation=dilation, groups=groups, **sizes)
+
+
+def conv1d(draw, shape, activations):
+    return conv2d(draw, shape, activations, ff.Conv1d, (1,)) if shape[1] == 1 else None
+
+
+def group_norm(draw, shape, activations):
+    if shape[0] == 1:
+        return None
+    return ff.GroupNorm(parts(draw, shape[0]), **plain(draw, ff.GroupNorm, ("gamma", "beta", "eps", "trained")))
 
 
 def activation(draw, shape, activations):
@@ -49,20 +93,63 @@ def activation(draw, shape, activations):
 
 
 def average_pool(draw, shape, activations):
-    kernel = tuple(draw(st.integers(1, min(2, side))) for side in shape[1:])
-    return ff.AvgPool2d(kernel, draw(st.integers(1, 2)))
+    padding = draw(st.sampled_from((0, 0, 1)))
+    kernel = tuple(draw(st.integers(2 * padding or 1, max(2 * padding, min(2, side)))) for side in shape[1:])
+    return ff.AvgPool2d(kernel, draw(st.integers(1, 2)), padding)
 
 
-# Of every kind of layer one that may stand behind a shape.
-KINDS = {
+# Of the kinds whose sizes must fit what comes in one that does, or None; all others are drawn field by field.
+SIZED = {
     ff.Dense: dense,
     ff.Conv2d: conv2d,
-    ff.BatchNorm: batch_norm,
+    ff.Conv1d: conv1d,
+    ff.GroupNorm: group_norm,
     ff.Activation: activation,
     ff.AvgPool2d: average_pool,
-    ff.GlobalAvgPool2d: lambda draw, shape, activations: ff.GlobalAvgPool2d(),
-    ff.Flatten: lambda draw, shape, activations: ff.Flatten(),
 }
+
+
+def layers_behind(draw, shape, stream, activations, most, side, depth=2, same_size=False):
+    """Layers in any order that they allow, sums of branches among them; the shape and what runs behind them."""
+    layers = []
+    for _ in range(draw(st.integers(0, most))):
+        kinds = [
+            kind for kind in base.kinds().values() if stream in kind.takes and kind.image in (None, len(shape) == 3)
+        ]
+        kind = draw(st.sampled_from(kinds))
+        if kind is ff.Residual:
+            layer = residual(draw, shape, stream, activations, side, depth - 1) if depth else None
+        else:
+            layer = SIZED[kind](draw, shape, activations) if kind in SIZED else plain(draw, kind)
+        after = shape if layer is None else layer.shape_of(shape)
+        if layer is None or (same_size and after[1:] != shape[1:]) or max((1, *after[1:])) > side + 1:
+            continue
+        layers.append(layer)
+        shape, stream = after, layer.gives(stream)
+    return layers, shape, stream
+
+
+def residual(draw, shape, stream, activations, side, depth):
+    """Both kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it."""
+    image, projected = len(shape) == 3, stream not in GAUSSIAN or draw(st.booleans())
+    branch, within, _ = layers_behind(draw, shape, stream, activations, 3, side, depth, same_size=image)
+    if len(within) != len(shape):
+        return None
+    width = draw(st.integers(1, 50)) if projected else shape[0]
+    sizes = draw(st.sampled_from(({"kernel": 1}, {"kernel": 3, "padding": 1}))) if image else {}
+    kind, name = (ff.Conv2d, "channels") if image else (ff.Dense, "units")
+    branch.append(affine(draw, kind, **{name: width}, **sizes))
+    skip = [affine(draw, kind, **{name: width}, **sizes)] if projected else []
+    for layers, before in ((branch, Stream.UNITS), (skip, Stream.UNITS if projected else stream)):
+        norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and before in kind.takes]
+        if norms and draw(st.booleans()):
+            norm = draw(st.sampled_from(norms))
+            made = SIZED[norm](draw, (width,), activations) if norm in SIZED else plain(draw, norm)
+            layers += [made] if made is not None else []
+    return ff.Residual(branch, skip, draw(st.sampled_from((1.0, 0.5, -1.5, 0.0))))
+
+
+GAUSSIAN = (Stream.UNITS, Stream.NORMED)
 
 
 @st.composite
@@ -70,16 +157,11 @@ def networks(draw, activations=CLOSED, most=8, side=5):
     """Networks of all kinds of layers, in any order that layers allow; a dense layer is the output."""
     image = draw(st.booleans())
     sizes = (draw(st.integers(1, side)), draw(st.integers(1, side))) if image else ()
-    shape = (draw(st.integers(1, 3 if image else 400)), *sizes)
-    inputs, layers, stream = shape, [], Stream.INPUT
-    for _ in range(draw(st.integers(0, most))):
-        fitting = [kind for kind in KINDS if stream in kind.takes and kind.image in (None, len(shape) == 3)]
-        layers.append(KINDS[draw(st.sampled_from(fitting))](draw, shape, activations))
-        shape, stream = layers[-1].shape_of(shape), layers[-1].gives(stream)
-        assume(len(shape) == 1 or max(shape[1:]) <= side + 1)
+    inputs = (draw(st.integers(1, 3 if image else 400)), *sizes)
+    layers, shape, _ = layers_behind(draw, inputs, Stream.INPUT, activations, most, side)
     if len(shape) == 3:
         layers.append(ff.Flatten())
-    return ff.Network(inputs, [*layers, ff.Dense(draw(st.integers(1, 10)), *variances(draw))])
+    return ff.Network(inputs, [*layers, affine(draw, ff.Dense, units=draw(st.integers(1, 10)))])
 
 
 @st.composite

@@ -3,13 +3,13 @@
 
 import ast
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import strategies
-from hypothesis import given
+from hypothesis import find, given
 
 import fisherfield as ff
 from fisherfield import _numbers
@@ -106,10 +106,21 @@ def test_nobody_asks_which_kind_a_layer_is():
 def test_every_kind_is_entered_in_the_tables():
     kinds = set(base.kinds().values())
     assert kinds == {getattr(ff, name) for name in ff.__all__ if getattr(ff, name) in NAMED}
-    assert kinds == set(strategies.KINDS)
 
 
-NAMED = {cls for cls in classes() if not cls.__name__.startswith("_") and cls.__name__ != "Affine"}
+COMMON = {"Affine", "Norm"}  # classes of what kinds have in common
+NAMED = {cls for cls in classes() if not cls.__name__.startswith("_") and cls.__name__ not in COMMON}
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
+def test_every_kind_is_drawn_alone_and_in_branches(kind):
+    for inside in (False, True):
+        find(
+            strategies.networks(),
+            lambda net, inside=inside: any(
+                type(step.layer) is kind and ("." in step.where) >= inside for step in net.steps
+            ),
+        )
 
 
 def test_every_kind_is_in_pytorch_s_table():
@@ -121,11 +132,22 @@ def test_every_kind_is_in_pytorch_s_table():
 
 @given(strategies.networks())
 def test_steps_shapes_and_arrays_fit_together(net):
-    assert [step.layer for step in net.steps] == list(net.layers)
-    assert [step.before for step in net.steps] == list(net.shapes[:-1])
-    assert [step.after for step in net.steps] == list(net.shapes[1:])
-    assert [step.previous for step in net.steps] == [None, *net.layers[:-1]]
-    assert [net.layers[step.place] for step in net.affine_steps] == list(net.affine_layers)
+    assert [step.layer for step in net.steps] == [leaf for layer in net.layers for leaf in layer.leaves()]
+    ends = [
+        step for step in net.steps if step.layer is net.layers[step.place] and step.where == f"layers[{step.place}]"
+    ]
+    assert [step.layer for step in ends] == list(net.layers)
+    assert [step.before for step in ends] == list(net.shapes[:-1])
+    assert [step.after for step in ends] == list(net.shapes[1:])
+    assert [step.previous for step in ends] == [None, *net.layers[:-1]]
+    assert [step.layer for step in net.affine_steps] == list(net.affine_layers)
+    for number, step in enumerate(net.steps):
+        assert all(-1 <= read < number for read in step.reads)
+        if len(step.reads) == 1:
+            (read,) = step.reads
+            assert step.before == (net.input_shape if read < 0 else net.steps[read].after)
+        else:
+            assert {net.steps[read].after if read >= 0 else net.input_shape for read in step.reads} == {step.after}
     widths = range(2, net.depth + 1)
     assert [layer.width for layer in net.with_widths(widths).affine_layers] == [*widths, net.outputs]
     for step in net.steps:
@@ -141,100 +163,74 @@ def test_steps_shapes_and_arrays_fit_together(net):
 
 @pytest.fixture
 def more_kinds(monkeypatch):
-    """Two kinds of layers that the package does not have, one of which holds layers."""
+    """A kind of layer that the package does not have."""
     monkeypatch.setattr(base, "_KINDS", dict(base._KINDS))
 
     @base.kind
     @dataclass(frozen=True)
-    class Scale(base.Layer):
+    class Gain(base.Layer):
         by: float = field(default=1.0, metadata=base.setting(_numbers.SIGNED, "a factor", "$s$"))
 
-    @base.kind
-    @dataclass(frozen=True)
-    class Sum(base.Layer):
-        """h + scale branch(h)."""
-
-        branch: tuple = field(metadata=base.setting(lambda name, value: tuple(value)))
-        scale: float = field(default=1.0, metadata=base.setting(_numbers.SIGNED, "the branch's scale", "$a$"))
-
-        def leaves(self):
-            for layer in self.branch:
-                yield from layer.leaves()
-            yield self
-
-        def mapped(self, change):
-            kept = tuple(new for layer in self.branch if (new := layer.mapped(change)) is not None)
-            return change(replace(self, branch=kept))
-
-        def steps(self, spot):
-            inner = spot
-            for number, layer in enumerate(self.branch):
-                for step in layer.steps(inner._replace(where=f"{spot.where}.branch[{number}]")):
-                    yield step
-                    inner = inner._replace(shape=step.after)
-                inner = inner._replace(previous=layer, stream=layer.gives(inner.stream))
-            if inner.shape != spot.shape:
-                raise ValueError(f"{spot.where}: the branch must keep the shape {spot.shape}, got {inner.shape}")
-            yield from super().steps(spot)
-
-    yield Scale, Sum
+    yield Gain
     base.kinds.cache_clear()
     base.axes.cache_clear()
 
 
 def test_a_new_kind_is_one_class(more_kinds):
-    Scale, Sum = more_kinds
-    branch = [ff.Dense(6, 1.5), ff.BatchNorm(0.5, trained=True), ff.Activation("relu"), Scale(2.0)]
-    net = ff.Network(6, [Sum(branch, 0.25), ff.Dense(2)])
+    Gain = more_kinds
+    branch = [Gain(2.0), ff.Dense(6, 1.5), ff.BatchNorm(0.5, trained=True)]
+    net = ff.Network(6, [ff.Residual(branch, [ff.Dense(6)], 0.25), ff.Dense(2)])
     assert [type(step.layer).__name__ for step in net.steps] == [
         *(type(one).__name__ for one in branch),
-        "Sum",
+        "Dense",
+        "Residual",
         "Dense",
     ]
     assert net.steps[1].where == "layers[0].branch[1]"
+    assert [step.reads for step in net.steps] == [(-1,), (0,), (1,), (-1,), (2, 3), (4,)]
     assert net.shapes == ((6,), (6,), (2,))
-    assert (net.depth, net.outputs) == (2, 2)
-    assert net.parameters() == 6 * 6 + 6 + 2 * 6 + 6 * 2 + 2
-    assert net.replace(gamma=3.0, by=4.0, scale=5.0, activation="tanh", sigma_w2=[1.0, 2.0]) == ff.Network(
+    assert (net.depth, net.outputs) == (3, 2)
+    assert net.parameters() == 2 * (6 * 6 + 6) + 2 * 6 + 6 * 2 + 2
+    assert net.replace(gamma=3.0, by=4.0, scale=5.0, sigma_w2=[1.0, 3.0, 2.0]) == ff.Network(
         6,
         [
-            Sum([ff.Dense(6, 1.0), ff.BatchNorm(3.0, trained=True), ff.Activation("tanh"), Scale(4.0)], 5.0),
+            ff.Residual([Gain(4.0), ff.Dense(6, 1.0), ff.BatchNorm(3.0, trained=True)], [ff.Dense(6, 3.0)], 5.0),
             ff.Dense(2, 2.0),
         ],
     )
-    assert net.replace(batch_norm=False).layers[0].branch == (branch[0], *branch[2:])
+    assert net.replace(batch_norm=False).layers[0].branch == tuple(branch[:2])
     assert from_toml("a file", net._to_toml().encode()) == net
-    assert net.with_widths([6]) == net
+    assert net.with_widths([6, 6]) == net
     assert field_of(net, "by") == ("by", -1)
-    with pytest.raises(ValueError, match=r"^axis by needs a Scale, and the network has none$"):
+    with pytest.raises(ValueError, match=r"^axis by needs a Gain, and the network has none$"):
         field_of(ff.mlp([3, 2]), "by")
-    with pytest.raises(ValueError, match=r"^axis layers\[0\]\.gamma must name a layer that has gamma, got .*Sum"):
+    with pytest.raises(ValueError, match=r"^axis layers\[0\]\.gamma must name a layer that has gamma, got .*Residual"):
         field_of(net, "layers[0].gamma")
     sampled = ff.sample(net, seed=3)
-    assert [array.shape for array in (*sampled.weights, *sampled.gammas)] == [(6, 6), (2, 6), (6,)]
+    assert [array.shape for array in (*sampled.weights, *sampled.gammas)] == [(6, 6), (6, 6), (2, 6), (6,)]
     assert np.all(sampled.gammas[0] == 0.5)
-    assert "layers[0].branch[1] BatchNorm" in " ".join(repr(sampled).split())
+    assert "layers[0].branch[2] BatchNorm" in " ".join(repr(sampled).split())
 
 
 def test_what_a_layer_holds_is_refused_where_it_stands(more_kinds):
-    Scale, Sum = more_kinds
+    Gain = more_kinds
     for branch, sentence in (
         (
-            [ff.Activation("relu")],
+            [ff.Activation("relu"), ff.Dense(6)],
             r"layers\[0\]\.branch\[0\]: an activation must stand directly after a Dense.*the input",
         ),
-        ([ff.Dense(6), Scale(), ff.BatchNorm()], r"layers\[0\]\.branch\[2\]: BatchNorm must stand .* after Scale"),
-        ([ff.Dense(5)], r"layers\[0\]: the branch must keep the shape \(6,\), got \(5,\)"),
+        ([ff.Dense(6), Gain(), ff.BatchNorm()], r"layers\[0\]\.branch\[2\]: BatchNorm must stand .* after Gain"),
+        ([ff.Dense(5)], r"layers\[0\]: branch and skip must end with one shape, got \(5,\) and \(6,\)"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            ff.Network(6, [Sum(branch), ff.Dense(2)])
-    text = "input_shape = 6\n[[layers]]\ntype = 'Sum'\nbranch = [{type = 'Dense', units = 0}]\n"
+            ff.Network(6, [ff.Residual(branch, [ff.Dense(6)]), ff.Dense(2)])
+    text = "input_shape = 6\n[[layers]]\ntype = 'Residual'\nbranch = [{type = 'Dense', units = 0}]\n"
     with pytest.raises(ValueError, match=r"^f: layers\[0\]\.branch\[0\]: units must be a whole number >= 1, got 0$"):
         from_toml("f", text.encode())
 
 
 def test_axes_have_words_and_ranges_of_the_layers_that_have_them():
-    assert list(base.axes()) == ["gamma", "beta", "eps", "sigma_w2", "sigma_b2"]
+    assert {"gamma", "beta", "eps", "sigma_w2", "sigma_b2", "scale"} <= set(base.axes())
     for name, axis in base.axes().items():
         assert labels.AXES[name] == (axis.words, axis.symbol)
         many = np.array([-1e101, -1.0, -1e-101, 0.0, 1e-101, 1.0, 1e101, np.nan, np.inf])

@@ -24,13 +24,13 @@ SAMPLED = ("sampled_density", "sampled_fisher", "sampled_moments", "verify")
 def tolerance(net):
     """1e-12 where every integral has a closed form: a dozen layers' worth of roundings, some of them amplified by the
     reference's subtractions; 1e-10 by the reference's quadrature, of erf and step, too, once beta shifts them."""
-    shifted = any(norm.beta for norm in net.batch_norms) and len(net.input_shape) == 3
-    for layer in net.layers:
-        if isinstance(layer, ff.Activation):
-            name = str(layer.function)
-            if name in QUADRATURE or (shifted and name not in ("sin", "linear")):
+    beta = any(getattr(step.layer, "beta", 0.0) for step in net.steps)
+    for step in net.steps:
+        if step.layer.pointwise:
+            name = str(step.layer.function)
+            if name in QUADRATURE or (beta and len(net.input_shape) == 3 and name not in ("sin", "linear")):
                 return 1e-10
-            if name == "erf" and any(norm.beta for norm in net.batch_norms):
+            if name == "erf" and beta:
                 return 1e-10
     return 1e-12
 
