@@ -53,7 +53,70 @@ def top(name: str, net: ff.Network, theory: str, samples: int | None, value: flo
     return Figure(name, net, theory, samples, "lambda_max", value, tolerance)
 
 
+# Sums of branches and normalisations over units: relu, sigma_w2 = 2, sigma_b2 = 0.5, N = 800, N_0 = n = 300.
+BRANCHES, BATCH, RELU = 800, ff.BatchNorm(), ff.Activation("relu")
+
+
+def wide(**changes: Any) -> ff.Dense:
+    return ff.Dense(**{"units": BRANCHES, "sigma_b2": 0.5, **changes})
+
+
+def pre(
+    blocks: int, layers: int, *, norm: bool = True, end: str = "", scale: float = 1.0, b2: float = 0.5
+) -> ff.Network:
+    """Pre-activation residual net: identity skips, `layers` affine layers a branch, `end` before the output."""
+    hidden = [*([BATCH] if norm else []), RELU, wide(sigma_b2=b2)]
+    ends = {"": [], "phi": [RELU], "BN+phi": [BATCH, RELU]}[end]
+    stream = [ff.Residual(hidden * layers, scale=scale)] * blocks
+    return ff.Network(300, [wide(sigma_b2=b2), *stream, *ends, wide(units=1, sigma_b2=b2)])
+
+
+def post(blocks: int) -> ff.Network:
+    """Post-activation residual net with projection skips and BatchNorm in both branches."""
+    hidden = [wide(), BATCH, RELU]
+    block = [ff.Residual([*hidden, wide(), BATCH], [wide(), BATCH]), RELU]
+    return ff.Network(300, [*hidden, *block * blocks, wide(units=1)])
+
+
+def chain(depth: int, *between: Any, **changes: Any) -> ff.Network:
+    return ff.Network(300, [*[wide(**changes), *between] * (depth - 1), wide(**{**changes, "units": 1})])
+
+
 FIGURES = [
+    # Section 4: sums of branches, and normalisation over units before and behind phi.
+    top("pre 4 x 1, exact", pre(4, 1, end="BN+phi"), "exact", 300, 128.91, 0.005),
+    top("pre 8 x 2, exact", pre(8, 2, end="BN+phi"), "exact", 300, 130.23, 0.005),
+    top("pre 2 x 1, exact, linear end", pre(2, 1), "exact", 300, 2235, 0.5),
+    top("pre 4 x 2, exact, linear end", pre(4, 2), "exact", 300, 4066, 0.5),
+    top("pre 8 x 1, exact, linear end", pre(8, 1), "exact", 300, 7713, 0.5),
+    top("pre 2 x 1, vanilla", pre(2, 1, norm=False, end="phi"), "exact", 300, 3969, 0.5),
+    # 44473.496: printed as 44474
+    top("pre 4 x 2, vanilla", pre(4, 2, norm=False, end="phi"), "exact", 300, 44473.5, 0.5),
+    top("pre 8 x 1, scale .5", pre(8, 1, norm=False, end="phi", scale=0.5, b2=0.1), "exact", 300, 4754, 0.5),
+    top("pre 16 x 1, scale .25", pre(16, 1, norm=False, scale=0.25, b2=0.1), "exact", 300, 2845, 0.5),
+    top("pre 2 x 1, frozen", pre(2, 1, end="BN+phi"), "frozen", 300, 172.6, 0.05),
+    top("post 4, exact", post(4), "exact", 300, 279.15, 0.005),
+    top("LayerNorm before phi", chain(4, ff.LayerNorm(), RELU), "exact", 300, 519.6, 0.05),
+    top("LayerNorm before phi, L 8, gamma 2", chain(8, ff.LayerNorm(2.0), RELU), "exact", 300, 4247, 0.5),
+    top("LayerNorm behind phi", chain(4, RELU, ff.LayerNorm()), "exact", 300, 507.7, 0.05),
+    top("LayerNorm behind phi, L 8", chain(8, RELU, ff.LayerNorm()), "exact", 300, 1366.5, 0.05),
+    top(
+        "LayerNorm behind gelu, beta .5",
+        chain(4, ff.Activation("gelu"), ff.LayerNorm(beta=0.5)),
+        "exact",
+        300,
+        1066.9,
+        0.05,
+    ),
+    top(
+        "LayerNorm before tanh, gamma 1.5",
+        chain(4, ff.LayerNorm(1.5), ff.Activation("tanh"), sigma_w2=1.0, sigma_b2=0.2),
+        "exact",
+        300,
+        338.0,
+        0.05,
+    ),
+    top("LayerNorm trained", chain(4, ff.LayerNorm(trained=True), RELU), "exact", 300, 522.2, 0.05),
     # Section 4: the recursion as published.
     top("dense wei2019 gamma .25", DENSE.replace(gamma=0.25), "wei2019", None, 10.53, 0.005),
     top("dense wei2019 gamma 1", DENSE, "wei2019", None, 229.89, 0.005),
