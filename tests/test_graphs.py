@@ -381,3 +381,21 @@ def test_offsets_before_a_batch_norm_behind_a_sum(name):
         np.testing.assert_allclose(
             reference.sampled.forward(sampled, inputs, held), f, rtol=0, atol=1e-13 * (1 + offset) * np.abs(f).max()
         )
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+@pytest.mark.parametrize(
+    "branch",
+    [
+        [R([RELU, D(6)])],
+        [BN, R([RELU, D(6)])],
+        [R([RELU, D(6), R([RELU, D(6)])], [LN()])],
+    ],
+)
+def test_a_sum_needs_one_branch_that_goes_through_weights_as_a_whole(branch):
+    """h + (h + f(h)) is 2 h + f(h): lengths of h and of a branch that holds h do not add."""
+    with pytest.raises(ValueError, match=r"layers\[1\]: what comes in must go through a Dense .* not independent$"):
+        ff.Network(5, [D(6), R(branch), D(1)])
+    for skip in ([D(6)], [D(6), BN]):
+        assert ff.Network(5, [D(6), R(branch, skip), D(1)]).depth > 2
+    assert ff.Network(5, [D(6), R([RELU, D(6), *branch]), D(1)]).depth > 2

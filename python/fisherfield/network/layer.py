@@ -281,6 +281,11 @@ class Layer:
         return sum(math.prod(array.shape) for array in arrays if array.trained and (biases or array.name != "biases"))
 
     @property
+    def through_weights(self) -> bool:
+        """Whether all that it gives went through weights of its own."""
+        return self.affine
+
+    @property
     def shift(self) -> float:
         """What it adds to units whose mean is 0, the largest of all."""
         return 0.0

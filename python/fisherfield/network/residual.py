@@ -32,6 +32,10 @@ def _layers(name: str, value: Any) -> tuple[Layer, ...]:
     return layers
 
 
+def _through_weights(layers: tuple[Layer, ...]) -> bool:
+    return any(layer.through_weights for layer in layers)
+
+
 @kind
 @dataclass(frozen=True)
 class Residual(Layer):
@@ -53,7 +57,7 @@ class Residual(Layer):
     ------
     ValueError, TypeError
         For what is no layer and for a scale that is not finite or beyond 1e100; in a network, where the shapes of both
-        branches differ or one of them is not Gaussian.
+        branches differ, one of them is not Gaussian, or both hold what comes in as it is.
 
     Examples
     --------
@@ -70,6 +74,10 @@ class Residual(Layer):
 
     def gives(self, before: Stream) -> Stream:
         return Stream.UNITS
+
+    @property
+    def through_weights(self) -> bool:
+        return _through_weights(self.branch) and _through_weights(self.skip)
 
     @property
     def unpublished(self) -> str:
@@ -111,6 +119,11 @@ class Residual(Layer):
         if not any(leaf.affine for layer in self.branch for leaf in layer.leaves()):
             raise ValueError(
                 f"{spot.where}: branch must hold at least one Dense or convolution, whose weights are its own"
+            )
+        if not (_through_weights(self.branch) or _through_weights(self.skip)):
+            raise ValueError(
+                f"{spot.where}: what comes in must go through a Dense or a convolution on all ways of the branch, or of "
+                "the skip; where both hold it as it is, they are not independent"
             )
         branch = yield from self._within(spot, "branch", self.branch)
         start = spot._replace(number=branch.number)
