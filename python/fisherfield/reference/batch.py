@@ -33,6 +33,7 @@ class Flow:
     biases: bool = True  # the layer's count as parameters
     held: tuple[Any, Any] = (None, None)  # mean and variance in place of the batch's
     statistics: str = "exact"  # what the gradient flows through
+    seed: int = 0  # of the network
 
 
 def axes(h: np.ndarray) -> tuple[int, ...]:

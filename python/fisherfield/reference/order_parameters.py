@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -74,11 +74,15 @@ def forward(net: Network, settings: Settings) -> Pass:
     return Pass(OrderParameters(*(np.array(column) for column in zip(*rows, strict=True))), end.D, end.o, end.d)
 
 
+Units = list[tuple[np.ndarray, State]]  # of which units, or channels, by number, a state is; each is in one
+
+
 def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], None]) -> State:
     """The exact and the frozen theory: every layer maps the states that it reads. Where no phi stands it is the
     identity."""
     refuse_large_images(net)
-    states = {-1: inputs(net, settings.length, settings.overlap)}  # those that are still to be read
+    everyone = np.arange(net.input_shape[0])
+    states: dict[int, Units] = {-1: [(everyone, inputs(net, settings.length, settings.overlap))]}  # still to be read
     last_reader = {read: number for number, step in enumerate(net.steps) for read in step.reads}
     homogeneous = _homogeneous(net.steps)
     source = -1
@@ -86,19 +90,64 @@ def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], N
         kind = KINDS[type(step.layer)]
         fed = [states[read] for read in step.reads]
         if not kind.takes_gaussian:
-            fed = [activation(LINEAR, state) if state.gaussian else state for state in fed]
+            fed = [_mapped(units, lambda _, *state: _activated(*state)) for units in fed]
         source += step.layer.affine
         n, biases = settings.samples, settings.biases
         at = Place(settings.theory, n, biases, step.before, max(source, 0), homogeneous[number])
-        states[number] = after = kind.state(step.layer, *fed, at)
+        after = _of_step(step, fed, lambda layer, *state: kind.state(layer, *state, at))  # noqa: B023
         if step.layer.affine:
-            add(fan_in(cast("Any", step.layer), step.before), over_positions(fed[0]), over_positions(after))
+            add(fan_in(cast("Any", step.layer), step.before), over_positions(fed[0][0][1]), over_positions(after[0][1]))
+        states[number] = after
         for read in set(step.reads):
             if last_reader[read] == number:
                 del states[read]
-    if after.gaussian:
-        after = activation(LINEAR, after)
-    return over_positions(after)
+    (_, end), *_ = _mapped(after, lambda _, *state: _activated(*state))
+    return over_positions(end)
+
+
+def _activated(state: State) -> State:
+    return activation(LINEAR, state) if state.gaussian else state
+
+
+def _of_step(step: Step, fed: list[Units], of: Callable[..., State]) -> Units:
+    """Units that have gammas and betas of their own are mapped by theirs; branches of a sum meet unit by unit."""
+    layer: Any = step.layer
+    units = fed[0]
+    if len(fed) > 1:
+        pairs = [(np.intersect1d(one, other), first, second) for one, first in fed[0] for other, second in fed[1]]
+        return [(some, of(layer, first, second)) for some, first, second in pairs if some.size]
+    if not getattr(layer, "of_each", False):
+        return _mapped(units, of, layer, step.after[0])
+    numbers = {name: np.broadcast_to(getattr(layer, name), step.before[0]) for name in layer.own.values()}
+    _, owners = np.unique(np.stack(list(numbers.values())), axis=1, return_inverse=True)
+    out = []
+    for one in range(owners.max() + 1):
+        same = np.flatnonzero(owners == one)
+        equal = replace(layer, **{name: float(values[same[0]]) for name, values in numbers.items()})
+        out += [
+            (np.intersect1d(some, same), of(equal, state)) for some, state in units if np.intersect1d(some, same).size
+        ]
+    return _averaged(out)
+
+
+def _mapped(units: Units, of: Callable[..., State], layer: Any = None, count: int | None = None) -> Units:
+    """All by one map; `count` units come out of a layer that has other units."""
+    out = _averaged([(some, of(layer, state)) for some, state in units])
+    return out if len(out) > 1 or count is None else [(np.arange(count), out[0][1])]
+
+
+def _averaged(units: Units) -> Units:
+    """Whatever reads activations reads all of them: every number is its mean over units."""
+    if len(units) == 1 or units[0][1].gaussian:
+        return units
+    everyone = np.concatenate([some for some, _ in units])
+    shares = [some.size / everyone.size for some, _ in units]
+
+    def mean(name: str) -> Any:
+        return sum(share * getattr(state, name) for share, (_, state) in zip(shares, units, strict=True))
+
+    names = ("xy", "v", "off", "mean", "o", "d", "ou", "du")
+    return [(everyone, replace(units[0][1], **{name: mean(name) for name in names}))]
 
 
 def _homogeneous(steps: tuple[Step, ...]) -> list[bool]:

@@ -52,6 +52,7 @@ class Sampled:
     gammas: list[np.ndarray]
     betas: list[np.ndarray]
     trained_biases: tuple[bool, ...]
+    seed: int = 0
 
     @property
     def parameters(self) -> int:
@@ -60,7 +61,7 @@ class Sampled:
 
 def draw(net: Network, seed: int = 0) -> Sampled:
     """W_ij ~ N(0, sigma_w2/fan_in), b_i ~ N(0, sigma_b2), layer by layer, weights in C order and then biases."""
-    out, random = Sampled(network_of(net), [], [], [], [], (True,) * net.depth), stream(seed, "weights")
+    out, random = Sampled(network_of(net), [], [], [], [], (True,) * net.depth, seed), stream(seed, "weights")
     layer: Any
     for step in net.steps:
         layer, units = step.layer, step.after[0]
@@ -97,7 +98,8 @@ def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = Tru
     """J[i, k] = grad f_k(x_i), (n, C, P), a reverse pass through the whole batch for each sample i and output k.
 
     Parameters go layer by layer: weights in C order, then biases (if they count), then gamma and beta of trained
-    normalisations behind them, in the order of `Network.steps`. `statistics` says what the gradient flows through, beside the units themselves:
+    normalisations behind them, in the order of `Network.steps`. `statistics` says what the gradient flows
+    through, beside the units themselves:
 
         exact           the batch's mean and variance, as in any framework's train mode
         frozen          neither: both are constants
@@ -211,6 +213,7 @@ def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, 
             exact_offset=behind[number] <= 1,
             biases=not layer.affine or next(trained_biases),
             held=next(statistics, (None, None)) if layer.over_batch else (None, None),
+            seed=sampled.seed,
         )
         batches[number], kept = kind.forward(layer, arrays, *(batches[read] for read in step.reads), flow)
         steps.append(_Step(layer, step.reads, kind, arrays, flow, kept))

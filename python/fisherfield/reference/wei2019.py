@@ -21,9 +21,10 @@ from .state import State
 __all__ = ["following", "walk"]
 
 
-def following(layers: tuple[Any, ...], place: int) -> tuple[BatchNorm | None, Activation, int]:
+def following(layers: tuple[Any, ...], place: int) -> tuple[Any, Activation, int]:
     """BatchNorm and activation (or identity) after the affine layer at `place`, and the next place."""
-    norm, function = None, phi.LINEAR
+    norm: Any = None
+    function = phi.LINEAR
     place += 1
     if place < len(layers) and isinstance(layers[place], BatchNorm):
         norm = layers[place]
@@ -59,7 +60,7 @@ def walk(net: Network, settings: Settings, add: Callable[[int, State, State], No
     return state
 
 
-def _normalised(z: State, norm: BatchNorm, function: Activation, source: int) -> State:
+def _normalised(z: State, norm: Any, function: Activation, source: int) -> State:
     """WSS eqs. 23-25: phi(g w + beta), w ~ N(0, 1) independent from datum to datum, g^2 = gamma^2 v/(v + eps); of the
     gradient, q + eps stands for v + eps, and slopes are taken at gamma. Trained: E[phi' phi' (1 + k w w)], k = v/s2."""
     s2 = variance(norm, z.v)

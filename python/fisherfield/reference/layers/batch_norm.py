@@ -20,8 +20,11 @@ from .phi import correlations, over_roots
 __all__ = ["KINDS", "back", "batch_norm", "forward", "variance"]
 
 
+Norm = Any  # a BatchNorm; at infinite width one of units that have all the same gamma and beta
+
+
 # ---------------------------------------------------------------------------------------------------- infinite width
-def batch_norm(layer: BatchNorm, state: State, at: Place) -> State:
+def batch_norm(layer: Norm, state: State, at: Place) -> State:
     if state.positions is not None:
         return _image(layer, state, at)
     if at.theory == "exact":
@@ -31,19 +34,19 @@ def batch_norm(layer: BatchNorm, state: State, at: Place) -> State:
     return _frozen(layer, state, at)
 
 
-def variance(layer: BatchNorm, v: float) -> float:
+def variance(layer: Norm, v: float) -> float:
     """s2 = var + eps.
 
     Mean and variance over many data are those of a Gaussian with covariance q_xy + v delta_ij: the common part of z is
     the mean, so var = v.
     """
-    s2 = v + layer.eps
+    s2: float = v + layer.eps
     if s2 == 0:
         raise ValueError("eps must be > 0 where the variance over the data is zero, as it is before a BatchNorm")
     return s2
 
 
-def _frozen(layer: BatchNorm, state: State, at: Place) -> State:
+def _frozen(layer: Norm, state: State, at: Place) -> State:
     """u is N(0, k), k = v/s2, independent from datum to datum; for the gradient mean and variance are constants.
 
     du_i/dz_j = delta_ij/s: with c = gamma^2/s2 the kernel is c Theta_z. Of z/sqrt(q), which its (ou, du) go with behind
@@ -57,7 +60,7 @@ def _frozen(layer: BatchNorm, state: State, at: Place) -> State:
     return _trained(layer, out, at, k)
 
 
-def _exact(layer: BatchNorm, state: State, at: Place) -> State:
+def _exact(layer: Norm, state: State, at: Place) -> State:
     """The same u, and the gradient flows through mean and variance, at large n.
 
     du/dz = M/s, M = I - 11^T/n - k w w^T/n, where w = u/sqrt(k) has mean 0 and |w|^2 = n over the data: the second term
@@ -84,14 +87,14 @@ def _exact(layer: BatchNorm, state: State, at: Place) -> State:
     return _trained(layer, out, at, k)
 
 
-def _is_closed(layer: BatchNorm, at: Place) -> bool:
+def _is_closed(layer: Norm, at: Place) -> bool:
     """Whether the finite batch has the closed form; at gamma = 0 every u sits on the kink, and phi'(0) is the general
     rule's."""
     plain = layer.beta == 0 and layer.eps == 0 and layer.gamma != 0
     return at.homogeneous and plain and at.samples is not None and at.samples >= 4
 
 
-def _closed(layer: BatchNorm, state: State, at: Place) -> State:
+def _closed(layer: Norm, state: State, at: Place) -> State:
     """The exact gradient at every n >= 4, for phi(t x) = t phi(x) (t > 0) behind it, beta = eps = 0.
 
     z over the n data is N(0, q_xy 11^T + v I); y = G z with G = I - 11^T/n is isotropic in the n - 1 directions
@@ -116,7 +119,7 @@ def _closed(layer: BatchNorm, state: State, at: Place) -> State:
     return _trained(layer, out, at, 1.0)
 
 
-def _trained(layer: BatchNorm, out: State, at: Place, k: Any) -> State:
+def _trained(layer: Norm, out: State, at: Place, k: Any) -> State:
     """d(gamma u + beta)/d beta = 1, d/d gamma = u, with E u^2 = k."""
     if not layer.trained:
         return out
@@ -126,7 +129,7 @@ def _trained(layer: BatchNorm, out: State, at: Place, k: Any) -> State:
     return replace(out, o=o, ou=ou)
 
 
-def _image(layer: BatchNorm, state: State, at: Place) -> State:
+def _image(layer: Norm, state: State, at: Place) -> State:
     """One mean and variance per channel, over data and positions; many data, and no terms of order 1/n.
 
     The mean is the common part of z: E z(x, a) mean = mean_a' Z_xy[a, a'] = r_a, E mean^2 = m, and so
@@ -186,7 +189,7 @@ def _centred(matrix: Any, row: Any, mean: float) -> Any:
 _CONSTANT = 1e-12
 
 
-def forward(layer: BatchNorm, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
+def forward(layer: Norm, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
     """The batch's own mean and biased variance, or those that are held; the variance is about the mean that is used."""
     (gamma, beta), (h, offset), over = arrays, batch, axes(batch.h)
     mean, var = flow.held
@@ -206,7 +209,7 @@ def forward(layer: BatchNorm, arrays: tuple[np.ndarray, ...], batch: Batch, flow
 
 
 def back(
-    layer: BatchNorm, arrays: tuple[np.ndarray, ...], kept: Any, delta: np.ndarray, flow: Flow
+    layer: Norm, arrays: tuple[np.ndarray, ...], kept: Any, delta: np.ndarray, flow: Flow
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """dgamma = sum delta u, dbeta = sum delta, and dz from du, u = (z - m)/s, m = mean z, s^2 = mean (z - m)^2 + eps,
     means over the M numbers of a unit or channel:

@@ -21,7 +21,7 @@ from .phi import correlations
 
 __all__ = ["KINDS", "back", "forward", "layer_norm", "over_units"]
 
-Norm = LayerNorm | GroupNorm
+Norm = Any  # either; at infinite width one of units that have all the same gamma and beta
 
 
 # ---------------------------------------------------------------------------------------------------- infinite width
@@ -48,7 +48,8 @@ def over_units(layer: Any, f: float) -> float:
     """f + eps, f the mean square over units of what is normalised."""
     if f + layer.eps == 0:
         raise ValueError(
-            f"eps must be > 0 where the variance over units is zero, as it is before a {type(layer).__name__}"
+            f"eps must be > 0 where the variance over the units of a sample is zero, as it is before a "
+            f"{type(layer).__name__} here"
         )
     return float(f + layer.eps)
 

@@ -111,7 +111,8 @@ def correlations(xy: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def over_roots(matrix: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """A covariance over the deviations of both positions, 0 where one is constant."""
-    roots = np.sqrt(variances)[:, None] * np.sqrt(variances)
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    roots = deviations[:, None] * deviations
     return np.asarray(np.where(roots > 0, matrix / np.where(roots > 0, roots, 1.0), 0.0))
 
 

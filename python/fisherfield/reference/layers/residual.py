@@ -61,7 +61,7 @@ def _of_positions(own: State, other: State, factor: float, beside: float) -> tup
     R = roots[:, None] * roots
 
     def beyond(of_own: np.ndarray, of_other: np.ndarray) -> np.ndarray:
-        return over_roots(of_own, q) - R * over_roots(factor**2 * of_own + beside**2 * of_other, q_sum)
+        return np.asarray(over_roots(of_own, q) - R * over_roots(factor**2 * of_own + beside**2 * of_other, q_sum))
 
     one, rest = beyond(own.q, other.q), beside**2 * np.diagonal(other.q)
     np.fill_diagonal(one, np.where(q > 0, rest / np.where(q > 0, q_sum, 1.0), 1.0))
