@@ -33,9 +33,12 @@ def variances(draw):
     return draw(floats(0.3, 3.0)), draw(floats(0.05, 1.0))
 
 
-def plain(draw, kind, names=None):
-    """One of a kind, or the fields of these names, each from its own range: zeros where they are the default, too."""
-    values = {}
+def plain(draw, kind, shape, names=None):
+    """One of a kind, or the fields of these names, each from its own range: zeros where they are the default, too. Now
+    and then a norm has gammas and betas of few units each."""
+    values, own = {}, getattr(kind, "own", {}).values()
+    many = shape[0] if len(shape) == 1 or issubclass(kind, ff.GroupNorm | ff.BatchNorm) else 0
+    apart = own and 0 < many < 9 and draw(st.booleans())
     for each in fields(kind):
         axis = kind.axes().get(each.name)
         if names is not None and each.name not in names:
@@ -44,12 +47,16 @@ def plain(draw, kind, names=None):
             assert isinstance(each.default, bool), f"{kind.__name__}.{each.name} needs an entry in SIZED"
             values[each.name] = draw(st.booleans())
         else:
-            fitting = [float(x) for x in VALUES if axis.range.fits(np.array([x])).all()]
-            values[each.name] = draw(st.sampled_from(fitting if each.default else [0.0, 0.0, *fitting]))
+            fitting = [x for x in VALUES if axis.range.fits(np.array([x])).all()]
+            small = [x for x in SMALL if axis.range.fits(np.array([x])).all()]
+            one = st.sampled_from(fitting if each.default else [0.0, *small, *fitting])
+            together = not (apart and each.name in own) or draw(st.booleans())
+            values[each.name] = draw(one if together else st.lists(one, min_size=many, max_size=many))
     return kind(**values) if names is None else values
 
 
-VALUES = (0.3, 0.7, 1.0, 1.4, 2.0, 3.0, -0.7, -1.3, 1e-5, 0.1)
+VALUES = (0.3, 0.7, 1.0, 1.4, 2.0, 3.0, -0.7, -1.3)
+SMALL = (0.0, 1e-5, 0.1)  # of what is 0 where nobody says otherwise
 
 
 def affine(draw, kind, **sizes):
@@ -59,7 +66,7 @@ def affine(draw, kind, **sizes):
 
 
 def dense(draw, shape, activations):
-    return affine(draw, ff.Dense, units=draw(st.integers(1, 400)))
+    return affine(draw, ff.Dense, units=draw(st.one_of(st.integers(2, 8), st.integers(1, 400))))
 
 
 def parts(draw, *counts):
@@ -85,7 +92,7 @@ def conv1d(draw, shape, activations):
 def group_norm(draw, shape, activations):
     if shape[0] == 1:
         return None
-    return ff.GroupNorm(parts(draw, shape[0]), **plain(draw, ff.GroupNorm, ("gamma", "beta", "eps", "trained")))
+    return ff.GroupNorm(parts(draw, shape[0]), **plain(draw, ff.GroupNorm, shape, ("gamma", "beta", "eps", "trained")))
 
 
 def activation(draw, shape, activations):
@@ -109,47 +116,59 @@ SIZED = {
 }
 
 
-def layers_behind(draw, shape, stream, activations, most, side, depth=2, same_size=False):
-    """Layers in any order that they allow, sums of branches among them; the shape and what runs behind them."""
+def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False):
+    """Layers in any order that they allow, sums of branches among them; where the next one comes to stand."""
     layers = []
     for _ in range(draw(st.integers(0, most))):
-        kinds = [
-            kind for kind in base.kinds().values() if stream in kind.takes and kind.image in (None, len(shape) == 3)
-        ]
-        kind = draw(st.sampled_from(kinds))
-        if kind is ff.Residual:
-            layer = residual(draw, shape, stream, activations, side, depth - 1) if depth else None
-        else:
-            layer = SIZED[kind](draw, shape, activations) if kind in SIZED else plain(draw, kind)
-        after = shape if layer is None else layer.shape_of(shape)
-        if layer is None or (same_size and after[1:] != shape[1:]) or max((1, *after[1:])) > side + 1:
+        fitting = [kind for kind in base.kinds().values() if fits(kind, spot)]
+        layer = drawn(draw, draw(st.sampled_from(fitting)), spot, activations, side, depth)
+        after = spot.shape if layer is None else layer.shape_of(spot.shape)
+        if layer is None or (same_size and after[1:] != spot.shape[1:]) or max((1, *after[1:])) > side + 1:
             continue
         layers.append(layer)
-        shape, stream = after, layer.gives(stream)
-    return layers, shape, stream
+        spot = spot.behind(layer, after, 0)
+    return layers, spot
 
 
-def residual(draw, shape, stream, activations, side, depth):
+def fits(kind, spot):
+    """Norms over units stand where all have the same gamma and beta."""
+    unequal = spot.unequal and issubclass(kind, Norm) and not kind.over_batch
+    return spot.stream in kind.takes and kind.image in (None, len(spot.shape) == 3) and not unequal
+
+
+def drawn(draw, kind, spot, activations, side, depth):
+    if kind is ff.Residual:
+        return residual(draw, spot, activations, side, depth - 1) if depth else None
+    return SIZED[kind](draw, spot.shape, activations) if kind in SIZED else plain(draw, kind, spot.shape)
+
+
+def residual(draw, spot, activations, side, depth):
     """Both kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it."""
-    image, projected = len(shape) == 3, stream not in GAUSSIAN or draw(st.booleans())
-    branch, within, _ = layers_behind(draw, shape, stream, activations, 3, side, depth, same_size=image)
-    if len(within) != len(shape):
+    image, projected = len(spot.shape) == 3, spot.stream not in GAUSSIAN or draw(st.booleans())
+    branch, within = layers_behind(draw, spot, activations, 3, side, depth, same_size=image)
+    if len(within.shape) != len(spot.shape):
         return None
-    width = draw(st.integers(1, 50)) if projected else shape[0]
+    width = draw(st.integers(1, 50)) if projected else spot.shape[0]
     sizes = draw(st.sampled_from(({"kernel": 1}, {"kernel": 3, "padding": 1}))) if image else {}
     kind, name = (ff.Conv2d, "channels") if image else (ff.Dense, "units")
-    branch.append(affine(draw, kind, **{name: width}, **sizes))
     skip = [affine(draw, kind, **{name: width}, **sizes)] if projected else []
-    for layers, before in ((branch, Stream.UNITS), (skip, Stream.UNITS if projected else stream)):
-        norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and before in kind.takes]
+    branch.append(affine(draw, kind, **{name: width}, **sizes))
+    ends = [within.behind(branch[-1], (width, *spot.shape[1:]), 0)]
+    ends.append(ends[0] if projected else spot)
+    for layers, end in zip((branch, skip), ends, strict=True):
+        norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and fits(kind, end)]
         if norms and draw(st.booleans()):
-            norm = draw(st.sampled_from(norms))
-            made = SIZED[norm](draw, (width,), activations) if norm in SIZED else plain(draw, norm)
+            made = drawn(draw, draw(st.sampled_from(norms)), end, activations, side, depth)
             layers += [made] if made is not None else []
     return ff.Residual(branch, skip, draw(st.sampled_from((1.0, 0.5, -1.5, 0.0))))
 
 
 GAUSSIAN = (Stream.UNITS, Stream.NORMED)
+
+
+def start(shape):
+    """Where a network's first layer stands."""
+    return base.Spot("", 0, shape, None, Stream.INPUT, True)
 
 
 @st.composite
@@ -158,8 +177,8 @@ def networks(draw, activations=CLOSED, most=8, side=5):
     image = draw(st.booleans())
     sizes = (draw(st.integers(1, side)), draw(st.integers(1, side))) if image else ()
     inputs = (draw(st.integers(1, 3 if image else 400)), *sizes)
-    layers, shape, _ = layers_behind(draw, inputs, Stream.INPUT, activations, most, side)
-    if len(shape) == 3:
+    layers, end = layers_behind(draw, start(inputs), activations, most, side)
+    if len(end.shape) == 3:
         layers.append(ff.Flatten())
     return ff.Network(inputs, [*layers, affine(draw, ff.Dense, units=draw(st.integers(1, 10)))])
 

@@ -15,7 +15,6 @@ from mpmath import mpf
 
 import fisherfield as ff
 from fisherfield import reference
-from fisherfield.network.layer import Stream
 
 BOTH = {"core": ff, "reference": reference}
 
@@ -256,7 +255,7 @@ def as_image(layer):
 @st.composite
 def chains(draw):
     shape = (draw(st.integers(1, 40)),)
-    layers, *_ = strategies.layers_behind(draw, shape, Stream.INPUT, strategies.CLOSED, 6, 1)
+    layers, _ = strategies.layers_behind(draw, strategies.start(shape), strategies.CLOSED, 6, 1)
     return ff.Network(shape, [*layers, ff.Dense(2)])
 
 

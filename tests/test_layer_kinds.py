@@ -108,7 +108,7 @@ def test_every_kind_is_entered_in_the_tables():
     assert kinds == {getattr(ff, name) for name in ff.__all__ if getattr(ff, name) in NAMED}
 
 
-COMMON = {"Affine", "Norm"}  # classes of what kinds have in common
+COMMON = {"Affine", "Norm", "OverUnits"}  # classes of what kinds have in common
 NAMED = {cls for cls in classes() if not cls.__name__.startswith("_") and cls.__name__ not in COMMON}
 
 
