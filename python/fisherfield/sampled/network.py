@@ -73,8 +73,8 @@ class SampledNetwork:
     gammas, betas : sequence of ndarray
         One a BatchNorm, (units,) or (channels,); they start at the described gamma and beta.
     trained_biases : tuple of bool
-        Whether the biases of each affine layer are parameters. Those of a layer with bias=False are not, and are 0; all
-        others are, but for what `fisherfield.torch.sampled` found without gradients.
+        Whether the biases of each affine layer are parameters: by default where it has biases (``bias=True``), and
+        those of others are 0.
 
     Raises
     ------
@@ -108,10 +108,14 @@ class SampledNetwork:
             "seed": _numbers.seed_of(seed),
             "dtype": _numbers.real_dtype_of(dtype),
         }
-        trained = [layer.bias for layer in net.affine_layers] if trained_biases is None else list(trained_biases)
+        own = [layer.bias for layer in net.affine_layers]
+        trained = own if trained_biases is None else list(trained_biases)
         if len(trained) != net.depth:
             raise ValueError(f"trained_biases must be {net.depth} booleans, one an affine layer, got {len(trained)}")
         fixed["trained_biases"] = tuple(_numbers.boolean("trained_biases", item) for item in trained)
+        for place, (has, item) in enumerate(zip(own, trained, strict=True)):
+            if item and not has:
+                raise ValueError(f"trained_biases[{place}] must be False where a layer has bias=False, got True")
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
         for name, arrays in zip(_PARTS, (weights, biases, gammas, betas), strict=True):
@@ -140,8 +144,7 @@ class SampledNetwork:
     @property
     def parameters(self) -> int:
         """P: weights, trained biases, and gamma and beta of trained BatchNorms."""
-        missing = zip(self.biases, self.trained_biases, strict=True)
-        return self.net.parameters() - sum(bias.size for bias, trained in missing if not trained)
+        return sum(values.size for parts in self.parts for values, trained in parts if trained)
 
     def __call__(self, x: ArrayLike) -> NDArray[Any]:
         """f(x), with the mean and (biased) variance of the batch x in every BatchNorm.
@@ -250,7 +253,7 @@ def draw(net: Network, seed: int = 0, dtype: DTypeLike = "float64") -> SampledNe
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _PARTS}
     for array in _arrays(net):
         if array.deviation is None:
-            parts[array.name].append(np.full(array.shape, array.mean, kind))  # one number, or one for each
+            parts[array.name].append(np.full(array.shape, array.mean, kind))
         else:
             drawn = random.standard_normal(array.shape) * array.deviation
             parts[array.name].append(drawn.astype(kind, copy=False))
