@@ -7,6 +7,7 @@ import copy
 import pickle
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,9 @@ def test_missing_biases_are_no_parameters_with_frozen_statistics_either(name):
     """There BatchNorm does not take the gradient of a bias before it away, which would be counted."""
     module, x = made(name)
     sampled = own(module, x)
-    every = ff.SampledNetwork(sampled.net, 0, "float64", *(getattr(sampled, part) for part in PARTS))
+    layers = [replace(layer, bias=True) if layer.affine else layer for layer in sampled.net.layers]
+    biased = ff.Network(sampled.net.input_shape, layers)
+    every = ff.SampledNetwork(biased, 0, "float64", *(getattr(sampled, part) for part in PARTS))
     with_all, own_alone = (ff.sampled_moments(each, x, statistics="frozen") for each in (every, sampled))
     assert own_alone.trace < with_all.trace
     trace, square = reference.sampled_moments(sampled, x, statistics="frozen")
@@ -199,6 +202,8 @@ def test_a_shown_network_tells_biases_that_are_no_parameters():
     assert repr(own(module, x)).count("not trained") == 1
     with pytest.raises(ValueError, match="trained_biases must be 3 booleans, one an affine layer, got 1"):
         ff.SampledNetwork(ff.mlp([5, 9, 7, 3]), 0, "float64", [], [], [], [], [True])
+    with pytest.raises(ValueError, match=r"trained_biases\[0\] must be False where a layer has bias=False, got True"):
+        ff.SampledNetwork(ff.Network(2, [ff.Dense(1, bias=False)]), 0, "float64", [], [], [], [], [True])
 
 
 # ------------------------------------------------------------------------------- descriptions that leave weights behind

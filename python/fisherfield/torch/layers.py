@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,19 @@ import torch
 from torch import nn
 
 from .. import _numbers
-from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network
+from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer
 from ..network.layer import Parts, Step
 from ..sampled import SampledNetwork
 from . import activations
-from .variances import Note, Origin, Reading, as_numpy, moments, variances
+from .variances import Note, Origin, Reading, as_numpy, made_of, moments, variances
 
-__all__ = ["READERS", "ROWS", "Row", "numpy_dtype", "remembering", "row_of", "two", "written"]
+__all__ = ["IDLE", "READERS", "ROWS", "Reader", "Row", "numpy_dtype", "remembering", "row_of", "written"]
 
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
+_RANDOM = (
+    "it draws random numbers in train mode: set the Dropout layers alone to eval mode, and what is described is the "
+    "network without them"
+)
 
 
 def numpy_dtype(dtype: Any) -> Any:
@@ -28,29 +32,61 @@ def numpy_dtype(dtype: Any) -> Any:
     return _DTYPES.get(dtype, str(dtype)) if isinstance(dtype, torch.dtype) else dtype
 
 
-def two(value: Any) -> tuple[int, int]:
+def _two(value: Any) -> tuple[int, int]:
     return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
 
 
 # ------------------------------------------------------------------------------------------------ description to module
 
 
+@dataclass(frozen=True)
+class Writing:
+    """A layer to be written: where it stands, its arrays, and the modules of the layers that it holds, if any."""
+
+    step: Step
+    parts: Parts
+    dtype: torch.dtype
+    inside: tuple[nn.Sequential, ...]
+
+
 def written(sampled: SampledNetwork) -> nn.Sequential:
     """The Sequential of a sampled network."""
-    net, dtype = sampled.net, getattr(torch, str(sampled.dtype))
-    steps = zip(net.steps, sampled.parts, strict=True)
-    built = [row_of(step.layer).write(step.layer, step, parts, dtype) for step, parts in steps]
-    if len(net.shapes[-1]) == 3:
-        built.append(nn.Flatten())  # (n, outputs, 1, 1) to (n, outputs)
-    return nn.Sequential(*built)
+    return _Writer(sampled).whole()
 
 
-def remembering(built: Any, net: Network) -> Any:
-    """The Sequential of a network with what `read` needs to find that very network again."""
-    for made, layer in zip(built, (*net.layers, None), strict=False):
+def remembering(sampled: SampledNetwork) -> nn.Sequential:
+    """`written`, with what is needed to read that very network again."""
+    writer = _Writer(sampled)
+    whole = writer.whole()
+    for made, layer in writer.pairs:
         made._fisherfield = Origin(layer, moments(made) if layer is not None and layer.affine else ())
-    built._fisherfield = net
-    return built
+    whole._fisherfield = sampled.net
+    return whole
+
+
+class _Writer:
+    """Writes layers in the order of the network's steps."""
+
+    def __init__(self, sampled: SampledNetwork) -> None:
+        self.net, self.dtype = sampled.net, getattr(torch, str(sampled.dtype))
+        self.steps = zip(sampled.net.steps, sampled.parts, strict=True)
+        self.pairs: list[tuple[Any, Layer | None]] = []  # what was made of each layer
+
+    def whole(self) -> nn.Sequential:
+        built = list(self.each(self.net.layers))
+        if len(self.net.shapes[-1]) == 3:
+            built.append(nn.Flatten())  # (n, outputs, 1, 1) to (n, outputs)
+            self.pairs.append((built[-1], None))
+        return nn.Sequential(*built)
+
+    def each(self, layers: tuple[Layer, ...]) -> Iterator[nn.Module]:
+        for layer in layers:
+            row = row_of(layer)
+            inside = tuple(nn.Sequential(*self.each(getattr(layer, name))) for name in row.holds)
+            step, parts = next(self.steps)
+            made = row.write(layer, Writing(step, parts, self.dtype, inside))
+            self.pairs.append((made, layer))
+            yield made
 
 
 def _filled(made: Any, parts: Parts) -> Any:
@@ -63,35 +99,36 @@ def _filled(made: Any, parts: Parts) -> Any:
     return made
 
 
-def _affine(kind: Any, sizes: tuple[Any, ...], parts: Parts, dtype: torch.dtype) -> Any:
-    _, (bias, trained) = parts
-    made = _filled(nn.utils.skip_init(kind, *sizes, bias=trained or bool(bias.any()), dtype=dtype), parts)
-    if made.bias is not None:
+def _affine(kind: Any, sizes: tuple[Any, ...], at: Writing) -> nn.Module:
+    _, (bias, trained) = at.parts
+    has_bias = trained or bool(bias.any())
+    made: nn.Module = _filled(nn.utils.skip_init(kind, *sizes, bias=has_bias, dtype=at.dtype), at.parts)
+    if has_bias:
         made.bias.requires_grad_(trained)
     return made
 
 
-def _write_dense(layer: Dense, step: Step, parts: Parts, dtype: torch.dtype) -> nn.Module:
-    made: nn.Module = _affine(nn.Linear, (step.before[0], layer.units), parts, dtype)
-    return made
+def _write_dense(layer: Dense, at: Writing) -> nn.Module:
+    return _affine(nn.Linear, (at.step.before[0], layer.units), at)
 
 
-def _write_conv2d(layer: Conv2d, step: Step, parts: Parts, dtype: torch.dtype) -> nn.Module:
-    sizes = (step.before[0], layer.channels, layer.kernel, layer.stride, layer.padding)
-    made: nn.Module = _affine(nn.Conv2d, sizes, parts, dtype)
-    return made
+def _write_conv2d(layer: Conv2d, at: Writing) -> nn.Module:
+    sizes = (at.step.before[0], layer.channels, layer.kernel, layer.stride, layer.padding)
+    return _affine(nn.Conv2d, sizes, at)
 
 
-def _write_batch_norm(layer: BatchNorm, step: Step, parts: Parts, dtype: torch.dtype) -> nn.Module:
-    kind = nn.BatchNorm2d if step.image else nn.BatchNorm1d
-    made = kind(step.before[0], eps=layer.eps or torch.finfo(dtype).tiny, dtype=dtype)
-    written: nn.Module = _filled(made, parts).requires_grad_(layer.trained)
-    return written
+def _write_batch_norm(layer: BatchNorm, at: Writing) -> nn.Module:
+    kind = nn.BatchNorm2d if at.step.image else nn.BatchNorm1d
+    made = kind(at.step.before[0], eps=layer.eps or torch.finfo(at.dtype).tiny, dtype=at.dtype)
+    filled: nn.Module = _filled(made, at.parts).requires_grad_(layer.trained)
+    return filled
 
 
-def _write_activation(layer: Activation, step: Step, parts: Parts, dtype: torch.dtype) -> nn.Module:
+def _write_activation(layer: Activation, at: Writing) -> nn.Module:
     if not isinstance(layer.function, str):
-        raise ValueError(f"{step.where}: activation must be a named one for PyTorch to take its gradient, got {layer}")
+        raise ValueError(
+            f"{at.step.where}: activation must be a named one for PyTorch to take its gradient, got {layer}"
+        )
     return activations.MODULES[layer.function](layer)
 
 
@@ -103,7 +140,7 @@ def _linear(reading: Reading, layer: Any, where: str) -> Dense:
         raise ValueError(f"it would be applied to rows of an image of shape {reading.shape}: put Flatten before it")
     if reading.shape != (layer.in_features,):
         raise ValueError(f"it takes {layer.in_features} inputs and gets {reading.shape[0]}")
-    return Dense(layer.out_features, *variances(reading, layer, where))
+    return Dense(layer.out_features, *variances(reading, layer, where), bias=layer.bias is not None)
 
 
 def _image(reading: Reading) -> None:
@@ -129,7 +166,7 @@ def _conv2d(reading: Reading, layer: Any, where: str) -> Conv2d:
             raise ValueError("padding='same' is not the same on both sides of an even kernel: use an odd one")
         padding = tuple(tap // 2 for tap in layer.kernel_size)
     sizes = (layer.kernel_size, layer.stride, padding)
-    return Conv2d(layer.out_channels, *sizes, *variances(reading, layer, where))
+    return Conv2d(layer.out_channels, *sizes, *variances(reading, layer, where), bias=layer.bias is not None)
 
 
 def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
@@ -140,34 +177,40 @@ def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
     if not layer.training and layer.track_running_stats:
         text = f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
         reading.notes.append(Note(text, always=True))
-    eps = 0.0 if 0 <= layer.eps < _numbers.SMALLEST or layer.eps in _TINY else layer.eps
-    if layer.weight is None:
-        return BatchNorm(eps=eps)
-    tensors = {"gamma": layer.weight, "beta": layer.bias}
-    trained = {tensor is not None and tensor.requires_grad for tensor in tensors.values()}
-    if len(trained) != 1:
-        raise ValueError("the theory has gamma and beta both trained or both fixed, and one of its requires gradients")
-    origin = getattr(layer, "_fisherfield", None)
-    made = origin.layer if isinstance(origin, Origin) else None
-    numbers = dict.fromkeys(tensors, 0.0)
-    for word, tensor in tensors.items():
-        if tensor is None:
-            continue
-        described = getattr(made, word, None)
-        if described is not None and bool((tensor == torch.tensor(described, dtype=tensor.dtype)).all()):
-            numbers[word] = described
-        else:
-            numbers[word] = _one_number(reading, as_numpy(tensor), word, where)
-    return BatchNorm(numbers["gamma"], numbers["beta"], eps, trained.pop())
+    return BatchNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+
+
+def _eps(layer: Any) -> float:
+    return 0.0 if 0 <= layer.eps < _numbers.SMALLEST or layer.eps in _TINY else float(layer.eps)
 
 
 _TINY = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
 
 
+def _scale(reading: Reading, layer: Any, where: str, words: tuple[str, ...]) -> dict[str, Any]:
+    """gamma (and beta) of a normalisation, and whether they are trained; nothing of one without them."""
+    if layer.weight is None:
+        return {}
+    tensors = {word: getattr(layer, name) for word, name in zip(words, ("weight", "bias"), strict=False)}
+    trained = {tensor is not None and tensor.requires_grad for tensor in tensors.values()}
+    if len(trained) != 1:
+        raise ValueError("the theory has gamma and beta both trained or both fixed, and one of its requires gradients")
+    numbers: dict[str, Any] = {"trained": trained.pop()}
+    for word, tensor in tensors.items():
+        described = getattr(made_of(layer), word, None)
+        if tensor is None:
+            numbers[word] = 0.0
+        elif described is not None and bool((tensor == torch.tensor(described, dtype=tensor.dtype)).all()):
+            numbers[word] = described
+        else:
+            numbers[word] = _one_number(reading, as_numpy(tensor), word, where)
+    return numbers
+
+
 def _one_number(reading: Reading, values: Any, word: str, where: str) -> float:
     """gamma's root mean square, beta's mean."""
     if values.min() == values.max():
-        return float(values[0])
+        return float(values.flat[0])
     number = float(np.sqrt(np.mean(values**2)) if word == "gamma" else np.mean(values))
     how = "root mean square" if word == "gamma" else "mean"
     reading.notes.append(
@@ -187,11 +230,11 @@ def _flatten(reading: Reading, layer: Any, where: str) -> Flatten | None:
 
 def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
     _image(reading)
-    if any(two(layer.padding)):
+    if any(_two(layer.padding)):
         raise ValueError("the theory pools without padding: use padding=0")
     if layer.divisor_override:
         raise ValueError("the theory pools by means: leave divisor_override out")
-    kernel, stride = two(layer.kernel_size), two(layer.stride)
+    kernel, stride = _two(layer.kernel_size), _two(layer.stride)
     if layer.ceil_mode and any(
         (size - tap) % step for size, tap, step in zip(reading.shape[1:], kernel, stride, strict=False)
     ):
@@ -202,7 +245,7 @@ def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
 def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
     _image(reading)
     sizes = reading.shape[1:]
-    wanted = tuple(size if aim is None else aim for aim, size in zip(two(layer.output_size), sizes, strict=True))
+    wanted = tuple(size if aim is None else aim for aim, size in zip(_two(layer.output_size), sizes, strict=True))
     if wanted == (1, 1):
         return GlobalAvgPool2d()
     if wanted == sizes:
@@ -212,26 +255,46 @@ def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
     return AvgPool2d((sizes[0] // wanted[0], sizes[1] // wanted[1]))
 
 
+def _identity(reading: Reading, layer: Any, where: str) -> Layer | None:
+    """Nothing, or the linear activation that it was made of."""
+    made = made_of(layer)
+    return made if made is not None and made.pointwise else None
+
+
+def _dropout(reading: Reading, layer: Any, where: str) -> None:
+    if layer.training and layer.p > 0:
+        raise ValueError(_RANDOM)
+
+
 # ------------------------------------------------------------------------------------------------------------ the table
-
-
-def _no_word(layer: Layer) -> str:
-    return type(layer).__name__
 
 
 @dataclass(frozen=True)
 class Row:
     """A kind of layer: how it is written, the modules that are read as one, and PyTorch's words for it.
 
-    Refusals of a place say behind what it `stands`, and what to do where the layer before it is of another kind.
+    Refusals of a place are the layer's own (`Layer.needs`); a row adds what to do where the layer before it is of some
+    kind (None: the input), or of any `otherwise`, and to whom a layer is `left` that may not stand behind the output.
     """
 
-    write: Callable[[Any, Step, Parts, torch.dtype], nn.Module]
-    read: dict[type[Any], Callable[[Reading, Any, str], Layer | None]]
-    word: Callable[[Any], str] = _no_word
-    stands: str = ""
+    write: Callable[[Any, Writing], nn.Module]
+    read: dict[type[Any], Callable[..., Layer | None]]  # of (reading, module, where, layers of what it holds ...)
+    holds: tuple[str, ...] = ()  # the attributes, of the layer and of the module, that hold layers
+    word: Callable[[Any], str] = lambda layer: type(layer).__name__
     advice: dict[type[Layer] | None, str] = field(default_factory=dict)
     otherwise: str = ""
+    left: Callable[[Any], str] = lambda module: "what uses the outputs"
+    inputs: Callable[[Any], tuple[int, ...] | None] = lambda module: None  # the shape that a module takes, if it tells
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads a module of PyTorch's, whether it has weights, what it takes, and the attributes that hold modules."""
+
+    read: Callable[..., Layer | None]
+    affine: bool = False
+    inputs: Callable[[Any], tuple[int, ...] | None] = lambda module: None
+    holds: tuple[str, ...] = ()
 
 
 def _an_activation(read: Callable[[Any], Activation]) -> Callable[[Reading, Any, str], Layer]:
@@ -239,12 +302,13 @@ def _an_activation(read: Callable[[Any], Activation]) -> Callable[[Reading, Any,
 
 
 ROWS: dict[type[Layer], Row] = {
-    Dense: Row(_write_dense, {nn.Linear: _linear}, word=lambda layer: "Linear"),
+    Dense: Row(
+        _write_dense, {nn.Linear: _linear}, word=lambda layer: "Linear", inputs=lambda module: (module.in_features,)
+    ),
     Conv2d: Row(_write_conv2d, {nn.Conv2d: _conv2d}),
     BatchNorm: Row(
         _write_batch_norm,
         dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
-        stands="Linear or Conv2d",
         advice={
             None: "standardize the data before",
             Activation: "put BatchNorm before the activation",
@@ -256,25 +320,32 @@ ROWS: dict[type[Layer], Row] = {
         _write_activation,
         {module: _an_activation(read) for module, read in activations.READERS.items()},
         word=str,
-        stands="Linear, Conv2d or BatchNorm",
         advice={
             None: "begin with Linear or Conv2d",
             Activation: "use one activation, or ff.Activation of a callable",
             Flatten: "swap Flatten and activation, which changes nothing",
         },
         otherwise="swap pooling and activation, which is another network",
+        left=lambda module: (
+            "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
+        ),
     ),
-    Flatten: Row(lambda layer, step, parts, dtype: nn.Flatten(), {nn.Flatten: _flatten}),
-    AvgPool2d: Row(
-        lambda layer, step, parts, dtype: nn.AvgPool2d(layer.kernel, layer.stride), {nn.AvgPool2d: _average_pool}
-    ),
+    Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
+    AvgPool2d: Row(lambda layer, at: nn.AvgPool2d(layer.kernel, layer.stride), {nn.AvgPool2d: _average_pool}),
     GlobalAvgPool2d: Row(
-        lambda layer, step, parts, dtype: nn.AdaptiveAvgPool2d(1),
+        lambda layer, at: nn.AdaptiveAvgPool2d(1),
         {nn.AdaptiveAvgPool2d: _adaptive_pool},
         word=lambda layer: "AdaptiveAvgPool2d",
     ),
 }
-READERS = {module: read for row in ROWS.values() for module, read in row.read.items()}
+# What does nothing, in eval mode at least; a row may read one of these as a layer.
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+IDLE: dict[type[Any], Reader] = {nn.Identity: Reader(_identity), **dict.fromkeys(_DROPOUTS, Reader(_dropout))}
+READERS: dict[type[Any], Reader] = IDLE | {
+    module: Reader(read, layer.affine, row.inputs, row.holds)
+    for layer, row in ROWS.items()
+    for module, read in row.read.items()
+}
 
 
 def row_of(layer: Layer) -> Row:

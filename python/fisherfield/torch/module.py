@@ -62,7 +62,7 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     refuses eps = 0 in train mode; in its place stands the smallest normal number of the dtype, 2.2e-308 or 1.2e-38,
     which added to a variance above 1e-291 or 1e-30 changes no digit, and `describe` reads it as 0. In eval mode
     BatchNorm uses its running averages, which start at PyTorch's 0 and 1 and are not what is described. Biases that are
-    not parameters (`SampledNetwork.trained_biases`) and 0 are left out: ``bias=False``.
+    not parameters (``bias=False``, `SampledNetwork.trained_biases`) and 0 are left out.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     if not hasattr(net, "weights"):
         _numbers.network_of(net)
     drawn = _numbers.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
-    built: torch.nn.Sequential = layers.remembering(layers.written(drawn), drawn.net)
+    built: torch.nn.Sequential = layers.remembering(drawn)
     return built
 
 
@@ -108,10 +108,9 @@ def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None)
 
     Notes
     -----
-    gamma and beta are the BatchNorm's own in each unit, parameters where they require gradients, and 1 and 0 with
-    ``affine=False``. Biases that a layer does not have are 0 and no parameters, as in the module
-    (`SampledNetwork.trained_biases`). PyTorch's softplus is linear from its threshold of 20 on, 2e-9 off softplus; its
-    hardsigmoid has the slope 1/6 of float32.
+    gamma and beta are a normalisation's own in each unit, parameters where they require gradients, and 1 and 0 where a
+    module has none (``affine=False``). Layers without biases have ``bias=False``, as `describe` says. PyTorch's
+    softplus is linear from its threshold of 20 on, 2e-9 off softplus; its hardsigmoid has the slope 1/6 of float32.
 
     Examples
     --------
@@ -167,15 +166,15 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Warns
     -----
     UserWarning
-        Of what the description says otherwise than the module: unequal gamma or beta within a BatchNorm, which enter
-        by their root mean square and their mean; layers without biases, where that changes the largest eigenvalue: the
-        theory counts the biases of all layers, or none with ``biases=False``; weights whose mean is not 0; a BatchNorm
-        in eval mode, which is described as in train mode.
+        Of what the description says otherwise than the module: unequal gamma or beta within a normalisation, which
+        enter by their root mean square and their mean; weights whose mean is not 0; a BatchNorm in eval mode, which is
+        described as in train mode.
 
     Notes
     -----
-    Biases directly before a BatchNorm, which has theirs in beta, are mostly left out. Theory "exact" counts them among
-    the parameters alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
+    A layer without biases is one with ``bias=False``; biases that require no gradients are refused. Biases directly
+    before a BatchNorm, which has theirs in beta, are mostly left out: theory "exact" counts them among the parameters
+    alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
 
     A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
     train mode is refused, for the theory has none; with the Dropout layers alone in eval mode,

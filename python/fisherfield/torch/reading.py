@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,19 +11,16 @@ import torch
 from torch import nn
 
 from .. import _numbers
-from ..network import Activation, Layer, Network
+from ..network import Layer, Network
+from ..network.layer import Spot, Stream
 from ..sampled import SampledNetwork
-from .layers import READERS, row_of
-from .variances import Note, Origin, Reading, as_numpy
+from .layers import IDLE, READERS, Reader, row_of
+from .variances import Origin, Reading, as_numpy
 
 __all__ = ["read", "taken"]
 
 _POOL = "use AvgPool2d, or a convolution with a stride"
 _NORM = "use BatchNorm1d or BatchNorm2d, or leave it out"
-_RANDOM = (
-    "it draws random numbers in train mode: set the Dropout layers alone to eval mode, and what is described is the "
-    "network without them"
-)
 _REFUSED = {
     "MaxPool": f"the theory has no maxima over positions: {_POOL}",
     "LPPool": f"the theory has no norms over positions: {_POOL}",
@@ -54,7 +50,6 @@ _REFUSED = {
     "RNN": "the theory has no recurrent layers",
     "GRU": "the theory has no recurrent layers",
 }
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[str]]:
@@ -87,22 +82,12 @@ def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Rea
         raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}")
     leaves = list(_leaves(module, "module"))
     shape = _input_shape(module, leaves, input_shape)
-    reading, last = Reading(shape, initial), None
-    final = max((place for place, (_, layer) in enumerate(leaves) if _is_affine(layer)), default=len(leaves))
-    for place, (where, layer) in enumerate(leaves):
-        try:
-            described = _read(reading, layer, where)
-            if described is not None:
-                _standing(reading, described, type(layer).__name__, place > final)
-                last = layer
-                _append(reading, described, layer)
-        except (ValueError, TypeError) as error:
-            raise _refusal(where, layer, error) from None
+    reading = Reading(Spot("module", 0, shape, None, Stream.INPUT, True), initial)
+    last = _through(reading, leaves, _last_affine(leaves))
     origin = getattr(last, "_fisherfield", None)
     if isinstance(origin, Origin) and origin.layer is None:
         reading.layers.pop()  # the Flatten that no description has
         reading.tensors.pop()
-    reading.notes.extend(map(Note, _missing_biases(reading)))
     try:
         return Network(shape, tuple(reading.layers)), reading
     except ValueError as error:
@@ -110,49 +95,61 @@ def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Rea
         raise ValueError(f"module cannot be described as the layers {names}: {error}") from None
 
 
+def _last_affine(leaves: list[tuple[str, Any]]) -> int:
+    """The place of the last leaf that holds weights; beyond all of them where none does."""
+
+    def affine(layer: Any) -> bool:
+        return any((reader := _reader(part)) is not None and reader.affine for part in layer.modules())
+
+    return max((place for place, (_, layer) in enumerate(leaves) if affine(layer)), default=len(leaves))
+
+
+def _through(reading: Reading, leaves: list[tuple[str, Any]], output: int) -> Any:
+    """Reads one layer after the other; those behind the output's place may be no activations. Returns the last one."""
+    last = None
+    for place, (where, layer) in enumerate(leaves):
+        reading.spot = reading.spot._replace(where=where, hidden=reading.spot.hidden and place <= output)
+        reader = _reader(layer)
+        inside = [_branch(reading, layer, name) for name in (reader.holds if reader else ())]
+        try:
+            described = _read(reading, reader, layer, inside)
+            if described is not None:
+                _append(reading, described, layer)
+                last = layer
+        except (ValueError, TypeError) as error:
+            raise _refusal(where, layer, str(error).removeprefix(f"{where}: ")) from None
+    return last
+
+
+def _branch(reading: Reading, layer: Any, name: str) -> tuple[Layer, ...]:
+    """The layers of what a layer holds under this name; none where there is nothing."""
+    held, where = getattr(layer, name), f"{reading.spot.where}.{name}"
+    if held is None:
+        return ()
+    branch, leaves = reading.branch(where), list(_leaves(held, where))
+    _through(branch, leaves, len(leaves))
+    return tuple(branch.layers)
+
+
 def _append(reading: Reading, described: Layer, layer: Any) -> None:
-    """One layer more, with the tensors that are its arrays."""
-    before, after = reading.shape, _after(reading, described)
-    count = len(described.arrays(before, after))
+    """One layer more, where it may stand, with the tensors that are its arrays."""
+    spot, row = reading.spot, row_of(described)
+    if not (spot.hidden or described.behind_output):
+        raise ValueError(f"the output must be linear: leave {type(layer).__name__} to {row.left(layer)}")
+    if spot.stream not in described.takes:
+        before = spot.previous
+        after = "the input" if before is None else row_of(before).word(before)
+        advice = row.advice.get(None if before is None else type(before), row.otherwise)
+        raise ValueError(f"{described.needs}; it stands after {after}{advice and ': '}{advice}")
+    steps = tuple(described.steps(spot))
+    arrays = described.arrays(spot.shape, steps[-1].after)
     reading.layers.append(described)
-    reading.tensors.append(tuple(getattr(layer, name) for name in ("weight", "bias")[:count]))
-    reading.shape, reading.stream = after, described.gives(reading.stream)
+    reading.tensors.append(tuple(getattr(layer, name) for name, _ in zip(("weight", "bias"), arrays, strict=False)))
+    reading.spot = spot.behind(described, steps[-1].after, spot.number + len(steps))
 
 
 def _refusal(where: str, layer: Any, why: object) -> ValueError:
     return ValueError(f"{where}: {type(layer).__name__} cannot be described: {why}")
-
-
-def _is_affine(layer: Any) -> bool:
-    return isinstance(layer, (nn.Linear, nn.Conv2d))
-
-
-def _standing(reading: Reading, described: Layer, name: str, behind: bool) -> None:
-    """Refuses a layer where the theory has none; `behind` is behind the last affine layer."""
-    if behind and not described.behind_output:
-        to = "the loss, as BCEWithLogitsLoss does" if name == "Sigmoid" else "what uses the outputs"
-        raise ValueError(f"the output must be linear: leave {name} to {to}")
-    if reading.stream not in described.takes:
-        before, row = (reading.layers[-1] if reading.layers else None), row_of(described)
-        after = "the input" if before is None else row_of(before).word(before)
-        advice = row.advice.get(None if before is None else type(before), row.otherwise)
-        raise ValueError(f"it must stand directly after {row.stands}, and it stands after {after}: {advice}")
-
-
-def _missing_biases(reading: Reading) -> Iterator[str]:
-    """What biases that are not there change: none directly before a BatchNorm, which takes their gradient away."""
-    following = itertools.zip_longest(reading.layers, reading.layers[1:])
-    normed = [layer is not None and layer.over_batch for before, layer in following if before.affine]
-    missing = [where for where, biases in reading.affine if not biases]
-    felt = {biases for (_, biases), none in zip(reading.affine, normed, strict=True) if not none}
-    problem = f"{', '.join(missing)}: there are no biases, and the theory counts the gradients of biases in every layer"
-    if len(missing) == len(reading.affine):
-        yield f"{problem}: ask it with biases=False"
-    elif felt == {False}:
-        remedy = "ask it with biases=False, where BatchNorm takes the gradients of the others away (theory exact)"
-        yield f"{problem}: {remedy}"
-    elif False in felt:
-        yield f"{problem}, or with biases=False in none: neither is exact"
 
 
 def _leaves(module: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -176,12 +173,14 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
         origin = getattr(module, "_fisherfield", None)
         if isinstance(origin, Network):
             return origin.input_shape
-        kinds = (*_DROPOUTS, nn.Identity)
-        where, first = next(((where, layer) for where, layer in leaves if not isinstance(layer, kinds)), ("", None))
-        if isinstance(first, nn.Linear):
-            return (first.in_features,)
-        if first is not None and not _kind(first, READERS):
-            raise _refusal(where, first, _why_not(first, where))
+        for where, layer in leaves:
+            reader = _reader(layer)
+            if reader is None:
+                raise _refusal(where, layer, _why_not(layer, where))
+            if reader not in IDLE.values():
+                if inputs := reader.inputs(layer):
+                    return inputs
+                break
         raise ValueError("input_shape must be given where the first layer is not Linear, got None")
     sizes = tuple(shape) if _numbers.is_sequence(shape) else (shape,)
     if len(sizes) not in (1, 3):
@@ -191,26 +190,20 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
     return tuple(_numbers.integer("input_shape", size, 1) for size in sizes)
 
 
-def _kind(layer: Any, kinds: Any) -> Any:
-    """The one of PyTorch's classes that a layer is, with its forward."""
+def _reader(layer: Any) -> Reader | None:
+    """What reads a module: that of the one of PyTorch's classes that it is, with its forward."""
 
     def same(kind: Any, method: str) -> bool:
         return getattr(type(layer), method, None) is getattr(kind, method, None)
 
     computes = ("forward", "_conv_forward")
-    return next((kind for kind in kinds if isinstance(layer, kind) and all(same(kind, it) for it in computes)), None)
+    fitting = (kind for kind in READERS if isinstance(layer, kind) and all(same(kind, it) for it in computes))
+    return READERS.get(next(fitting, type(None)))
 
 
-def _after(reading: Reading, layer: Layer) -> tuple[int, ...]:
-    """The shape behind a layer."""
-    window = layer.window(reading.shape)
-    if window and min(window.over(reading.shape)) < 1:
-        raise ValueError(f"its kernel is larger than its input, of shape {reading.shape}")
-    return layer.shape_of(reading.shape)
-
-
-def _read(reading: Reading, layer: Any, where: str) -> Layer | None:
+def _read(reading: Reading, reader: Reader | None, layer: Any, inside: list[tuple[Layer, ...]]) -> Layer | None:
     """A layer's description; None where it does nothing. What cannot be described is refused with what to do."""
+    where = reading.spot.where
     if any(isinstance(tensor, nn.parameter.UninitializedTensorMixin) for tensor in layer.parameters(recurse=False)):
         raise ValueError("its sizes are not known yet: call the module on a batch once")
     if _changed(layer) and not _wrapped(layer):
@@ -218,19 +211,11 @@ def _read(reading: Reading, layer: Any, where: str) -> Layer | None:
             "hooks, parametrisations (weight_norm, spectral_norm) and a forward or __call__ in place of its own may "
             "change what it computes: take them off"
         )
-    origin = getattr(layer, "_fisherfield", None)
-    made = origin.layer if isinstance(origin, Origin) else None
     for name, tensor in layer.named_parameters(recurse=False):
         _check(reading, tensor, name, where)
-    if (kind := _kind(layer, READERS)) is not None:
-        return READERS[kind](reading, layer, where)
-    if _kind(layer, (nn.Identity,)):
-        return made if isinstance(made, Activation) else None
-    if _kind(layer, _DROPOUTS):
-        if layer.training and layer.p > 0:
-            raise ValueError(_RANDOM)
-        return None
-    raise ValueError(_why_not(layer, where))
+    if reader is None:
+        raise ValueError(_why_not(layer, where))
+    return reader.read(reading, layer, where, *inside)
 
 
 def _check(reading: Reading, tensor: Any, name: str, where: str) -> None:
@@ -260,7 +245,8 @@ def _wrapped(layer: Any) -> str | None:
 def _why_not(layer: Any, where: str) -> str:
     if held := _wrapped(layer):
         return f"it wraps another module: describe {where}.{held}"
-    names = [kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")]
+    kinds = [kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn") and kind not in READERS]
+    names = [kind.__name__ for kind in kinds]
     for part, reason in _REFUSED.items():
         if any(part in name for name in names):
             return reason

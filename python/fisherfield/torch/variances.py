@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..network import Layer
-from ..network.layer import Stream
+from ..network.layer import Shape, Spot
 
-__all__ = ["Note", "Origin", "Reading", "as_numpy", "moments", "variances"]
+__all__ = ["Note", "Origin", "Reading", "as_numpy", "made_of", "moments", "variances"]
 
 _ERRORS = 6.0  # standard errors that a mean square may be off by chance
 _ODDS = math.log(1e4)  # by which the likeliest initialiser must be likelier than others
@@ -38,16 +38,29 @@ class Note:
 
 @dataclass
 class Reading:
-    """The layers read so far, the shape and the stream behind them, and what is to be noted of them."""
+    """Where the next layer stands, the layers read so far, and what is to be noted of them."""
 
-    shape: tuple[int, ...]
+    spot: Spot
     initial: bool
-    stream: Stream = Stream.INPUT
     layers: list[Layer] = field(default_factory=list)
-    tensors: list[tuple[Any, ...]] = field(default_factory=list)  # of each layer, None: it has none
+    tensors: list[tuple[Any, ...]] = field(default_factory=list)  # of each step, None: it has none
     notes: list[Note] = field(default_factory=list)
-    affine: list[tuple[str, bool]] = field(default_factory=list)  # where, and whether with biases
     owners: dict[int, str] = field(default_factory=dict)  # of weights, biases, gammas and betas, by their addresses
+
+    @property
+    def shape(self) -> Shape:
+        """Of what comes in at the next layer, as the description has it."""
+        return self.spot.shape
+
+    def branch(self, where: str) -> Reading:
+        """A reading from here on, of layers of its own; tensors, notes and owners are those of the whole module."""
+        return replace(self, spot=self.spot._replace(where=where), layers=[])
+
+
+def made_of(layer: Any) -> Layer | None:
+    """The layer that `ff.torch.module` made it of, if any."""
+    origin = getattr(layer, "_fisherfield", None)
+    return origin.layer if isinstance(origin, Origin) else None
 
 
 def as_numpy(tensor: torch.Tensor) -> Any:
@@ -77,10 +90,8 @@ def variances(reading: Reading, layer: Any, where: str) -> tuple[float, float]:
             raise ValueError("its weights and biases must be finite")
     weight, now = as_numpy(layer.weight), moments(layer)
     (mean, square), (_, bias_square) = now
-    reading.affine.append((where, layer.bias is not None))
-    origin = getattr(layer, "_fisherfield", None)
-    if isinstance(origin, Origin) and all(map(_unchanged, now, origin.moments)):
-        made: Any = origin.layer
+    made: Any = made_of(layer)
+    if made is not None and all(map(_unchanged, now, layer._fisherfield.moments)):
         return made.sigma_w2, made.sigma_b2
     fan_in = weight[0].size
     if reading.initial:
