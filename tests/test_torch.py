@@ -73,21 +73,31 @@ def gradients(module, x):
     return torch.cat([part.flatten(start_dim=2) for part in result.values()], dim=2).numpy()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_module_and_a_sampled_network_give_the_same_outputs_and_eigenvalue(name):
-    net = NETWORKS[name]
+def assert_same(net, seed=3):
+    """A module is its sampled network: outputs, gradients, description, arrays."""
     x = ff.data.gaussian(net, 12, seed=1)
-    module, sampled = ff.torch.module(net, seed=3), ff.sample(net, 3)
+    module, sampled = ff.torch.module(net, seed), ff.sample(net, seed)
     assert module.training
+    inputs = torch.from_numpy(x)
     with torch.no_grad():
-        outputs = module(torch.from_numpy(x)).numpy()
+        outputs = module(inputs).numpy()
     np.testing.assert_allclose(outputs, sampled(x), rtol=0, atol=1e-12 * np.abs(outputs).max())  # roundings
-    jacobian = gradients(module, torch.from_numpy(x))
+    jacobian = gradients(module, inputs)
     assert jacobian.shape[2] == net.parameters()
     rows = jacobian.reshape(-1, jacobian.shape[2])
     largest = np.linalg.eigvalsh(rows @ rows.T / len(x))[-1]
     measured = ff.sampled_fisher(sampled, x, tolerance=1e-13).eigenvalues[0]
     assert measured == pytest.approx(largest, rel=1e-10)  # what is promised; a Lanczos tolerance and roundings
+    assert ff.torch.describe(module, net.input_shape) == net
+    taken = ff.torch.sampled(module)
+    for part in ("weights", "biases", "gammas", "betas"):
+        pairs = zip(getattr(taken, part), getattr(sampled, part), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_module_and_a_sampled_network_give_the_same_outputs_and_eigenvalue(name):
+    assert_same(NETWORKS[name])
 
 
 @pytest.mark.parametrize("name", ff.activation_names())
@@ -203,6 +213,24 @@ def test_a_user_s_own_model_is_read_layer_by_layer():
         ff.Flatten(),
         ff.Dense(10, *variances(last)),
     )
+
+
+def test_groups_and_dilation_are_the_description_s():
+    net = ff.Network(
+        (4, 7, 6),
+        [
+            ff.Conv2d(6, 3, padding=2, groups=2, dilation=(2, 1)),
+            ff.Activation("relu"),
+            ff.Conv2d(9, (1, 2), groups=3, bias=False),
+            ff.GlobalAvgPool2d(),
+        ],
+    )
+    assert_same(net)
+    same = nn.Conv2d(4, 8, (3, 5), padding="same", dilation=(2, 3), groups=2)
+    read = ff.torch.describe(nn.Sequential(same, nn.AdaptiveAvgPool2d(1)), (4, 9, 9)).layers[0]
+    assert read == ff.Conv2d(8, (3, 5), 1, (2, 6), *variances(same), groups=2, dilation=(2, 3))
+    even = nn.Conv2d(4, 8, 2, padding="same", dilation=2)  # as wide on both sides as an odd one
+    assert ff.torch.describe(nn.Sequential(even, nn.AdaptiveAvgPool2d(1)), (4, 9, 9)).layers[0].padding == 1
 
 
 def variances(layer):
@@ -449,8 +477,11 @@ IMAGE = {
     "ZeroPad2d": (nn.ZeroPad2d(1), "use padding= of Conv2d"),
     "Upsample": (nn.Upsample(scale_factor=2), "the theory has no such layer"),
     "Linear": (nn.Linear(6, 4), "put Flatten before it"),
-    "grouped Conv2d": (nn.Conv2d(4, 4, 1, groups=2), "no groups of channels, and it has 2: use groups=1"),
-    "dilated Conv2d": (nn.Conv2d(4, 4, 2, dilation=2), "no dilation"),
+    "depthwise Conv2d": (
+        nn.Conv2d(4, 4, 1, groups=4),
+        r"groups must leave two channels or more to each, got 4 groups of 4: sums over one channel \(depthwise",
+    ),
+    "dilated Conv2d": (nn.Conv2d(4, 4, 3, dilation=3), "kernel must be at most the padded size 6, got 3 with dilation"),
     "reflecting Conv2d": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "zero padding alone"),
     "even Conv2d": (nn.Conv2d(4, 4, 2, padding="same"), "use an odd one"),
     "channels of Conv2d": (nn.Conv2d(5, 4, 3), "takes 5 channels and gets 4"),

@@ -113,8 +113,8 @@ def _write_dense(layer: Dense, at: Writing) -> nn.Module:
 
 
 def _write_conv2d(layer: Conv2d, at: Writing) -> nn.Module:
-    sizes = (at.step.before[0], layer.channels, layer.kernel, layer.stride, layer.padding)
-    return _affine(nn.Conv2d, sizes, at)
+    sizes = (layer.kernel, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return _affine(nn.Conv2d, (at.step.before[0], layer.channels, *sizes), at)
 
 
 def _write_batch_norm(layer: BatchNorm, at: Writing) -> nn.Module:
@@ -150,23 +150,24 @@ def _image(reading: Reading) -> None:
 
 def _conv2d(reading: Reading, layer: Any, where: str) -> Conv2d:
     _image(reading)
-    if layer.groups != 1:
-        raise ValueError(f"the theory has no groups of channels, and it has {layer.groups}: use groups=1")
-    if set(layer.dilation) != {1}:
-        raise ValueError(f"the theory has no dilation, and it has {layer.dilation}: use dilation=1")
     if layer.padding_mode != "zeros":
         raise ValueError(f"the theory has zero padding alone, and it has {layer.padding_mode!r}: use 'zeros'")
     if reading.shape[0] != layer.in_channels:
         raise ValueError(f"it takes {layer.in_channels} channels and gets {reading.shape[0]}")
-    padding = layer.padding
-    if padding == "valid":
-        padding = (0, 0)
-    elif padding == "same":
-        if any(tap % 2 == 0 for tap in layer.kernel_size):
-            raise ValueError("padding='same' is not the same on both sides of an even kernel: use an odd one")
-        padding = tuple(tap // 2 for tap in layer.kernel_size)
-    sizes = (layer.kernel_size, layer.stride, padding)
-    return Conv2d(layer.out_channels, *sizes, *variances(reading, layer, where), bias=layer.bias is not None)
+    sizes = (layer.kernel_size, layer.stride, _padding(layer), *variances(reading, layer, where))
+    return Conv2d(layer.out_channels, *sizes, layer.groups, layer.dilation, bias=layer.bias is not None)
+
+
+def _padding(layer: Any) -> Any:
+    """A convolution's padding in numbers."""
+    if isinstance(layer.padding, tuple):
+        return layer.padding
+    widths = [(tap - 1) * apart for tap, apart in zip(layer.kernel_size, layer.dilation, strict=True)]
+    if layer.padding == "valid":
+        return (0,) * len(widths)
+    if any(width % 2 for width in widths):
+        raise ValueError("padding='same' is not the same on both sides of an even kernel: use an odd one")
+    return tuple(width // 2 for width in widths)
 
 
 def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
