@@ -233,6 +233,39 @@ def test_groups_and_dilation_are_the_description_s():
     assert ff.torch.describe(nn.Sequential(even, nn.AdaptiveAvgPool2d(1)), (4, 9, 9)).layers[0].padding == 1
 
 
+LAYER_NORMS = {
+    "before phi": ff.Network(
+        5, [ff.Dense(7), ff.LayerNorm(1.4, 0.2, 1e-5, trained=True), ff.Activation("gelu"), ff.Dense(2)]
+    ),
+    "behind phi": ff.Network(5, [ff.Dense(7), ff.Activation("relu"), ff.LayerNorm(-0.8, eps=1e-3), ff.Dense(2)]),
+    "of images": ff.Network(
+        (2, 4, 5),
+        [
+            ff.Conv2d(3, 2),
+            ff.LayerNorm(0.7, trained=True),
+            ff.Activation("tanh"),
+            ff.AvgPool2d(2, 1),
+            ff.LayerNorm(),
+            ff.Conv2d(4, 2),
+            ff.GlobalAvgPool2d(),
+        ],
+    ),
+    "behind the output": ff.Network(5, [ff.Dense(7), ff.Activation("tanh"), ff.Dense(4), ff.LayerNorm(1.1)]),
+}
+
+
+@pytest.mark.parametrize("name", LAYER_NORMS)
+def test_layer_norms_are_pytorch_s(name):
+    assert_same(LAYER_NORMS[name])
+
+
+def test_a_layer_norm_without_gamma_and_beta_has_1_and_0():
+    own = model(nn.Linear(4, 6), nn.LayerNorm(6, elementwise_affine=False), nn.ReLU(), nn.Linear(6, 2))
+    assert ff.torch.describe(own).layers[1] == ff.LayerNorm(eps=1e-5)
+    fixed = model(nn.Linear(4, 6), nn.LayerNorm(6, bias=False).requires_grad_(False), nn.ReLU(), nn.Linear(6, 2))
+    assert ff.torch.describe(fixed).layers[1] == ff.LayerNorm(eps=1e-5)
+
+
 def variances(layer):
     weight, bias = (part.detach().double().numpy() for part in (layer.weight, layer.bias))
     return float(np.mean(weight**2)) * weight[0].size, float(np.mean(bias**2))
@@ -416,8 +449,9 @@ def half_frozen():
 
 FLAT = {
     "MaxPool1d": (nn.MaxPool1d(2), "no maxima over positions: use AvgPool2d"),
-    "LayerNorm": (nn.LayerNorm(4), "no normalisation within one sample: use BatchNorm1d or BatchNorm2d"),
-    "InstanceNorm1d": (nn.InstanceNorm1d(4), "no normalisation within one sample"),
+    "LayerNorm": (nn.LayerNorm(5), r"over shape \(5,\) and gets \(4,\), .* use LayerNorm\(\[4\]\)$"),
+    "LayerNorm without beta": (nn.LayerNorm(4, bias=False), "it has no bias: leave bias=False out"),
+    "InstanceNorm1d": (nn.InstanceNorm1d(4), "one channel of one sample are random at any width"),
     "SyncBatchNorm": (nn.SyncBatchNorm(4), "use BatchNorm1d or BatchNorm2d, which it equals on one device"),
     "Residual": (Residual(), "residual sums, branches and functions cannot be seen from outside"),
     "Scaled": (Scaled(4, 4), "a forward of its own"),
@@ -473,7 +507,11 @@ IMAGE = {
     "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(1), "no maxima over positions"),
     "LPPool2d": (nn.LPPool2d(2, 2), "no norms over positions"),
     "GroupNorm": (nn.GroupNorm(2, 4), "no normalisation within one sample"),
-    "LocalResponseNorm": (nn.LocalResponseNorm(2), "no normalisation within one sample"),
+    "LayerNorm": (
+        nn.LayerNorm(6),
+        r"over shape \(6,\) and gets \(4, 6, 6\), .* LayerNorm\(\[4, 6, 6\]\), or GroupNorm\(1, 4\)$",
+    ),
+    "LocalResponseNorm": (nn.LocalResponseNorm(2), "no normalisation over neighbouring channels"),
     "ZeroPad2d": (nn.ZeroPad2d(1), "use padding= of Conv2d"),
     "Upsample": (nn.Upsample(scale_factor=2), "the theory has no such layer"),
     "Linear": (nn.Linear(6, 4), "put Flatten before it"),
@@ -549,6 +587,14 @@ MISPLACED = {
     "norm behind pool": (
         [CONV, POOL, NORM],
         r"module\[2\]: .* after AvgPool2d: put BatchNorm directly behind Conv2d",
+    ),
+    "layer norm first": (
+        [nn.LayerNorm((1, 6, 6)), CONV],
+        r"module\[0\]: LayerNorm .* after the input: standardize the data before",
+    ),
+    "two kinds of norms": (
+        [CONV, NORM, nn.LayerNorm((4, 4, 4)), nn.ReLU()],
+        r"module\[2\]: LayerNorm .* that BatchNorm or another .* no theory; it stands after BatchNorm$",
     ),
     "two norms": ([CONV, NORM, nn.BatchNorm2d(4)], r"module\[2\]: BatchNorm2d .* after BatchNorm: leave one out"),
     "pool, relu": (

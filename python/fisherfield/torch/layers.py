@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .. import _numbers
-from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer
+from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, LayerNorm
 from ..network.layer import Parts, Step
 from ..sampled import SampledNetwork
 from . import activations
@@ -91,11 +91,10 @@ class _Writer:
 
 def _filled(made: Any, parts: Parts) -> Any:
     """With weights and biases; PyTorch's own initialisation is skipped, which would draw from its generator."""
-    (weight, _), (bias, _) = parts
     with torch.no_grad():
-        made.weight.copy_(torch.from_numpy(weight))
-        if made.bias is not None:
-            made.bias.copy_(torch.from_numpy(bias))
+        for tensor, (values, _) in zip((made.weight, made.bias), parts, strict=True):
+            if tensor is not None:
+                tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
     return made
 
 
@@ -120,8 +119,16 @@ def _write_conv2d(layer: Conv2d, at: Writing) -> nn.Module:
 def _write_batch_norm(layer: BatchNorm, at: Writing) -> nn.Module:
     kind = nn.BatchNorm2d if at.step.image else nn.BatchNorm1d
     made = kind(at.step.before[0], eps=layer.eps or torch.finfo(at.dtype).tiny, dtype=at.dtype)
+    return _norm(made, layer, at)
+
+
+def _norm(made: Any, layer: Any, at: Writing) -> nn.Module:
     filled: nn.Module = _filled(made, at.parts).requires_grad_(layer.trained)
     return filled
+
+
+def _write_layer_norm(layer: LayerNorm, at: Writing) -> nn.Module:
+    return _norm(nn.LayerNorm(at.step.before, eps=layer.eps, dtype=at.dtype), layer, at)
 
 
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
@@ -181,6 +188,16 @@ def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
     return BatchNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
 
 
+def _layer_norm(reading: Reading, layer: Any, where: str) -> LayerNorm:
+    if tuple(layer.normalized_shape) != reading.shape:
+        channels = f", or GroupNorm(1, {reading.shape[0]})" if len(reading.shape) == 3 else ""
+        raise ValueError(
+            f"it normalises over shape {tuple(layer.normalized_shape)} and gets {reading.shape}, and the theory has "
+            f"mean and variance over a whole sample: use LayerNorm({list(reading.shape)}){channels}"
+        )
+    return LayerNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+
+
 def _eps(layer: Any) -> float:
     return 0.0 if 0 <= layer.eps < _numbers.SMALLEST or layer.eps in _TINY else float(layer.eps)
 
@@ -194,6 +211,8 @@ def _scale(reading: Reading, layer: Any, where: str, words: tuple[str, ...]) -> 
         return {}
     tensors = {word: getattr(layer, name) for word, name in zip(words, ("weight", "bias"), strict=False)}
     trained = {tensor is not None and tensor.requires_grad for tensor in tensors.values()}
+    if len(trained) != 1 and any(tensor is None for tensor in tensors.values()):
+        raise ValueError("the theory trains gamma and beta together, and it has no bias: leave bias=False out")
     if len(trained) != 1:
         raise ValueError("the theory has gamma and beta both trained or both fixed, and one of its requires gradients")
     numbers: dict[str, Any] = {"trained": trained.pop()}
@@ -316,6 +335,11 @@ ROWS: dict[type[Layer], Row] = {
             BatchNorm: "leave one out",
         },
         otherwise="put BatchNorm directly behind Conv2d",
+    ),
+    LayerNorm: Row(
+        _write_layer_norm,
+        {nn.LayerNorm: _layer_norm},
+        advice={None: "standardize the data before", LayerNorm: "leave one out"},
     ),
     Activation: Row(
         _write_activation,

@@ -20,15 +20,13 @@ from .variances import Origin, Reading, as_numpy
 __all__ = ["read", "taken"]
 
 _POOL = "use AvgPool2d, or a convolution with a stride"
-_NORM = "use BatchNorm1d or BatchNorm2d, or leave it out"
 _REFUSED = {
     "MaxPool": f"the theory has no maxima over positions: {_POOL}",
     "LPPool": f"the theory has no norms over positions: {_POOL}",
-    "GroupNorm": f"the theory has no normalisation within one sample: {_NORM}",
-    "LayerNorm": f"the theory has no normalisation within one sample: {_NORM}",
-    "RMSNorm": f"the theory has no normalisation within one sample: {_NORM}",
-    "InstanceNorm": f"the theory has no normalisation within one sample: {_NORM}",
-    "LocalResponseNorm": f"the theory has no normalisation within one sample: {_NORM}",
+    "InstanceNorm": (
+        "mean and variance of one channel of one sample are random at any width: use BatchNorm, LayerNorm or GroupNorm"
+    ),
+    "LocalResponseNorm": "the theory has no normalisation over neighbouring channels: use BatchNorm2d or LayerNorm",
     "SyncBatchNorm": "use BatchNorm1d or BatchNorm2d, which it equals on one device",
     "BatchNorm3d": "the theory has images of two dimensions: use Conv2d and BatchNorm2d",
     "ZeroPad2d": "the theory has padding within convolutions alone: use padding= of Conv2d",
@@ -70,7 +68,9 @@ def taken(module: Any, input_shape: Any, dtype: Any) -> tuple[SampledNetwork, li
     trained_biases = []
     for step, parts in zip(net.steps, reading.tensors, strict=True):
         for array, tensor in zip(step.layer.arrays(step.before, step.after), parts, strict=True):
-            arrays[array.name].append(np.full(array.shape, array.mean) if tensor is None else as_numpy(tensor))
+            arrays[array.name].append(
+                np.full(array.shape, array.mean) if tensor is None else as_numpy(tensor).reshape(array.shape)
+            )
             if array.name == "biases":
                 trained_biases.append(tensor is not None)
     sampled = SampledNetwork(net, 0, dtype, **arrays, trained_biases=trained_biases)
