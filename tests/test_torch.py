@@ -254,6 +254,28 @@ LAYER_NORMS = {
 }
 
 
+GROUP_NORMS = {
+    "of units": ff.Network(5, [ff.Dense(8), ff.GroupNorm(2, 1.4, 0.2, 1e-5, True), ff.Activation("gelu"), ff.Dense(2)]),
+    "behind phi": ff.Network(5, [ff.Dense(6), ff.Activation("relu"), ff.GroupNorm(3, -0.8, eps=1e-3), ff.Dense(2)]),
+    "of images": ff.Network(
+        (2, 4, 5),
+        [
+            ff.Conv2d(6, 2),
+            ff.GroupNorm(3, 0.7),
+            ff.Activation("tanh"),
+            ff.GroupNorm(1),
+            ff.Conv2d(4, 2),
+            ff.GlobalAvgPool2d(),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROUP_NORMS)
+def test_group_norms_are_pytorch_s(name):
+    assert_same(GROUP_NORMS[name])
+
+
 @pytest.mark.parametrize("name", LAYER_NORMS)
 def test_layer_norms_are_pytorch_s(name):
     assert_same(LAYER_NORMS[name])
@@ -506,7 +528,11 @@ IMAGE = {
     "MaxPool2d": (nn.MaxPool2d(2), "no maxima over positions: use AvgPool2d, or a convolution with a stride"),
     "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(1), "no maxima over positions"),
     "LPPool2d": (nn.LPPool2d(2, 2), "no norms over positions"),
-    "GroupNorm": (nn.GroupNorm(2, 4), "no normalisation within one sample"),
+    "GroupNorm": (nn.GroupNorm(2, 6), "takes 6 channels and gets 4"),
+    "GroupNorm of single channels": (
+        nn.GroupNorm(4, 4),
+        r"groups must hold two channels or more, got 4 groups of 4 channels: .* \(InstanceNorm\) differ from sample",
+    ),
     "LayerNorm": (
         nn.LayerNorm(6),
         r"over shape \(6,\) and gets \(4, 6, 6\), .* LayerNorm\(\[4, 6, 6\]\), or GroupNorm\(1, 4\)$",

@@ -12,7 +12,18 @@ import torch
 from torch import nn
 
 from .. import _numbers
-from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, LayerNorm
+from ..network import (
+    Activation,
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Dense,
+    Flatten,
+    GlobalAvgPool2d,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+)
 from ..network.layer import Parts, Step
 from ..sampled import SampledNetwork
 from . import activations
@@ -131,6 +142,10 @@ def _write_layer_norm(layer: LayerNorm, at: Writing) -> nn.Module:
     return _norm(nn.LayerNorm(at.step.before, eps=layer.eps, dtype=at.dtype), layer, at)
 
 
+def _write_group_norm(layer: GroupNorm, at: Writing) -> nn.Module:
+    return _norm(nn.GroupNorm(layer.groups, at.step.before[0], eps=layer.eps, dtype=at.dtype), layer, at)
+
+
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
     if not isinstance(layer.function, str):
         raise ValueError(
@@ -196,6 +211,12 @@ def _layer_norm(reading: Reading, layer: Any, where: str) -> LayerNorm:
             f"mean and variance over a whole sample: use LayerNorm({list(reading.shape)}){channels}"
         )
     return LayerNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+
+
+def _group_norm(reading: Reading, layer: Any, where: str) -> GroupNorm:
+    if layer.num_channels != reading.shape[0]:
+        raise ValueError(f"it takes {layer.num_channels} channels and gets {reading.shape[0]}")
+    return GroupNorm(layer.num_groups, eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
 
 
 def _eps(layer: Any) -> float:
@@ -340,6 +361,11 @@ ROWS: dict[type[Layer], Row] = {
         _write_layer_norm,
         {nn.LayerNorm: _layer_norm},
         advice={None: "standardize the data before", LayerNorm: "leave one out"},
+    ),
+    GroupNorm: Row(
+        _write_group_norm,
+        {nn.GroupNorm: _group_norm},
+        advice={None: "standardize the data before", GroupNorm: "leave one out"},
     ),
     Activation: Row(
         _write_activation,
