@@ -215,6 +215,16 @@ def test_a_user_s_own_model_is_read_layer_by_layer():
     )
 
 
+def test_average_pools_with_a_border_are_pytorch_s():
+    layers = [ff.Conv2d(3, 2), ff.Activation("tanh"), ff.AvgPool2d((2, 3), (2, 1), (1, 0)), ff.AvgPool2d(3, 1, 1)]
+    assert_same(ff.Network((2, 6, 5), [*layers, ff.Flatten(), ff.Dense(2)]))
+    last = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    whole = nn.AvgPool2d(2, padding=1, ceil_mode=True)  # no window is cut
+    assert ff.torch.describe(nn.Sequential(whole, last), (1, 6, 6)).layers[0] == ff.AvgPool2d(2, padding=1)
+    plain = nn.AvgPool2d(3, 1, count_include_pad=False)  # nothing is padded
+    assert ff.torch.describe(nn.Sequential(plain, last), (1, 6, 6)).layers[0] == ff.AvgPool2d(3, 1)
+
+
 def test_groups_and_dilation_are_the_description_s():
     net = ff.Network(
         (4, 7, 6),
@@ -554,7 +564,12 @@ IMAGE = {
     "ConvTranspose2d": (nn.ConvTranspose2d(4, 4, 3), "no transposed convolutions: use Conv2d"),
     "Conv3d": (nn.Conv3d(4, 4, 3), "images of two dimensions"),
     "BatchNorm3d": (nn.BatchNorm3d(4), "images of two dimensions"),
-    "padded AvgPool2d": (nn.AvgPool2d(2, padding=1), "without padding"),
+    "AvgPool2d without its padding": (
+        nn.AvgPool2d(2, padding=1, count_include_pad=False),
+        "means do not count the padding: use count_include_pad=True, or padding=0",
+    ),
+    "ceiled and padded AvgPool2d": (nn.AvgPool2d(3, padding=1, ceil_mode=True, stride=2), "use ceil_mode=False"),
+    "large AvgPool2d": (nn.AvgPool2d(9), "kernel must be at most the image's size 6, got 9"),
     "divided AvgPool2d": (nn.AvgPool2d(2, divisor_override=3), "leave divisor_override out"),
     "ceiled AvgPool2d": (nn.AvgPool2d(4, ceil_mode=True), "use ceil_mode=False"),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d(4), "windows are not all of one size"),

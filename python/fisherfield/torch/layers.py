@@ -271,16 +271,15 @@ def _flatten(reading: Reading, layer: Any, where: str) -> Flatten | None:
 
 def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
     _image(reading)
-    if any(_two(layer.padding)):
-        raise ValueError("the theory pools without padding: use padding=0")
-    if layer.divisor_override:
+    kernel, stride, padding = _two(layer.kernel_size), _two(layer.stride), _two(layer.padding)
+    if any(padding) and not layer.count_include_pad:
+        raise ValueError("its means do not count the padding: use count_include_pad=True, or padding=0")
+    if getattr(layer, "divisor_override", None):
         raise ValueError("the theory pools by means: leave divisor_override out")
-    kernel, stride = _two(layer.kernel_size), _two(layer.stride)
-    if layer.ceil_mode and any(
-        (size - tap) % step for size, tap, step in zip(reading.shape[1:], kernel, stride, strict=False)
-    ):
+    sides = zip(reading.shape[1:], kernel, stride, padding, strict=True)
+    if layer.ceil_mode and any((size + 2 * pad - tap) % step for size, tap, step, pad in sides):
         raise ValueError("the theory pools over whole windows: use ceil_mode=False")
-    return AvgPool2d(kernel, stride)
+    return AvgPool2d(kernel, stride, padding)
 
 
 def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
@@ -382,7 +381,9 @@ ROWS: dict[type[Layer], Row] = {
         ),
     ),
     Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
-    AvgPool2d: Row(lambda layer, at: nn.AvgPool2d(layer.kernel, layer.stride), {nn.AvgPool2d: _average_pool}),
+    AvgPool2d: Row(
+        lambda layer, at: nn.AvgPool2d(layer.kernel, layer.stride, layer.padding), {nn.AvgPool2d: _average_pool}
+    ),
     GlobalAvgPool2d: Row(
         lambda layer, at: nn.AdaptiveAvgPool2d(1),
         {nn.AdaptiveAvgPool2d: _adaptive_pool},
