@@ -78,7 +78,8 @@ def assert_same(net, seed=3):
     x = ff.data.gaussian(net, 12, seed=1)
     module, sampled = ff.torch.module(net, seed), ff.sample(net, seed)
     assert module.training
-    inputs = torch.from_numpy(x)
+    first = next(module.children())
+    inputs = torch.from_numpy(x[:, :, 0] if isinstance(first, (nn.Conv1d, nn.AvgPool1d)) else x)
     with torch.no_grad():
         outputs = module(inputs).numpy()
     np.testing.assert_allclose(outputs, sampled(x), rtol=0, atol=1e-12 * np.abs(outputs).max())  # roundings
@@ -223,6 +224,73 @@ def test_average_pools_with_a_border_are_pytorch_s():
     assert ff.torch.describe(nn.Sequential(whole, last), (1, 6, 6)).layers[0] == ff.AvgPool2d(2, padding=1)
     plain = nn.AvgPool2d(3, 1, count_include_pad=False)  # nothing is padded
     assert ff.torch.describe(nn.Sequential(plain, last), (1, 6, 6)).layers[0] == ff.AvgPool2d(3, 1)
+
+
+LINES = {
+    "of all kinds": [
+        ff.Conv1d(6, 3, 2, 1, groups=2, dilation=2),
+        ff.BatchNorm(1.2, trained=True),
+        ff.Activation("relu"),
+        ff.AvgPool2d((1, 3), (1, 2), (0, 1)),
+        ff.LayerNorm(0.8, trained=True),
+        ff.Conv1d(4, 2, bias=False),
+        ff.GroupNorm(2),
+        ff.Activation("tanh"),
+        ff.Flatten(),
+        ff.Dense(5),
+        ff.BatchNorm(),
+        ff.Activation("gelu"),
+        ff.Dense(2),
+    ],
+    "averaged": [
+        ff.AvgPool2d((1, 2), 1),
+        ff.Conv1d(4, 3),
+        ff.Activation("relu"),
+        ff.Conv1d(2, 1),
+        ff.GlobalAvgPool2d(),
+    ],
+    "with Conv2d": [ff.Conv2d(4, (1, 3)), ff.Activation("relu"), ff.Conv1d(2, 2, 2, 1), ff.GlobalAvgPool2d()],
+    "every other column": [ff.AvgPool2d(1, (2, 1)), ff.Conv1d(2, 2), ff.GlobalAvgPool2d()],
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_convolutions_along_a_line_are_pytorch_s(name):
+    assert_same(ff.Network((4, 1, 11), LINES[name]))
+
+
+def test_a_module_of_lines_is_described_with_images_of_height_1():
+    own = model(
+        nn.Conv1d(3, 8, 3, padding="same", bias=False),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.AvgPool1d(2, padding=1),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(1, 2),
+        nn.Linear(8, 2),
+    ).double()
+    net = ff.torch.describe(own, (3, 10))
+    assert ff.torch.describe(own, (3, 1, 10)) == net
+    assert net.input_shape == (3, 1, 10)
+    assert net.layers == (
+        ff.Conv1d(8, 3, 1, 1, net.layers[0].sigma_w2, bias=False),
+        ff.BatchNorm(eps=1e-5, trained=True),
+        ff.Activation("relu"),
+        ff.AvgPool2d((1, 2), (1, 2), (0, 1)),
+        ff.GlobalAvgPool2d(),
+        ff.Flatten(),
+        ff.Dense(2, *variances(own[-1])),
+    )
+    x = torch.randn(5, 3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sampled = ff.torch.sampled(own, (3, 10))
+    np.testing.assert_allclose(sampled(x.numpy()), own(x).detach().numpy(), rtol=1e-12)  # roundings
+    assert np.array_equal(sampled(x.numpy()), sampled(x.numpy()[:, :, None]))
+    with pytest.raises(ValueError, match=r"module\[0\]: Conv2d .* takes an image .* and gets shape \(4, 10\)"):
+        ff.torch.describe(nn.Sequential(nn.Conv2d(4, 2, 1)), (4, 10))
+    with pytest.raises(ValueError, match=r"module\[1\]: BatchNorm2d .* does not take inputs of shape \(2, 10\)"):
+        ff.torch.describe(nn.Sequential(nn.Conv1d(4, 2, 1), nn.BatchNorm2d(2)), (4, 10))
+    with pytest.raises(ValueError, match=r"use LayerNorm\(\[2, 10\]\), or GroupNorm\(1, 2\)"):
+        ff.torch.describe(nn.Sequential(nn.Conv1d(4, 2, 1), nn.LayerNorm(10)), (4, 10))
 
 
 def test_groups_and_dilation_are_the_description_s():
@@ -560,7 +628,8 @@ IMAGE = {
     "even Conv2d": (nn.Conv2d(4, 4, 2, padding="same"), "use an odd one"),
     "channels of Conv2d": (nn.Conv2d(5, 4, 3), "takes 5 channels and gets 4"),
     "large Conv2d": (nn.Conv2d(4, 4, 9), "kernel must be at most the padded size 6, got 9"),
-    "Conv1d": (nn.Conv1d(4, 4, 3), r"use Conv2d with a kernel of \(1, width\)"),
+    "Conv1d": (nn.Conv1d(4, 4, 3), r"takes \(channels, length\) and gets shape \(4, 6, 6\)"),
+    "AvgPool1d": (nn.AvgPool1d(2), r"takes \(channels, length\) and gets shape \(4, 6, 6\)"),
     "ConvTranspose2d": (nn.ConvTranspose2d(4, 4, 3), "no transposed convolutions: use Conv2d"),
     "Conv3d": (nn.Conv3d(4, 4, 3), "images of two dimensions"),
     "BatchNorm3d": (nn.BatchNorm3d(4), "images of two dimensions"),
@@ -601,8 +670,10 @@ def test_what_stands_in_the_wrong_place_or_is_nothing_is_refused():
         ff.torch.describe(nn.Sequential(), 4)
     with pytest.raises(ValueError, match="input_shape must be given where the first layer is not Linear"):
         ff.torch.describe(nn.Sequential(nn.Conv2d(1, 4, 3)))
-    with pytest.raises(ValueError, match=r"input_shape must be \(units,\) or \(channels, height, width\)"):
-        ff.torch.describe(nn.Sequential(nn.Linear(4, 4)), (4, 4))
+    with pytest.raises(
+        ValueError, match=r"input_shape must be \(units,\), \(channels, length\) or \(channels, height, width\)"
+    ):
+        ff.torch.describe(nn.Sequential(nn.Linear(4, 4)), (4, 4, 4, 4))
     with pytest.raises(TypeError, match=r"module must be a torch.nn.Module, got 3"):
         ff.torch.describe(3, 4)
     with pytest.raises(ValueError, match="variances must be one of measured, initial, got 'known'"):

@@ -323,10 +323,14 @@ def sampled_network_of(net: Any, seed: Any, dtype: Any, sample: Callable[..., An
 def inputs_of(net: Any, x: Any, dtype: np.dtype) -> np.ndarray:
     """Samples (n, *input_shape) in C order, at least two numbers under every BatchNorm.
 
+    Where images have height 1, (n, channels, length) is taken, too.
+
     In `dtype`, in which they are finite; but in float64 where float32 would round them, for a common offset may yet be
     taken off them.
     """
     inputs, shape = real_array("x", x), network_of(net).input_shape
+    if len(shape) == 3 and shape[1] == 1 and inputs.shape[1:] == (shape[0], shape[2]):
+        inputs = inputs[:, :, np.newaxis, :]
     if inputs.ndim == 0 or inputs.shape[1:] != shape:
         raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}), got {inputs.shape}")
     if len(inputs) == 0:

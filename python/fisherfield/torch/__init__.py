@@ -1,10 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Descriptions as PyTorch modules, and PyTorch modules as descriptions."""
 
+from typing import TYPE_CHECKING, Any
+
 from .module import describe, module, sampled
 
+if TYPE_CHECKING:
+    from .residual import Residual
+
 __all__ = [
+    "Residual",
     "describe",
     "module",
     "sampled",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Residual":  # a class of PyTorch's, which is imported with it
+        from .._optional import optional
+
+        optional("torch", "fisherfield.torch needs PyTorch", "fisherfield[torch]")
+        from .residual import Residual
+
+        return Residual
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

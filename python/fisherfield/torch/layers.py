@@ -16,6 +16,7 @@ from ..network import (
     Activation,
     AvgPool2d,
     BatchNorm,
+    Conv1d,
     Conv2d,
     Dense,
     Flatten,
@@ -24,12 +25,12 @@ from ..network import (
     Layer,
     LayerNorm,
 )
-from ..network.layer import Parts, Step
+from ..network.layer import Parts, Shape, Step
 from ..sampled import SampledNetwork
 from . import activations
-from .variances import Note, Origin, Reading, as_numpy, made_of, moments, variances
+from .variances import Note, Origin, Reading, as_numpy, as_seen, made_of, moments, variances
 
-__all__ = ["IDLE", "READERS", "ROWS", "Reader", "Row", "numpy_dtype", "remembering", "row_of", "written"]
+__all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "numpy_dtype", "remembering", "row_of", "written"]
 
 _DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 _RANDOM = (
@@ -43,8 +44,10 @@ def numpy_dtype(dtype: Any) -> Any:
     return _DTYPES.get(dtype, str(dtype)) if isinstance(dtype, torch.dtype) else dtype
 
 
-def _two(value: Any) -> tuple[int, int]:
-    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
+def _two(value: Any, line: bool = False, height: int = 1) -> tuple[int, int]:
+    """Height and width of what is given for both or for each; of a line, (channels, length), the width alone is."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * (2 - line)
+    return (height, values[0]) if line else (values[0], values[1])
 
 
 # ------------------------------------------------------------------------------------------------ description to module
@@ -57,17 +60,29 @@ class Writing:
     step: Step
     parts: Parts
     dtype: torch.dtype
+    line: bool  # images are (channels, length)
     inside: tuple[nn.Sequential, ...]
+
+    @property
+    def before(self) -> Shape:
+        """The shape that comes in, as the module sees it."""
+        return as_seen(self.step.before, self.line)
+
+    def sizes(self, layer: Layer) -> list[tuple[int, ...]]:
+        """A window's kernel, stride, padding and dilation, along a line or along height and width."""
+        return [side[1:] if self.line else side for side in layer.window(self.step.before) or ()]
 
 
 def written(sampled: SampledNetwork) -> nn.Sequential:
-    """The Sequential of a sampled network."""
-    return _Writer(sampled).whole()
+    """The Sequential of a sampled network; it takes images (n, channels, height, width), of height 1 too."""
+    return _Writer(sampled, line=False).whole()
 
 
 def remembering(sampled: SampledNetwork) -> nn.Sequential:
-    """`written`, with what is needed to read that very network again."""
-    writer = _Writer(sampled)
+    """As `written`, with what is needed to read that very network again; of lines where its convolutions are."""
+    image = len(sampled.net.input_shape) == 3 and sampled.net.input_shape[1] == 1
+    lines = {row_of(step.layer).line(step.layer) for step in sampled.net.steps}
+    writer = _Writer(sampled, image and True in lines and False not in lines)
     whole = writer.whole()
     for made, layer in writer.pairs:
         made._fisherfield = Origin(layer, moments(made) if layer is not None and layer.affine else ())
@@ -78,7 +93,8 @@ def remembering(sampled: SampledNetwork) -> nn.Sequential:
 class _Writer:
     """Writes layers in the order of the network's steps."""
 
-    def __init__(self, sampled: SampledNetwork) -> None:
+    def __init__(self, sampled: SampledNetwork, line: bool) -> None:
+        self.line = line
         self.net, self.dtype = sampled.net, getattr(torch, str(sampled.dtype))
         self.steps = zip(sampled.net.steps, sampled.parts, strict=True)
         self.pairs: list[tuple[Any, Layer | None]] = []  # what was made of each layer
@@ -95,7 +111,7 @@ class _Writer:
             row = row_of(layer)
             inside = tuple(nn.Sequential(*self.each(getattr(layer, name))) for name in row.holds)
             step, parts = next(self.steps)
-            made = row.write(layer, Writing(step, parts, self.dtype, inside))
+            made = row.write(layer, Writing(step, parts, self.dtype, self.line, inside))
             self.pairs.append((made, layer))
             yield made
 
@@ -119,17 +135,17 @@ def _affine(kind: Any, sizes: tuple[Any, ...], at: Writing) -> nn.Module:
 
 
 def _write_dense(layer: Dense, at: Writing) -> nn.Module:
-    return _affine(nn.Linear, (at.step.before[0], layer.units), at)
+    return _affine(nn.Linear, (at.before[0], layer.units), at)
 
 
-def _write_conv2d(layer: Conv2d, at: Writing) -> nn.Module:
-    sizes = (layer.kernel, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return _affine(nn.Conv2d, (at.step.before[0], layer.channels, *sizes), at)
+def _write_convolution(layer: Conv2d | Conv1d, at: Writing) -> nn.Module:
+    kind = nn.Conv1d if at.line else nn.Conv2d
+    return _affine(kind, (at.before[0], layer.channels, *at.sizes(layer), layer.groups), at)
 
 
 def _write_batch_norm(layer: BatchNorm, at: Writing) -> nn.Module:
-    kind = nn.BatchNorm2d if at.step.image else nn.BatchNorm1d
-    made = kind(at.step.before[0], eps=layer.eps or torch.finfo(at.dtype).tiny, dtype=at.dtype)
+    kind = nn.BatchNorm2d if len(at.before) == 3 else nn.BatchNorm1d
+    made = kind(at.before[0], eps=layer.eps or torch.finfo(at.dtype).tiny, dtype=at.dtype)
     return _norm(made, layer, at)
 
 
@@ -139,11 +155,16 @@ def _norm(made: Any, layer: Any, at: Writing) -> nn.Module:
 
 
 def _write_layer_norm(layer: LayerNorm, at: Writing) -> nn.Module:
-    return _norm(nn.LayerNorm(at.step.before, eps=layer.eps, dtype=at.dtype), layer, at)
+    return _norm(nn.LayerNorm(at.before, eps=layer.eps, dtype=at.dtype), layer, at)
 
 
 def _write_group_norm(layer: GroupNorm, at: Writing) -> nn.Module:
-    return _norm(nn.GroupNorm(layer.groups, at.step.before[0], eps=layer.eps, dtype=at.dtype), layer, at)
+    return _norm(nn.GroupNorm(layer.groups, at.before[0], eps=layer.eps, dtype=at.dtype), layer, at)
+
+
+def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
+    kernel, stride, padding, _ = at.sizes(layer)
+    return (nn.AvgPool1d if at.line else nn.AvgPool2d)(kernel, stride, padding)
 
 
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
@@ -165,19 +186,26 @@ def _linear(reading: Reading, layer: Any, where: str) -> Dense:
     return Dense(layer.out_features, *variances(reading, layer, where), bias=layer.bias is not None)
 
 
-def _image(reading: Reading) -> None:
-    if len(reading.shape) != 3:
-        raise ValueError(f"it takes an image (channels, height, width) and gets shape {reading.shape}")
+def _image(reading: Reading, line: bool) -> None:
+    if len(reading.shape) != 3 or reading.line is not line:
+        words = "(channels, length)" if line else "an image (channels, height, width)"
+        raise ValueError(f"it takes {words} and gets shape {reading.seen}")
 
 
-def _conv2d(reading: Reading, layer: Any, where: str) -> Conv2d:
-    _image(reading)
+def _convolution(reading: Reading, layer: Any, where: str) -> Conv2d | Conv1d:
+    line = len(layer.kernel_size) == 1
+    _image(reading, line)
     if layer.padding_mode != "zeros":
         raise ValueError(f"the theory has zero padding alone, and it has {layer.padding_mode!r}: use 'zeros'")
     if reading.shape[0] != layer.in_channels:
         raise ValueError(f"it takes {layer.in_channels} channels and gets {reading.shape[0]}")
-    sizes = (layer.kernel_size, layer.stride, _padding(layer), *variances(reading, layer, where))
-    return Conv2d(layer.out_channels, *sizes, layer.groups, layer.dilation, bias=layer.bias is not None)
+    sizes = [*(layer.kernel_size, layer.stride, _padding(layer)), layer.dilation]
+    made = made_of(layer)
+    if not line and type(made) is Conv1d:  # it is written as one of images where another layer is
+        sizes, line = [side[1:] for side in sizes], True
+    *sizes, dilation = [side[0] for side in sizes] if line else sizes
+    numbers = (*sizes, *variances(reading, layer, where), layer.groups, dilation, layer.bias is not None)
+    return (Conv1d if line else Conv2d)(layer.out_channels, *numbers)
 
 
 def _padding(layer: Any) -> Any:
@@ -195,8 +223,8 @@ def _padding(layer: Any) -> Any:
 def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
     if layer.num_features != reading.shape[0]:
         raise ValueError(f"it takes {layer.num_features} features and gets {reading.shape[0]}")
-    if isinstance(layer, nn.BatchNorm2d) != (len(reading.shape) == 3):
-        raise ValueError(f"it does not take inputs of shape {reading.shape}")
+    if isinstance(layer, nn.BatchNorm2d) != (len(reading.seen) == 3):
+        raise ValueError(f"it does not take inputs of shape {reading.seen}")
     if not layer.training and layer.track_running_stats:
         text = f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
         reading.notes.append(Note(text, always=True))
@@ -204,11 +232,11 @@ def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
 
 
 def _layer_norm(reading: Reading, layer: Any, where: str) -> LayerNorm:
-    if tuple(layer.normalized_shape) != reading.shape:
-        channels = f", or GroupNorm(1, {reading.shape[0]})" if len(reading.shape) == 3 else ""
+    if tuple(layer.normalized_shape) != reading.seen:
+        channels = f", or GroupNorm(1, {reading.seen[0]})" if len(reading.seen) > 1 else ""
         raise ValueError(
-            f"it normalises over shape {tuple(layer.normalized_shape)} and gets {reading.shape}, and the theory has "
-            f"mean and variance over a whole sample: use LayerNorm({list(reading.shape)}){channels}"
+            f"it normalises over shape {tuple(layer.normalized_shape)} and gets {reading.seen}, and the theory has "
+            f"mean and variance over a whole sample: use LayerNorm({list(reading.seen)}){channels}"
         )
     return LayerNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
 
@@ -264,14 +292,16 @@ def _one_number(reading: Reading, values: Any, word: str, where: str) -> float:
 
 
 def _flatten(reading: Reading, layer: Any, where: str) -> Flatten | None:
-    if layer.start_dim != 1 or layer.end_dim not in (-1, len(reading.shape)):
+    if layer.start_dim != 1 or layer.end_dim not in (-1, len(reading.seen)):
         raise ValueError("it must flatten all of a sample: use Flatten() with start_dim=1 and end_dim=-1")
     return None if len(reading.shape) == 1 else Flatten()
 
 
 def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
-    _image(reading)
-    kernel, stride, padding = _two(layer.kernel_size), _two(layer.stride), _two(layer.padding)
+    line = isinstance(layer, nn.AvgPool1d)
+    _image(reading, line)
+    kernel, stride = _two(layer.kernel_size, line), _two(layer.stride, line)
+    padding = _two(layer.padding, line, height=0)
     if any(padding) and not layer.count_include_pad:
         raise ValueError("its means do not count the padding: use count_include_pad=True, or padding=0")
     if getattr(layer, "divisor_override", None):
@@ -283,9 +313,10 @@ def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
 
 
 def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
-    _image(reading)
-    sizes = reading.shape[1:]
-    wanted = tuple(size if aim is None else aim for aim, size in zip(_two(layer.output_size), sizes, strict=True))
+    line = isinstance(layer, nn.AdaptiveAvgPool1d)
+    _image(reading, line)
+    sizes, aims = reading.shape[1:], _two(layer.output_size, line)
+    wanted = tuple(size if aim is None else aim for aim, size in zip(aims, sizes, strict=True))
     if wanted == (1, 1):
         return GlobalAvgPool2d()
     if wanted == sizes:
@@ -321,6 +352,8 @@ class Row:
     read: dict[type[Any], Callable[..., Layer | None]]  # of (reading, module, where, layers of what it holds ...)
     holds: tuple[str, ...] = ()  # the attributes, of the layer and of the module, that hold layers
     word: Callable[[Any], str] = lambda layer: type(layer).__name__
+    line: Callable[[Any], bool | None] = lambda layer: None  # whether it is one of (channels, length); None: of either
+    lines: tuple[type[Any], ...] = ()  # the modules that take (channels, length) and nothing else
     advice: dict[type[Layer] | None, str] = field(default_factory=dict)
     otherwise: str = ""
     left: Callable[[Any], str] = lambda module: "what uses the outputs"
@@ -345,7 +378,8 @@ ROWS: dict[type[Layer], Row] = {
     Dense: Row(
         _write_dense, {nn.Linear: _linear}, word=lambda layer: "Linear", inputs=lambda module: (module.in_features,)
     ),
-    Conv2d: Row(_write_conv2d, {nn.Conv2d: _conv2d}),
+    Conv2d: Row(_write_convolution, {nn.Conv2d: _convolution}, line=lambda layer: False),
+    Conv1d: Row(_write_convolution, {nn.Conv1d: _convolution}, line=lambda layer: True, lines=(nn.Conv1d,)),
     BatchNorm: Row(
         _write_batch_norm,
         dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
@@ -382,11 +416,15 @@ ROWS: dict[type[Layer], Row] = {
     ),
     Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
     AvgPool2d: Row(
-        lambda layer, at: nn.AvgPool2d(layer.kernel, layer.stride, layer.padding), {nn.AvgPool2d: _average_pool}
+        _write_average_pool,
+        dict.fromkeys((nn.AvgPool2d, nn.AvgPool1d), _average_pool),
+        line=lambda layer: None if next(zip(*layer.window(()), strict=True))[:3] == (1, 1, 0) else False,
+        lines=(nn.AvgPool1d,),
     ),
     GlobalAvgPool2d: Row(
-        lambda layer, at: nn.AdaptiveAvgPool2d(1),
-        {nn.AdaptiveAvgPool2d: _adaptive_pool},
+        lambda layer, at: (nn.AdaptiveAvgPool1d if at.line else nn.AdaptiveAvgPool2d)(1),
+        dict.fromkeys((nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool1d), _adaptive_pool),
+        lines=(nn.AdaptiveAvgPool1d,),
         word=lambda layer: "AdaptiveAvgPool2d",
     ),
 }
@@ -398,6 +436,7 @@ READERS: dict[type[Any], Reader] = IDLE | {
     for layer, row in ROWS.items()
     for module, read in row.read.items()
 }
+LINES = tuple(module for row in ROWS.values() for module in row.lines)
 
 
 def row_of(layer: Layer) -> Row:

@@ -12,9 +12,9 @@ from torch import nn
 
 from .. import _numbers
 from ..network import Layer, Network
-from ..network.layer import Spot, Stream
+from ..network.layer import Shape, Spot, Stream
 from ..sampled import SampledNetwork
-from .layers import IDLE, READERS, Reader, row_of
+from .layers import IDLE, LINES, READERS, Reader, row_of
 from .variances import Origin, Reading, as_numpy
 
 __all__ = ["read", "taken"]
@@ -33,7 +33,6 @@ _REFUSED = {
     "ModuleList": "it has no forward: use Sequential",
     "ModuleDict": "it has no forward: use Sequential",
     "ConvTranspose": "the theory has no transposed convolutions: use Conv2d",
-    "Conv1d": "the theory has images of two dimensions: use Conv2d with a kernel of (1, width)",
     "Conv3d": "the theory has images of two dimensions: use Conv2d",
     "PReLU": "its slope is trained: use LeakyReLU, or describe the network at the slope that it has now",
     "RReLU": "its slope is random: use LeakyReLU",
@@ -81,8 +80,8 @@ def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Rea
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}")
     leaves = list(_leaves(module, "module"))
-    shape = _input_shape(module, leaves, input_shape)
-    reading = Reading(Spot("module", 0, shape, None, Stream.INPUT, True), initial)
+    shape, line = _input(module, _input_shape(module, leaves, input_shape))
+    reading = Reading(Spot("module", 0, shape, None, Stream.INPUT, True), initial, line)
     last = _through(reading, leaves, _last_affine(leaves))
     origin = getattr(last, "_fisherfield", None)
     if isinstance(origin, Origin) and origin.layer is None:
@@ -183,11 +182,19 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
                 break
         raise ValueError("input_shape must be given where the first layer is not Linear, got None")
     sizes = tuple(shape) if _numbers.is_sequence(shape) else (shape,)
-    if len(sizes) not in (1, 3):
+    if len(sizes) not in (1, 2, 3):
         raise ValueError(
-            f"input_shape must be (units,) or (channels, height, width), without the batch, got {_numbers.shown(shape)}"
+            "input_shape must be (units,), (channels, length) or (channels, height, width), without the batch, got "
+            f"{_numbers.shown(shape)}"
         )
     return tuple(_numbers.integer("input_shape", size, 1) for size in sizes)
+
+
+def _input(module: Any, sizes: tuple[int, ...]) -> tuple[Shape, bool]:
+    """The description's input shape, and whether the module's is (channels, length)."""
+    if len(sizes) == 2:
+        return (sizes[0], 1, sizes[1]), True
+    return sizes, len(sizes) == 3 and sizes[1] == 1 and any(isinstance(part, LINES) for part in module.modules())
 
 
 def _reader(layer: Any) -> Reader | None:

@@ -13,7 +13,7 @@ import torch
 from ..network import Layer
 from ..network.layer import Shape, Spot
 
-__all__ = ["Note", "Origin", "Reading", "as_numpy", "made_of", "moments", "variances"]
+__all__ = ["Note", "Origin", "Reading", "as_numpy", "as_seen", "made_of", "moments", "variances"]
 
 _ERRORS = 6.0  # standard errors that a mean square may be off by chance
 _ODDS = math.log(1e4)  # by which the likeliest initialiser must be likelier than others
@@ -42,6 +42,7 @@ class Reading:
 
     spot: Spot
     initial: bool
+    line: bool  # images of the module are (channels, length), those of the description (channels, 1, length)
     layers: list[Layer] = field(default_factory=list)
     tensors: list[tuple[Any, ...]] = field(default_factory=list)  # of each step, None: it has none
     notes: list[Note] = field(default_factory=list)
@@ -52,9 +53,19 @@ class Reading:
         """Of what comes in at the next layer, as the description has it."""
         return self.spot.shape
 
+    @property
+    def seen(self) -> Shape:
+        """The same as the module has it."""
+        return as_seen(self.shape, self.line)
+
     def branch(self, where: str) -> Reading:
         """A reading from here on, of layers of its own; tensors, notes and owners are those of the whole module."""
         return replace(self, spot=self.spot._replace(where=where), layers=[])
+
+
+def as_seen(shape: Shape, line: bool) -> Shape:
+    """A description's shape as a module of lines, (channels, length), has it."""
+    return (shape[0], shape[2]) if line and len(shape) == 3 else shape
 
 
 def made_of(layer: Any) -> Layer | None:
