@@ -226,6 +226,85 @@ def test_average_pools_with_a_border_are_pytorch_s():
     assert ff.torch.describe(nn.Sequential(plain, last), (1, 6, 6)).layers[0] == ff.AvgPool2d(3, 1)
 
 
+RESIDUALS = {
+    "pre-activation": [
+        ff.Dense(6),
+        ff.Residual([ff.BatchNorm(1.2, trained=True), ff.Activation("relu"), ff.Dense(6, bias=False)], scale=0.5),
+        ff.Residual([ff.LayerNorm(), ff.Activation("tanh"), ff.Dense(9), ff.Activation("gelu"), ff.Dense(6)]),
+        ff.BatchNorm(),
+        ff.Activation("relu"),
+        ff.Dense(2),
+    ],
+    "projections": [
+        ff.Dense(6),
+        ff.Activation("relu"),
+        ff.Residual(
+            [ff.Dense(7), ff.BatchNorm(), ff.Activation("relu"), ff.Dense(5), ff.BatchNorm(0.7)], [ff.Dense(5)], 2.0
+        ),
+        ff.Activation("tanh"),
+        ff.Dense(2),
+    ],
+    "nested": [
+        ff.Dense(6),
+        ff.Residual(
+            [ff.Dense(4), ff.Residual([ff.Activation("relu"), ff.Dense(4)]), ff.Activation("tanh"), ff.Dense(6)],
+            [ff.Residual([ff.Dense(6)], [ff.Dense(6), ff.LayerNorm(trained=True)], -1.5)],
+        ),
+        ff.Activation("relu"),
+        ff.Dense(2),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_sums_of_branches_are_modules(name):
+    assert_same(ff.Network(5, RESIDUALS[name]))
+
+
+@pytest.mark.parametrize("line", [True, False])
+def test_sums_of_branches_of_images_are_modules(line):
+    one, three = (
+        (ff.Conv1d(4, 1), ff.Conv1d(4, 3, padding=1)) if line else (ff.Conv2d(4, 1), ff.Conv2d(4, 3, padding=1))
+    )
+    block = ff.Residual([ff.BatchNorm(), ff.Activation("relu"), three], scale=0.7)
+    first = ff.Residual([three, ff.GroupNorm(2)], [one])
+    assert_same(ff.Network((2, 1 if line else 4, 5), [first, block, ff.Activation("relu"), ff.Flatten(), ff.Dense(2)]))
+
+
+def test_a_user_s_own_sum_is_read_as_one():
+    relu, inner, skip = nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 6, bias=False)
+    blocks = (
+        ff.torch.Residual(nn.Sequential(nn.Sequential(relu, inner), nn.Dropout().eval())),
+        ff.torch.Residual(nn.Linear(6, 6), nn.Sequential(nn.Flatten(), nn.Sequential(skip)), -2),
+        ff.torch.Residual(nn.Linear(6, 6), nn.Identity()),
+    )
+    own = model(nn.Linear(4, 6), *blocks, nn.Linear(6, 2)).double()
+    net = ff.torch.describe(own)
+    dense = [ff.Dense(6, *variances(layer)) for layer in (inner, blocks[1].branch, blocks[2].branch)]
+    assert net.layers[1:4] == (
+        ff.Residual([ff.Activation("relu"), dense[0]]),
+        ff.Residual([dense[1]], [ff.Dense(6, *variances(skip), bias=False)], -2.0),
+        ff.Residual([dense[2]]),
+    )
+    x = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(ff.torch.sampled(own)(x.numpy()), own(x).detach().numpy(), rtol=1e-12)  # roundings
+    assert "scale=-2.0" in repr(own)
+    with pytest.raises(ValueError, match=r"^module\[1\]\.branch\[0\]\[1\]: MaxPool1d cannot be described: the theory"):
+        ff.torch.describe(nn.Sequential(skip, ff.torch.Residual(nn.Sequential(nn.Sequential(relu, nn.MaxPool1d(2))))))
+    with pytest.raises(ValueError, match=r"^module\[2\]: Residual cannot be described: a skip without layers needs"):
+        ff.torch.describe(
+            nn.Sequential(skip, nn.ReLU(), ff.torch.Residual(nn.Sequential(inner)), relu, nn.Linear(6, 1))
+        )
+    with pytest.raises(ValueError, match=r"^module\[1\]\.branch: Linear .* its weight is module\[0\].weight too"):
+        ff.torch.describe(nn.Sequential(skip, ff.torch.Residual(skip)))
+    with pytest.raises(ValueError, match=r"the last Dense or Conv2d must stand behind the sum of branches"):
+        ff.torch.describe(nn.Sequential(skip, ff.torch.Residual(inner)))
+    with pytest.raises(TypeError, match=r"branch must be a torch.nn.Module, got 3"):
+        ff.torch.Residual(3)
+    with pytest.raises(TypeError, match=r"scale must be"):
+        ff.torch.Residual(inner, scale="large")
+
+
 LINES = {
     "of all kinds": [
         ff.Conv1d(6, 3, 2, 1, groups=2, dilation=2),
@@ -273,7 +352,7 @@ def test_a_module_of_lines_is_described_with_images_of_height_1():
     assert ff.torch.describe(own, (3, 1, 10)) == net
     assert net.input_shape == (3, 1, 10)
     assert net.layers == (
-        ff.Conv1d(8, 3, 1, 1, net.layers[0].sigma_w2, bias=False),
+        ff.Conv1d(8, 3, 1, 1, *variances(own[0]), bias=False),
         ff.BatchNorm(eps=1e-5, trained=True),
         ff.Activation("relu"),
         ff.AvgPool2d((1, 2), (1, 2), (0, 1)),
@@ -367,7 +446,8 @@ def test_a_layer_norm_without_gamma_and_beta_has_1_and_0():
 
 
 def variances(layer):
-    weight, bias = (part.detach().double().numpy() for part in (layer.weight, layer.bias))
+    bias = torch.zeros(1) if layer.bias is None else layer.bias
+    weight, bias = (part.detach().double().numpy() for part in (layer.weight, bias))
     return float(np.mean(weight**2)) * weight[0].size, float(np.mean(bias**2))
 
 
@@ -511,7 +591,7 @@ def test_biases_before_a_batch_norm_change_no_eigenvalue():
     )  # output's
 
 
-class Residual(nn.Module):
+class Sum(nn.Module):
     def __init__(self):
         super().__init__()
         self.inner = nn.Linear(4, 4)
@@ -553,7 +633,25 @@ FLAT = {
     "LayerNorm without beta": (nn.LayerNorm(4, bias=False), "it has no bias: leave bias=False out"),
     "InstanceNorm1d": (nn.InstanceNorm1d(4), "one channel of one sample are random at any width"),
     "SyncBatchNorm": (nn.SyncBatchNorm(4), "use BatchNorm1d or BatchNorm2d, which it equals on one device"),
-    "Residual": (Residual(), "residual sums, branches and functions cannot be seen from outside"),
+    "Sum": (Sum(), "sums, branches and functions cannot be seen from outside: write it as .* and ff.torch.Residual"),
+    "another Residual": (type("Sum", (ff.torch.Residual,), {"forward": abs})(nn.Linear(4, 4)), "a forward of its own"),
+    "Residual of nothing": (ff.torch.Residual(nn.ReLU()), "branch must hold at least one Dense or convolution"),
+    "Residual's width": (
+        ff.torch.Residual(nn.Linear(4, 3)),
+        r"branch and skip must end with one shape, got \(3,\) and \(4,\)",
+    ),
+    "Residual of activations": (
+        ff.torch.Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
+        "branch must end with a Dense, a convolution or a normalisation of one, .* it ends with Activation$",
+    ),
+    "Residual in place": (
+        ff.torch.Residual(nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), nn.Linear(4, 4))),
+        "ReLU at the start of its branch changes what both branches read: use inplace=False$",
+    ),
+    "Residual's skip in place": (
+        ff.torch.Residual(nn.Linear(4, 4), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4))),
+        "ReLU at the start of its skip changes what both branches read: use inplace=False$",
+    ),
     "Scaled": (Scaled(4, 4), "a forward of its own"),
     "PReLU": (nn.PReLU(), "its slope is trained"),
     "RReLU": (nn.RReLU(), "its slope is random"),
@@ -565,7 +663,7 @@ FLAT = {
     "Bilinear": (nn.Bilinear(4, 4, 4), "use Linear"),
     "Embedding": (nn.Embedding(4, 4), "begin with Linear or Conv2d"),
     "MultiheadAttention": (nn.MultiheadAttention(4, 2), "no products of activations"),
-    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(4, 2, batch_first=True), "no residual sums"),
+    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(4, 2, batch_first=True), "no products of activations"),
     "LSTM": (nn.LSTM(4, 4), "no recurrent layers"),
     "GRU": (nn.GRU(4, 4), "no recurrent layers"),
     "LazyLinear": (nn.LazyLinear(4), "call the module on a batch once"),
@@ -847,8 +945,9 @@ def test_without_pytorch_the_pip_command_is_given():
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import fisherfield as ff\n"
-        "try: ff.torch.module(ff.mlp([3, 4, 2]))\n"
-        "except ImportError as error: print(error)\n"
+        "for ask in (lambda: ff.torch.module(ff.mlp([3, 4, 2])), lambda: ff.torch.Residual):\n"
+        "    try: ask()\n"
+        "    except ImportError as error: print(error)\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'"
+    assert out.stdout.splitlines() == ["fisherfield.torch needs PyTorch: pip install 'fisherfield[torch]'"] * 2

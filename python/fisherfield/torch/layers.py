@@ -24,10 +24,11 @@ from ..network import (
     GroupNorm,
     Layer,
     LayerNorm,
+    Residual,
 )
 from ..network.layer import Parts, Shape, Step
 from ..sampled import SampledNetwork
-from . import activations
+from . import activations, residual
 from .variances import Note, Origin, Reading, as_numpy, as_seen, made_of, moments, variances
 
 __all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "numpy_dtype", "remembering", "row_of", "written"]
@@ -173,6 +174,11 @@ def _write_activation(layer: Activation, at: Writing) -> nn.Module:
             f"{at.step.where}: activation must be a named one for PyTorch to take its gradient, got {layer}"
         )
     return activations.MODULES[layer.function](layer)
+
+
+def _write_residual(layer: Residual, at: Writing) -> nn.Module:
+    branch, skip = at.inside
+    return residual.Residual(branch, skip if layer.skip else None, layer.scale)
 
 
 # ------------------------------------------------------------------------------------------------ module to description
@@ -326,6 +332,17 @@ def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
     return AvgPool2d((sizes[0] // wanted[0], sizes[1] // wanted[1]))
 
 
+def _residual(reading: Reading, layer: Any, where: str, branch: tuple[Layer, ...], skip: tuple[Layer, ...]) -> Residual:
+    for name in ("branch", "skip"):
+        parts = (part for part in (getattr(layer, name) or nn.Identity()).modules() if not list(part.children()))
+        first = next((part for part in parts if not isinstance(part, (nn.Flatten, *IDLE))), None)
+        if getattr(first, "inplace", False):
+            raise ValueError(
+                f"{type(first).__name__} at the start of its {name} changes what both branches read: use inplace=False"
+            )
+    return Residual(branch, skip, layer.scale)
+
+
 def _identity(reading: Reading, layer: Any, where: str) -> Layer | None:
     """Nothing, or the linear activation that it was made of."""
     made = made_of(layer)
@@ -414,6 +431,7 @@ ROWS: dict[type[Layer], Row] = {
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),
     ),
+    Residual: Row(_write_residual, {residual.Residual: _residual}, holds=("branch", "skip")),
     Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
     AvgPool2d: Row(
         _write_average_pool,

@@ -39,7 +39,7 @@ _REFUSED = {
     "Embedding": "the theory takes numbers as inputs: begin with Linear or Conv2d",
     "Bilinear": "the theory has layers of one input: use Linear",
     "Attention": "the theory has no products of activations",
-    "Transformer": "the theory has no products of activations, and no residual sums",
+    "Transformer": "the theory has no products of activations",
     "GLU": "the theory has no products of activations: use an activation of each coordinate",
     "Softmax": "it is no activation of each coordinate: leave it to the loss, as CrossEntropyLoss does",
     "Softmin": "it is no activation of each coordinate: leave it to the loss",
@@ -262,6 +262,6 @@ def _why_not(layer: Any, where: str) -> str:
     inside = [name for name, child in layer.named_children() if isinstance(child, nn.Sequential)]
     advice = f"describe its Sequential, {where}.{inside[0]}, if that is all of it, or " if len(inside) == 1 else ""
     return (
-        "it has a forward of its own, whose residual sums, branches and functions cannot be seen from outside: "
-        f"{advice}write it as a Sequential of layers, or describe it by hand as an ff.Network"
+        "it has a forward of its own, whose sums, branches and functions cannot be seen from outside: "
+        f"{advice}write it as a Sequential of layers and ff.torch.Residual, or describe it by hand as an ff.Network"
     )
