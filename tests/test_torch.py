@@ -78,8 +78,8 @@ def assert_same(net, seed=3):
     x = ff.data.gaussian(net, 12, seed=1)
     module, sampled = ff.torch.module(net, seed), ff.sample(net, seed)
     assert module.training
-    first = next(module.children())
-    inputs = torch.from_numpy(x[:, :, 0] if isinstance(first, (nn.Conv1d, nn.AvgPool1d)) else x)
+    line = any(isinstance(part, nn.Conv1d) for part in module.modules())
+    inputs = torch.from_numpy(x[:, :, 0] if line else x)
     with torch.no_grad():
         outputs = module(inputs).numpy()
     np.testing.assert_allclose(outputs, sampled(x), rtol=0, atol=1e-12 * np.abs(outputs).max())  # roundings
@@ -289,8 +289,9 @@ def test_a_user_s_own_sum_is_read_as_one():
     x = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(ff.torch.sampled(own)(x.numpy()), own(x).detach().numpy(), rtol=1e-12)  # roundings
     assert "scale=-2.0" in repr(own)
+    branch = nn.Sequential(nn.Sequential(relu, nn.MaxPool1d(2)), nn.Linear(3, 6))
     with pytest.raises(ValueError, match=r"^module\[1\]\.branch\[0\]\[1\]: MaxPool1d cannot be described: the theory"):
-        ff.torch.describe(nn.Sequential(skip, ff.torch.Residual(nn.Sequential(nn.Sequential(relu, nn.MaxPool1d(2))))))
+        ff.torch.describe(nn.Sequential(skip, ff.torch.Residual(branch)))
     with pytest.raises(ValueError, match=r"^module\[2\]: Residual cannot be described: a skip without layers needs"):
         ff.torch.describe(
             nn.Sequential(skip, nn.ReLU(), ff.torch.Residual(nn.Sequential(inner)), relu, nn.Linear(6, 1))
@@ -659,7 +660,10 @@ FLAT = {
     "Tanhshrink": (nn.Tanhshrink(), "of activations it has those of fisherfield.activation_names()"),
     "Hardtanh": (nn.Hardtanh(-2, 2), "must go from -1 to 1, or from 0 to 6"),
     "Softplus": (nn.Softplus(beta=2), "must have beta = 1"),
-    "Dropout": (nn.Dropout(0.1), "draws random numbers in train mode: set the Dropout layers alone to eval mode"),
+    "AlphaDropout": (
+        nn.AlphaDropout(0.1),
+        "draws random numbers in train mode: set the Dropout layers alone to eval mode",
+    ),
     "Bilinear": (nn.Bilinear(4, 4, 4), "use Linear"),
     "Embedding": (nn.Embedding(4, 4), "begin with Linear or Conv2d"),
     "MultiheadAttention": (nn.MultiheadAttention(4, 2), "no products of activations"),

@@ -120,8 +120,8 @@ class _Writer:
 def _filled(made: Any, parts: Parts) -> Any:
     """With weights and biases; PyTorch's own initialisation is skipped, which would draw from its generator."""
     with torch.no_grad():
-        for tensor, (values, _) in zip((made.weight, made.bias), parts, strict=True):
-            if tensor is not None:
+        for name, (values, _) in zip(("weight", "bias"), parts, strict=False):
+            if (tensor := getattr(made, name)) is not None:
                 tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
     return made
 
@@ -234,27 +234,31 @@ def _batch_norm(reading: Reading, layer: Any, where: str) -> BatchNorm:
     if not layer.training and layer.track_running_stats:
         text = f"{where}: BatchNorm is in eval mode, and described as in train mode, with the batch's mean and variance"
         reading.notes.append(Note(text, always=True))
-    return BatchNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+    return BatchNorm(eps=_eps(layer.eps), **_scale(reading, layer, where, ("gamma", "beta")))
+
+
+def _of_whole_sample(reading: Reading, layer: Any, otherwise: str = "") -> None:
+    if tuple(layer.normalized_shape) != reading.seen:
+        raise ValueError(
+            f"it normalises over shape {tuple(layer.normalized_shape)} and gets {reading.seen}, and the theory does "
+            f"over a whole sample: use {type(layer).__name__}({list(reading.seen)}){otherwise}"
+        )
 
 
 def _layer_norm(reading: Reading, layer: Any, where: str) -> LayerNorm:
-    if tuple(layer.normalized_shape) != reading.seen:
-        channels = f", or GroupNorm(1, {reading.seen[0]})" if len(reading.seen) > 1 else ""
-        raise ValueError(
-            f"it normalises over shape {tuple(layer.normalized_shape)} and gets {reading.seen}, and the theory has "
-            f"mean and variance over a whole sample: use LayerNorm({list(reading.seen)}){channels}"
-        )
-    return LayerNorm(eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+    _of_whole_sample(reading, layer, f", or GroupNorm(1, {reading.shape[0]})" if len(reading.seen) > 1 else "")
+    return LayerNorm(eps=_eps(layer.eps), **_scale(reading, layer, where, ("gamma", "beta")))
 
 
 def _group_norm(reading: Reading, layer: Any, where: str) -> GroupNorm:
     if layer.num_channels != reading.shape[0]:
         raise ValueError(f"it takes {layer.num_channels} channels and gets {reading.shape[0]}")
-    return GroupNorm(layer.num_groups, eps=_eps(layer), **_scale(reading, layer, where, ("gamma", "beta")))
+    return GroupNorm(layer.num_groups, eps=_eps(layer.eps), **_scale(reading, layer, where, ("gamma", "beta")))
 
 
-def _eps(layer: Any) -> float:
-    return 0.0 if 0 <= layer.eps < _numbers.SMALLEST or layer.eps in _TINY else float(layer.eps)
+def _eps(eps: float) -> float:
+    """What PyTorch adds to the variance; 0 where that changes no digit."""
+    return 0.0 if 0 <= eps < _numbers.SMALLEST or eps in _TINY else float(eps)
 
 
 _TINY = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))

@@ -41,9 +41,12 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     Returns
     -------
     torch.nn.Sequential
-        In train mode, on the CPU, one module a layer: Linear, Conv2d, BatchNorm1d or 2d, the activations, Flatten,
-        AvgPool2d, AdaptiveAvgPool2d. Inputs have shape (n, *net.input_shape), outputs (n, outputs). PyTorch's
-        generator of random numbers is left as it was.
+        In train mode, on the CPU, one module a layer: Linear, Conv2d, BatchNorm1d or 2d, LayerNorm, GroupNorm, the
+        activations, Flatten, AvgPool2d, AdaptiveAvgPool2d, `ff.torch.Residual`. Inputs have shape
+        (n, *net.input_shape), outputs (n, outputs). PyTorch's generator of random numbers is left as it was.
+
+        A network of Conv1d is one of PyTorch's Conv1d, BatchNorm1d, AvgPool1d and AdaptiveAvgPool1d: inputs have shape
+        (n, channels, length). With a Conv2d among them, or pooling that only two dimensions have, all are Conv2d.
 
     Raises
     ------
@@ -131,11 +134,12 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Parameters
     ----------
     module : torch.nn.Sequential or a layer
-        Of Linear, Conv2d, BatchNorm1d, BatchNorm2d, activations that `Activation` has, Flatten, AvgPool2d,
-        AdaptiveAvgPool2d, Dropout in eval mode, Identity, and Sequentials of these.
-    input_shape : int or (int,) or (int, int, int), optional
-        One input's shape, without the batch; may be left out where the first layer is Linear, or for what
-        `ff.torch.module` made.
+        Of Linear, Conv2d, Conv1d, BatchNorm1d and 2d, LayerNorm, GroupNorm, activations that `Activation` has, Flatten,
+        AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, `ff.torch.Residual`, Dropout in eval mode, Identity, and Sequentials
+        of these.
+    input_shape : int or (int,) or (int, int) or (int, int, int), optional
+        One input's shape, without the batch: (units,), (channels, length) or (channels, height, width). It may be left
+        out where the first layer is Linear, or for what `ff.torch.module` made.
     variances : {"measured", "initial"}
         How sigma_w2 and sigma_b2 of each layer are found. "measured": fan_in times the mean square of its weights, and
         the mean square of its biases, as they are now. "initial": those of the known initialiser that the weights fit:
@@ -154,10 +158,10 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Raises
     ------
     ValueError
-        By name and with what to do for a module that cannot be described (maxima over positions, other normalisations,
-        residual sums and whatever has a forward of its own, grouped or dilated convolutions, random layers in train
-        mode, hooks, shared parameters), for shapes that do not fit, and for weights of no known initialiser or too few
-        to tell which.
+        By name and with what to do for a module that cannot be described (maxima over positions, InstanceNorm,
+        depthwise convolutions, padding other than by zeros or windows cut at the border, sums that are not Gaussian,
+        whatever has a forward of its own, hooks, shared parameters), for shapes that do not fit, and for weights of no
+        known initialiser or too few to tell which.
     TypeError
         For what is no torch.nn.Module.
     ImportError
@@ -176,9 +180,14 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     before a BatchNorm, which has theirs in beta, are mostly left out: theory "exact" counts them among the parameters
     alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.
 
-    A BatchNorm's eps is taken over, and its gamma and beta count as trained where they require gradients. Dropout in
-    train mode is refused, for the theory has none; with the Dropout layers alone in eval mode,
-    ``[part.eval() for part in model.modules() if isinstance(part, nn.Dropout)]``, it is the network without them.
+    The eps of a normalisation is taken over, and its gamma and beta count as trained where they require gradients. A
+    layer that draws random numbers in train mode is described where the theory has it; else it is refused, and with
+    these layers alone in eval mode, ``[part.eval() for part in model.modules() if isinstance(part, nn.Dropout2d)]``,
+    the network without them is described.
+
+    Normalisations over the units of a sample are taken over a whole sample: LayerNorm(input's shape), GroupNorm with
+    two channels or more a group. Where images are (channels, length), as those of Conv1d, the description has them as
+    (channels, 1, length); AvgPool1d is an AvgPool2d there.
 
     Examples
     --------
