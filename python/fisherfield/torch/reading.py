@@ -176,7 +176,7 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
             reader = _reader(layer)
             if reader is None:
                 raise _refusal(where, layer, _why_not(layer, where))
-            if reader not in IDLE.values():
+            if not isinstance(layer, tuple(IDLE)):
                 if inputs := reader.inputs(layer):
                     return inputs
                 break
