@@ -147,7 +147,7 @@ def test_a_module_s_description_is_the_network(name, dtype):
 
 
 def test_what_training_makes_remembers_nothing():
-    from fisherfield.torch.layers import written  # moments of all weights would be found for each run
+    from fisherfield.torch.writing import written  # moments of all weights would be found for each run
 
     built = written(ff.sample(NETWORKS["dense"]))
     assert not any(hasattr(part, "_fisherfield") for part in built.modules())
@@ -662,6 +662,10 @@ FLAT = {
         ff.torch.Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
         "branch must end with a Dense, a convolution or a normalisation of one, .* it ends with Activation$",
     ),
+    "Residual's trained scale": (
+        changed(ff.torch.Residual(nn.Linear(4, 4)), lambda it: setattr(it, "scale", nn.Parameter(torch.ones(())))),
+        "its scale must be a float, for the theory does not train it, got ",
+    ),
     "Residual in place": (
         ff.torch.Residual(nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), nn.Linear(4, 4))),
         "ReLU at the start of its branch changes what both branches read: use inplace=False$",
@@ -817,7 +821,7 @@ MISPLACED = {
     ),
     "norm behind pool": (
         [CONV, POOL, NORM],
-        r"module\[2\]: .* after AvgPool2d: put BatchNorm directly behind Conv2d",
+        r"module\[2\]: .* after AvgPool2d: put BatchNorm directly behind Linear or Conv2d",
     ),
     "layer norm first": (
         [nn.LayerNorm((1, 6, 6)), CONV],
@@ -826,6 +830,10 @@ MISPLACED = {
     "two kinds of norms": (
         [CONV, NORM, nn.LayerNorm((4, 4, 4)), nn.ReLU()],
         r"module\[2\]: LayerNorm .* that BatchNorm or another .* no theory; it stands after BatchNorm$",
+    ),
+    "layer norm, relu": (
+        [CONV, nn.ReLU(), nn.LayerNorm((4, 4, 4)), nn.ReLU(), POOL, nn.Flatten(), LINEAR],
+        r"module\[3\]: ReLU .* are Gaussian; it stands after LayerNorm$",
     ),
     "two norms": ([CONV, NORM, nn.BatchNorm2d(4)], r"module\[2\]: BatchNorm2d .* after BatchNorm: leave one out"),
     "pool, relu": (

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,22 +27,15 @@ from ..network import (
     Residual,
 )
 from ..network.layer import Parts, Shape, Step
-from ..sampled import SampledNetwork
 from . import activations, residual
-from .variances import Note, Origin, Reading, as_numpy, as_seen, made_of, moments, variances
+from .variances import Note, Reading, as_numpy, as_seen, made_of, variances
 
-__all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "numpy_dtype", "remembering", "row_of", "written"]
+__all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "Writing", "row_of"]
 
-_DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 _RANDOM = (
     "it draws random numbers in train mode: set the Dropout layers alone to eval mode, and what is described is the "
     "network without them"
 )
-
-
-def numpy_dtype(dtype: Any) -> Any:
-    """A torch.dtype in NumPy's words; anything else as it is."""
-    return _DTYPES.get(dtype, str(dtype)) if isinstance(dtype, torch.dtype) else dtype
 
 
 def _two(value: Any, line: bool = False, height: int = 1) -> tuple[int, int]:
@@ -72,49 +65,6 @@ class Writing:
     def sizes(self, layer: Layer) -> list[tuple[int, ...]]:
         """A window's kernel, stride, padding and dilation, along a line or along height and width."""
         return [side[1:] if self.line else side for side in layer.window(self.step.before) or ()]
-
-
-def written(sampled: SampledNetwork) -> nn.Sequential:
-    """The Sequential of a sampled network; it takes images (n, channels, height, width), of height 1 too."""
-    return _Writer(sampled, line=False).whole()
-
-
-def remembering(sampled: SampledNetwork) -> nn.Sequential:
-    """As `written`, with what is needed to read that very network again; of lines where its convolutions are."""
-    image = len(sampled.net.input_shape) == 3 and sampled.net.input_shape[1] == 1
-    lines = {row_of(step.layer).line(step.layer) for step in sampled.net.steps}
-    writer = _Writer(sampled, image and True in lines and False not in lines)
-    whole = writer.whole()
-    for made, layer in writer.pairs:
-        made._fisherfield = Origin(layer, moments(made) if layer is not None and layer.affine else ())
-    whole._fisherfield = sampled.net
-    return whole
-
-
-class _Writer:
-    """Writes layers in the order of the network's steps."""
-
-    def __init__(self, sampled: SampledNetwork, line: bool) -> None:
-        self.line = line
-        self.net, self.dtype = sampled.net, getattr(torch, str(sampled.dtype))
-        self.steps = zip(sampled.net.steps, sampled.parts, strict=True)
-        self.pairs: list[tuple[Any, Layer | None]] = []  # what was made of each layer
-
-    def whole(self) -> nn.Sequential:
-        built = list(self.each(self.net.layers))
-        if len(self.net.shapes[-1]) == 3:
-            built.append(nn.Flatten())  # (n, outputs, 1, 1) to (n, outputs)
-            self.pairs.append((built[-1], None))
-        return nn.Sequential(*built)
-
-    def each(self, layers: tuple[Layer, ...]) -> Iterator[nn.Module]:
-        for layer in layers:
-            row = row_of(layer)
-            inside = tuple(nn.Sequential(*self.each(getattr(layer, name))) for name in row.holds)
-            step, parts = next(self.steps)
-            made = row.write(layer, Writing(step, parts, self.dtype, self.line, inside))
-            self.pairs.append((made, layer))
-            yield made
 
 
 def _filled(made: Any, parts: Parts) -> Any:
@@ -344,6 +294,10 @@ def _residual(reading: Reading, layer: Any, where: str, branch: tuple[Layer, ...
             raise ValueError(
                 f"{type(first).__name__} at the start of its {name} changes what both branches read: use inplace=False"
             )
+    if not isinstance(layer.scale, float):
+        raise ValueError(
+            f"its scale must be a float, for the theory does not train it, got {_numbers.shown(layer.scale)}"
+        )
     return Residual(branch, skip, layer.scale)
 
 
@@ -409,7 +363,7 @@ ROWS: dict[type[Layer], Row] = {
             Activation: "put BatchNorm before the activation",
             BatchNorm: "leave one out",
         },
-        otherwise="put BatchNorm directly behind Conv2d",
+        otherwise="put BatchNorm directly behind Linear or Conv2d",
     ),
     LayerNorm: Row(
         _write_layer_norm,
@@ -429,8 +383,8 @@ ROWS: dict[type[Layer], Row] = {
             None: "begin with Linear or Conv2d",
             Activation: "use one activation, or ff.Activation of a callable",
             Flatten: "swap Flatten and activation, which changes nothing",
+            **dict.fromkeys((AvgPool2d, GlobalAvgPool2d), "swap pooling and activation, which is another network"),
         },
-        otherwise="swap pooling and activation, which is another network",
         left=lambda module: (
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),

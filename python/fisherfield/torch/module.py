@@ -22,9 +22,9 @@ VARIANCES = ("measured", "initial")
 def _with_torch() -> tuple[Any, Any]:
     """What writes layers and what reads them; PyTorch is imported there."""
     optional("torch", "fisherfield.torch needs PyTorch", "fisherfield[torch]")
-    from . import layers, reading
+    from . import reading, writing
 
-    return layers, reading
+    return writing, reading
 
 
 def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> torch.nn.Sequential:
@@ -72,11 +72,11 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     >>> model = ff.torch.module(ff.mlp([784, 1000, 10]), seed=1, dtype="float32")
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     """
-    layers, _ = _with_torch()
+    writing, _ = _with_torch()
     if not hasattr(net, "weights"):
         _numbers.network_of(net)
-    drawn = _numbers.sampled_network_of(net, seed, layers.numpy_dtype(dtype), sample)
-    built: torch.nn.Sequential = layers.remembering(drawn)
+    drawn = _numbers.sampled_network_of(net, seed, writing.numpy_dtype(dtype), sample)
+    built: torch.nn.Sequential = writing.remembering(drawn)
     return built
 
 
@@ -120,8 +120,8 @@ def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None)
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 50), torch.nn.BatchNorm1d(50), torch.nn.ReLU(), ...)
     >>> ff.sampled_fisher(ff.torch.sampled(model), x, loss="mse").max_learning_rate(momentum=0.9)
     """
-    layers, reading = _with_torch()
-    taken, notes = reading.taken(module, input_shape, layers.numpy_dtype(dtype))
+    writing, reading = _with_torch()
+    taken, notes = reading.taken(module, input_shape, writing.numpy_dtype(dtype))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     network: SampledNetwork = taken

@@ -24,7 +24,7 @@ from ..data.sources import stamps
 from ..network import Network
 from ..sampled import SampledNetwork
 from ..threads import num_threads
-from ..torch.layers import written
+from ..torch.writing import written
 from .recipe import Recipe
 
 _BLOCK = 1024  # samples at a time where nothing is trained
