@@ -320,7 +320,7 @@ class Row:
     """A kind of layer: how it is written, the modules that are read as one, and PyTorch's words for it.
 
     Refusals of a place are the layer's own (`Layer.needs`); a row adds what to do where the layer before it is of some
-    kind (None: the input), or of any `otherwise`, and to whom a layer is `left` that may not stand behind the output.
+    kind (None: the input), or of any `otherwise`, and whom to `leave_to` what may not stand behind the output.
     """
 
     write: Callable[[Any, Writing], nn.Module]
@@ -331,7 +331,7 @@ class Row:
     lines: tuple[type[Any], ...] = ()  # the modules that take (channels, length) and nothing else
     advice: dict[type[Layer] | None, str] = field(default_factory=dict)
     otherwise: str = ""
-    left: Callable[[Any], str] = lambda module: "what uses the outputs"
+    leave_to: Callable[[Any], str] = lambda module: "what uses the outputs"
     inputs: Callable[[Any], tuple[int, ...] | None] = lambda module: None  # the shape that a module takes, if it tells
 
 
@@ -385,7 +385,7 @@ ROWS: dict[type[Layer], Row] = {
             Flatten: "swap Flatten and activation, which changes nothing",
             **dict.fromkeys((AvgPool2d, GlobalAvgPool2d), "swap pooling and activation, which is another network"),
         },
-        left=lambda module: (
+        leave_to=lambda module: (
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),
     ),

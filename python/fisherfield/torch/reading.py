@@ -134,7 +134,7 @@ def _append(reading: Reading, described: Layer, layer: Any) -> None:
     """One layer more, where it may stand, with the tensors that are its arrays."""
     spot, row = reading.spot, row_of(described)
     if not (spot.hidden or described.behind_output):
-        raise ValueError(f"the output must be linear: leave {type(layer).__name__} to {row.left(layer)}")
+        raise ValueError(f"the output must be linear: leave {type(layer).__name__} to {row.leave_to(layer)}")
     if spot.stream not in described.takes:
         before = spot.previous
         after = "the input" if before is None else row_of(before).word(before)
