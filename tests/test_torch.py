@@ -829,7 +829,7 @@ MISPLACED = {
     ),
     "two kinds of norms": (
         [CONV, NORM, nn.LayerNorm((4, 4, 4)), nn.ReLU()],
-        r"module\[2\]: LayerNorm .* that BatchNorm or another .* no theory; it stands after BatchNorm$",
+        r"module\[2\]: LayerNorm .* of units that .* already it has no theory; it stands after BatchNorm$",
     ),
     "layer norm, relu": (
         [CONV, nn.ReLU(), nn.LayerNorm((4, 4, 4)), nn.ReLU(), POOL, nn.Flatten(), LINEAR],

@@ -152,7 +152,8 @@ class SampledNetwork:
         Parameters
         ----------
         x : array_like, (n, *net.input_shape)
-            n samples; what each gives depends on all of them where there is a BatchNorm.
+            n samples; what each gives depends on all of them where there is a BatchNorm. Images of height 1 may be
+            (n, channels, length).
 
         Returns
         -------
