@@ -87,9 +87,37 @@ def test_threads_make_one_compiled_activation_together_and_copies_their_own():
 def test_type_checkers_and_the_interpreter_see_the_same_names():
     tree = ast.parse(Path(ff.__file__).read_text(encoding="utf-8"))
     (checked,) = (node for node in tree.body if isinstance(node, ast.If))
-    homes = {alias.name: node.module for node in checked.body for alias in node.names}
-    assert sorted(homes) == ff.__all__
-    assert {name: home for name, home in homes.items() if home} == ff._HOME
+    homes = {alias.name: node.module for node in checked.body[:-1] for alias in node.names}
+    assert sorted(homes) == ast.literal_eval(checked.body[-1].value)
+    alone = set(ff.__all__) - set(homes)  # kinds in modules of their own
+    assert alone <= set(ff.network.kinds())
+    homes = {name: home for name, home in homes.items() if home}
+    assert {name: home for name, home in homes.items() if name not in ff.network.kinds()} == ff._HOME
+    assert {name for name in homes if name not in ff._HOME} | alone == set(ff.network.kinds())
+
+
+def test_a_kind_in_a_new_file_is_public(tmp_path):
+    (tmp_path / "half.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from fisherfield.network.layer import Layer, kind\n"
+        "@kind\n"
+        "@dataclass(frozen=True)\n"
+        "class Half(Layer):\n"
+        "    pass\n"
+    )
+    out = run(
+        "import sys\n"
+        "from importlib.util import find_spec, module_from_spec\n"
+        "spec = find_spec('fisherfield.network')\n"
+        f"spec.submodule_search_locations.append({str(tmp_path)!r})\n"
+        "sys.modules[spec.name] = module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules[spec.name])\n"
+        "import fisherfield as ff\n"
+        "assert 'Half' in ff.__all__ and 'Half' in dir(ff) and 'Half' in ff.network.__all__\n"
+        "from fisherfield import *\n"
+        "print(Half is ff.Half, repr(Half()), ff.Network(3, [ff.Dense(2), Half()]).shapes)"
+    )
+    assert out.split() == ["True", "Half()", "((3,),", "(2,),", "(2,))"]
 
 
 @pytest.mark.parametrize("first", sorted(ff._MODULES))

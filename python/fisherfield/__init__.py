@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -53,62 +54,61 @@ if TYPE_CHECKING:
     from .theory.order_parameters import order_parameters
     from .threads import num_threads, set_num_threads
 
+    __all__ = [
+        "Activation",
+        "AvgPool2d",
+        "BatchNorm",
+        "Conv1d",
+        "Conv2d",
+        "Dense",
+        "Fisher",
+        "FisherMoments",
+        "FisherOperator",
+        "FisherSpectrum",
+        "Flatten",
+        "GlobalAvgPool2d",
+        "GroupNorm",
+        "LayerNorm",
+        "Layers",
+        "LearningRate",
+        "Network",
+        "OrderParameters",
+        "Residual",
+        "SampledNetwork",
+        "Scan",
+        "SpectralDensity",
+        "Verification",
+        "activation_names",
+        "convnet",
+        "data",
+        "experiments",
+        "figures",
+        "fisher",
+        "gaussian",
+        "load",
+        "max_learning_rate",
+        "mlp",
+        "num_threads",
+        "order_parameters",
+        "random_points",
+        "reference",
+        "sample",
+        "sampled_density",
+        "sampled_fisher",
+        "sampled_moments",
+        "scan",
+        "set_num_threads",
+        "torch",
+        "verify",
+    ]
+
 __version__ = "0.1.0"
 
-__all__ = [
-    "Activation",
-    "AvgPool2d",
-    "BatchNorm",
-    "Conv1d",
-    "Conv2d",
-    "Dense",
-    "Fisher",
-    "FisherMoments",
-    "FisherOperator",
-    "FisherSpectrum",
-    "Flatten",
-    "GlobalAvgPool2d",
-    "GroupNorm",
-    "LayerNorm",
-    "Layers",
-    "LearningRate",
-    "Network",
-    "OrderParameters",
-    "Residual",
-    "SampledNetwork",
-    "Scan",
-    "SpectralDensity",
-    "Verification",
-    "activation_names",
-    "convnet",
-    "data",
-    "experiments",
-    "figures",
-    "fisher",
-    "gaussian",
-    "load",
-    "max_learning_rate",
-    "mlp",
-    "num_threads",
-    "order_parameters",
-    "random_points",
-    "reference",
-    "sample",
-    "sampled_density",
-    "sampled_fisher",
-    "sampled_moments",
-    "scan",
-    "set_num_threads",
-    "torch",
-    "verify",
-]
-
 # Names are imported when first used: the reference works without the core, and SciPy and matplotlib take a while.
+# Beside them every kind of layer is public, wherever in `network` it stands; to type checkers one that is not in the
+# list above is Any.
 _MODULES = {
-    "network": (
-        "Activation AvgPool2d BatchNorm Conv1d Conv2d Dense Dropout Flatten GlobalAvgPool2d GroupNorm LayerNorm Network RMSNorm Residual "
-        "activation_names convnet load mlp"
-    ),
+    "network": "Network activation_names convnet load mlp",
     "sampled": (
         "FisherMoments FisherOperator FisherSpectrum SampledNetwork SpectralDensity Verification "
         "sample sampled_density sampled_fisher sampled_moments"
@@ -136,11 +136,21 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name == "__all__":
+        return sorted({*_HOME, *(module for module, names in _MODULES.items() if not names), *_kinds()})
+    if name[:1].isupper() and name in _kinds():
+        value = globals()[name] = _kinds()[name]
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})
+
+
+def _kinds() -> Mapping[str, Any]:
+    kinds: Mapping[str, Any] = import_module(f"{__name__}.network").kinds()
+    return kinds
 
 
 class _Package(ModuleType):

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a user describes: layers, activations, and the networks that they make."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from .activation import Activation, activation_names
 from .affine import Conv1d, Conv2d, Dense
 from .builders import convnet, mlp
-from .dropout import Dropout
-from .layer import Layer
+from .layer import Layer, kinds
 from .network import Network
 from .norms import BatchNorm, GroupNorm, LayerNorm
 from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
 from .residual import Residual
-from .rms_norm import RMSNorm
 from .toml import load
 
 __all__ = [
@@ -20,17 +21,21 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Dense",
-    "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "Network",
-    "RMSNorm",
     "Residual",
     "activation_names",
     "convnet",
     "load",
     "mlp",
 ]
+
+# A kind in a module of its own needs no line here: all modules of the room are imported, and their kinds are public.
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+globals().update(kinds())
+__all__ += [_kind for _kind in kinds() if _kind not in __all__]
