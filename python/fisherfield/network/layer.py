@@ -242,6 +242,15 @@ class Layer:
         """The window that it takes positions together in, if it does."""
         return None
 
+    def held(self) -> dict[str, tuple[Layer, ...]]:
+        """The layers that it holds, by the names of its fields."""
+        fields = {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}
+        return {
+            name: value
+            for name, value in fields.items()
+            if value and isinstance(value, tuple) and all(isinstance(item, Layer) for item in value)
+        }
+
     def leaves(self) -> Iterator[Layer]:
         """The layers that it holds, if any, and itself, in the order of its steps."""
         yield self
@@ -345,6 +354,20 @@ class Layer:
     def _shown(self) -> str:
         entry = Layer.entry(self)
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in entry.items())})"
+
+    def lines(self, where: str, shapes: Mapping[str, Shape], indent: str = "") -> Iterator[str]:
+        """Its repr with the shape behind it, layers that it holds one a line; `shapes` are those of all steps."""
+        held, line = self.held(), f"{self!r},"
+        if held:
+            entry = ((name, value) for name, value in Layer.entry(self).items() if name not in held)
+            line = f"{type(self).__name__}({''.join(f'{name}={value!r}, ' for name, value in entry)}"
+            for name, layers in held.items():
+                yield f"{indent}{line}{name}=["
+                for place, layer in enumerate(layers):
+                    yield from layer.lines(f"{where}.{name}[{place}]", shapes, indent + "    ")
+                line = "], "
+            line = "]),"
+        yield f"{indent + line:<80} # {' x '.join(map(str, shapes[where]))}"
 
     # ------------------------------------------------------------------------------------------------- the core's calls
 

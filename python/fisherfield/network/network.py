@@ -197,10 +197,11 @@ class Network:
 
     def __repr__(self) -> str:
         shape = self.input_shape[0] if len(self.input_shape) == 1 else self.input_shape
-        lines = [f"Network({shape}, ["]
-        for layer, after in zip(self.layers, self.shapes[1:], strict=True):
-            lines.append(f"    {repr(layer) + ',':<76} # {' x '.join(map(str, after))}")
-        return "\n".join([*lines, "])"])
+        shapes = {step.where: step.after for step in self.steps}
+        lines = (
+            line for place, layer in enumerate(self.layers) for line in layer.lines(f"layers[{place}]", shapes, "    ")
+        )
+        return "\n".join([f"Network({shape}, [", *lines, "])"])
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,10 @@ class Residual(Layer):
     def outline(self, after: Shape) -> str:
         return f"Residual {' x '.join(map(str, after))}"
 
+    @property
+    def remark(self) -> str:
+        return "branch + skip" if self.scale == 1.0 else f"{self.scale:g} branch + skip"
+
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         start, ends = core.spot(), []
         for layers in (self.branch, self.skip):
