@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fisherfield as ff
+from fisherfield.network.layer import kinds
 
 NAMES = ", ".join(ff.activation_names())
 
@@ -226,6 +227,88 @@ def test_mlp_takes_one_value_a_layer():
     )
 
 
+def residual(*branch, skip=(), scale=1.0):
+    return ff.Residual([*branch], [*skip], scale)
+
+
+def test_a_residual_mlp_builds_what_it_says():
+    phi, norm = ff.Activation("tanh"), ff.LayerNorm
+    assert ff.mlp([5, 4, 4, 3, 2], "tanh", norm="layer", residual=[0.5, 2.0], gamma=[1.0, 2.0, 3.0]).layers == (
+        ff.Dense(4),
+        residual(norm(1.0), phi, ff.Dense(4), scale=0.5),
+        residual(norm(2.0), phi, ff.Dense(3), skip=[ff.Dense(3)], scale=2.0),
+        norm(3.0),
+        phi,
+        ff.Dense(2),
+    )
+    assert ff.mlp([5, 4, 4, 2], norm=None, residual=True, sigma_w2=[1.0, 2.0, 3.0]).layers == (
+        ff.Dense(4, 1.0),
+        residual(ff.Activation("relu"), ff.Dense(4, 2.0)),
+        ff.Activation("relu"),
+        ff.Dense(2, 3.0),
+    )
+    for widths in ([5, 2], [5, 4, 2]):  # nothing to skip
+        for skips in (True, 0.5, []):
+            assert ff.mlp(widths, residual=skips) == ff.mlp(widths)
+    assert ff.mlp([5, 4, 4, 2], residual=False) == ff.mlp([5, 4, 4, 2], residual=np.False_) == ff.mlp([5, 4, 4, 2])
+
+
+@pytest.mark.parametrize(
+    "build", [lambda **by: ff.mlp([6, 4, 4, 2], **by), lambda **by: ff.convnet((1, 8, 8), [4], 2, **by)]
+)
+def test_builders_take_the_words_of_norms(build):
+    assert build(norm="batch") == build()
+    assert build(norm=None) == build(batch_norm=False) == build(norm=None, batch_norm=False)
+    assert build(norm="layer", batch_norm=False) == build(norm="layer", batch_norm=True)
+    words = {cls.word: cls for cls in kinds().values() if getattr(cls, "word", "")}
+    assert {"batch", "layer"} <= set(words)
+    for word, cls in words.items():
+        assert {type(step.layer) for step in build(norm=word, gamma=2.0).steps if hasattr(step.layer, "gamma")} == {cls}
+
+
+def test_a_norm_without_beta_is_built_from_what_it_has(monkeypatch):
+    from dataclasses import dataclass, field
+
+    from fisherfield.network import layer, norms
+
+    monkeypatch.setattr(layer, "_KINDS", dict(layer._KINDS))
+
+    @layer.kind
+    @dataclass(frozen=True)
+    class Plain(norms.Norm):
+        word = "plain"
+        gamma: float = field(default=1.0, metadata=norms.GAMMA)
+        trained: bool = field(default=False, metadata=norms.TRAINED)
+        eps: float = field(default=0.0, metadata=norms.EPS)
+
+    try:
+        assert ff.mlp([5, 4, 2], norm="plain", gamma=2.0, eps=0.5).layers[1] == Plain(2.0, False, 0.5)
+        with pytest.raises(
+            ValueError, match=r"^beta must be 0, or left out, with norm='plain', which has none, got 0\.5$"
+        ):
+            ff.mlp([5, 4, 2], norm="plain", beta=0.5)
+    finally:
+        layer.kinds.cache_clear()
+        layer.axes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"norm": "x"}, ValueError, "norm must be one of .*batch, .*layer.*, or None, got 'x'"),
+        ({"norm": 1}, ValueError, "norm must be one of .*, or None, got 1"),
+        ({"batch_norm": 2, "norm": "layer"}, TypeError, "batch_norm must be True or False, got 2"),
+        ({"residual": None}, TypeError, "residual must be True, False, or the branches' scale, .*, got None"),
+        ({"residual": "a"}, TypeError, "residual must be True, False, or the branches' scale, .*, got 'a'"),
+        ({"residual": [0.5, 0.5]}, ValueError, r"residual must be one value or 1 \(one a layer\), got 2 values"),
+        ({"residual": math.inf}, ValueError, "residual must be finite, got inf"),
+    ],
+)
+def test_mlp_refuses_in_a_sentence(arguments, error, sentence):
+    with pytest.raises(error, match=f"^{sentence}$"):
+        ff.mlp([5, 4, 4, 2], **arguments)
+
+
 def test_convnet_builds_what_it_says():
     net = ff.convnet(
         (3, 8, 9), [4, 5], 2, kernel=(3, 2), stride=1, padding=0, activation=["abs", "sin"], gamma=[2.0, 3.0],
@@ -353,9 +436,35 @@ def test_repr_shows_every_layer_beside_its_shape():
     ]
 
 
+def test_repr_shows_what_a_layer_holds_one_a_line():
+    inner = residual(ff.LayerNorm(2.0), ff.Activation("tanh"), ff.Dense(6), scale=0.5)
+    net = ff.Network(
+        5, [ff.Dense(6), residual(inner, ff.Activation("relu"), ff.Dense(3), skip=[ff.Dense(3)]), ff.Dense(2)]
+    )
+    lines = [tuple(part.rstrip() for part in line.split("#")) for line in repr(net).splitlines()]
+    assert lines == [
+        ("Network(5, [",),
+        ("    Dense(units=6, sigma_w2=2.0, sigma_b2=0.5),", " 6"),
+        ("    Residual(scale=1.0, branch=[",),
+        ("        Residual(scale=0.5, branch=[",),
+        ("            LayerNorm(gamma=2.0, beta=0.0, eps=0.0, trained=False),", " 6"),
+        ("            Activation('tanh'),", " 6"),
+        ("            Dense(units=6, sigma_w2=2.0, sigma_b2=0.5),", " 6"),
+        ("        ]),", " 6"),
+        ("        Activation('relu'),", " 6"),
+        ("        Dense(units=3, sigma_w2=2.0, sigma_b2=0.5),", " 3"),
+        ("    ], skip=[",),
+        ("        Dense(units=3, sigma_w2=2.0, sigma_b2=0.5),", " 3"),
+        ("    ]),", " 3"),
+        ("    Dense(units=2, sigma_w2=2.0, sigma_b2=0.5),", " 2"),
+        ("])",),
+    ]
+    assert eval(repr(net), {name: getattr(ff, name) for name in kinds()} | {"Network": ff.Network}) == net
+
+
 @given(networks())
 def test_repr_is_python_that_builds_the_network_again(net):
-    assert eval(repr(net), vars(ff)) == net
+    assert eval(repr(net), {name: getattr(ff, name) for name in kinds()} | {"Network": ff.Network}) == net
 
 
 # replace --------------------------------------------------------------------------------------------------------------
@@ -401,13 +510,24 @@ def test_replace_takes_one_value_a_layer():
     assert net.replace(batch_norm=False, sigma_w2=1.0) == ff.mlp([5, 4, 3, 2], batch_norm=False, sigma_w2=1.0)
 
 
+REPLACED = dict.fromkeys(name for cls in kinds().values() for name in cls.replaceable())
+
+
+def test_replace_takes_what_kinds_say_that_it_takes():
+    assert {"activation", "gamma", "beta", "eps", "trained", "sigma_w2", "sigma_b2", "scale"} <= set(REPLACED)
+    net = ff.mlp([5, 4, 4, 2], norm="layer", residual=True)
+    assert net.replace(scale=0.5, gamma=[2.0, 3.0]) == ff.mlp(
+        [5, 4, 4, 2], norm="layer", residual=0.5, gamma=[2.0, 3.0]
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "sentence"),
     [
         (
             {"width": 3},
             TypeError,
-            "replace takes activation, gamma, beta, eps, trained, sigma_w2, sigma_b2, batch_norm, got 'width'",
+            f"replace takes {', '.join(REPLACED)}, batch_norm, got 'width'",
         ),
         (
             {"batch_norm": True},
@@ -444,11 +564,12 @@ def test_replace_refuses_what_no_layer_has(name):
 
 D, C, B, R, F = ff.Dense(4), ff.Conv2d(4), ff.BatchNorm(), ff.Activation("relu"), ff.Flatten()
 GAUSSIAN = (
-    "BatchNorm must stand directly after a Dense or Conv2d, where mean and variance over the data are those of a "
-    "Gaussian; it stands after"
+    "BatchNorm must stand directly after a Dense, a convolution or a sum of branches, where mean and variance over the "
+    "data are those of a Gaussian; it stands after"
 )
 PHI = (
-    "an activation must stand directly after a Dense, Conv2d or BatchNorm, whose outputs are Gaussian; it stands after"
+    "an activation must stand directly after a Dense, a convolution, a sum of branches or a normalisation of one, "
+    "whose outputs are Gaussian; it stands after"
 )
 ONE = "end with Flatten() and Dense, or with GlobalAvgPool2d()"
 
@@ -715,7 +836,8 @@ SHAPE = "input_shape = 3\n"
 DENSE = '[[layers]]\ntype = "Dense"\nunits = 2\n'
 PHI_ENTRY = '[[layers]]\ntype = "Activation"\n'
 NORM_ENTRY = '[[layers]]\ntype = "BatchNorm"\n'
-KINDS = "Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d"
+KINDS = ", ".join(kinds())
+KEYS = "type, units, sigma_w2, sigma_b2, bias"
 
 
 @pytest.mark.parametrize(
@@ -736,12 +858,13 @@ KINDS = "Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool
         (SHAPE + "[[layers]]\ntype = 3\n", f"layers[0]: type must be one of {KINDS}, got 3"),
         (
             SHAPE + DENSE + "sigma_w = 2.0\n",
-            "layers[0]: keys must be among type, units, sigma_w2, sigma_b2, got 'sigma_w' (did you mean 'sigma_w2'?)",
+            f"layers[0]: keys must be among {KEYS}, got 'sigma_w' (did you mean 'sigma_w2'?)",
         ),
-        (SHAPE + DENSE + "bias = true\n", "layers[0]: keys must be among type, units, sigma_w2, sigma_b2, got 'bias'"),
+        (SHAPE + DENSE + "biass = true\n", f"layers[0]: keys must be among {KEYS}, got 'biass' (did you mean 'bias'?)"),
+        (SHAPE + DENSE + "bias = 1\n", "layers[0]: bias must be True or False, got 1"),
         (
             SHAPE + DENSE + DENSE + "gamma = 1.0\n",
-            "layers[1]: keys must be among type, units, sigma_w2, sigma_b2, got 'gamma'",
+            f"layers[1]: keys must be among {KEYS}, got 'gamma'",
         ),
         (SHAPE + DENSE + "sigma_w2 = nan\n", "layers[0]: sigma_w2 must be finite and >= 0, got nan"),
         (SHAPE + DENSE + "sigma_w2 = -1.0\n", "layers[0]: sigma_w2 must be finite and >= 0, got -1.0"),
@@ -789,7 +912,7 @@ KINDS = "Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool
         ),
         (
             SHAPE + DENSE + '[[layers.norm]]\ntype = "BatchNorm"\n',
-            "layers[0]: keys must be among type, units, sigma_w2, sigma_b2, got 'norm'",
+            f"layers[0]: keys must be among {KEYS}, got 'norm'",
         ),
         ("input_shape = 0\n" + DENSE, "input_shape must be a whole number >= 1, got 0"),
         ('input_shape = "3"\n' + DENSE, "input_shape must be a whole number >= 1, got '3'"),

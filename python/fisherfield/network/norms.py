@@ -29,8 +29,8 @@ class Norm(Layer):
 
     reads_units = True
     core_kind: ClassVar[str]
-    word: ClassVar[str]  # of builders
     own: ClassVar[dict[str, str]] = {"gammas": "gamma", "betas": "beta"}  # arrays, and the fields that they start at
+    word: ClassVar[str] = ""  # for it in builders; none where they would have to be told more
 
     if TYPE_CHECKING:
         eps: float
