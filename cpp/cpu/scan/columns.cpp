@@ -204,8 +204,9 @@ std::vector<ScanColumns::Group> ScanColumns::groups() const {
                 return {};
             }
             out.back().sum = i;
-        } else if (row.normalises) {
+        } else if (row.normalises) { // phi, too, where it is one layer with it
             out.back().norm = i;
+            out.back().phi = &request_.network.activations[node.activation];
         } else if (row.of_sample) {
             (node.gaussian ? out.back().before : out.back().behind) = i;
         } else if (node.kind == LayerKind::phi) {
