@@ -21,6 +21,7 @@ from test_command_line import assert_refused
 import fisherfield as ff
 from fisherfield import _memory
 from fisherfield.command_line import scan as command
+from fisherfield.network.layer import axes
 from fisherfield.scan import axis_words, files
 
 for part in ("xarray", "zarr", "pandas", "h5netcdf", "pyarrow"):
@@ -94,7 +95,7 @@ def test_points_are_read_from_csv_and_parquet(folder):
 
 
 GRAMMAR = "--axis must be NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..., got "
-NAMES = "axes must be named gamma, beta, eps, sigma_w2, sigma_b2, width, depth, momentum, samples, length, overlap or"
+NAMES = f"axes must be named {', '.join(axes())}, width, depth, blocks, momentum, samples, length, overlap or"
 
 
 @pytest.mark.parametrize(
@@ -198,12 +199,12 @@ def test_the_table_says_what_was_scanned_its_extremes_what_failed_and_where_it_l
     for line in (
         r"net\.toml: 30 -> 2 x Dense 100 -> Dense 3",
         r"11 x 2 = 22 points",
-        r"gamma +11 +0 +5 +BatchNorm's scale",
+        r"gamma +11 +0 +5 +a normalisation's scale",
         r"samples +2 +10 +100 +number of samples",
         r"regime +none 2, (bulk|outlier) \d+",
         r"max_learning_rate +\S+ +gamma=\S+ samples=\d+ +\S+ +gamma=\S+ samples=\d+",
         r"ok +20 of 22 points",
-        r"not ok +2 points: zero variance before a BatchNorm with eps = 0",
+        r"not ok +2 points: zero variance before a normalisation with eps = 0",
         r"22 points in \S+ ms, \S+ points/s",
         r"written to +net\.zarr",
         r"xarray\.open_zarr\('net\.zarr'\)",

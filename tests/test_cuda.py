@@ -45,10 +45,18 @@ def scan(request):
     return getattr(_cuda, request.param)
 
 
+def place_of(net, field, layer):
+    """The first step from an affine layer on that has a field; -1 for all."""
+    if layer < 0:
+        return layer
+    first = net.steps.index(net.affine_steps[layer])
+    return next(at for at, step in enumerate(net.steps) if at >= first and field in step.layer.axes())
+
+
 def arguments(
     net, slots, shape, theory="exact", samples=0.0, biases=True, loss="sum", quantities=OF_POINTS, descent=PLAIN
 ):
-    slots = [(name, layer, np.asarray(values, float)) for name, layer, values in slots]
+    slots = [(name, place_of(net, name, layer), np.asarray(values, float)) for name, layer, values in slots]
     settings, momentum = Settings(theory, samples, 0.1, 1.0, biases), 0.3
     return (net._compiled, settings, Descent(loss, momentum, *descent), list(shape), slots, list(quantities))
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from strategies import THEORIES, data, dense_networks, floats
 
 import fisherfield as ff
+from fisherfield.network.layer import axes, kinds
 from fisherfield.scan import chunks, labels
 from fisherfield.scan.grid import Grid
 from fisherfield.scan.job import Job
@@ -371,7 +372,7 @@ def test_a_file_found_a_year_later_explains_itself():
     assert (saved.attrs["theory"], saved.attrs["samples"], saved.attrs["momentum"]) == ("exact", 100, 0.9)
     assert 'type = "BatchNorm", gamma = 1.0' in saved.attrs["network"]
     assert saved.lambda_max.attrs == {"long_name": "largest eigenvalue of the Fisher information", "units": "1"}
-    assert saved.gamma.attrs["long_name"] == "BatchNorm's scale"
+    assert saved.gamma.attrs["long_name"] == "a normalisation's scale"
     flags = saved.status.attrs
     assert len(flags["flag_values"]) == len(flags["flag_meanings"].split()) == len(ff.Scan.STATUSES)
 
@@ -635,7 +636,7 @@ def test_it_prints_as_a_table():
         f"  lambda_max  {ff.fisher(NET, 'frozen').lambda_max:.6g} to {ff.fisher(NET, 'frozen', 100).lambda_max:.6g}",
         "  regime      none 10 times, outlier 2 times",
         "  q           1.5 to 2.5, 3 layers",
-        "  2 points: zero variance before a BatchNorm with eps = 0",
+        "  2 points: zero variance before a normalisation with eps = 0",
         "  8 points: samples, overlap and length do not go together",
     ]
     assert re.fullmatch(r"  [\d.e+]+ \ws, [\d.e+]+ [mun]s a point", lines[-1])
@@ -673,7 +674,7 @@ def test_pandas_has_a_row_for_each_point():
             {"samples": [10, 30, 100, 300, 1000], "gamma": [0.0, 1.0]},
             "status",
             ("log", "linear"),
-            ("samples", "BatchNorm"),
+            ("samples", "normalisation"),
         ),
         (
             {"samples": [10, 30, None], "sigma_w2": np.geomspace(0.5, 4, 20)},
@@ -707,7 +708,9 @@ def test_the_bar_tells_points_their_rate_and_the_time_that_is_left(capsys):
 
 # refusals -------------------------------------------------------------------------------------------------------------
 
-NAMES = "gamma, beta, eps, sigma_w2, sigma_b2, width, depth, momentum, samples, length, overlap"
+*MOST, LAST = (name for name, cls in kinds().items() if "gamma" in cls.axes())
+KINDS = f"{', '.join(MOST)} or {LAST}"
+NAMES = ", ".join((*axes(), "width, depth, blocks, momentum, samples, length, overlap"))
 UNEQUAL = ff.mlp([30, 100, 200, 3])
 STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
 
@@ -780,7 +783,7 @@ STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
         (
             {"axes": {"gamma": [1]}, "net": VANILLA},
             ValueError,
-            "axis gamma needs a BatchNorm, and the network has none",
+            f"axis gamma needs a {KINDS}, and the network has none",
         ),
         (
             {"axes": {"layers[0].gamma": [1]}},
@@ -790,7 +793,7 @@ STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
         (
             {"axes": {"layers[0].units": [1]}},
             ValueError,
-            "axis layers[0].units must name one of gamma, beta, eps, sigma_w2, sigma_b2, got 'units'",
+            f"axis layers[0].units must name one of {', '.join(axes())}, got 'units'",
         ),
         ({"axes": {"layers[7].eps": [1]}}, ValueError, "axis layers[7].eps must name a layer from 0 to 6, got 7"),
         (

@@ -16,13 +16,21 @@ PLAIN = (0.0, 0.0, 1.0, 0.0, False, 0.0)  # samples, overlap, length, momentum, 
 ROUNDING = 1e-14
 
 
+def place_of(net, field, layer):
+    """The first step from an affine layer on that has a field; -1 for all."""
+    if layer < 0:
+        return layer
+    first = net.steps.index(net.affine_steps[layer])
+    return next(at for at, step in enumerate(net.steps) if at >= first and field in step.layer.axes())
+
+
 def scan(net, axes, theory=0, biases=True, settings=PLAIN, quantities=QUANTITIES, threads=1):
-    """The core's scan: `axes` are (field, layer, values)."""
+    """The core's scan: `axes` are (field, affine layer, values)."""
     shape = [len(values) for _, _, values in axes]
     slots = []
     for place, (field, layer, values) in enumerate(axes):
         along = [-1 if place == at else 1 for at in range(len(axes))]
-        slots.append((field, layer, np.asarray(values, dtype=float).reshape(along)))
+        slots.append((field, place_of(net, field, layer), np.asarray(values, dtype=float).reshape(along)))
     samples, overlap, length, *descent = settings
     assumed = Settings(_numbers.THEORIES[theory], samples, overlap, length, biases)
     return _core.scan(net._compiled, assumed, Descent("sum", *descent), shape, slots, list(quantities), threads, None)

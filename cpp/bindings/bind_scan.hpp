@@ -13,22 +13,21 @@
 
 namespace fisherfield {
 
-using Varied = std::tuple<std::string, int, AlignedArray<double>>; // field, layer, values
+using Varied = std::tuple<std::string, int, AlignedArray<double>>; // field, layer or -1, values
 using ScanFunction = std::function<void(const ScanRequest& request, const std::vector<double*>& out,
                                         std::int8_t* status, const std::function<void(long)>& pause)>;
 
 inline Slot slot_of(const Network& network, const Varied& varied, std::size_t dimensions) {
-    const auto& [name, layer, values] = varied;
+    const auto& [name, place, values] = varied;
     if (static_cast<std::size_t>(values.ndim()) != dimensions) {
         throw py::value_error("a slot has as many dimensions as the box");
     }
     Plane plane{values.data(), {}};
     for (std::size_t axis = 0; axis < dimensions; ++axis) {
-        const auto place = static_cast<py::ssize_t>(axis);
-        plane.strides.push_back(values.shape(place) == 1 ? 0
-                                                         : values.strides(place) / static_cast<long>(sizeof(double)));
+        const auto side = static_cast<py::ssize_t>(axis);
+        plane.strides.push_back(values.shape(side) == 1 ? 0 : values.strides(side) / static_cast<long>(sizeof(double)));
     }
-    return fisherfield::slot_of(network, name, layer, std::move(plane));
+    return fisherfield::slot_of(network, name, place, std::move(plane));
 }
 
 // ({quantity: array}, status) for every point of a box of parameters.

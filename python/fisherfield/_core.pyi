@@ -155,8 +155,8 @@ def order_parameters(network: Network, settings: _Settings) -> OrderParameters: 
 def contributions(network: Network, settings: _Settings) -> Contributions: ...
 def step_limit(momentum: float, nesterov: bool) -> float: ...
 
-# (name, layer, values) of what varies: in one affine layer and what follows it, or in all (-1); an array with the box's
-# number of dimensions each. Statuses are Status's.
+# (name, layer, values) of what varies: in one of the layers that were added, by its number, or in all (-1); an array
+# with the box's number of dimensions each. Statuses are Status's.
 def scan(
     network: Network,
     settings: _Settings,

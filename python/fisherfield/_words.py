@@ -48,6 +48,12 @@ def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def one_of(names: Iterable[str]) -> str:
+    """E.g. "a, b or c"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def plural(count: int, noun: str) -> str:
     """E.g. 1 point; 2 points."""
     return f"{count} {noun}{'s' * (count != 1)}"

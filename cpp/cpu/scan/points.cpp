@@ -293,7 +293,7 @@ bool Slot::holds(int node, int number) const {
                        [&](const Place& place) { return place.node == node && place.number == number; });
 }
 
-Slot slot_of(const Network& network, const std::string& name, int layer, Plane plane) {
+Slot slot_of(const Network& network, const std::string& name, int place, Plane plane) {
     Slot slot{PointNumber::none, {}, std::move(plane)};
     const auto at = std::find(std::begin(kPointNumbers), std::end(kPointNumbers), name);
     if (at != std::end(kPointNumbers) && !name.empty()) {
@@ -310,7 +310,7 @@ Slot slot_of(const Network& network, const std::string& name, int layer, Plane p
     for (int i = 0; i < static_cast<int>(network.nodes.size()); ++i) {
         const int number = row_of(network.nodes[i].kind).place_of(name);
         if (number >= 0 && (network.nodes[i].fixed >> number & 1) == 0 &&
-            (layer < 0 || network.nodes[i].layer == layer)) {
+            (place < 0 || network.nodes[i].place == place)) {
             slot.places.push_back({i, number});
         }
     }

@@ -32,9 +32,9 @@ struct Slot {
     bool holds(int node, int number) const;
 };
 
-// By name, in one affine layer and what follows it, or in all of them (-1). Throws std::invalid_argument for a name
-// that there is not.
-Slot slot_of(const Network& network, const std::string& name, int layer, Plane plane);
+// By name, in one described layer (Node::place), or in all of them (-1). Throws std::invalid_argument for a name that
+// there is not.
+Slot slot_of(const Network& network, const std::string& name, int place, Plane plane);
 
 // The slot that holds for a number: of several the last one. Null if there is none.
 const Slot* slot_of(const std::vector<Slot>& slots, PointNumber point);

@@ -24,6 +24,7 @@ from ..scan.files import ENDINGS, destination, write
 from ..scan.grid import grid_of
 from ..scan.labels import QUANTITIES
 from ..scan.scan import result_bytes
+from ..scan.structure import most_layers
 from .options import Biases, File, Length, Loss, Momentum, Nesterov, Overlap, Samples, Threads, WeightDecay
 from .printing import architecture
 from .report import print_scan
@@ -102,14 +103,17 @@ def scan(
 
     \b
     Names of axes:
-      gamma, beta, eps    of every BatchNorm
+      gamma, beta, eps    of every BatchNorm, LayerNorm, ...
       sigma_w2, sigma_b2  variances, of every layer
+      scale               of every Residual's branch
       width, depth        units or channels of hidden layers, and number of
                           layers, where all hidden layers are alike
+      blocks              number of Residual blocks that are alike
       samples             whole numbers, inf for infinitely many
       length, overlap     of the data
       momentum            of gradient descent
-      'layers[2].gamma'   one of the first five in one layer, counted from 0
+      'layers[2].gamma'   one of the first six in one layer, counted from 0;
+                          'layers[1].branch[0].gamma' in a Residual
 
     \b
     Values of axes:
@@ -183,8 +187,7 @@ def run_scan(
 def _refuse_large(net: ff.Network, axes: Mapping[Any, Any], quantities: Any, path: Path) -> None:
     """A grid that would take more than half of the memory that is there."""
     grid, values = grid_of(net, axes)
-    layers = int(values["depth"].max()) if "depth" in values else net.depth
-    needed = result_bytes(grid.points, quantities_of(quantities, QUANTITIES), layers)
+    needed = result_bytes(grid.points, quantities_of(quantities, QUANTITIES), most_layers(net, values))
     there = _memory.available_memory()
     if there is not None and needed > there / 2:
         raise ValueError(

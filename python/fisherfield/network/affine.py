@@ -57,11 +57,6 @@ class Affine(Layer):
         """With so many units or channels."""
         return dataclasses.replace(self, **{self.width_field: width})
 
-    @property
-    def channel_groups(self) -> int:
-        """Channels of one group are read by the units of that group alone."""
-        return 1
-
     def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
         window = self.window(before)
         sizes = (before[0] // self.channel_groups, *(window.kernel if window else ()))

@@ -168,8 +168,8 @@ def _stack(affine: Sequence[Affine], between: Sequence[list[Layer]], scales: Seq
     """Hidden layers, each with what stands behind it; where there are scales all but the first are branches."""
     for place, layer in enumerate(affine):
         if place and scales:
-            skip = [] if layer.width == affine[place - 1].width else [layer]
-            yield Residual([*between[place - 1], layer], skip, scales[place - 1])
+            skip = () if layer.width == affine[place - 1].width else (layer,)
+            yield Residual((*between[place - 1], layer), skip, scales[place - 1])
         else:
             yield layer
         if not scales or place + 1 == len(affine):

@@ -305,6 +305,11 @@ class Layer:
         return ""
 
     @property
+    def channel_groups(self) -> int:
+        """Into how many groups it takes channels, which must divide them."""
+        return 1
+
+    @property
     def padded(self) -> bool:
         """Whether its image has a border of zeros."""
         return False

@@ -195,6 +195,10 @@ class GroupNorm(OverUnits):
     eps: float = field(default=0.0, metadata=EPS)
     trained: bool = field(default=False, metadata=TRAINED)
 
+    @property
+    def channel_groups(self) -> int:
+        return self.groups
+
     def shape_of(self, before: Shape) -> Shape:
         super().shape_of(before)
         if before[0] % self.groups:

@@ -78,6 +78,7 @@ def _wholes(numbers: np.ndarray, low: int, high: int) -> np.ndarray:
 _AXES = {
     "width": Range(lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
     "depth": Range(lambda numbers: _wholes(numbers, 2, MANY), lambda name, value: integer(name, value, 2)),
+    "blocks": Range(lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
     "momentum": Range(lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
     "samples": Range(
         lambda numbers: _wholes(numbers, 1, 2**53) | (numbers == math.inf),
@@ -86,6 +87,8 @@ _AXES = {
     "length": POSITIVE,
     "overlap": REAL,
 }
+
+WHOLE = ("samples", "width", "depth", "blocks")
 
 
 def axis_words() -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from .._numbers import integer
 from .._optional import optional
 from .._words import shown
 from ..network import Network
+from .arguments import WHOLE
 from .grid import field_of
 from .scan import random_points
 
 _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..."
 _MOST = 2**27  # values of one axis: a gigabyte
-_WHOLE = ("samples", "width", "depth")
 
 Values = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def _axis(text: str) -> tuple[str, Values | _Range]:
     if logarithmic and not (start > 0 and stop > 0):
         raise ValueError(f"axis {name} must have START and STOP > 0 where it is spaced in logarithm, got {shown(text)}")
     values = np.geomspace(start, stop, count) if logarithmic else np.linspace(start, stop, count)
-    if name in _WHOLE:
+    if name in WHOLE:
         # the ends are as they were typed, for ff.scan to judge; equal neighbours count once
         values[1:-1] = np.rint(values[1:-1])
         values = values[np.append(True, np.diff(values) != 0)]

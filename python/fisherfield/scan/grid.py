@@ -7,7 +7,6 @@ box of points, has extent 1 along all dimensions but its own.
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -18,22 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
-from .._words import did_you_mean, shown
+from .._words import did_you_mean, one_of, shown
 from ..network import Network
 from ..network.layer import axes as layer_axes
 from ..network.layer import kinds
 from .arguments import axis_values, axis_words
+from .structure import STRUCTURES, alike
 
 Box = tuple[slice, ...]
 Values = NDArray[np.float64]
 
-_PER_LAYER = re.compile(r"layers\[(\d+)\]\.(\w+)")
+_PER_LAYER = re.compile(r"(?P<where>layers\[\d+\](\.\w+\[\d+\])*)\.(?P<field>\w+)")
 _MOST = 60  # dimensions; NumPy takes 64
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What varies along a dimension: a field of every layer (-1) or of one, counted as affine layers from 0."""
+    """What varies along a dimension: a field of every layer (-1), or of one, by its number in `Network.steps`."""
 
     name: str
     field: str
@@ -131,8 +131,11 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
         points = sum(name.startswith("point") for name in dimensions)
         dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
         shape.append(values[names[0]].size)
-    if "depth" in values and (per_layer := [name for name in values if "." in name]):
-        raise ValueError(f"axis depth must stand without axes of single layers, got {per_layer[0]}")
+    structure = next((name for name in values if name in STRUCTURES), "")
+    if structure and (per_layer := [name for name in values if "." in name]):
+        raise ValueError(f"axis {structure} must stand without axes of single layers, got {per_layer[0]}")
+    if "width" in values:
+        _refuse_widths(net, values["width"])
     if len(dimensions) > _MOST:
         raise ValueError(f"axes must make at most {_MOST} dimensions, got {len(dimensions)}")
     return Grid(tuple(dimensions), tuple(shape), tuple(placed)), values
@@ -159,98 +162,52 @@ def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
 
 
 def field_of(net: Network, name: Any) -> tuple[str, int]:
-    """The core's field and layer of a name, where the network has it."""
+    """The core's field of a name, and the step that has it or -1, where the network has it."""
     words = (*layer_axes(), *axis_words())
     single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
     if single:
-        return _of_one_layer(net, name, int(single[1]), single[2])
+        return _of_one_layer(net, name, single["where"], single["field"])
     if name not in words:
         hint = did_you_mean(name, words)
         raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {shown(name)}{hint}')
-    if name in layer_axes() and not any(name in step.layer.axes() for step in net.steps):
-        owners = " or ".join(kind for kind, cls in kinds().items() if name in cls.axes())
-        raise ValueError(f"axis {name} needs a {owners}, and the network has none")
+    if name in layer_axes():
+        owners = [step.layer for step in net.steps if name in step.layer.axes()]
+        if not owners:
+            names = one_of(kind for kind, cls in kinds().items() if name in cls.axes())
+            raise ValueError(f"axis {name} needs a {names}, and the network has none")
+        if not any(owner.has(name) for owner in owners):
+            raise ValueError(f"axis {name} needs a layer that has {name}, got {owners[0]!r}")
     if name == "width":
-        _alike(net, name, lambda layer: (type(layer), layer.width))
-    if name == "depth":
-        _blocks(net)
+        alike(net, name, net.affine_steps[:-1], lambda layer: (type(layer), layer.width))
+    if name in STRUCTURES:
+        STRUCTURES[name](net)
     return name, -1
 
 
-def _of_one_layer(net: Network, name: str, place: int, field: str) -> tuple[str, int]:
+def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str, int]:
     if field not in layer_axes():
         raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {shown(field)}")
-    if place >= len(net.layers):
-        raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {place}")
-    if field not in net.layers[place].axes():
-        raise ValueError(f"axis {name} must name a layer that has {field}, got {net.layers[place]!r}")
-    return field, sum(step.place <= place for step in net.affine_steps) - 1
+    steps = {step.where: number for number, step in enumerate(net.steps)}
+    if where not in steps:
+        if "." in where:
+            hint = did_you_mean(where, steps)
+            raise ValueError(f"axis {name} must name a layer that the network has, got {where}{hint}")
+        raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {where[7:-1]}")
+    layer = net.steps[steps[where]].layer
+    if field not in layer.axes() or not layer.has(field):
+        inside = [step.where for step in net.steps if step.where.startswith(f"{where}.") and step.layer.has(field)]
+        hint = f"; it holds {inside[0]}.{field}" if inside else ""
+        raise ValueError(f"axis {name} must name a layer that has {field}, got {shown(layer)}{hint}")
+    return field, steps[where]
 
 
-def _hidden(net: Network, name: str) -> tuple[int, ...]:
-    """Where the hidden affine layers stand."""
-    places = tuple(step.place for step in net.affine_steps[:-1])
-    if not places:
-        raise ValueError(f"axis {name} needs a hidden layer, and the network has none")
-    return places
-
-
-def _alike(net: Network, name: str, view: Callable[[Any], Any]) -> tuple[int, ...]:
-    places = _hidden(net, name)
-    first = places[0]
-    for place in places[1:]:
-        if view(net.layers[place]) != view(net.layers[first]):
-            raise ValueError(
-                f"axis {name} needs hidden layers that are alike, got layers[{first}] = {net.layers[first]!r} and "
-                f"layers[{place}] = {net.layers[place]!r}"
-            )
-    return places
-
-
-def _blocks(net: Network) -> tuple[int, int, int]:
-    """Where the hidden layers begin, how many layers one takes with BatchNorm and activation, and where they end."""
-    places = _alike(net, "depth", lambda layer: layer)
-    first, size = places[0], 1
-    while net.layers[first + size].of_units:
-        size += 1
-    end = first + size * len(places)
-    for at in range(first, end):
-        like = first + (at - first) % size
-        if net.layers[at] != net.layers[like]:
-            raise ValueError(
-                f"axis depth needs hidden layers that are alike, got layers[{like}] = {net.layers[like]!r} and "
-                f"layers[{at}] = {net.layers[at]!r}"
-            )
-    if net.layers[end].of_units:
-        raise ValueError(
-            f"axis depth needs hidden layers that are alike, got layers[{end}] = {net.layers[end]!r} behind the last "
-            "of them alone"
-        )
-    for place in places:
-        before, after = net.shapes[place], net.shapes[place + 1]
-        if before[1:] != after[1:]:
-            raise ValueError(
-                f"axis depth needs convolutions that keep the image's size, got layers[{place}] = "
-                f"{net.layers[place]!r} from {before} to {after}"
-            )
-    return first, size, end
-
-
-@functools.lru_cache(maxsize=256)
-def with_depth(net: Network, depth: int) -> Network:
-    """The network with depth - 1 hidden layers like its own."""
-    first, size, end = _blocks(net)
-    block = net.layers[first : first + size]
-    return Network(net.input_shape, (*net.layers[:first], *block * (depth - 1), *net.layers[end:]))
-
-
-def by_depth(slots: tuple[Slot, ...]) -> list[tuple[int, int, NDArray[np.intp], tuple[Slot, ...]]]:
-    """(depth, dimension, places along it, slots there) for every depth in a box: each is a network of its own."""
-    [depths] = [slot for slot in slots if slot.axis.field == "depth"]
-    dimension = depths.axis.dimension
-    others = [slot for slot in slots if slot is not depths]
-    parts = []
-    for depth in np.unique(depths.values):
-        places = np.flatnonzero(depths.values == depth)
-        parts.append((int(depth), dimension, places, tuple(slot.at(dimension, places) for slot in others)))
-    return parts
+def _refuse_widths(net: Network, widths: Values) -> None:
+    """Widths that the network's groups of channels do not divide, or leave too few channels each."""
+    groups = math.lcm(*(step.layer.channel_groups for step in net.steps))
+    if (wrong := widths % groups != 0).any():
+        raise ValueError(f"axis width must be a multiple of {groups}, for groups of channels, got {widths[wrong][0]:g}")
+    for width in (widths.min(), widths.max()):
+        try:
+            net.with_widths([int(width)] * (net.depth - 1))
+        except ValueError as error:
+            raise ValueError(f"axis width must fit every layer, got {width:g}: {error}") from None

@@ -14,8 +14,9 @@ from ..network import Network
 from ..theory import calls
 from ..theory.settings import Descent, Settings
 from .chunks import Arrays, Pause, Status, Work
-from .grid import Slot, by_depth, with_depth
+from .grid import Slot
 from .labels import LAYERED, core_names
+from .structure import STRUCTURES, by_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,8 @@ class Job(Work):
         """All quantities at all points of one box."""
         names = list(core_names(self.quantities))
         arrays: Arrays
-        if any(slot.axis.field == "depth" for slot in slots):
-            arrays, status = self._depths(names, slots, shape, pause)
+        if any(slot.axis.field in STRUCTURES for slot in slots):
+            arrays, status = self._networks(names, slots, shape, pause)
         else:
             arrays, status = self._core(self.network, names, slots, shape, pause)
         if "outlier" not in arrays:
@@ -63,18 +64,18 @@ class Job(Work):
     def _tables(self, network: Network) -> list[Any]:
         """Of each affine layer the table of its activation, where no BatchNorm stands between."""
         tables: list[Any] = []
-        for layer in network.layers if self.tables else ():
-            if layer.affine:
+        for step in network.steps if self.tables else ():
+            if step.layer.affine:
                 tables.append(None)
-            elif layer.pointwise:
-                made = [table._core for table in self.tables if table.activation == layer]
+            elif step.layer.pointwise:
+                made = [table._core for table in self.tables if table.activation == step.layer]
                 tables[-1] = made[0] if made else None
         return tables
 
-    def _depths(
+    def _networks(
         self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
     ) -> tuple[Arrays, Status]:
-        """A network for each depth in the box; rows behind the last layer are NaN."""
+        """A network for each depth, or number of blocks, in the box; rows behind the last layer are NaN."""
         layered = [name in LAYERED for name in names]
         arrays = {
             name: np.full((*shape, self.layers) if rows else shape, np.nan)
@@ -86,13 +87,13 @@ class Job(Work):
         def within(now: int) -> None:
             pause(done + now)
 
-        for depth, dimension, places, rest in by_depth(slots):
+        for network, dimension, places, rest in by_network(self.network, slots):
             part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
-            part_arrays, state = self._core(with_depth(self.network, depth), names, rest, part, within)
+            part_arrays, state = self._core(network, names, rest, part, within)
             at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
             for name, rows in zip(names, layered, strict=True):
                 if rows:
-                    arrays[name][..., :depth][at] = part_arrays[name]
+                    arrays[name][..., : network.depth][at] = part_arrays[name]
                 else:
                     arrays[name][at] = part_arrays[name]
             status[at] = state

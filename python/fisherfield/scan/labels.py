@@ -15,6 +15,7 @@ AXES = {
     **{name: (axis.words, axis.symbol) for name, axis in axes().items()},
     "width": ("units or channels of every hidden layer", r"$N$"),
     "depth": ("number of affine layers", r"$L$"),
+    "blocks": ("number of residual blocks", "blocks"),
     "momentum": ("momentum of gradient descent", r"$\mu$"),
     "samples": ("number of samples", r"$n$"),
     "length": ("mean square of an input", r"$\hat q^0$"),
@@ -60,7 +61,7 @@ QUANTITIES = (*POINTS, *(name for name in LAYERED if not name.startswith("part")
 STATUSES = {
     -1: "not computed yet",
     0: "ok",
-    1: "zero variance before a BatchNorm with eps = 0",
+    1: "zero variance before a normalisation with eps = 0",
     2: "an integral's variance is out of range",
     3: "an integral does not converge",
     4: "an integral overflows",

@@ -17,10 +17,11 @@ from .._progress import progress_of
 from ..gaussian import Table, tabulate
 from ..network import Activation, Network
 from ..threads import num_threads
-from .arguments import quantities_of, range_of, refuse_large, settings_of, tables_of
+from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
 from .grid import grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, core_names
+from .structure import most_layers
 from .table import Scan
 from .work import carried_out
 
@@ -71,7 +72,7 @@ def random_points(count: int, seed: int = 0, **ranges: tuple[Any, ...]) -> dict[
     columns = []
     for name, bounds in ranges.items():
         low, high, logarithmic = range_of(name, bounds)
-        whole = name in ("samples", "width", "depth")
+        whole = name in WHOLE
         if whole:
             if math.ceil(low) > math.floor(high):
                 raise ValueError(f"{name} must have a whole number from low to high, got {_numbers.shown(bounds)}")
@@ -112,9 +113,10 @@ def scan(
     axes : mapping
         A name and its values are one dimension of a product. A tuple of names with `zip(...)`, an array (points, names)
         or `random_points(...)` are paired points along one dimension "point". Names: gamma, beta, eps, sigma_w2,
-        sigma_b2 (in every layer that has them), momentum, samples (inf or None: infinitely many), length, overlap,
-        width (of every hidden layer) and depth (affine layers, at least 2), these two where all hidden layers are
-        alike, and ``"layers[2].gamma"`` for one entry of `net.layers`.
+        sigma_b2, scale (in every layer that has them), momentum, samples (inf or None: infinitely many), length,
+        overlap, width (of every hidden layer) and depth (affine layers, at least 2), these two where all hidden layers
+        are alike, blocks (alike Residuals, at least 1), and ``"layers[2].gamma"`` or ``"layers[1].branch[0].gamma"``
+        for one layer alone.
     quantities : sequence of str
         lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
         `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
@@ -184,7 +186,7 @@ def scan(
     progress = progress_of(progress)
     if backend == "cuda" and client is None:
         cuda()
-    deepest = int(values["depth"].max()) if "depth" in values else net.depth
+    deepest = most_layers(net, values)
     sent = client is not None and store is None
     points = _chunk(net, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
     job = Job(
@@ -201,7 +203,7 @@ def scan(
         tables=made,
     )
     if client is None:
-        shifted = any(name.endswith("beta") for name in values) and bool(net.batch_norms)
+        shifted = any(name.endswith("beta") for name in values)
         passes = min(job.threads or num_threads(), grid.points)
         refuse_large_images(net.replace(beta=1.0) if shifted else net, settings.theory, passes)
     refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Scans of networks with sums of branches: what an axis names is what varies, and blocks are counted."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+
+QUANTITIES = ("lambda_max", "bulk", "a", "b", "parameters", "max_learning_rate", "q", "theta", "contributions")
+# Two recursions of some twenty roundings; b may be what two larger numbers leave, so it is held beside a.
+ROUNDING = 1e-13
+
+
+def net_of(norm="layer", widths=(30, 20, 20, 10, 10, 5), phi="relu", scales=(0.5, 2.0, 1.0)):
+    return ff.mlp(widths, phi, norm=norm, residual=[*scales], sigma_b2=0.3)
+
+
+def agree(scan, change, **settings):
+    """A scan's numbers beside those of the network of each point."""
+    for index in np.ndindex(scan.shape):
+        point = {name: values[at] for at, (name, values) in zip(index, scan.axes.items(), strict=True)}
+        net = change(**point)
+        fisher = ff.fisher(net, **settings)
+        rows = ff.order_parameters(net, **settings)
+        expected = {name: getattr(fisher, name) for name in ("lambda_max", "bulk", "a", "b", "parameters")}
+        expected |= {"max_learning_rate": ff.max_learning_rate(net, **settings), "q": rows.q, "theta": rows.theta}
+        expected |= {"part_a": fisher.layers.a, "part_b": fisher.layers.b}
+        for name, values in expected.items():
+            computed = scan[name][index]
+            size = fisher.a if name in ("b", "part_b") else np.abs(values)
+            some = computed[: np.size(values)] if np.ndim(values) else computed
+            assert np.all(np.abs(some - values) <= ROUNDING * size), (point, name)
+            assert np.ndim(values) == 0 or np.isnan(computed[np.size(values) :]).all()
+
+
+def with_one(net, where, name, value):
+    """The network with one number changed in the layer that stands at `layers[1].branch[0]`, say."""
+    places = re.findall(r"\.?(\w+)\[(\d+)\]", where)
+
+    def changed(holder, places):
+        (field, at), *rest = places
+        layers = list(getattr(holder, field))
+        layers[int(at)] = (
+            changed(layers[int(at)], rest) if rest else dataclasses.replace(layers[int(at)], **{name: value})
+        )
+        return dataclasses.replace(holder, **{field: tuple(layers)})
+
+    return changed(net, places)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("phi", ["relu", "tanh"])
+def test_an_axis_of_one_layer_varies_that_layer_alone(norm, phi):
+    """Norms stand before their affine layers, and two of them may follow one layer."""
+    net, seen = net_of(norm, phi=phi), set()
+    for step in net.steps:
+        for name in step.layer.axes():
+            scan = ff.scan(net, {f"{step.where}.{name}": [0.3, 0.7]}, QUANTITIES, samples=9)
+            agree(
+                scan,
+                lambda where=step.where, name=name, **point: with_one(net, where, name, *point.values()),
+                samples=9,
+            )
+            seen.add((step.where, name))
+    assert {("layers[1]", "scale"), ("layers[2].branch[0]", "gamma"), ("layers[2].skip[0]", "sigma_w2")} <= seen
+    assert len(seen) > 25
+
+
+@pytest.mark.parametrize("phi", ["relu", "tanh"])
+def test_scale_varies_all_branches(phi):
+    net = net_of(phi=phi)
+    scan = ff.scan(net, {"scale": [-0.5, 0.0, 1.0], "gamma": [0.5, 2.0]}, QUANTITIES)
+    agree(scan, lambda scale, gamma: net.replace(scale=scale, gamma=gamma))
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", None])
+def test_blocks_are_counted(norm):
+    def net(blocks, scale=0.5):
+        return ff.mlp([30, *[20] * (int(blocks) + 1), 5], norm=norm, residual=float(scale))
+
+    for described in (1, 3):
+        scan = ff.scan(net(described), {"blocks": [4, 1, 2], "scale": [0.1, 2.0]}, QUANTITIES)
+        assert scan["q"].shape == (3, 2, 6)
+        agree(scan, net)
+
+
+def test_what_stands_between_blocks_is_repeated_with_them():
+    block = ff.Residual([ff.Dense(20), ff.Activation("relu"), ff.Dense(20)], [ff.Dense(20)], 0.5)
+    phi = ff.Activation("relu")
+
+    def net(blocks):
+        return ff.Network(30, [ff.Dense(20), phi, *[block, phi] * int(blocks), ff.Dense(5)])
+
+    agree(ff.scan(net(2), {"blocks": [1, 2, 5]}, QUANTITIES), net)
+
+
+def test_width_varies_layers_in_branches():
+    def net(width):
+        return ff.mlp([30, *[int(width)] * 3, 5], norm="layer", residual=0.5, trained=True)
+
+    agree(ff.scan(net(20), {"width": [7, 9]}, QUANTITIES), net)
+
+
+def test_tables_serve_phi_of_a_sum():
+    net = ff.mlp([30, 20, 20, 20, 5], "tanh", norm=None, residual=0.5)
+    axes = {"sigma_w2": np.linspace(0.5, 2, 9)}
+    tabulated = ff.scan(net, axes, tables=True)
+    assert tabulated.settings["tables"]
+    # 1e-11 a layer of what is interpolated (docs/theory.md, section 3), and what layers make of it
+    np.testing.assert_allclose(tabulated.lambda_max, ff.scan(net, axes).lambda_max, rtol=1e-10)
+
+
+def test_axes_have_words_and_symbols(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    net = ff.mlp([30, 20, 20, 20, 5], norm="layer", residual=0.5)
+    scan = ff.scan(net, {"scale": [0.5, 1.0], "layers[1].branch[0].gamma": [1.0, 2.0]})
+    words = {name: values.attrs["long_name"] for name, values in scan.to_xarray().coords.items()}
+    assert words == {
+        "scale": "a branch's factor in its sum",
+        "layers[1].branch[0].gamma": "a normalisation's scale, of layers[1].branch[0] alone",
+    }
+    scan.to_xarray().to_netcdf(tmp_path / "scan.nc")
+    with xarray.open_dataset(tmp_path / "scan.nc") as saved:
+        assert saved["scale"].attrs["long_name"] == words["scale"]
+    assert ff.Scan.open(tmp_path / "scan.nc").network == net
+    blocks = ff.scan(net, {"blocks": [1, 2]}).to_xarray()
+    assert blocks.blocks.attrs["long_name"] == "number of residual blocks"
+
+
+GROUPED = ff.Network(
+    (4, 6, 6), [ff.Conv2d(8, groups=2), ff.GroupNorm(4), ff.Activation("relu"), ff.Flatten(), ff.Dense(3)]
+)
+BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Dense(2)])
+
+
+@pytest.mark.parametrize(
+    ("net", "axes", "sentence"),
+    [
+        (
+            net_of(),
+            {"depth": [2]},
+            "axis depth needs hidden layers one behind another, got a network with sums of branches, of which the axis "
+            "blocks counts alike ones",
+        ),
+        (
+            net_of(widths=(30, 20, 20, 20, 20, 5)),
+            {"blocks": [2]},
+            "axis blocks needs blocks that are alike, got layers[1].scale = 0.5 and layers[2].scale = 2.0",
+        ),
+        (
+            net_of(scales=(1.0, 1.0, 1.0)),
+            {"blocks": [2]},
+            "axis blocks needs blocks that are alike, got layers[1].branch[2] = Dense(units=20, sigma_w2=2.0, "
+            "sigma_b2=0.3) and layers[2].branch[2] = Dense(units=10, sigma_w2=2.0, sigma_b2=0.3)",
+        ),
+        (
+            net_of(widths=(30, 20, 10, 5), scales=(1.0,)),
+            {"blocks": [2]},
+            "axis blocks needs blocks that keep the shape, got layers[1] from (20,) to (10,)",
+        ),
+        (ff.mlp([3, 4, 5]), {"blocks": [2]}, "axis blocks needs a Residual, and the network has none"),
+        (
+            ff.mlp([3, 4, 4, 5], residual=True),
+            {"blocks": [0]},
+            "axis blocks must be a whole number >= 1, got 0.0",
+        ),
+        (
+            ff.mlp([3, 4, 4, 5], residual=True),
+            {"blocks": [2], "layers[0].sigma_w2": [1]},
+            "axis blocks must stand without axes of single layers, got layers[0].sigma_w2",
+        ),
+        (ff.mlp([3, 4, 5]), {"scale": [2]}, "axis scale needs a Residual, and the network has none"),
+        (
+            net_of(),
+            {"layers[1].gamma": [2]},
+            "axis layers[1].gamma must name a layer that has gamma, got Residual(.*; it holds "
+            "layers[1].branch[0].gamma",
+        ),
+        (
+            net_of(),
+            {"layers[1].branch[5].gamma": [2]},
+            "axis layers[1].branch[5].gamma must name a layer that the network has, got layers[1].branch[5] (did you "
+            "mean 'layers[1].branch[2]'?)",
+        ),
+        (
+            net_of(),
+            {"width": [2]},
+            "axis width needs hidden layers that are alike, got layers[0] = Dense(units=20, sigma_w2=2.0, "
+            "sigma_b2=0.3) and layers[2].branch[2] = Dense(units=10, sigma_w2=2.0, sigma_b2=0.3)",
+        ),
+        (GROUPED, {"width": [8, 6]}, "axis width must be a multiple of 4, for groups of channels, got 6"),
+        (GROUPED, {"width": [8, 4]}, "axis width must fit every layer, got 4: layers[1]: groups must hold two .*"),
+        (
+            BIASLESS,
+            {"layers[0].sigma_b2": [1]},
+            "axis layers[0].sigma_b2 must name a layer that has sigma_b2, got Dense(units=3, sigma_w2=2.0, "
+            "sigma_b2=0.0, bias=False)",
+        ),
+        (
+            ff.Network(3, [ff.Dense(3, bias=False)]),
+            {"sigma_b2": [1]},
+            "axis sigma_b2 needs a layer that has sigma_b2, got Dense(units=3, sigma_w2=2.0, sigma_b2=0.0, bias=False)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(net, axes, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$".replace(r"\.\*", ".*")):
+        ff.scan(net, axes)
+
+
+def test_sigma_b2_varies_the_biases_that_there_are():
+    agree(ff.scan(BIASLESS, {"sigma_b2": [0.0, 2.0]}, QUANTITIES), lambda sigma_b2: BIASLESS.replace(sigma_b2=sigma_b2))
