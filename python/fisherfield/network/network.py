@@ -212,17 +212,21 @@ class _Facts:
     batch_norm: bool  # it has one at all
     trained: bool  # one with trained gamma and beta
     image_norm: bool  # behind a convolution
-    padded_norm: bool  # behind a padded convolution of hidden activations, whose border has another mean
+    padded_norm: bool  # behind a padded convolution of hidden activations, or its sum: the border has another mean
     pooled_norm: bool  # the same, and AvgPool2d somewhere before it
     first_normed: bool  # the first affine layer has one: it takes the mean, and with it the inputs' overlap
     last_normed: bool  # the last hidden affine layer has one
     closed: bool  # every BatchNorm has its exact finite-batch form
     convolutional: bool
+    sums: bool  # of branches
+    chain: bool  # without sums, and without normalisations but BatchNorm
     unpublished: str  # what of it the recursion of Wei, Stokes and Schwab does not treat
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
     fewest_inputs: int  # of an affine layer, positions counted
+    fewest_read: int | None  # channels that a group of a convolution in groups reads; None if there is none
+    fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
 
     @classmethod
     def of(cls, steps: tuple[Step, ...]) -> _Facts:
@@ -232,8 +236,21 @@ class _Facts:
         hidden = [steps[at] for at in affine[:-1]]
         units = [math.prod(step.after) for step in hidden]
         fed_by = {at: steps[at].reads[0] for at in norms}
-        behind_padding = [at for at in norms if steps[fed_by[at]].layer.padded and fed_by[at] != affine[0]]
         layers = [step.layer for step in steps]
+        sums = any(len(step.reads) > 1 for step in steps)
+
+        def padded(at: int) -> bool:
+            """Whether it, or a part of the sum that it is, is a padded convolution behind the first."""
+            if at >= 0 and len(steps[at].reads) > 1:
+                return any(map(padded, steps[at].reads))
+            return at > affine[0] and layers[at].padded
+
+        behind_padding = [at for at in norms if padded(fed_by[at])]
+        grouped = [
+            (step.layer.affine, step.before[0] // step.layer.channel_groups)
+            for step in steps
+            if step.layer.channel_groups > 1
+        ]
 
         def homogeneous(at: int) -> bool:
             """Whether all phi behind it, or behind the sums that it is a part of, are positively homogeneous."""
@@ -254,15 +271,19 @@ class _Facts:
             image_norm=any(steps[at].image for at in norms),
             padded_norm=bool(behind_padding),
             pooled_norm=any(layer.averages for at in behind_padding for layer in layers[:at]),
-            first_normed=any(layers[to].over_batch for to in readers[affine[0]]),
+            first_normed=bool(readers[affine[0]]) and all(layers[to].over_batch for to in readers[affine[0]]),
             last_normed=not hidden or _normed(steps, affine[-1]),
             closed=all(closed(at) for at in norms),
             convolutional=any(steps[at].image for at in affine),
+            sums=sums,
+            chain=not sums and not any(layer.variance_over and not layer.over_batch for layer in layers),
             unpublished=next((layer.unpublished for layer in layers if layer.unpublished), ""),
             narrowest=min(units, default=None),
             fewest_channels=min((step.after[0] for step in hidden if step.image), default=None),
             last_width=units[-1] if units else None,
             fewest_inputs=min(math.prod(steps[at].before) for at in affine),
+            fewest_read=min((channels for of_affine, channels in grouped if of_affine), default=None),
+            fewest_normed=min((channels for of_affine, channels in grouped if not of_affine), default=None),
         )
 
 

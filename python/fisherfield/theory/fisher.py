@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from .._memory import refuse_large_images
 from .._words import data_in_words
 from ..network import Network
 from . import calls
+from .order_parameters import where_of
 from .remarks import remarks
 from .settings import Settings
 
@@ -25,15 +27,18 @@ if TYPE_CHECKING:
 class Layers:
     """Each affine layer's part of a and of b: what its own gradients add to the output's tangent kernel.
 
-    The parts sum to a and b. A trained BatchNorm's gamma and beta count to the affine layer before it.
+    The parts sum to a and b. A trained norm's gamma and beta count to the affine layer before it; `where` says where
+    the layers stand, in networks with sums of branches.
     """
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
+    where: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        rows = [f"{row + 1:5} {a:>14.6g} {b:>14.6g}" for row, (a, b) in enumerate(zip(self.a, self.b, strict=True))]
-        return "\n".join([f"layer {'part of a':>14} {'part of b':>14}", *rows])
+        rows = zip_longest(self.a, self.b, (f"  {where}" for where in self.where), fillvalue="")
+        lines = [f"{row + 1:5} {a:>14.6g} {b:>14.6g}{where}" for row, (a, b, where) in enumerate(rows)]
+        return "\n".join([f"layer {'part of a':>14} {'part of b':>14}", *lines])
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +99,7 @@ class Fisher:
         refuse_large_images(self.network, self.theory)
         settings = Settings(self.theory, self.samples, self.overlap, self.length, self.biases)
         parts = calls.contributions(self.network, settings)
-        return Layers(parts.a, parts.b)
+        return Layers(parts.a, parts.b, where_of(self.network))
 
     def __repr__(self) -> str:
         rows = [
@@ -142,8 +147,8 @@ def fisher(
     Raises
     ------
     ValueError, TypeError
-        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be
-        formed.
+        For an argument out of range, zero variance before a normalisation with eps = 0, or an integral that
+        cannot be formed.
 
     Notes
     -----

@@ -85,9 +85,8 @@ def _remarks(fisher: Fisher, loss: str) -> list[str]:
     kind = "trained" if facts.trained else "fixed" if facts.batch_norm else "vanilla"
     if loss == "cross_entropy":
         remarks.append("cross-entropy: an approximation at small logits, of the first steps and no limit of training")
-        remarks.append(_CROSS_ENTROPY[kind])
-    elif kind != "fixed":
-        remarks.append(_SQUARED[kind])
+    if facts.chain:  # no others were trained
+        remarks += [_CROSS_ENTROPY[kind]] if loss == "cross_entropy" else [_SQUARED[kind]] if kind != "fixed" else []
     return remarks
 
 

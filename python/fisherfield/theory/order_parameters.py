@@ -36,6 +36,8 @@ class OrderParameters:
     theory : str
     reason : str
         Says from which layer on numbers leave float64's range and stand as 0 or inf; empty if none does.
+    where : tuple of str
+        Where the layers stand, in networks with sums of branches; else empty.
 
     Notes
     -----
@@ -55,6 +57,7 @@ class OrderParameters:
     d: Column
     theory: str
     reason: str
+    where: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.q)
@@ -81,8 +84,15 @@ class OrderParameters:
         for row in shown:
             if len(self) > 20 and row == len(self) - 10:
                 lines.append("  ...")
-            lines.append(f"{row + 1:5}" + "".join(f"{column[row]:>11.5g}" for column in columns.values()))
+            where = "".join(f"  {where}" for where in self.where[row : row + 1])
+            lines.append(f"{row + 1:5}" + "".join(f"{column[row]:>11.5g}" for column in columns.values()) + where)
         return "\n".join(lines + ([self.reason] if self.reason else []))
+
+
+def where_of(net: Network) -> tuple[str, ...]:
+    """Where the affine layers stand, if not all of them in a chain."""
+    steps = net.affine_steps
+    return tuple(step.where for step in steps) if net._facts.sums else ()
 
 
 def order_parameters(
@@ -116,8 +126,8 @@ def order_parameters(
     Raises
     ------
     ValueError, TypeError
-        For an argument out of range, zero variance before a BatchNorm with eps = 0, or an integral that cannot be
-        formed.
+        For an argument out of range, zero variance before a normalisation with eps = 0, or an integral that
+        cannot be formed.
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
     numbers = calls.order_parameters(net, settings)
@@ -134,5 +144,6 @@ def order_parameters(
         theta_xy=numbers.theta_xy,
         d=numbers.d,
         theory=settings.theory,
+        where=where_of(net),
         reason=f"numbers beyond the range of float64 are given as 0 or inf from layer {first} on" if first else "",
     )

@@ -17,6 +17,9 @@ _NARROW = 200
 _LEAST_DECADES = -1e6  # powers of numbers below 1e-5000000 are not formed (gaussian.hpp)
 # The sampled convolutional networks of section 9 had 30 channels or more; below, networks lie on either side.
 _FEW_CHANNELS = 30
+# Channels of a group that convolutions and GroupNorms of sampled networks had, which were within half a percent; what
+# so many channels or fewer are normalised by differs from sample to sample.
+_READ_CHANNELS, _NORMED_CHANNELS, _FEW_NORMED = 12, 24, 4
 # The variance of a kernel's logarithm grows as depth/width, by about 5 for ReLU: at a tenth networks differ by half.
 _DEPTH_PER_WIDTH = 0.1
 # Below, terms of higher order in 1/n count: 397 for 506 at n = 8.
@@ -82,6 +85,7 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
         one_sided[steady].append(f"the narrowest hidden layer has {width} units, where {differ}")
     if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
         other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
+    _groups(facts, other, notes)
     if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
         one_sided[steady].append(
             f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
@@ -97,6 +101,8 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
             f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
             "and below it the bulk rules: give samples"
         )
+    if theory == "exact" and facts.batch_norm and facts.sums and not facts.last_normed:
+        notes.append("the outlier passes the sums by their skips: BatchNorm behind the last sum would take it away")
     if theory == "exact" and facts.padded_norm:
         seen, kind = ("with AvgPool2d 2 to 34", other) if facts.pooled_norm else ("2 to 5", notes)
         kind.append(_PADDED.format(seen))
@@ -109,6 +115,21 @@ _PADDED = (
     "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
     "by up to the share of the layers before the last (Fisher.layers), and {} % were seen"
 )
+
+
+def _groups(facts: Any, other: list[str], notes: list[str]) -> None:
+    """What theory takes for many in layers that take channels in groups."""
+    if facts.fewest_read is not None and facts.fewest_read < _READ_CHANNELS:
+        notes.append(
+            f"a convolution in groups reads {facts.fewest_read} channels a group, which are taken for many: sampled "
+            f"networks had {_READ_CHANNELS} or more"
+        )
+    if facts.fewest_normed is not None and facts.fewest_normed < _NORMED_CHANNELS:
+        few = facts.fewest_normed <= _FEW_NORMED
+        (other if few else notes).append(
+            f"a normalisation takes statistics of {facts.fewest_normed} channels, which are taken for many: "
+            + ("they differ from sample to sample" if few else f"sampled networks had {_NORMED_CHANNELS} or more")
+        )
 
 
 def _bulk(net: Network, samples: int | None) -> str:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What results say of sums of branches, of normalisations over units, and of channels in groups; and how they print."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+
+SKIPS = "the outlier passes the sums by their skips: BatchNorm behind the last sum would take it away"
+RELU = ff.Activation("relu")
+
+
+def stream(norm="batch", last=True):
+    """A residual network with its last norm or without."""
+    net = ff.mlp([784, *[1000] * 4, 1], norm=norm, residual=0.5)
+    return net if last else ff.Network(784, [*net.layers[:-3], *net.layers[-2:]])
+
+
+def test_batch_norm_in_branches_leaves_the_outlier_of_the_stream():
+    normed, bare = (ff.fisher(stream(last=last), samples=300) for last in (True, False))
+    assert (normed.holds, normed.reason) == (True, "")
+    assert (bare.holds, bare.reason) == (True, SKIPS)
+    assert bare.lambda_max > 5 * normed.lambda_max  # what the sentence says
+    parts = [result.layers.b / result.b for result in (normed, bare)]
+    assert parts[0][-1] > 0.99  # the last layer's alone
+    assert np.all(parts[1] > 0.01)  # every layer's
+    assert SKIPS not in ff.fisher(stream(last=False), "frozen", samples=300).reason
+    assert SKIPS not in ff.fisher(stream("layer"), samples=300).reason
+
+
+def test_a_stream_that_is_not_normed_is_as_unsteady_as_a_network_without_batch_norm():
+    """Only where the outlier is the last layer's alone single networks lie on one side."""
+    for last, bound in ((True, ">="), (False, "~")):
+        assert ff.fisher(stream(last=last), samples=600).bound == bound
+
+
+def test_the_inputs_overlap_is_taken_by_a_norm_that_all_readers_stand_behind():
+    def warned(net):
+        return "overlap 0 is that of independent inputs" in ff.max_learning_rate(net, samples=300).reason
+
+    assert not warned(ff.mlp([784, 1000, 1000, 1]))
+    assert warned(stream())  # the skip reads the first layer as it is
+
+
+@pytest.mark.parametrize("loss", ["sum", "cross_entropy"])
+def test_what_training_of_chains_showed_is_told_of_chains_alone(loss):
+    chain = ff.mlp([784, 1000, 1000, 2], norm=None)
+    others = [
+        ff.mlp([784, 1000, 1000, 2], norm=norm, residual=residual) for norm, residual in ((None, 0.5), ("layer", 0))
+    ]
+    assert "blew up" in ff.max_learning_rate(chain, samples=300, loss=loss).reason
+    for net in others:
+        assert "blew up" not in ff.max_learning_rate(net, samples=300, loss=loss).reason
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "norms", "sentence", "holds"),
+    [
+        (96, 8, 4, "", True),
+        (96, 12, 4, "a convolution in groups reads 8 channels a group, which are taken for many", True),
+        (96, 8, 8, "a normalisation takes statistics of 12 channels, which are taken for many: sampled", True),
+        (96, 8, 24, "a normalisation takes statistics of 4 channels, which are taken for many: they differ", False),
+    ],
+)
+def test_few_channels_a_group_are_said(channels, groups, norms, sentence, holds):
+    layers = [
+        ff.Conv2d(channels),
+        RELU,
+        ff.Conv2d(channels, groups=groups),
+        ff.GroupNorm(norms),
+        RELU,
+        ff.Flatten(),
+        ff.Dense(1),
+    ]
+    result = ff.fisher(ff.Network((3, 8, 8), layers))
+    assert ("channels" in result.reason) == bool(sentence)
+    assert sentence in result.reason
+    assert ("channels" in result.reason and not result.holds) == (not holds)
+
+
+def test_padding_is_seen_through_a_sum():
+    block = ff.Residual([ff.BatchNorm(), RELU, ff.Conv2d(64, padding=1)])
+    ends = [RELU, ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(1)]
+    net = ff.Network((3, 8, 8), [ff.Conv2d(64, padding=1), block, block, ff.BatchNorm(), *ends])
+    assert "behind padding" in ff.fisher(net).reason
+    one = ff.Network((3, 8, 8), [ff.Conv2d(64, padding=1), ff.BatchNorm(), *ends])  # the data's border has their mean
+    assert "behind padding" not in ff.fisher(one).reason
+
+
+def test_rows_of_layers_say_where_those_of_branches_stand():
+    net = ff.mlp([30, 20, 20, 10, 5], norm="layer", residual=0.5)
+    wheres = ("layers[0]", "layers[1].branch[2]", "layers[2].branch[2]", "layers[2].skip[0]", "layers[5]")
+    for table in (ff.fisher(net).layers, ff.order_parameters(net)):
+        assert table.where == wheres
+        assert [line.split()[-1] for line in repr(table).splitlines()[-5:]] == list(wheres)
+    chain = ff.mlp([30, 20, 5])
+    for table in (ff.fisher(chain).layers, ff.order_parameters(chain)):
+        assert table.where == ()
+        assert all(math.isfinite(float(line.split()[-1])) for line in repr(table).splitlines()[2:])
+
+
+def test_a_sampled_network_says_what_a_sum_is():
+    lines = repr(ff.sample(ff.mlp([4, 3, 3, 2], norm=None, residual=0.5))).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["layers[0]", "Dense", "weights[0]", "(3,", "4),", "biases[0]", "(3,)"],
+        ["layers[1].branch[0]", "Activation", "relu"],
+        ["layers[1].branch[1]", "Dense", "weights[1]", "(3,", "3),", "biases[1]", "(3,)"],
+        ["layers[1]", "Residual", "0.5", "branch", "+", "skip"],
+        ["layers[2]", "Activation", "relu"],
+        ["layers[3]", "Dense", "weights[2]", "(2,", "3),", "biases[2]", "(2,)"],
+    ]
