@@ -433,3 +433,43 @@ def test_examples_are_the_networks_built_in_code_and_round_trip(name, tmp_path):
 
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.toml")} == set(NAMES)
+
+
+def test_lr_says_what_a_residual_network_is_made_of(fisherfield, tmp_path):
+    path = tmp_path / "net.toml"
+    ff.mlp([784, *[1000] * 5, 10], norm="layer", residual=0.5).save(path)
+    _, output, _ = fisherfield("lr", path, "--samples", 300)
+    assert "refused" in row(output, "wei2019")
+    words = " ".join(output.split())
+    assert "784 -> Dense 1000 -> 4 x Residual 1000 -> Dense 10" in words
+    assert (
+        "LayerNorm 5 of them; gamma 1, beta 0, eps 0; gamma and beta not trained Residual 4 of them; scale 0.5" in words
+    )
+    assert "BatchNorm" not in words
+    assert "vanilla" not in words
+    ff.mlp([784, *[1000] * 5, 1], residual=[0.5, 1, 0.5, 1]).save(path)
+    _, output, _ = fisherfield("lr", path, "--samples", 300)
+    assert re.search(r"^without BatchNorm *$", output, re.MULTILINE)
+    words = " ".join(output.split())
+    assert (
+        "BatchNorm 5 of them; gamma 1, beta 0, eps 0; gamma and beta not trained Residual 4 of them; scale 0.5, 1"
+        in words
+    )
+    assert "learning rate with BatchNorm / without BatchNorm: exact" in words
+    assert "vanilla" not in words
+
+
+def test_lr_prints_units_of_their_own_in_short(fisherfield, tmp_path):
+    path = tmp_path / "net.toml"
+    norm = ff.BatchNorm(gamma=np.linspace(0.1, 0.5, 200), trained=True)
+    ff.Network(30, [ff.Dense(200), norm, ff.Activation("relu"), ff.Dense(3)]).save(path)
+    _, output, _ = fisherfield("lr", path, "--theory", "exact")
+    numbers = "gamma 0.1 to 0.5 (200 units), beta 0, eps 0; gamma and beta trained"
+    assert f"BatchNorm after 1 of 2 affine layers; {numbers}" in " ".join(output.split())
+
+
+def test_lr_counts_layers_by_kind_in_json(fisherfield, tmp_path):
+    path = tmp_path / "net.toml"
+    ff.mlp([30, 200, 200, 3], norm="layer", residual=True).save(path)
+    _, output, _ = fisherfield("lr", path, "--json")
+    assert json.loads(output)["network"]["layers"] == {"Dense": 3, "LayerNorm": 2, "Activation": 2, "Residual": 1}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ import fisherfield as ff
 from .._numbers import LOSSES, THEORIES, biases_of, choice, integer
 from .._words import descent_in_words, plural, standardised
 from .options import Biases, File, Loss, Momentum, Nesterov, WeightDecay
-from .printing import architecture, batch_norm_words, bounded, distinct, four_digits, headed, json_number
+from .printing import architecture, bounded, distinct, four_digits, headed, json_number, kinds_in_words
 from .terminal import console, refusing
 
 _LOSS_WORDS = {
@@ -31,7 +32,7 @@ _LOSS_WORDS = {
     "mse": "torch.nn.MSELoss: the squared error, mean over outputs and samples",
     "cross_entropy": "cross-entropy at small logits, mean over samples",
 }
-_BATCH_NORM, _VANILLA = "with BatchNorm", "vanilla (BatchNorm taken out)"
+_BATCH_NORM, _TAKEN_OUT = "with BatchNorm", " (BatchNorm taken out)"
 EPILOG = (
     "\b\nExamples:\n  fisherfield lr examples/dense.toml --momentum 0.9\n"
     "  fisherfield lr examples/convnet.toml --theory exact --samples 50000 --loss mse --json\n"
@@ -89,10 +90,10 @@ def lr(
 ) -> None:
     """Print the largest stable learning rate of a network.
 
-    By each theory, and beside it the same network without BatchNorm. "exact" lets the gradient flow through the batch
-    statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published by Wei, Stokes and
-    Schwab. Where all sampled networks lay on one side a number is printed with >= or <=; one with ~ may err on either
-    side. The reason stands below.
+    By each theory, and where it has BatchNorm beside it the same network without. "exact" lets the gradient flow
+    through the batch statistics, as training does; "frozen" holds them constant; "wei2019" is the theory as published
+    by Wei, Stokes and Schwab. Where all sampled networks lay on one side a number is printed with >= or <=; one with ~
+    may err on either side. The reason stands below.
 
     It is the limit of torch.optim.SGD, with or without momentum, for the squared losses. It is none of Adam.
     """
@@ -183,7 +184,7 @@ def _print_rates(
     for index, (batch_norm, group) in enumerate(itertools.groupby(rows, key=lambda row: row.batch_norm)):
         output.print()
         if net.batch_norms:
-            output.print(Text(_BATCH_NORM if batch_norm else _VANILLA, style="bold"))
+            output.print(Text(_BATCH_NORM if batch_norm else _without(net, _TAKEN_OUT), style="bold"))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=index == 0, show_edge=False)
         table.add_column("theory", width=9)
         table.add_column("biases", width=8)
@@ -197,8 +198,8 @@ def _print_rates(
     comparison = _comparison(rows)
     if comparison:
         output.print()
-        output.print(Text("learning rate with BatchNorm / vanilla:  " + ",  ".join(comparison)))
-    for owners, sentences in _notes(rows).items():
+        output.print(Text(f"learning rate with BatchNorm / {_without(net)}:  " + ",  ".join(comparison)))
+    for owners, sentences in _notes(rows, _without(net)).items():
         output.print()
         output.print(Text(f"{owners}:", style="bold"))
         for sentence in sentences:
@@ -220,7 +221,12 @@ def _cells(row: _Row) -> tuple[str, ...]:
     )
 
 
-def _notes(rows: Sequence[_Row]) -> dict[str, list[str]]:
+def _without(net: ff.Network, taken_out: str = "") -> str:
+    """What the network is without its BatchNorm; a chain of layers is then nothing but these."""
+    return f"vanilla{taken_out}" if net._facts.chain else "without BatchNorm"
+
+
+def _notes(rows: Sequence[_Row], without: str) -> dict[str, list[str]]:
     """Which rows -> what is to be said of them, each distinct reason and refusal once."""
     owners: dict[str, list[_Row]] = {}
     for row in rows:
@@ -233,7 +239,7 @@ def _notes(rows: Sequence[_Row]) -> dict[str, list[str]]:
     for sentence, group in owners.items():
         blocks = itertools.groupby(group, key=lambda row: row.batch_norm)
         names = [
-            ", ".join(row.theory for row in block) + (f" ({_BATCH_NORM if batch_norm else 'vanilla'})" if both else "")
+            ", ".join(row.theory for row in block) + (f" ({_BATCH_NORM if batch_norm else without})" if both else "")
             for batch_norm, block in blocks
         ]
         notes.setdefault("; ".join(names), []).append(sentence)
@@ -264,7 +270,7 @@ def _description(file: str, net: ff.Network, arguments: dict[str, Any], data: ff
     return {
         "network": f"{file}: {architecture(net)}",
         "activation": distinct(net.activations) or "none (linear)",
-        "BatchNorm": batch_norm_words(net),
+        **kinds_in_words(net),
         "weights": f"sigma_w2 {distinct(layer.sigma_w2 for layer in net.affine_layers)}, "
         f"sigma_b2 {distinct(layer.sigma_b2 for layer in net.affine_layers)}; {net.parameters():,} parameters",
         "data": f"{many}; inputs of length {arguments['length']:.4g}, overlap {arguments['overlap']:.4g}",
@@ -287,6 +293,7 @@ def _as_json(
             "depth": net.depth,
             "parameters": net.parameters(),
             "batch_norms": len(net.batch_norms),
+            "layers": dict(Counter(type(step.layer).__name__ for step in net.steps)),
         },
         "arguments": arguments,
         "data": None if data is None else {"name": data.name, "standardize": data.standardize, "samples": len(data)},

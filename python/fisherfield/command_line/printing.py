@@ -14,6 +14,8 @@ from rich.text import Text
 
 import fisherfield as ff
 
+from ..network.layer import Step
+
 
 def headed(rows: Mapping[str, str]) -> Table:
     """Bold names, and words beside them."""
@@ -39,20 +41,45 @@ def architecture(net: ff.Network) -> str:
     return " -> ".join(step if count == 1 else f"{count} x {step}" for step, count in runs)
 
 
-def batch_norm_words(net: ff.Network) -> str:
-    norms = net.batch_norms
-    if not norms:
-        return "none"
-    values = ", ".join(f"{name} {distinct(getattr(norm, name) for norm in norms)}" for name in ("gamma", "beta", "eps"))
-    trained = {norm.trained for norm in norms}
-    words = "not trained" if trained == {False} else "trained" if trained == {True} else "trained in some"
-    return f"after {len(norms)} of {net.depth} affine layers; {values}; gamma and beta {words}"
+def kinds_in_words(net: ff.Network) -> dict[str, str]:
+    """By kind, how many normalisations, sums of branches and the like there are, and their numbers."""
+    steps: dict[str, list[Step]] = {}
+    for step in net.steps:
+        if step.layer.axes() and not step.layer.affine:
+            steps.setdefault(type(step.layer).__name__, []).append(step)
+    words = {name: _in_words(net, of_kind) for name, of_kind in sorted(steps.items())}
+    normed = any(step.layer.variance_over for step in net.steps)
+    return words if normed else {"BatchNorm": "none", **words}
+
+
+def _in_words(net: ff.Network, steps: list[Step]) -> str:
+    layers = [step.layer for step in steps]
+    fields = {field: [getattr(layer, field) for layer in layers] for field in layers[0].__dataclass_fields__}
+    behind = layers[0].variance_over and all(net.steps[step.reads[0]].layer.affine for step in steps)
+    words = [f"after {len(steps)} of {net.depth} affine layers" if behind else f"{len(steps)} of them"]
+    numbers = {field: values for field, values in fields.items() if _number(values[0])}
+    words.append(", ".join(f"{field} {distinct(values)}" for field, values in numbers.items()))
+    if trained := set(fields.get("trained", ())):
+        how = "trained in some" if len(trained) > 1 else "trained" if trained == {True} else "not trained"
+        words.append(f"{' and '.join(field for field in numbers if field in ('gamma', 'beta'))} {how}")
+    return "; ".join(words)
+
+
+def _number(value: Any) -> bool:
+    each = value[0] if isinstance(value, tuple) and value else value
+    return isinstance(each, (int, float)) and not isinstance(each, bool)
 
 
 def distinct(values: Any) -> str:
     """The distinct values in order; from the least to the greatest where they are many."""
-    words = list(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values))
+    words = list(dict.fromkeys(map(_word, values)))
     return ", ".join(words) if len(words) <= 4 else f"{', '.join(words[:3])}, ... ({len(words)} different)"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple) and _number(value):
+        return f"{min(value):g} to {max(value):g} ({len(value)} units)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def four_digits(value: float) -> str:

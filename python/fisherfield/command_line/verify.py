@@ -22,7 +22,7 @@ from ..sampled import Verification
 from ..sampled.verification import rows_of
 from ..scan.files import replacing
 from .options import Biases, File, Threads, picture
-from .printing import architecture, batch_norm_words, headed, lines
+from .printing import architecture, headed, kinds_in_words, lines
 from .terminal import Stopped, console, refusing, terminating
 
 EPILOG = (
@@ -81,7 +81,7 @@ def verify(
         samples=samples,
         out=out,
         as_json=as_json,
-        describe=lambda net: {"network": f"{file}: {architecture(net)}", "BatchNorm": batch_norm_words(net)},
+        describe=lambda net: {"network": f"{file}: {architecture(net)}", **kinds_in_words(net)},
         widths=width,
         seeds=seeds,
         statistics=statistics,
