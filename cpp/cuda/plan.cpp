@@ -53,6 +53,11 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
             throw std::invalid_argument(refused(kQuantityNames[static_cast<int>(which)]));
         }
     }
+    for (const Slot& slot : request.slots) {
+        if (slot.scales()) {
+            throw std::invalid_argument(refused("axis gamma_scale"));
+        }
+    }
     points_ = points_of(request.shape);
     const auto of_point = [&](fisherfield::PointNumber point, double otherwise) {
         return number(slot_of(request.slots, point), otherwise);

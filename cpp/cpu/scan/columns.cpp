@@ -234,6 +234,9 @@ bool ScanColumns::build() {
     if (network.positional() > 0 || count == 0 || !std::all_of(asked.begin(), asked.end(), covered)) {
         return false;
     }
+    if (std::any_of(request_.slots.begin(), request_.slots.end(), [](const Slot& slot) { return slot.scales(); })) {
+        return false;
+    }
     sums_ = !std::all_of(all_layers.begin(), all_layers.end(), [](const Group& group) { return group.plain(); });
     const Number overlap = of_point(PointNumber::overlap, settings.overlap);
     const Number length = of_point(PointNumber::length, settings.length);

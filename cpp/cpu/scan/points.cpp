@@ -8,6 +8,7 @@
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include "columns.hpp"
@@ -88,13 +89,20 @@ private:
             }
         }
         for (std::size_t i = 0; moved && i < request_.slots.size(); ++i) {
+            for (const Place& place : request_.slots[i].places) {
+                const Node& described = request_.network.nodes[place.node];
+                network_.nodes[place.node].numbers[place.number] = described.numbers[place.number];
+            }
+        }
+        for (std::size_t i = 0; moved && i < request_.slots.size(); ++i) {
             set(request_.slots[i], values_[i]);
         }
     }
 
     void set(const Slot& slot, double value) {
         for (const Place& place : slot.places) {
-            network_.nodes[place.node].numbers[place.number] = value;
+            double& number = network_.nodes[place.node].numbers[place.number];
+            number = place.factor ? number * value : value;
         }
         switch (slot.point) {
         case PointNumber::width:
@@ -300,21 +308,28 @@ Slot slot_of(const Network& network, const std::string& name, int place, Plane p
         slot.point = static_cast<PointNumber>(at - std::begin(kPointNumbers));
         return slot;
     }
+    const std::string_view scale = "_scale";
+    const bool factor = name.ends_with(scale); // units' own numbers, too
+    const std::string number_name = factor ? name.substr(0, name.size() - scale.size()) : name;
     bool known = false;
     for (const LayerRow& row : kLayerRows) {
-        known = known || row.place_of(name) >= 0;
+        known = known || row.place_of(number_name) >= 0;
     }
     if (!known) {
         throw std::invalid_argument("a scan varies no " + name);
     }
     for (int i = 0; i < static_cast<int>(network.nodes.size()); ++i) {
-        const int number = row_of(network.nodes[i].kind).place_of(name);
-        if (number >= 0 && (network.nodes[i].fixed >> number & 1) == 0 &&
+        const int number = row_of(network.nodes[i].kind).place_of(number_name);
+        if (number >= 0 && (factor || (network.nodes[i].fixed >> number & 1) == 0) &&
             (place < 0 || network.nodes[i].place == place)) {
-            slot.places.push_back({i, number});
+            slot.places.push_back({i, number, factor});
         }
     }
     return slot;
+}
+
+bool Slot::scales() const {
+    return std::any_of(places.begin(), places.end(), [](const Place& place) { return place.factor; });
 }
 
 const Slot* slot_of(const std::vector<Slot>& slots, PointNumber point) {

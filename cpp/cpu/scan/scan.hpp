@@ -18,9 +18,10 @@ namespace fisherfield {
 enum class PointNumber { none, width, samples, overlap, length, momentum };
 inline constexpr const char* kPointNumbers[] = {"", "width", "samples", "overlap", "length", "momentum"};
 
-// A number of a node.
+// A number of a node; or what it is multiplied with.
 struct Place {
     int node, number;
+    bool factor = false;
 };
 
 // A parameter that varies over the box: numbers of a point, or of all layers that have one of this name.
@@ -30,6 +31,7 @@ struct Slot {
     Plane plane;
 
     bool holds(int node, int number) const;
+    bool scales() const; // numbers that the network has, whatever they are
 };
 
 // By name, in one described layer (Node::place), or in all of them (-1). Throws std::invalid_argument for a name that

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 import numpy as np
 
 from .. import _numbers
-from .layer import Array, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
+from .layer import Array, Axis, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
 
 if TYPE_CHECKING:
     from .. import _core
@@ -20,6 +20,9 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Norm", "OverUnits"]
 GAMMA = setting(_numbers.SIGNED, "a normalisation's scale", r"$\gamma$", each=True)
 BETA = setting(_numbers.REAL, "a normalisation's shift", r"$\beta$", each=True)
 EPS = setting(_numbers.MAGNITUDE, "a normalisation's addition to the variance", r"$\epsilon$")
+_GAMMA_SCALE = Axis(
+    _numbers.SIGNED, "a factor of a normalisation's scale, or of those of all its units", r"$\gamma/\gamma_0$"
+)
 TRAINED = setting(_numbers.boolean, replaced=True)
 Each = Union[float, tuple[float, ...]]  # one number, or one for each unit
 
@@ -29,12 +32,32 @@ class Norm(Layer):
 
     reads_units = True
     core_kind: ClassVar[str]
-    own: ClassVar[dict[str, str]] = {"gammas": "gamma", "betas": "beta"}  # arrays, and the fields that they start at
+    own: ClassVar[Mapping[str, str]] = {"gammas": "gamma", "betas": "beta"}  # arrays, and the fields that they start at
     word: ClassVar[str] = ""  # for it in builders; none where they would have to be told more
 
     if TYPE_CHECKING:
         eps: float
         trained: bool
+
+    @classmethod
+    def axes(cls) -> Mapping[str, Axis]:
+        return {**super().axes(), "gamma_scale": _GAMMA_SCALE}
+
+    @classmethod
+    def replaceable(cls) -> tuple[str, ...]:
+        return (*super().replaceable(), "gamma_scale")
+
+    def replaced(self, name: str, value: Any) -> Layer:
+        if name == "gamma_scale":
+            factor, (gamma, *_) = _numbers.SIGNED.convert(name, value), self.values
+            name, value = (
+                "gamma",
+                tuple(factor * each for each in gamma) if isinstance(gamma, tuple) else factor * gamma,
+            )
+        return super().replaced(name, value)
+
+    def varies(self, name: str) -> bool:
+        return super().varies(name) and not isinstance(getattr(self, name, 0.0), tuple)
 
     def gives(self, before: Stream) -> Stream:
         return before if before is Stream.ACTIVATIONS else Stream.NORMED
@@ -54,7 +77,7 @@ class Norm(Layer):
 
     @property
     def shift(self) -> float:
-        return max(np.atleast_1d(getattr(self, "beta", 0.0)), key=abs)
+        return float(max(np.atleast_1d(getattr(self, "beta", 0.0)), key=abs))
 
     @property
     def unpublished(self) -> str:
@@ -66,10 +89,10 @@ class Norm(Layer):
 
     def shape_of(self, before: Shape) -> Shape:
         sizes = self.sizes(before)
-        for field, value in zip(self.own.values(), self.values, strict=True):
+        for name, value in zip(self.own.values(), self.values, strict=True):
             if isinstance(value, tuple) and sizes != (len(value),):
                 count = f"{sizes[0]} (one each)" if len(sizes) == 1 else "of units without positions"
-                raise ValueError(f"{field} must be one number or {count}, got {len(value)} numbers")
+                raise ValueError(f"{name} must be one number or {count}, got {len(value)} numbers")
         return before
 
     def steps(self, spot: Spot) -> Iterator[Step]:

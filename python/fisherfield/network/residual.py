@@ -122,8 +122,8 @@ class Residual(Layer):
             )
         if not (_through_weights(self.branch) or _through_weights(self.skip)):
             raise ValueError(
-                f"{spot.where}: what comes in must go through a Dense or a convolution on all ways of the branch, or of "
-                "the skip; where both hold it as it is, they are not independent"
+                f"{spot.where}: what comes in must go through a Dense or a convolution on all ways of the branch, or "
+                "of the skip; where both hold it as it is, they are not independent"
             )
         branch = yield from self._within(spot, "branch", self.branch)
         start = spot._replace(number=branch.number)
@@ -170,7 +170,8 @@ class Residual(Layer):
         core.add(ends[0], ends[1], self.scale)
 
     def linearize_into(self, core: Any, parts: Iterator[Parts], before: Shape) -> None:
-        start, ends = core.last, []
+        ends: list[int] = []
+        start = core.last
         for layers in (self.branch, self.skip):
             core.last = start
             shape = before

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from .layer import Parts, Shape, kind
 from .norms import EPS, GAMMA, TRAINED, Each, OverUnits
@@ -24,7 +25,7 @@ class RMSNorm(OverUnits):
 
     core_kind = "rms_norm"
     word = "rms"
-    own = {"gammas": "gamma"}
+    own: ClassVar[Mapping[str, str]] = {"gammas": "gamma"}
 
     gamma: Each = field(default=1.0, metadata=GAMMA)
     eps: float = field(default=0.0, metadata=EPS)
