@@ -123,7 +123,11 @@ def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False)
         fitting = [kind for kind in base.kinds().values() if fits(kind, spot)]
         layer = drawn(draw, draw(st.sampled_from(fitting)), spot, activations, side, depth)
         after = spot.shape if layer is None else layer.shape_of(spot.shape)
-        if layer is None or (same_size and after[1:] != spot.shape[1:]) or max((1, *after[1:])) > side + 1:
+        if (
+            layer is None
+            or (same_size and len(after) == 3 and after[1:] != spot.shape[1:])
+            or max((1, *after[1:])) > side + 1
+        ):
             continue
         layers.append(layer)
         spot = spot.behind(layer, after, 0)
@@ -144,16 +148,18 @@ def drawn(draw, kind, spot, activations, side, depth):
 
 def residual(draw, spot, activations, side, depth):
     """Both kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it."""
-    image, projected = len(spot.shape) == 3, spot.stream not in GAUSSIAN or draw(st.booleans())
-    branch, within = layers_behind(draw, spot, activations, 3, side, depth, same_size=image)
-    if len(within.shape) != len(spot.shape):
-        return None
+    branch, within = layers_behind(draw, spot, activations, 3, side, depth, same_size=len(spot.shape) == 3)
+    image, flattens = len(within.shape) == 3, len(within.shape) < len(spot.shape)
+    projected = flattens or spot.stream not in GAUSSIAN or draw(st.booleans())
     width = draw(st.integers(1, 50)) if projected else spot.shape[0]
     sizes = draw(st.sampled_from(({"kernel": 1}, {"kernel": 3, "padding": 1}))) if image else {}
     kind, name = (ff.Conv2d, "channels") if image else (ff.Dense, "units")
-    skip = [affine(draw, kind, **{name: width}, **sizes)] if projected else []
+    skip = [
+        *([ff.Flatten()] if flattens else []),
+        *([affine(draw, kind, **{name: width}, **sizes)] if projected else []),
+    ]
     branch.append(affine(draw, kind, **{name: width}, **sizes))
-    ends = [within.behind(branch[-1], (width, *spot.shape[1:]), 0)]
+    ends = [within.behind(branch[-1], (width, *within.shape[1:]), 0)]
     ends.append(ends[0] if projected else spot)
     for layers, end in zip((branch, skip), ends, strict=True):
         norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and fits(kind, end)]

@@ -112,13 +112,13 @@ def jacobian(sampled: Any, x: Any, statistics: str = "exact", biases: bool = Tru
     biases = boolean("biases", biases)
     f, steps = _trace(sampled, x)
     n, outputs = f.shape
-    J = np.empty((n, outputs, sampled.parameters if biases else sampled.net.parameters(biases=False)))
+    rows = []
     for i in range(n):
         for k in range(outputs):
             delta = np.zeros((n, *sampled.net.shapes[-1]))
             delta[i, k] = 1.0
-            J[i, k] = _reverse(steps, delta, statistics, biases)
-    return J
+            rows.append(_reverse(steps, delta, statistics, biases))
+    return np.reshape(rows, (n, outputs, -1))
 
 
 def sampled_fisher(
