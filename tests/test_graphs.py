@@ -444,3 +444,14 @@ def test_a_sum_needs_one_branch_that_goes_through_weights_as_a_whole(branch):
     for skip in ([D(6)], [D(6), BN]):
         assert ff.Network(5, [D(6), R(branch, skip), D(1)]).depth > 2
     assert ff.Network(5, [D(6), R([RELU, D(6), *branch]), D(1)]).depth > 2
+
+
+@pytest.mark.parametrize("norm", [LN(0.7, 0.3, 0.1, True), ff.GroupNorm(1, 0.7, 0.3, 0.1, True), RMS(0.7, 0.1, True)])
+@pytest.mark.parametrize("before", [ff.Dropout(0.3), ff.AvgPool2d(1), ff.AvgPool2d(2, 1, 1)], ids=str)
+def test_a_norm_of_images_stands_before_the_first_convolution(norm, before):
+    """Of the input the core holds diagonals alone; a norm behind it, and one more, that takes the first one's beta."""
+    for layers in ([norm], [norm, LN(1.2, -0.4, trained=True)], [norm, ff.AvgPool2d(2)]):
+        net = ff.Network((2, 3, 3), [before, *layers, ff.Conv2d(4, 2), A("sin"), ff.Flatten(), D(1)])
+        fast, slow = (module.fisher(net, samples=9, overlap=0.2) for module in (ff, reference))
+        # a dozen roundings
+        assert (fast.a, fast.b, fast.bulk) == pytest.approx((slow.a, slow.b, slow.bulk), rel=1e-13)

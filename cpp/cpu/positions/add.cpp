@@ -104,18 +104,26 @@ ImageState sum(const Node& node, ImageState branch, ImageState skip) {
     for (Matrix* matrix : {&branch.xy, &branch.v, &branch.o, &branch.d, &branch.apart}) {
         combine({{alpha2, matrix}}, 0.0, matrix);
     }
-    ImageState z = combined(1.0, branch, 1.0, skip);
+    struct Own {
+        Matrix of_value, xy, v;
+    };
+    std::vector<Own> own; // what goes with a branch's own values
+    for (ImageState* each : {&branch, &skip}) {
+        if (!each->of_value.entries.empty()) {
+            own.push_back({std::exchange(each->of_value, {}), each->xy, each->v});
+        }
+    }
+    ImageState z = combined(1.0, branch, 1.0, std::move(skip));
     z.mean += alpha * branch.mean;
-    z.of_value = {};
     const long k = z.positions();
-    for (const ImageState* own : {&branch, &skip}) {
+    for (const Own& each : own) {
         std::vector<double> share(k);
         for (long a = 0; a < k; ++a) {
             const size_t at = a * (k + 1);
             const Scaled q = z.xy.at(at) + z.v.at(at);
-            share[a] = q > Scaled(0.0) ? ((own->xy.at(at) + own->v.at(at)) / q).value() : 0.0;
+            share[a] = q > Scaled(0.0) ? ((each.xy.at(at) + each.v.at(at)) / q).value() : 0.0;
         }
-        carry(own->of_value, share, own->xy, own->v, &z);
+        carry(each.of_value, share, each.xy, each.v, &z);
     }
     return z;
 }

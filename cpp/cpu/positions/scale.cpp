@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Layers that act on all positions alike: normalisations over the channels and positions of one sample
 // (layers/layer_norm.hpp), and noise (layers/noise.hpp).
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -19,6 +20,27 @@ void add_entries(Matrix* matrix, long positions, bool diagonal, const F& f) {
             matrix->entries[a * positions + b] += rescaled(f(a, b), matrix->exponent);
         }
     }
+}
+
+// The input's positions share nothing, and only diagonals are held: here the matrices of all pairs. Two positions
+// differ by half of both lengths.
+void fill(ImageState* z) {
+    const long k = z->positions();
+    Matrix apart{std::vector<double>(k * k), std::max(z->xy.exponent, z->v.exponent)};
+    const auto length = [&](long a) { return rescaled(z->xy.at(a) + z->v.at(a), apart.exponent); };
+    for (long a = 0; a < k; ++a) {
+        for (long b = 0; b < k; ++b) {
+            apart.entries[a * k + b] = a == b ? 0.0 : 0.5 * (length(a) + length(b));
+        }
+    }
+    for (Matrix* matrix : {&z->xy, &z->v, &z->o, &z->d}) {
+        Matrix full{std::vector<double>(k * k), matrix->exponent};
+        for (long a = 0; a < k; ++a) {
+            full.entries[a * (k + 1)] = matrix->entries[a];
+        }
+        *matrix = std::move(full);
+    }
+    z->apart = std::move(apart);
 }
 
 // With s = 1/(f + eps), f the mean over positions:
@@ -50,6 +72,9 @@ void apply(const Law& law, const Node& node, bool own, ImageState* z) {
         z->trained_gamma = trained;
         z->of_positions = trained && each;
         return;
+    }
+    if (z->xy.diagonal) {
+        fill(z);
     }
     const Scaled m = law.centre, beta = law.shift;
     std::vector<double> means = z->means;

@@ -185,4 +185,6 @@ class Residual(Layer):
         core.add(ends)
 
     def image_bytes(self, step: Step, seen: Seen) -> int:
-        return 2 * matrices(0, math.prod(step.after[1:]) ** 2)
+        # of both branches; where a norm is trained, what goes with its units' own values and what that is made of
+        more = 7 if any(getattr(leaf, "trained", False) for leaf in self.leaves()) else 0
+        return 2 * matrices(0, math.prod(step.after[1:]) ** 2) + more * 8 * math.prod(step.after[1:]) ** 2
