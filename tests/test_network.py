@@ -266,30 +266,10 @@ def test_builders_take_the_words_of_norms(build):
         assert {type(step.layer) for step in build(norm=word, gamma=2.0).steps if hasattr(step.layer, "gamma")} == {cls}
 
 
-def test_a_norm_without_beta_is_built_from_what_it_has(monkeypatch):
-    from dataclasses import dataclass, field
-
-    from fisherfield.network import layer, norms
-
-    monkeypatch.setattr(layer, "_KINDS", dict(layer._KINDS))
-
-    @layer.kind
-    @dataclass(frozen=True)
-    class Plain(norms.Norm):
-        word = "plain"
-        gamma: float = field(default=1.0, metadata=norms.GAMMA)
-        trained: bool = field(default=False, metadata=norms.TRAINED)
-        eps: float = field(default=0.0, metadata=norms.EPS)
-
-    try:
-        assert ff.mlp([5, 4, 2], norm="plain", gamma=2.0, eps=0.5).layers[1] == Plain(2.0, False, 0.5)
-        with pytest.raises(
-            ValueError, match=r"^beta must be 0, or left out, with norm='plain', which has none, got 0\.5$"
-        ):
-            ff.mlp([5, 4, 2], norm="plain", beta=0.5)
-    finally:
-        layer.kinds.cache_clear()
-        layer.axes.cache_clear()
+def test_a_norm_without_beta_is_built_from_what_it_has():
+    assert ff.mlp([5, 4, 2], norm="rms", gamma=2.0, eps=0.5).layers[1] == ff.RMSNorm(2.0, 0.5)
+    with pytest.raises(ValueError, match=r"^beta must be 0, or left out, with norm='rms', which has none, got 0\.5$"):
+        ff.mlp([5, 4, 2], norm="rms", beta=0.5)
 
 
 @pytest.mark.parametrize(
