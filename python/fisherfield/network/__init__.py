@@ -38,7 +38,8 @@ __all__ = [
     "mlp",
 ]
 
-# A kind in a module of its own needs no line here, which is for type checkers: all modules of the room are imported, and their kinds are public.
+# All modules of the room are imported, and the kinds in them are public: one that is not listed above is Any to type
+# checkers, and works.
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 globals().update(kinds())

@@ -219,7 +219,7 @@ class _Facts:
     closed: bool  # every BatchNorm has its exact finite-batch form
     convolutional: bool
     sums: bool  # of branches
-    chain: bool  # without sums, and without normalisations but BatchNorm
+    chain: bool  # of affine layers, BatchNorms, activations and pooling alone
     unpublished: str  # what of it the recursion of Wei, Stokes and Schwab does not treat
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
@@ -276,7 +276,7 @@ class _Facts:
             closed=all(closed(at) for at in norms),
             convolutional=any(steps[at].image for at in affine),
             sums=sums,
-            chain=not sums and not any(layer.variance_over and not layer.over_batch for layer in layers),
+            chain=all(layer.over_batch or layer.image or not layer.unpublished for layer in layers),
             unpublished=next((layer.unpublished for layer in layers if layer.unpublished), ""),
             narrowest=min(units, default=None),
             fewest_channels=min((step.after[0] for step in hidden if step.image), default=None),
