@@ -327,12 +327,8 @@ class Layer:
         return tuple(_of_fields(cls, "replaced"))
 
     def has(self, name: str) -> bool:
-        """Whether `replace` may change this of it."""
+        """Whether `replace`, or a scan, may change this of it."""
         return name in self.replaceable()
-
-    def varies(self, name: str) -> bool:
-        """Whether a scan may vary this of it."""
-        return self.has(name)
 
     def replaced(self, name: str, value: Any) -> Layer:
         """With one of `replaceable` changed."""

@@ -56,9 +56,6 @@ class Norm(Layer):
             )
         return super().replaced(name, value)
 
-    def varies(self, name: str) -> bool:
-        return super().varies(name) and not isinstance(getattr(self, name, 0.0), tuple)
-
     def gives(self, before: Stream) -> Stream:
         return before if before is Stream.ACTIVATIONS else Stream.NORMED
 

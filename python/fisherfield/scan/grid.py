@@ -176,19 +176,12 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
             names = one_of(kind for kind, cls in kinds().items() if name in cls.axes())
             raise ValueError(f"axis {name} needs a {names}, and the network has none")
         if not any(owner.has(name) for owner in owners):
-            raise ValueError(f"axis {name} needs a layer that has {name}, got {shown(owners[0])}")
-        _refuse_own_numbers(name, owners, name)
+            raise ValueError(f"axis {name} needs a layer that has {name}, got {owners[0]!r}")
     if name == "width":
         alike(net, name, net.affine_steps[:-1], lambda layer: (type(layer), layer.width))
     if name in STRUCTURES:
         STRUCTURES[name](net)
     return name, -1
-
-
-def _refuse_own_numbers(axis: str, owners: list[Any], field: str) -> None:
-    """Where units have numbers of their own, one number for all of them would be another network."""
-    if own := [owner for owner in owners if owner.has(field) and not owner.varies(field)]:
-        raise ValueError(f"axis {axis} needs one {field} for all units: scan gamma_scale, got {shown(own[0])}")
 
 
 def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str, int]:
@@ -205,7 +198,6 @@ def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str,
         inside = [step.where for step in net.steps if step.where.startswith(f"{where}.") and step.layer.has(field)]
         hint = f"; it holds {inside[0]}.{field}" if inside else ""
         raise ValueError(f"axis {name} must name a layer that has {field}, got {shown(layer)}{hint}")
-    _refuse_own_numbers(name, [layer], field)
     return field, steps[where]
 
 
