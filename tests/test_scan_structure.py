@@ -133,6 +133,7 @@ def test_axes_have_words_and_symbols(tmp_path):
 GROUPED = ff.Network(
     (4, 6, 6), [ff.Conv2d(8, groups=2), ff.GroupNorm(4), ff.Activation("relu"), ff.Flatten(), ff.Dense(3)]
 )
+OWN = ff.Network(3, [ff.Dense(3), ff.BatchNorm([1.0, 2.0, 3.0]), ff.Activation("relu"), ff.Dense(2)])
 BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Dense(2)])
 
 
@@ -194,6 +195,16 @@ BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Den
         (GROUPED, {"width": [8, 6]}, "axis width must be a multiple of 4, for groups of channels, got 6"),
         (GROUPED, {"width": [8, 4]}, "axis width must fit every layer, got 4: layers[1]: groups must hold two .*"),
         (
+            OWN,
+            {"gamma": [1]},
+            "axis gamma needs one number for all units of a layer, got layers[1] = BatchNorm(gamma=(1.0, 2.0, 3.0), .*",
+        ),
+        (
+            OWN,
+            {"layers[1].beta": [1]},
+            "axis layers[1].beta needs one number for all units of a layer, got layers[1] = BatchNorm(gamma=(1.0, .*",
+        ),
+        (
             BIASLESS,
             {"layers[0].sigma_b2": [1]},
             "axis layers[0].sigma_b2 must name a layer that has sigma_b2, got Dense(units=3, sigma_w2=2.0, "
@@ -209,6 +220,10 @@ BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Den
 def test_what_does_not_fit_is_refused_in_a_sentence(net, axes, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$".replace(r"\.\*", ".*")):
         ff.scan(net, axes)
+
+
+def test_eps_varies_where_units_have_their_own_gamma():
+    agree(ff.scan(OWN, {"eps": [0.1, 2.0]}, QUANTITIES), lambda eps: OWN.replace(eps=eps))
 
 
 def test_sigma_b2_varies_the_biases_that_there_are():

@@ -330,6 +330,10 @@ class Layer:
         """Whether `replace`, or a scan, may change this of it."""
         return name in self.replaceable()
 
+    def shares(self, name: str) -> bool:
+        """Whether all of its units share this number, which a scan may then vary."""
+        return True
+
     def replaced(self, name: str, value: Any) -> Layer:
         """With one of `replaceable` changed."""
         return dataclasses.replace(self, **{name: value})

@@ -72,6 +72,9 @@ class Norm(Layer):
         """Whether units have numbers of their own."""
         return any(isinstance(value, tuple) for value in self.values)
 
+    def shares(self, name: str) -> bool:
+        return not (self.of_each and name in self.own.values())
+
     @property
     def shift(self) -> float:
         return float(max(np.atleast_1d(getattr(self, "beta", 0.0)), key=abs))

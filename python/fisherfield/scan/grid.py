@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .. import _numbers
 from .._words import did_you_mean, one_of, shown
 from ..network import Network
+from ..network.layer import Step
 from ..network.layer import axes as layer_axes
 from ..network.layer import kinds
 from .arguments import axis_values, axis_words
@@ -171,12 +172,14 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
         hint = did_you_mean(name, words)
         raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {shown(name)}{hint}')
     if name in layer_axes():
-        owners = [step.layer for step in net.steps if name in step.layer.axes()]
+        owners = [step for step in net.steps if name in step.layer.axes()]
         if not owners:
             names = one_of(kind for kind, cls in kinds().items() if name in cls.axes())
             raise ValueError(f"axis {name} needs a {names}, and the network has none")
-        if not any(owner.has(name) for owner in owners):
-            raise ValueError(f"axis {name} needs a layer that has {name}, got {owners[0]!r}")
+        if not any(step.layer.has(name) for step in owners):
+            raise ValueError(f"axis {name} needs a layer that has {name}, got {owners[0].layer!r}")
+        for step in owners:
+            _refuse_own(name, name, step)
     if name == "width":
         alike(net, name, net.affine_steps[:-1], lambda layer: (type(layer), layer.width))
     if name in STRUCTURES:
@@ -198,7 +201,16 @@ def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str,
         inside = [step.where for step in net.steps if step.where.startswith(f"{where}.") and step.layer.has(field)]
         hint = f"; it holds {inside[0]}.{field}" if inside else ""
         raise ValueError(f"axis {name} must name a layer that has {field}, got {shown(layer)}{hint}")
+    _refuse_own(name, field, net.steps[steps[where]])
     return field, steps[where]
+
+
+def _refuse_own(name: str, field: str, step: Step) -> None:
+    """Numbers that a layer's units have each for itself."""
+    if not step.layer.shares(field):
+        raise ValueError(
+            f"axis {name} needs one number for all units of a layer, got {step.where} = {shown(step.layer)}"
+        )
 
 
 def _refuse_widths(net: Network, widths: Values) -> None:
