@@ -39,9 +39,10 @@ class Network:
     input_shape : int or (int,) or (int, int, int)
         The number of inputs, or (channels, height, width).
     layers : sequence of layers
-        Dense, Conv2d, BatchNorm, Activation, Flatten, AvgPool2d, GlobalAvgPool2d. An activation follows an affine
-        layer (Dense, Conv2d) or its BatchNorm; where none stands, phi is the identity. The last affine layer is the
-        output: it may have a BatchNorm and pooling, but no activation, and ends with one position.
+        Dense, Conv2d, BatchNorm, LayerNorm, Activation, Residual, Flatten, AvgPool2d, ... An activation follows an
+        affine layer (Dense or a convolution), a sum of branches, or the normalisation of one; where none stands, phi is
+        the identity. The last affine layer is the output: it may have a BatchNorm and pooling, but no activation, and
+        ends with one position.
 
     Raises
     ------
@@ -132,7 +133,7 @@ class Network:
 
     @property
     def affine_layers(self) -> tuple[Affine, ...]:
-        """The Dense and Conv2d layers l = 1 .. L."""
+        """The layers with weights, l = 1 .. L: Dense and convolutions."""
         return tuple(cast("Affine", step.layer) for step in self.affine_steps)
 
     @property
