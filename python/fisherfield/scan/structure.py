@@ -42,11 +42,11 @@ def _difference(one: Any, other: Any, where: str, there: str) -> str:
     """Where two layers that are not equal differ, and what stands there; of layers that hold others, in which part."""
     if type(one) is type(other) and (held := {**one.held(), **other.held()}):
         for name in [name for name in one.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]:
-            left, right = getattr(one, name), getattr(other, name)
-            if name in held and len(left) == len(right):
-                at = next(at for at, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1])
-                return _difference(left[at], right[at], f"{where}.{name}[{at}]", f"{there}.{name}[{at}]")
-            return f"{where}.{name} = {shown(left)} and {there}.{name} = {shown(right)}"
+            first, second = getattr(one, name), getattr(other, name)
+            if name in held and len(first) == len(second):
+                at = next(at for at, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+                return _difference(first[at], second[at], f"{where}.{name}[{at}]", f"{there}.{name}[{at}]")
+            return f"{where}.{name} = {shown(first)} and {there}.{name} = {shown(second)}"
     return f"{where} = {shown(one)} and {there} = {shown(other)}"
 
 
