@@ -197,7 +197,7 @@ BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Den
         (
             OWN,
             {"gamma": [1]},
-            "axis gamma needs one number for all units of a layer, got layers[1] = BatchNorm(gamma=(1.0, 2.0, 3.0), .*",
+            "axis gamma needs one number for all units of a layer (or vary gamma_scale), got layers[1] = BatchNorm(.*",
         ),
         (
             OWN,
@@ -220,6 +220,17 @@ BIASLESS = ff.Network(3, [ff.Dense(3, bias=False), ff.Activation("relu"), ff.Den
 def test_what_does_not_fit_is_refused_in_a_sentence(net, axes, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$".replace(r"\.\*", ".*")):
         ff.scan(net, axes)
+
+
+@pytest.mark.parametrize("norm", [ff.BatchNorm([1.0, -2.0, 3.0], 0.1), ff.LayerNorm(0.5), ff.RMSNorm([0.1, 0.2, 0.3])])
+def test_gamma_scale_multiplies_what_units_have(norm):
+    net = OWN.replace(batch_norm=False)
+    net = ff.Network(3, [net.layers[0], norm, *net.layers[1:]])
+    axes = {"gamma_scale": [-1.0, 0.0, 2.5], "sigma_w2": [1.0, 3.0]}
+    agree(
+        ff.scan(net, axes, QUANTITIES),
+        lambda gamma_scale, sigma_w2: net.replace(gamma_scale=gamma_scale, sigma_w2=sigma_w2),
+    )
 
 
 def test_eps_varies_where_units_have_their_own_gamma():

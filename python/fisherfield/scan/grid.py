@@ -208,8 +208,9 @@ def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str,
 def _refuse_own(name: str, field: str, step: Step) -> None:
     """Numbers that a layer's units have each for itself."""
     if not step.layer.shares(field):
+        hint = f" (or vary {field}_scale)" if f"{field}_scale" in layer_axes() else ""
         raise ValueError(
-            f"axis {name} needs one number for all units of a layer, got {step.where} = {shown(step.layer)}"
+            f"axis {name} needs one number for all units of a layer{hint}, got {step.where} = {shown(step.layer)}"
         )
 
 
