@@ -59,12 +59,12 @@ void apply(const Law& law, const Node& node, bool own, ImageState* z) {
         for (Matrix* matrix : {&z->xy, &z->v, &z->apart}) {
             combine({{share, matrix}}, 0.0, matrix);
         }
-        combine({{factor, &z->o}}, trained && !each ? law.of_beta : Scaled(0.0), &z->o);
+        combine({{factor, &z->o}}, trained && !each ? law.own.o : Scaled(0.0), &z->o);
         combine({{factor, &z->d}}, 0.0, &z->d);
         if (trained && each) {
             const Matrix before = z->o;
             Matrix ones{std::vector<double>(k * k)};
-            add_entries(&ones, k, true, [&](long, long) { return law.of_beta; });
+            add_entries(&ones, k, true, [&](long, long) { return law.own.o; }); // of beta, or of gamma with the mean
             combine({{1.0, &before}, {1.0, &ones}}, 0.0, &z->o);
         }
         z->gamma2 = gamma * gamma;
