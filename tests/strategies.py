@@ -149,15 +149,13 @@ def drawn(draw, kind, spot, activations, side, depth):
 def residual(draw, spot, activations, side, depth):
     """Both kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it."""
     branch, within = layers_behind(draw, spot, activations, 3, side, depth, same_size=len(spot.shape) == 3)
-    image, flattens = len(within.shape) == 3, len(within.shape) < len(spot.shape)
-    projected = flattens or spot.stream not in GAUSSIAN or draw(st.booleans())
+    image, projected = len(spot.shape) == 3, spot.stream not in GAUSSIAN or draw(st.booleans())
+    if len(within.shape) != len(spot.shape):
+        return None
     width = draw(st.integers(1, 50)) if projected else spot.shape[0]
     sizes = draw(st.sampled_from(({"kernel": 1}, {"kernel": 3, "padding": 1}))) if image else {}
     kind, name = (ff.Conv2d, "channels") if image else (ff.Dense, "units")
-    skip = [
-        *([ff.Flatten()] if flattens else []),
-        *([affine(draw, kind, **{name: width}, **sizes)] if projected else []),
-    ]
+    skip = [affine(draw, kind, **{name: width}, **sizes)] if projected else []
     branch.append(affine(draw, kind, **{name: width}, **sizes))
     ends = [within.behind(branch[-1], (width, *within.shape[1:]), 0)]
     ends.append(ends[0] if projected else spot)

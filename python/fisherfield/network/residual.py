@@ -134,6 +134,8 @@ class Residual(Layer):
                     f"{spot.where}: {name} must end with a Dense, a convolution or a normalisation of one, for a sum "
                     f"with activations is not Gaussian; it ends with {type(end.previous).__name__}"
                 )
+        if len(branch.shape) != len(spot.shape):
+            raise ValueError(f"{spot.where}: Flatten must stand before the sum or behind it, not in a branch")
         if branch.shape != skip.shape:
             raise ValueError(
                 f"{spot.where}: branch and skip must end with one shape, got {branch.shape} and {skip.shape}"
