@@ -450,8 +450,16 @@ def test_a_sum_needs_one_branch_that_goes_through_weights_as_a_whole(branch):
 @pytest.mark.parametrize("before", [ff.Dropout(0.3), ff.AvgPool2d(1), ff.AvgPool2d(2, 1, 1)], ids=str)
 def test_a_norm_of_images_stands_before_the_first_convolution(norm, before):
     """Of the input the core holds diagonals alone; a norm behind it, and one more, that takes the first one's beta."""
-    for layers in ([norm], [norm, LN(1.2, -0.4, trained=True)], [norm, ff.AvgPool2d(2)]):
-        net = ff.Network((2, 3, 3), [before, *layers, ff.Conv2d(4, 2), A("sin"), ff.Flatten(), D(1)])
+    for layers in ([norm], [norm, LN(1.2, -0.4, trained=True)], [norm, ff.AvgPool2d(2, 1)]):
+        net = ff.Network((2, 4, 4), [before, *layers, ff.Conv2d(4, 2), A("sin"), ff.Flatten(), D(1)])
         fast, slow = (module.fisher(net, samples=9, overlap=0.2) for module in (ff, reference))
         # a dozen roundings
         assert (fast.a, fast.b, fast.bulk) == pytest.approx((slow.a, slow.b, slow.bulk), rel=1e-13)
+
+
+def test_a_branch_does_not_flatten():
+    flat = [ff.Flatten(), D(6)]
+    with pytest.raises(
+        ValueError, match=r"^layers\[0\]: Flatten must stand before the sum or behind it, not in a branch$"
+    ):
+        ff.Network((2, 3, 3), [R(flat, flat), D(1)])

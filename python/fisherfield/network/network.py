@@ -240,28 +240,31 @@ class _Facts:
         layers = [step.layer for step in steps]
         sums = any(len(step.reads) > 1 for step in steps)
 
-        def padded(at: int) -> bool:
-            """Whether it, or a part of the sum that it is, is a padded convolution behind the first."""
-            if at >= 0 and len(steps[at].reads) > 1:
-                return any(map(padded, steps[at].reads))
-            return at > affine[0] and layers[at].padded
-
-        behind_padding = [at for at in norms if padded(fed_by[at])]
+        # Whether each, or a part of the sum that it is, is a padded convolution behind the first.
+        padded: list[bool] = []
+        for at, step in enumerate(steps):
+            parts = any(padded[read] for read in step.reads if read >= 0)
+            padded.append(parts if len(step.reads) > 1 else at > affine[0] and layers[at].padded)
+        behind_padding = [at for at in norms if fed_by[at] >= 0 and padded[fed_by[at]]]
         grouped = [
             (step.layer.affine, step.before[0] // step.layer.channel_groups)
             for step in steps
             if step.layer.channel_groups > 1
         ]
 
-        def homogeneous(at: int) -> bool:
-            """Whether all phi behind it, or behind the sums that it is a part of, are positively homogeneous."""
+        # Whether all phi behind each, or behind the sums that it is a part of, are positively homogeneous.
+        homogeneous = [False] * len(steps)
+        for at in reversed(range(len(steps))):
             if layers[at].pointwise:
-                return cast("Activation", layers[at]).homogeneous
-            return not layers[at].reads_units or (len(steps[at].reads) > 1 and all(map(homogeneous, readers[at])))
+                homogeneous[at] = cast("Activation", layers[at]).homogeneous
+            elif len(steps[at].reads) > 1:
+                homogeneous[at] = all(homogeneous[to] for to in readers[at])
+            else:
+                homogeneous[at] = not layers[at].reads_units
 
         def closed(at: int) -> bool:
             norm = cast("BatchNorm", layers[at])
-            if steps[at].image or at > affine[-1] or not all(map(homogeneous, readers[at])):
+            if steps[at].image or at > affine[-1] or not all(homogeneous[to] for to in readers[at]):
                 return False
             return not np.any(norm.beta) and norm.eps == 0.0 and bool(np.all(norm.gamma))
 
