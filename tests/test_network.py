@@ -38,7 +38,7 @@ def activations(draw):
 def networks(draw):
     """Dense and convolutional networks with every named activation."""
     net = draw(st.one_of(strategies.dense_networks(), strategies.conv_networks(), strategies.networks()))
-    places = sum(isinstance(layer, ff.Activation) for layer in net.layers)
+    places = len(net.activations)
     return net.replace(activation=[draw(activations()) for _ in range(places)]) if places else net
 
 
@@ -164,16 +164,21 @@ def test_parameters_of_a_convolutional_network_are_counted_by_hand():
 @given(networks())
 def test_parameters_are_the_sizes_of_the_arrays_pytorch_would_hold(net):
     weights, biases, norms = [], [], []
-    for before, layer, after in zip(net.shapes, net.layers, net.shapes[1:], strict=False):
+    for step in net.steps:
+        layer, before, after = step.layer, step.before, step.after
         if isinstance(layer, ff.Dense):
             weights.append((layer.units, before[0]))
         elif isinstance(layer, ff.Conv2d):
             kernel = layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel, layer.kernel)
-            weights.append((layer.channels, before[0], *kernel))
-        if isinstance(layer, (ff.Dense, ff.Conv2d)):
+            weights.append((layer.channels, before[0] // layer.groups, *kernel))
+        elif isinstance(layer, ff.Conv1d):
+            weights.append((layer.channels, before[0] // layer.groups, layer.kernel))
+        if isinstance(layer, (ff.Dense, ff.Conv2d, ff.Conv1d)) and layer.bias:
             biases.append(after[:1])
-        if isinstance(layer, ff.BatchNorm) and layer.trained:
+        if isinstance(layer, (ff.BatchNorm, ff.GroupNorm)) and layer.trained:
             norms += [after[:1]] * 2
+        elif isinstance(layer, (ff.LayerNorm, ff.RMSNorm)) and layer.trained:
+            norms += [after] * (1 if isinstance(layer, ff.RMSNorm) else 2)
     assert net.parameters() == sum(map(math.prod, weights + biases + norms))
     assert net.parameters(False) == sum(map(math.prod, weights + norms))
 
@@ -453,16 +458,17 @@ def test_repr_is_python_that_builds_the_network_again(net):
 @given(networks(), st.floats(0.01, 100), st.booleans(), activations())
 def test_replace_changes_every_layer_that_has_it_and_no_other(net, value, trained, activation):
     assert net.replace() == net
-    owners = {"sigma_w2": (ff.Dense, ff.Conv2d), "sigma_b2": (ff.Dense, ff.Conv2d), "activation": ff.Activation}
-    owners |= dict.fromkeys(("gamma", "beta", "eps", "trained"), ff.BatchNorm)
-    for name, owner in owners.items():
-        if not any(isinstance(layer, owner) for layer in net.layers):
+    for name in ("sigma_w2", "sigma_b2", "activation", "gamma", "beta", "eps", "trained"):
+        if not any(step.layer.has(name) for step in net.steps):
             continue
         new = {"activation": activation, "trained": trained}.get(name, value)
         changed = net.replace(**{name: new})
         assert changed.input_shape == net.input_shape
-        for before, after in zip(net.layers, changed.layers, strict=True):
-            if not isinstance(before, owner):
+        for before, after in zip(net.steps, changed.steps, strict=True):
+            before, after = before.layer, after.layer
+            if isinstance(before, ff.Residual):
+                continue
+            if not before.has(name):
                 assert after == before
             elif name == "activation":
                 assert after == activation
@@ -473,7 +479,8 @@ def test_replace_changes_every_layer_that_has_it_and_no_other(net, value, traine
 @given(networks())
 def test_replace_batch_norm_false_takes_out_batch_norm_alone(net):
     vanilla = net.replace(batch_norm=False)
-    assert vanilla.layers == tuple(layer for layer in net.layers if not isinstance(layer, ff.BatchNorm))
+    kept = [step.layer for step in net.steps if not isinstance(step.layer, (ff.BatchNorm, ff.Residual))]
+    assert [step.layer for step in vanilla.steps if not isinstance(step.layer, ff.Residual)] == kept
     assert vanilla.batch_norms == ()
     assert vanilla.replace(batch_norm=False) == vanilla
 
