@@ -130,6 +130,23 @@ def test_axes_have_words_and_symbols(tmp_path):
     assert blocks.blocks.attrs["long_name"] == "number of residual blocks"
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"blocks": [1, 3], "scale": [0.5, 2.0]},
+        {"width": [7, 9], "gamma": [0.5, 2.0], "layers[1].branch[0].gamma": [1.5]},
+        {("layers[1].scale", "sigma_b2", "layers[2].branch[2].sigma_b2"): [(0.5, 0.1, 0.2), (2.0, 0.2, 0.1)]},
+    ],
+)
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_the_reference_varies_the_same(axes, norm):
+    net = ff.mlp([30, 20, 20, 20, 5], norm=norm, residual=0.5)
+    quantities = ("lambda_max", "bulk", "q", "contributions")
+    fast, slow = (module.scan(net, axes, quantities, samples=50) for module in (ff, ff.reference))
+    for name in ("lambda_max", "bulk", "q", "part_a"):
+        np.testing.assert_allclose(fast[name], slow[name], rtol=1e-11)  # the reference's subtractions
+
+
 GROUPED = ff.Network(
     (4, 6, 6), [ff.Conv2d(8, groups=2), ff.GroupNorm(4), ff.Activation("relu"), ff.Flatten(), ff.Dense(3)]
 )

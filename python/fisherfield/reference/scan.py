@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..network import Activation, BatchNorm, Conv2d, Dense, Network
+from ..network import Network, Residual
 from .fisher import Fisher, fisher
 from .learning_rate import max_learning_rate
 from .order_parameters import OrderParameters, order_parameters
@@ -49,7 +49,7 @@ def scan(
     settings = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
     of_rates = {"loss": loss, "nesterov": nesterov, "weight_decay": weight_decay}
     results = [_point(net, point, names, theory, settings, biases, of_rates) for point in points]
-    layers = max(int(point.get("depth", net.depth)) for point in points)
+    layers = max(_changed(net, point).depth for point in points)
     shape = tuple(len(side) for side in sides)
     out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in results], np.int8).reshape(shape)}
     for name in names:
@@ -85,7 +85,7 @@ def _point(
     momentum = data.pop("momentum")
     if data["samples"] == math.inf:
         data["samples"] = None
-    network = _changed(net, {name: value for name, value in point.items() if name not in _SETTINGS})
+    network = _changed(net, point)
     try:
         with np.errstate(over="ignore"):
             spectrum = fisher(network, theory, biases=biases, **data)
@@ -114,29 +114,41 @@ def _status(refusal: str) -> int:
 
 def _changed(net: Network, point: dict[str, Any]) -> Network:
     """The network with an axis's value in place of its own; a single layer's counts after all layers'."""
-    layers: list[Any] = list(net.layers)
-    if "depth" in point:
-        layers = _deep(layers, int(point["depth"]))
+    for name, several in {"depth": _deep, "blocks": _blocks}.items():
+        if name in point:
+            net = Network(net.input_shape, tuple(several(list(net.layers), int(point[name]))))
     for name, value in sorted(point.items(), key=lambda item: "." in item[0]):
-        if name == "width":
-            affine = [place for place, layer in enumerate(layers) if isinstance(layer, (Dense, Conv2d))]
-            for place in affine[:-1]:
-                word = "units" if isinstance(layers[place], Dense) else "channels"
-                layers[place] = dataclasses.replace(layers[place], **{word: int(value)})
-        elif name != "depth":
-            where, _, field = name.rpartition(".")
-            places = [int(where[len("layers[") : -1])] if where else range(len(layers))
-            for place in places:
-                if where or hasattr(layers[place], field):
-                    layers[place] = dataclasses.replace(layers[place], **{field: value})
-    return Network(net.input_shape, tuple(layers))
+        where, _, field = name.rpartition(".")
+        if where:
+            net = Network(net.input_shape, _with_one(net.layers, where[len("layers") :], field, value))
+        elif name == "width":
+            net = net.with_widths([int(value)] * (net.depth - 1))
+        elif name not in (*_SETTINGS, "depth", "blocks"):
+            net = net.replace(**{name: value})
+    return net
+
+
+def _with_one(layers: tuple[Any, ...], where: str, field: str, value: float) -> tuple[Any, ...]:
+    """Layers with a field changed in the one at "[2]", or in what that holds, at "[2].branch[0]"."""
+    place, _, inside = where[1:].partition("]")
+    holder, _, rest = inside[1:].partition("[")
+    layer = layers[int(place)]
+    new = _with_one(getattr(layer, holder), f"[{rest}", field, value) if holder else value
+    return (*layers[: int(place)], dataclasses.replace(layer, **{holder or field: new}), *layers[int(place) + 1 :])
 
 
 def _deep(layers: list[Any], depth: int) -> list[Any]:
-    """depth - 1 hidden layers like the first one: affine layer, BatchNorm, activation."""
-    affine = [place for place, layer in enumerate(layers) if isinstance(layer, (Dense, Conv2d))]
+    """depth - 1 hidden layers like the first one: affine layer, normalisation, activation."""
+    affine = [place for place, layer in enumerate(layers) if layer.affine]
     first = end = affine[0]
-    while isinstance(layers[end + 1], (BatchNorm, Activation)):
+    while layers[end + 1].of_units:
         end += 1
     behind = affine[-2] + end - first + 1
     return [*layers[:first], *layers[first : end + 1] * (depth - 1), *layers[behind:]]
+
+
+def _blocks(layers: list[Any], count: int) -> list[Any]:
+    """So many sums of branches like the first one, with what stands between two of them."""
+    places = [place for place, layer in enumerate(layers) if isinstance(layer, Residual)]
+    part = layers[places[0] : places[1]] if len(places) > 1 else [layers[places[0]]]
+    return [*layers[: places[0]], *part * (count - 1), *layers[places[-1] :]]

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from .. import _numbers
 from .._words import did_you_mean, one_of, shown
 from ..network import Network
-from ..network.layer import Step
+from ..network.layer import Step, kinds
 from ..network.layer import axes as layer_axes
-from ..network.layer import kinds
 from .arguments import axis_values, axis_words
 from .structure import STRUCTURES, alike
 
