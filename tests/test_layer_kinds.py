@@ -112,7 +112,7 @@ COMMON = {"Affine", "Norm", "OverUnits"}  # classes of what kinds have in common
 NAMED = {cls for cls in classes() if not cls.__name__.startswith("_") and cls.__name__ not in COMMON}
 
 
-@pytest.mark.parametrize("kind", NAMED, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(NAMED, key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
 def test_every_kind_is_drawn_alone_and_in_branches(kind):
     for inside in (False, kind is not ff.Flatten):
         find(

@@ -547,15 +547,36 @@ def test_zero_and_constant_weights_are_no_random_ones():
         ff.torch.describe(layer, variances="initial")
 
 
+def test_each_unit_has_its_own_gamma_and_beta():
+    random = np.random.default_rng(0)
+    widths = (64, 512, 512)
+    norms = [nn.BatchNorm1d(width) for width in widths[1:]]
+    for norm in norms:
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor(random.normal(0.3, 0.1, 512)))
+            norm.bias.copy_(torch.tensor(random.normal(-0.2, 0.15, 512)))
+    torch.manual_seed(0)
+    pairs = [nn.Linear(64, 512), norms[0], nn.ReLU(), nn.Linear(512, 512), norms[1], nn.ReLU(), nn.Linear(512, 1)]
+    module = nn.Sequential(*pairs).double()
+    net = ff.torch.describe(module)
+    assert net.batch_norms[1].gamma == tuple(norms[1].weight.tolist())
+    assert ff.torch.describe(ff.torch.module(net)) == net
+    theory = ff.fisher(net, samples=500).lambda_max
+    one = net.replace(gamma=0.1**0.5, beta=-0.2)  # root mean square and mean: 2.38
+    measured = ff.sampled_fisher(ff.torch.sampled(module), ff.data.gaussian(net, samples=500)).lambda_max
+    assert theory == pytest.approx(measured, rel=0.03)  # width 512: 1.8 %
+    assert ff.fisher(one, samples=500).lambda_max < 0.6 * theory
+
+
 def test_what_a_description_says_otherwise_is_said():
-    own = model(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    own = model(nn.Linear(6, 8), nn.BatchNorm1d(8))
     with torch.no_grad():
         own[1].weight[:] = torch.arange(8.0)
         own[1].bias[0] = 4.0
     with pytest.warns(UserWarning) as warned:  # noqa: PT030 (what they say is looked at below)
         net = ff.torch.describe(own, 6)
     words = [str(each.message) for each in warned]
-    assert words[0].startswith("module[1]: gamma is not the same in all channels (0 to 7)")
+    assert words[0].startswith("module[1]: gamma is not the same in all outputs (0 to 7)")
     assert words[1].endswith("and enters by its mean, 0.5")
     assert len(words) == 2
     assert (net.layers[1].gamma, net.layers[1].beta) == (pytest.approx(17.5**0.5), 0.5)

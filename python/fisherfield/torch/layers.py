@@ -248,20 +248,26 @@ def _scale(reading: Reading, layer: Any, where: str, words: tuple[str, ...]) -> 
         elif described is not None and bool((tensor == torch.tensor(described, dtype=tensor.dtype)).all()):
             numbers[word] = described
         else:
-            numbers[word] = _one_number(reading, as_numpy(tensor), word, where)
+            numbers[word] = _own_numbers(reading, as_numpy(tensor), word, where)
     return numbers
 
 
-def _one_number(reading: Reading, values: Any, word: str, where: str) -> float:
-    """gamma's root mean square, beta's mean."""
+def _own_numbers(reading: Reading, values: Any, word: str, where: str) -> float | tuple[float, ...]:
+    """One number, or one for each unit or channel.
+
+    The outputs are described as alike, and so are the positions of an image: there gamma enters by its root mean
+    square, beta by its mean.
+    """
     if values.min() == values.max():
         return float(values.flat[0])
+    if values.ndim == 1 and reading.spot.hidden:
+        return tuple(values.tolist())
     number = float(np.sqrt(np.mean(values**2)) if word == "gamma" else np.mean(values))
     how = "root mean square" if word == "gamma" else "mean"
     reading.notes.append(
         Note(
-            f"{where}: {word} is not the same in all channels ({values.min():.3g} to {values.max():.3g}) and enters by "
-            f"its {how}, {number:.6g}"
+            f"{where}: {word} is not the same in all {'outputs' if values.ndim == 1 else 'units'} "
+            f"({values.min():.3g} to {values.max():.3g}) and enters by its {how}, {number:.6g}"
         )
     )
     return number

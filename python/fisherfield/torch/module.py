@@ -170,9 +170,9 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Warns
     -----
     UserWarning
-        Of what the description says otherwise than the module: unequal gamma or beta within a normalisation, which
-        enter by their root mean square and their mean; weights whose mean is not 0; a BatchNorm in eval mode, which is
-        described as in train mode.
+        Of what the description says otherwise than the module: gamma or beta of outputs, or of positions of an image,
+        that are not the same, which enter by their root mean square and their mean (those of hidden units and channels
+        are described each); weights whose mean is not 0; a BatchNorm in eval mode, which is described as in train mode.
 
     Notes
     -----
