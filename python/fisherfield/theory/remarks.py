@@ -85,7 +85,8 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
         one_sided[steady].append(f"the narrowest hidden layer has {width} units, where {differ}")
     if facts.fewest_channels is not None and facts.fewest_channels < _FEW_CHANNELS:
         other.append(f"the narrowest convolution has {facts.fewest_channels} channels: networks differ widely")
-    _groups(facts, other, notes)
+    if facts.fewest_read or facts.fewest_normed:
+        _groups(facts, other, notes)
     if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
         one_sided[steady].append(
             f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
