@@ -35,6 +35,10 @@ struct ArgumentHash {
     }
 };
 
+// Of windows that are multiples of one another, what 2 A - (sqrt(q_a) - sqrt(q_a'))^2 leaves of A and of the roots, and
+// of opposite ones what 1 + c leaves of c.
+inline constexpr double kRoundings = 32 * 0x1p-52;
+
 // The Gaussians behind the entries of an image's matrices, and their integrals.
 class Gaussians {
 public:
@@ -131,9 +135,13 @@ private:
         const Scaled r = x.root * y.root;
         Correlation correlation{1.0, 0.0};
         if (!is_zero(r)) {
-            const Scaled gap = x.root - y.root, twice = apart + apart - gap * gap; // 2 r (1 - c)
+            const Scaled gap = x.root - y.root, size = gap < Scaled(0.0) ? -gap : gap;
+            const Scaled twice = apart + apart - gap * gap; // 2 r (1 - c)
+            const Scaled rounding = Scaled(kRoundings) * (apart + size * std::max(x.root, y.root));
             correlation.c = std::clamp((overlap / r).value(), -1.0, 1.0);
-            correlation.one_minus_c = std::clamp(twice / (Scaled(2.0) * r), Scaled(0.0), Scaled(2.0));
+            correlation.c = correlation.c <= kRoundings - 1.0 ? -1.0 : correlation.c;
+            correlation.one_minus_c =
+                twice <= rounding ? Scaled(0.0) : std::min(twice / (Scaled(2.0) * r), Scaled(2.0));
         }
         // In one order, so that the matrix is symmetric to the last bit.
         const bool ordered = !(y.q < x.q);

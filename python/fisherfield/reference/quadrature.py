@@ -28,6 +28,7 @@ from .panels import Integrand, Turns, each, half_square, one, two
 __all__ = [
     "covariance",
     "first_slope_moment",
+    "half_difference",
     "mean",
     "second_moment",
     "second_slope_moment",
@@ -277,7 +278,7 @@ def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c:
     """E phi(x1 + shift) phi(x2 + shift), (x1, x2) centred Gaussian with variances q1, q2 and correlation c."""
     activation, (q1, q2) = as_activation(activation), _variances(q1, q2)
     c, one_minus_c = correlation_of(c, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "erf", "sin"))
+    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sign", "erf", "sin"))
     product = np.sqrt(q1) * np.sqrt(q2)
     theta, t = _angles(c, one_minus_c)
     if name in _RAMPS:
@@ -290,6 +291,9 @@ def covariance(activation: Any, q1: Any, q2: Any, c: Any = None, *, one_minus_c:
     if name == "step":
         # The probability that both are positive: the sector of angle t. (Sheppard 1899.) step(0) = 0.
         return np.where(product > 0, t / (2 * np.pi), 0.0)[()]
+    if name == "sign":
+        # 2 step - 1: 4 t/(2 pi) - 1 = (2/pi) asin c, as an atan2 of c and sqrt(1 - c^2).
+        return np.where(product > 0, 2 / np.pi * np.arctan2(c, np.sqrt(one_minus_c * (2 - one_minus_c))), 0.0)[()]
     if name == "erf":
         # Williams (1997): (2/pi) asin(r), r = 2 q12/sqrt((1 + 2 q1)(1 + 2 q2)); as an atan2 of r and sqrt(1 - r^2).
         return (2 / np.pi * np.arctan2(2 * product * c, np.sqrt(_erf_determinant(q1, q2, c, one_minus_c))))[()]
@@ -356,15 +360,15 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
     """
     activation, (q,) = as_activation(activation), _variances(q)
     c, one_minus_c = correlation_of(None, one_minus_c)
-    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sin", "erf"))
+    name = _closed(activation, shift, (*_RAMPS, "linear", "step", "sign", "sin", "erf"))
     theta = _angles(c, one_minus_c)[0]
     if name in _RAMPS:
         a = _negative_slope(activation, name)
         return (q * ((1 + a * a) * one_minus_c / 2 - (1 - a) ** 2 * _ramp_kernel(-c, theta)))[()]
     if name == "linear":
         return (q * one_minus_c)[()]
-    if name == "step":
-        return np.where(q > 0, theta / (2 * np.pi), 0.0)[()]
+    if name in ("step", "sign"):
+        return np.where(q > 0, theta / (2 * np.pi) * (4 if name == "sign" else 1), 0.0)[()]
     if name == "sin":
         # (1 - cos(2 shift) e^(-2q))/2 - (e^(-m) - cos(2 shift) e^(-p))/2 with m = q (1 - c), p = q (1 + c), m + p = 2q:
         # (1 - e^(-m)) (1 + cos(2 shift) e^(-p))/2, and cos(2 shift) = 2 cos(shift)^2 - 1.
@@ -383,6 +387,39 @@ def spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any
         return (2 / np.pi * np.where((c > 0) & (angle < 0.5), np.arcsin(np.minimum(sine, 1)), angle))[()]
     f, derivative, turns = activations.phi(activation), activations.slope(activation), _turns(activation)
     return each(lambda v, e: half_square(f, derivative, turns, v, e, shift), q, one_minus_c)
+
+
+def half_difference(activation: Any, q1: Any, q2: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
+    """E [phi(x1 + shift) - phi(x2 + shift)]^2/2 for variances q1 and q2: the spread where these are equal.
+
+    phi(t x) = t phi(x): r E [phi(z1) - phi(z2)]^2/2 + (sqrt(q1) - sqrt(q2))^2/2 E phi(z)^2, r = sqrt(q1 q2).  step and
+    sign see no length.  Else the difference of the moments; where that has no digits left and phi does not jump, half
+    the mean square of x1 - x2 times the mean of the slopes' products.
+    """
+    activation = as_activation(activation)
+    q1, q2, rest = np.broadcast_arrays(*_variances(q1, q2), array("one_minus_c", one_minus_c, 0.0))
+    r, gap = np.sqrt(q1) * np.sqrt(q2), np.sqrt(q1) - np.sqrt(q2)
+    if activation.homogeneous and (shift == 0 or activation.function == "linear"):
+        return (r * spread(activation, 1.0, rest) + gap**2 / 2 * second_moment(activation, 1.0))[()]
+    jumps = activation.function in ("step", "sign")
+    same = (r > 0) if jumps and shift == 0 else np.abs(q1 - q2) <= 1e-13 * np.maximum(q1, q2)  # but for rounding
+    out = np.empty(q1.shape)
+    out[same] = spread(activation, np.maximum(q1, q2)[same], rest[same], shift)
+    first, second, between = q1[~same], q2[~same], rest[~same]
+
+    def half(alone: Any, pair: Any) -> np.ndarray:
+        ends = (alone(activation, first, shift) + alone(activation, second, shift)) / 2
+        return np.asarray(ends - pair(activation, first, second, one_minus_c=between, shift=shift))
+
+    out[~same] = np.maximum(half(second_moment, covariance), 0.0)
+    before = r * rest + gap**2 / 2
+    least = 1e-11 if len(activations.kinks(activation)) else 1e-8
+    small = ~same & (before < least * np.minimum(q1, q2))
+    if np.any(small) and not jumps:
+        slopes = slope_second_moment(activation, first, shift) + slope_second_moment(activation, second, shift)
+        slopes = (slopes + 2 * slope_covariance(activation, first, second, one_minus_c=between, shift=shift)) / 4
+        out[small] = (before[~same] * slopes)[small[~same]]
+    return out[()]
 
 
 def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:

@@ -41,6 +41,8 @@ class State:
     ou: np.ndarray
     du: np.ndarray
     positions: tuple[int, int] | None = None  # height, width, numbered row by row; None where there is one
+    # half the mean square of what one input's values at two positions differ by: (q_a + q_a')/2 - q_aa', not as that
+    apart: Any = None
     # 1 - c of pairs of positions, of one input and of two, where a gamma of 0 leaves nothing of it in xy and v
     one_minus_c: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -77,7 +79,8 @@ def inputs(net: Network, length: float, overlap: float) -> State:
     one = np.eye(height * width)
     none = np.zeros((net.depth, *one.shape))
     mean = np.zeros(len(one))
-    return State(False, overlap * one, (length - overlap) * one, 0 * one, mean, none, none, none, none, (height, width))
+    xy, v, apart, size = overlap * one, (length - overlap) * one, length * (1 - one), (height, width)
+    return State(False, xy, v, 0 * one, mean, none, none, none, none, size, apart)
 
 
 def known(state: State, share: Any, two: Any, one: Any) -> tuple[np.ndarray, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def affine(layer: Affine, state: State, at: Place) -> State:
     if state.positions is None:
         return _map(layer, state, lambda entries: entries, at, None)
     after, taps = image_taps(state.positions, window_of(layer, at.shape))
-    return _map(layer, state, lambda entries: _mean_over_taps(entries, taps), at, after)
+    out = _map(layer, state, lambda entries: _mean_over_taps(entries, taps), at, after)
+    return replace(out, apart=layer.sigma_w2 * _apart_of_windows(state.apart, np.diagonal(state.q), taps))
 
 
 def _map(layer: Affine, state: State, mean: Callable[[Any], Any], at: Place, positions: Pair | None) -> State:
@@ -88,6 +90,15 @@ def _mean_over_taps(matrix: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
         inside = (reads >= 0)[:, None] & (reads >= 0)
         total += np.where(inside, matrix[..., reads[:, None], reads], 0.0)
     return total / len(taps)
+
+
+def _apart_of_windows(apart: np.ndarray, q: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
+    """The same of what positions differ by, with the padding (position -1) as one more that is 0 for every input.
+
+    Nothing is subtracted: windows that see the same differ by 0.
+    """
+    framed = np.block([[apart, q[:, None] / 2], [q / 2, 0.0]])
+    return np.asarray(sum(framed[reads[:, None], reads] for reads in taps) / len(taps))
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks

@@ -145,7 +145,7 @@ def _image(layer: Norm, state: State, at: Place) -> State:
     between = float(np.mean(common)) - m  # what positions add to the variance over the data
     between = between if abs(between) > 1e-13 * float(np.mean(common)) else 0.0  # below, it is rounding
     s2 = variance(layer, float(np.mean(np.diagonal(state.v))) + between)
-    xy, v = _centred(state.xy, row, m) / s2, state.v / s2
+    xy, v, apart = _centred(state.xy, row, m) / s2, state.v / s2, state.apart / s2
     # Positions whose mean over the data is that of all, behind padding alone for one: what rounding leaves of it is 0.
     constant = np.abs(common - 2 * row + m) <= 1e-13 * (np.abs(common) + 2 * np.abs(row) + abs(m))
     xy[constant, :] = xy[:, constant] = 0.0
@@ -160,7 +160,8 @@ def _image(layer: Norm, state: State, at: Place) -> State:
     out = replace(
         State(True, g2 * xy, g2 * v, np.zeros_like(xy), layer.beta, c * o, c * d, c * ou, c * du),
         positions=state.positions,
-        one_minus_c=correlations(xy, v),
+        apart=g2 * apart,  # a mean that all positions lose changes no difference
+        one_minus_c=correlations(xy, v, apart),
     )
     return _trained(layer, out, at, roots[:, None] * roots)
 

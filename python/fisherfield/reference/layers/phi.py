@@ -29,6 +29,7 @@ from ..state import Place, State
 __all__ = ["KINDS", "LINEAR", "activation", "back", "forward"]
 
 LINEAR = Activation("linear")
+_ROUNDINGS = 32 * 2.0**-52
 
 
 # ---------------------------------------------------------------------------------------------------- infinite width
@@ -71,14 +72,15 @@ def _image(phi: Activation, state: State) -> State:
     shift = state.mean
     variances = np.maximum(np.diagonal(state.q), 0.0)  # no -0 from rounding
     q1, q2 = variances[:, None], variances[None, :]
-    one, two = correlations(state.xy, state.v) if state.one_minus_c is None else state.one_minus_c
+    one, two = state.one_minus_c or correlations(state.xy, state.v, state.apart)
 
     def of(integral: Any) -> tuple[np.ndarray, np.ndarray]:
         first, second = (integral(phi, q1, q2, one_minus_c=rest, shift=shift) for rest in (one, two))
         return second, first - second
 
-    (xy, v), (S, spread) = of(quadrature.covariance), of(quadrature.slope_covariance)
-    np.fill_diagonal(v, quadrature.spread(phi, variances, np.diagonal(two), shift))
+    apart, further = (quadrature.half_difference(phi, q1, q2, rest, shift) for rest in (one, two))
+    xy, v = quadrature.covariance(phi, q1, q2, one_minus_c=two, shift=shift), further - apart
+    S, spread = of(quadrature.slope_covariance)
     np.fill_diagonal(spread, quadrature.slope_spread(phi, variances, np.diagonal(two), shift))
     # S1 d + (S1 - S) o
     o, d = S * state.o, (S + spread) * state.d + spread * state.o
@@ -86,27 +88,27 @@ def _image(phi: Activation, state: State) -> State:
         P, more = of(quadrature.slope_pair_moment)
         o, d = o + P * state.ou, d + (P + more) * state.du + more * state.ou
     none, mean = np.zeros_like(o), quadrature.mean(phi, variances, shift)
-    return State(False, xy, v, S * state.off, mean, o, d, none, none, state.positions)
+    return State(False, xy, v, S * state.off, mean, o, d, none, none, state.positions, apart)
 
 
-def correlations(xy: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 - c for every pair of positions, of one input and of two; exactly 0 where xy equals both variances.
+def correlations(xy: np.ndarray, v: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 - c for every pair of positions, of one input and of two, which differ by v more: 0 and v/(xy + v) on the
+    diagonal, and exactly 0 for one input where two positions see the same or multiples of it, 2 where they are opposite.
 
-    On the diagonal both variances are xy + v: 1 - c is 0 for one input and v/(xy + v) for two.
+    Of multiples 2 apart is gap^2, and what is left are a dozen roundings of apart and of both roots. Of inputs that
+    share little, the overlap has the digits.
     """
-    variances = np.maximum(np.diagonal(xy + v), 0.0)
-    q1, q2 = variances[:, None], variances[None, :]
-    roots = np.sqrt(q1) * np.sqrt(q2)
+    root = np.sqrt(np.maximum(np.diagonal(xy + v), 0.0))
+    r, gap, larger = root[:, None] * root, root[:, None] - root, np.maximum(root[:, None], root)
 
-    def of(Z: np.ndarray) -> np.ndarray:
-        numerator = (q1 - Z) + (q2 - Z) - (np.sqrt(q1) - np.sqrt(q2)) ** 2
-        return np.clip(np.where(roots > 0, numerator / np.where(roots > 0, 2 * roots, 1.0), 0.0), 0.0, 2.0)
+    def of(difference: np.ndarray, overlap: np.ndarray) -> np.ndarray:
+        twice = 2 * difference - gap**2
+        twice = np.where(twice <= _ROUNDINGS * (difference + np.abs(gap) * larger), 0.0, twice)
+        twice = np.where(np.abs(overlap) < r / 2, 2 * (r - overlap), twice)
+        rest = np.where(r > 0, twice / np.where(r > 0, 2 * r, 1.0), 0.0)
+        return np.where(rest >= 2 - _ROUNDINGS, 2.0, rest)
 
-    one, two = of(xy + v), of(xy)
-    np.fill_diagonal(one, 0.0)
-    own = np.maximum(np.diagonal(v), 0.0)
-    np.fill_diagonal(two, np.where(variances > 0, own / np.where(variances > 0, variances, 1.0), 0.0))
-    return one, two
+    return of(apart, xy + v), of(apart + v, xy)
 
 
 def over_roots(matrix: np.ndarray, variances: np.ndarray) -> np.ndarray:

@@ -30,7 +30,20 @@ def average_pool(layer: AvgPool2d | GlobalAvgPool2d, state: State, at: Place) ->
         inside = np.flatnonzero(each >= 0)
         A[inside, each[inside]] = 1 / len(reads)
     matrices = {name: A @ getattr(state, name) @ A.T for name in ("xy", "v", "off", "o", "d", "ou", "du")}
-    return replace(state, mean=A @ state.mean, positions=after, **matrices)
+    apart = _apart_of_means(state.apart, np.rint(A * len(reads)), len(reads))
+    return replace(state, mean=A @ state.mean, positions=after, apart=apart, **matrices)
+
+
+def _apart_of_means(apart: np.ndarray, counts: np.ndarray, taps: int) -> np.ndarray:
+    """E [w h]^2/2 of w = A_a - A_a': the sum of w is 0, so that it is -w apart w/2.
+
+    Positions that see the same are one; what two windows share goes out as a whole number, and windows with the same
+    content differ by 0.
+    """
+    first = np.argmax(apart == 0, axis=1)
+    counts = counts @ np.eye(len(apart))[first]
+    w = counts[:, None, :] - counts[None, :, :]
+    return np.maximum(np.sum((w @ apart) * w, axis=-1) / (-2 * taps**2), 0.0)
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks
