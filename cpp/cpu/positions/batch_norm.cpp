@@ -56,6 +56,14 @@ Status normalise(const Node& node, Theory theory, bool own, ImageState* z) {
     if (s2 <= Scaled(0.0)) {
         return Status::zero_variance;
     }
+    for (long a = 0; a < k; ++a) { // less than nothing, beyond rounding: of many data no overlap is negative
+        const size_t at = a * k + a;
+        const Scaled own = z->xy.at(at) + z->v.at(at), taken(2.0 * means[a] - mean, z->xy.exponent);
+        const Scaled size = abs(own) + Scaled(2.0 * std::fabs(means[a]) + std::fabs(mean), z->xy.exponent);
+        if (own - taken < Scaled(-kRounding) * size) {
+            return Status::inadmissible;
+        }
+    }
     std::vector<long> constant; // positions whose mean over the data is that over all positions
     for (long a = 0; a < k; ++a) {
         const double own = z->xy.entries[a * k + a],

@@ -146,7 +146,7 @@ def _averaged(units: Units) -> Units:
     def mean(name: str) -> Any:
         return sum(share * getattr(state, name) for share, (_, state) in zip(shares, units, strict=True))
 
-    names = ("xy", "v", "off", "mean", "o", "d", "ou", "du")
+    names = ("mean", *units[0][1].scaled)
     return [(everyone, replace(units[0][1], **{name: mean(name) for name in names}))]
 
 

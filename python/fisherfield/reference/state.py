@@ -52,6 +52,11 @@ class State:
         return self.xy + self.v
 
     @property
+    def scaled(self) -> tuple[str, ...]:
+        """The names of what grows by c^2 with units that grow by c."""
+        return ("xy", "v", "off", "o", "d", "ou", "du", *(() if self.positions is None else ("apart",)))
+
+    @property
     def D(self) -> np.ndarray:
         """Theta(x, x) but for (ou + du) u^2."""
         total: np.ndarray = self.o + self.d

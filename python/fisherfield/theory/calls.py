@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-def _refused(net: Network, failure: _core.Failure) -> ValueError:
+def _refused(net: Network, failure: _core.Failure, overlap: float) -> ValueError:
     """In words; layers are counted from 1, as affine ones."""
     steps = net.steps
     layer = sum(step.layer.affine for step in steps[: failure.node + 1])
@@ -26,6 +26,11 @@ def _refused(net: Network, failure: _core.Failure) -> ValueError:
         return ValueError(
             f"eps must be > 0 where the variance over {norm.variance_over} is zero, "
             f"as it is before the {type(norm).__name__} of affine layer {layer}"
+        )
+    if failure.status == _core.Status.inadmissible:
+        return ValueError(
+            f"overlap must be >= 0 where a position would have a variance below 0 over many data, "
+            f"as behind the padding before the BatchNorm of affine layer {layer}, got {_numbers.shown(overlap)}"
         )
     behind = steps[steps.index(net.affine_steps[layer - 1]) :]
     name = next((str(step.layer) for step in behind if step.layer.pointwise), "the identity")
@@ -37,7 +42,7 @@ def spectrum(net: Network, settings: Settings) -> _core.Spectrum:
     try:
         return _core.fisher(net._compiled, float(net._counts[settings.biases]), settings)
     except _core.Failure as failure:
-        raise _refused(net, failure) from None
+        raise _refused(net, failure, settings.overlap) from None
 
 
 def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> _core.LearningRate:
@@ -45,7 +50,7 @@ def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> _co
     try:
         return _core.max_learning_rate(net._compiled, float(net._counts[settings.biases]), settings, descent)
     except _core.Failure as failure:
-        raise _refused(net, failure) from None
+        raise _refused(net, failure, settings.overlap) from None
 
 
 def order_parameters(net: Network, settings: Settings) -> _core.OrderParameters:
@@ -53,7 +58,7 @@ def order_parameters(net: Network, settings: Settings) -> _core.OrderParameters:
     try:
         return _core.order_parameters(net._compiled, settings)
     except _core.Failure as failure:
-        raise _refused(net, failure) from None
+        raise _refused(net, failure, settings.overlap) from None
 
 
 def contributions(net: Network, settings: Settings) -> _core.Contributions:
@@ -61,7 +66,7 @@ def contributions(net: Network, settings: Settings) -> _core.Contributions:
     try:
         return _core.contributions(net._compiled, settings)
     except _core.Failure as failure:
-        raise _refused(net, failure) from None
+        raise _refused(net, failure, settings.overlap) from None
 
 
 def scan(

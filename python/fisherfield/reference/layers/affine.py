@@ -28,7 +28,7 @@ from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
 
-__all__ = ["KINDS", "affine", "back", "fan_in", "forward", "image_taps", "taps"]
+__all__ = ["KINDS", "affine", "back", "fan_in", "forward", "framed_apart", "image_taps", "taps"]
 
 Pair = tuple[int, int]
 Affine = Dense | Conv2d | Conv1d
@@ -92,12 +92,14 @@ def _mean_over_taps(matrix: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
     return total / len(taps)
 
 
-def _apart_of_windows(apart: np.ndarray, q: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
-    """The same of what positions differ by, with the padding (position -1) as one more that is 0 for every input.
+def framed_apart(apart: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """What positions differ by, with the padding (position -1) as one more that is 0 for every input."""
+    return np.block([[apart, q[:, None] / 2], [q / 2, 0.0]])
 
-    Nothing is subtracted: windows that see the same differ by 0.
-    """
-    framed = np.block([[apart, q[:, None] / 2], [q / 2, 0.0]])
+
+def _apart_of_windows(apart: np.ndarray, q: np.ndarray, taps: list[np.ndarray]) -> np.ndarray:
+    """The mean over taps of what positions differ by. Nothing is subtracted: windows that see the same differ by 0."""
+    framed = framed_apart(apart, q)
     return np.asarray(sum(framed[reads[:, None], reads] for reads in taps) / len(taps))
 
 

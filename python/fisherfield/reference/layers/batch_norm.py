@@ -145,6 +145,9 @@ def _image(layer: Norm, state: State, at: Place) -> State:
     between = float(np.mean(common)) - m  # what positions add to the variance over the data
     between = between if abs(between) > 1e-13 * float(np.mean(common)) else 0.0  # below, it is rounding
     s2 = variance(layer, float(np.mean(np.diagonal(state.v))) + between)
+    of_one = np.diagonal(state.q)
+    if np.any(of_one - 2 * row + m < -1e-13 * (np.abs(of_one) + 2 * np.abs(row) + abs(m))):
+        raise ValueError("overlap must be >= 0 where a position would have a variance below 0 over many data")
     xy, v, apart = _centred(state.xy, row, m) / s2, state.v / s2, state.apart / s2
     # Positions whose mean over the data is that of all, behind padding alone for one: what rounding leaves of it is 0.
     constant = np.abs(common - 2 * row + m) <= 1e-13 * (np.abs(common) + 2 * np.abs(row) + abs(m))

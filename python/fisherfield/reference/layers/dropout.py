@@ -25,8 +25,11 @@ def dropout(layer: Dropout, state: State, at: Place) -> State:
     """E m/p = 1 and E m^2/p^2 = 1/p: of two inputs, or positions, nothing changes; one with itself is 1/p times what it
     was, its length and its tangent kernel (the gradient of m h/p is m/p times that of h)."""
     more = layer.rate / (1 - layer.rate)  # 1/p - 1
-    own = np.asarray(1.0) if state.positions is None else np.eye(len(state.xy))
-    return replace(state, v=state.v + more * own * state.q, d=state.d + more * own * state.D)
+    if state.positions is None:
+        return replace(state, v=state.v + more * state.q, d=state.d + more * state.D)
+    own, q = np.eye(len(state.xy)), np.diagonal(state.q)
+    apart = state.apart + more * (1 - own) * (q[:, None] + q) / 2  # the masks of two positions are independent
+    return replace(state, v=state.v + more * own * state.q, d=state.d + more * own * state.D, apart=apart)
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks

@@ -58,7 +58,7 @@ def _normalised(layer: Norm, state: State, at: Place, s2: float, common: Any, v:
     """`common` and v are E h(x) h(y), with its mean taken off, and what E h(x)^2 has beyond it; `owners` is 1 for two
     positions that have the same gamma and beta, else 0."""
     c = layer.gamma**2 / s2
-    parts = {name: c * getattr(state, name) for name in ("v", "off", "o", "d", "ou", "du")}
+    parts = {name: c * getattr(state, name) for name in state.scaled if name != "xy"}
     out = replace(state, xy=c * common, mean=layer.beta, **parts)
     if layer.trained:
         o, d, ou = out.o.copy(), out.d.copy(), out.ou.copy()
@@ -90,7 +90,7 @@ def _image(layer: Norm, state: State, at: Place) -> State:
     if state.gaussian:
         s2 = over_units(layer, float(np.mean(np.diagonal(state.q))))
         out = _normalised(layer, state, at, s2, state.xy, state.v, owners)
-        return replace(out, one_minus_c=state.one_minus_c or correlations(state.xy, state.v))
+        return replace(out, one_minus_c=state.one_minus_c or correlations(state.xy, state.v, state.apart))
     e = state.mean * np.ones(positions)
     m = float(np.mean(e))
     common = state.xy - m * e[:, None] - m * e + m**2

@@ -92,8 +92,9 @@ def _image(phi: Activation, state: State) -> State:
 
 
 def correlations(xy: np.ndarray, v: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 - c for every pair of positions, of one input and of two, which differ by v more: 0 and v/(xy + v) on the
-    diagonal, and exactly 0 for one input where two positions see the same or multiples of it, 2 where they are opposite.
+    """1 - c for every pair of positions, of one input and of two, which differ by v more.
+
+    For one input exactly 0 where two positions see the same, or multiples of it, and 2 where they are opposite.
 
     Of multiples 2 apart is gap^2, and what is left are a dozen roundings of apart and of both roots. Of inputs that
     share little, the overlap has the digits.

@@ -15,7 +15,7 @@ from ...network import AvgPool2d, GlobalAvgPool2d
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
-from .affine import image_taps, padded, taps, unpadded, window_of
+from .affine import framed_apart, image_taps, padded, taps, unpadded, window_of
 
 __all__ = ["KINDS", "average_pool", "back", "forward"]
 
@@ -25,17 +25,17 @@ def average_pool(layer: AvgPool2d | GlobalAvgPool2d, state: State, at: Place) ->
     """H <- A H A^T and Theta <- A Theta A^T."""
     assert state.positions is not None
     after, reads = image_taps(state.positions, window_of(layer, at.shape))
-    A = np.zeros((after[0] * after[1], len(state.xy)))
+    counts = np.zeros((after[0] * after[1], len(state.xy) + 1))  # the last column is the padding's, position -1
     for each in reads:
-        inside = np.flatnonzero(each >= 0)
-        A[inside, each[inside]] = 1 / len(reads)
+        counts[np.arange(len(counts)), each] += 1
+    A = counts[:, :-1] / len(reads)
     matrices = {name: A @ getattr(state, name) @ A.T for name in ("xy", "v", "off", "o", "d", "ou", "du")}
-    apart = _apart_of_means(state.apart, np.rint(A * len(reads)), len(reads))
+    apart = _apart_of_means(framed_apart(state.apart, np.diagonal(state.q)), counts, len(reads))
     return replace(state, mean=A @ state.mean, positions=after, apart=apart, **matrices)
 
 
 def _apart_of_means(apart: np.ndarray, counts: np.ndarray, taps: int) -> np.ndarray:
-    """E [w h]^2/2 of w = A_a - A_a': the sum of w is 0, so that it is -w apart w/2.
+    """E [w h]^2/2 of w = A_a - A_a': the sum of w is 0, padding and all, so that it is -w apart w/2.
 
     Positions that see the same are one; what two windows share goes out as a whole number, and windows with the same
     content differ by 0.
@@ -43,7 +43,7 @@ def _apart_of_means(apart: np.ndarray, counts: np.ndarray, taps: int) -> np.ndar
     first = np.argmax(apart == 0, axis=1)
     counts = counts @ np.eye(len(apart))[first]
     w = counts[:, None, :] - counts[None, :, :]
-    return np.maximum(np.sum((w @ apart) * w, axis=-1) / (-2 * taps**2), 0.0)
+    return np.asarray(np.maximum(np.sum((w @ apart) * w, axis=-1) / (-2 * taps**2), 0.0))
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks

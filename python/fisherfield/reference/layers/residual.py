@@ -2,7 +2,8 @@
 """Sums of branches, z = z_s + alpha z_b; docs/theory.md, section 4.
 
 All weights of the last affine layer of one branch are drawn for it alone, with mean 0, so that E z_s z_b and E <grad
-z_s, grad z_b> are 0 but for their means, which are constants: lengths, overlaps and tangent kernels add.
+z_s, grad z_b> are 0 but for their means, which are constants: lengths, overlaps, tangent kernels and what positions
+differ by add.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def add(layer: Residual, branch: State, skip: State, at: Place) -> State:
     kernels = zip(_part(branch, skip, alpha, 1.0), _part(skip, branch, 1.0, alpha), strict=True)
     o, d, ou, du = (one + other for one, other in kernels)
     off, mean = skip.off + alpha**2 * branch.off, skip.mean + alpha * branch.mean
-    return State(True, xy, v, off, mean, o, d, ou, du, skip.positions)
+    apart = None if skip.positions is None else skip.apart + alpha**2 * branch.apart
+    return State(True, xy, v, off, mean, o, d, ou, du, skip.positions, apart)
 
 
 def _part(own: State, other: State, factor: float, beside: float) -> tuple[np.ndarray, ...]:

@@ -34,7 +34,7 @@ def rms_norm(layer: Any, state: State, at: Place) -> State:
     q = state.q + state.mean**2 if state.gaussian else state.q
     s2 = over_units(layer, float(np.mean(np.diagonal(q)) if image else q))
     c = layer.gamma**2 / s2
-    parts = {name: c * getattr(state, name) for name in ("xy", "v", "off", "o", "d", "ou", "du")}
+    parts = {name: c * getattr(state, name) for name in state.scaled}
     out = replace(state, mean=layer.gamma / np.sqrt(s2) * state.mean, **parts)
     if layer.trained:
         owners = np.eye(len(state.xy)) if image else np.asarray(1.0)
@@ -47,7 +47,7 @@ def rms_norm(layer: Any, state: State, at: Place) -> State:
             d[at.source] += owners * state.v / s2
         out = replace(out, o=o, d=d, ou=ou)
     if image and state.gaussian:
-        out = replace(out, one_minus_c=state.one_minus_c or correlations(state.xy, state.v))
+        out = replace(out, one_minus_c=state.one_minus_c or correlations(state.xy, state.v, state.apart))
     return out
 
 
