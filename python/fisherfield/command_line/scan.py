@@ -105,14 +105,14 @@ def scan(
     Names of axes:
       gamma, beta, eps    of every BatchNorm, LayerNorm, ...
       sigma_w2, sigma_b2  variances, of every layer
-      scale               of every Residual's branch
+      scale, rate         of every Residual's branch, of every Dropout
       width, depth        units or channels of hidden layers, and number of
                           layers, where all hidden layers are alike
       blocks              number of Residual blocks that are alike
       samples             whole numbers, inf for infinitely many
       length, overlap     of the data
       momentum            of gradient descent
-      'layers[2].gamma'   one of the first six in one layer, counted from 0;
+      'layers[2].gamma'   one of those up to rate in one layer, from 0 on;
                           'layers[1].branch[0].gamma' in a Residual
 
     \b

@@ -15,7 +15,7 @@ AXES = {
     **{name: (axis.words, axis.symbol) for name, axis in axes().items()},
     "width": ("units or channels of every hidden layer", r"$N$"),
     "depth": ("number of affine layers", r"$L$"),
-    "blocks": ("number of residual blocks", "blocks"),
+    "blocks": ("number of residual blocks", r"$B$"),
     "momentum": ("momentum of gradient descent", r"$\mu$"),
     "samples": ("number of samples", r"$n$"),
     "length": ("mean square of an input", r"$\hat q^0$"),

@@ -113,7 +113,7 @@ def scan(
     axes : mapping
         A name and its values are one dimension of a product. A tuple of names with `zip(...)`, an array (points, names)
         or `random_points(...)` are paired points along one dimension "point". Names: gamma, beta, eps, sigma_w2,
-        sigma_b2, scale (in every layer that has them), momentum, samples (inf or None: infinitely many), length,
+        sigma_b2, scale, rate (in every layer that has them), momentum, samples (inf or None: infinitely many), length,
         overlap, width (of every hidden layer) and depth (affine layers, at least 2), these two where all hidden layers
         are alike, blocks (alike Residuals, at least 1), and ``"layers[2].gamma"`` or ``"layers[1].branch[0].gamma"``
         for one layer alone.
