@@ -75,14 +75,6 @@ class Case:
         function = lambda h, g, b: F.group_norm(h, groups, g, b, 0.1)  # noqa: E731
         self.call("layer", function, "group_norm", [groups, 0.1], [gammas, betas], True)
 
-    def rms_norm(self, *shape):
-        gammas = self.drawn(*shape, mean=1.0)
-        self.call("layer", lambda h, g: F.rms_norm(h, shape, g, 0.1), "rms_norm", [0.1], [gammas], True)
-
-    def dropout(self, *shape):
-        mask = masks(SAMPLES, shape, 0.3, 5, len(self.calls))
-        self.call("layer", lambda h: h * mask, "dropout", [0.3, 5, len(self.calls)], [], False)
-
     def scale(self, factor):
         self.call("layer", lambda h: factor * h, "scale", [factor], [], False)
 
@@ -124,14 +116,6 @@ class Case:
         """(n C, P)"""
         parts = torch.func.jacrev(self.function)(tuple(self.parameters), x)
         return torch.cat([part.reshape(part.shape[0] * part.shape[1], -1) for part in parts], 1).numpy()
-
-
-def masks(samples, shape, rate, seed, layer, dtype="float64"):
-    """What dropout multiplies with; its own numbers go by sample, position and channel."""
-    flat = Case((int(np.prod(shape)),))
-    flat.call("layer", None, "dropout", [rate, seed, layer], [], False)
-    mask = torch.tensor(flat.built(dtype).forward(np.ones((samples, *flat.shape), dtype), 1e6, False))
-    return mask if len(shape) == 1 else mask.reshape(samples, *shape[1:], shape[0]).movedim(3, 1)
 
 
 def fixed_case(kind, numbers, arrays, function):
@@ -262,11 +246,11 @@ def between_case():
     case.dense(6, 6)
     case.group_norm(2, 6)
     case.batch_norm(6)
-    case.dropout(6)
+    case.scale(0.7)
     case.dense(6, 6)
-    case.dropout(6)
+    case.scale(-1.4)
     case.batch_norm(6)
-    case.rms_norm(6)
+    case.layer_norm(6)
     case.dense(6, 2)
     return case
 
@@ -329,13 +313,6 @@ CASES = BATCH_NORMS | {
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
-    "rms_norm": lambda: dense_case("rms_norm", 6),
-    "rms_norm not trained": lambda: fixed_case("rms_norm", [0.1], [GAMMAS], lambda h: F.rms_norm(h, (6,), GAMMAS, 0.1)),
-    "rms_norm of images": lambda: image_case("rms_norm", 4, 4, 4),
-    "rms_norm of a sum": lambda: residual_case("rms_norm", 6),
-    "dropout": lambda: dense_case("dropout", 6),
-    "dropout of images": lambda: image_case("dropout", 4, 4, 4),
-    "dropout of a sum": lambda: residual_case("dropout", 6),
     "padded pools": lambda: pool_case((3, 2), (2, 1), (1, 1)),
     "padded pools apart": lambda: pool_case((2, 2), (3, 3), (1, 0)),
     "dilation": lambda: convolution_case(2, 3, (2, 2), padding=(1, 0), dilation=(1, 2)),
@@ -417,7 +394,7 @@ def test_noise_is_of_the_size_of_rounding(case):
 
 def test_a_network_without_parameters_has_no_derivatives():
     core = _core.Linearization64([3], True, True, True)
-    core.layer("rms_norm", [0.1], [np.ones(3)], False)
+    core.layer("layer_norm", [0.1], [np.ones(3), np.zeros(3)], False)
     core.activation(_core.Activation("tanh"))
     core.forward(np.random.default_rng(0).standard_normal((4, 3)), 1e6, True)
     assert core.parameters == 0
@@ -443,20 +420,6 @@ def test_what_is_no_layer_is_refused():
     for groups in (4.0, 0.0, 1.5, np.nan):
         with pytest.raises(ValueError, match=r"^group_norm: groups must be a whole number that divides the channels, "):
             core.layer("group_norm", [groups, 0.1], [ones, ones], False)
-    with pytest.raises(ValueError, match=r"^rms_norm takes 1 array \(gammas\), got 2$"):
-        core.layer("rms_norm", [0.1], [ones, ones], False)
-    with pytest.raises(ValueError, match=r"^rms_norm: eps must be finite and >= 0, got inf$"):
-        core.layer("rms_norm", [np.inf], [ones], False)
-    for number, value, words in (
-        (0, 1.0, r"rate must be in \[0, 1\), got 1"),
-        (0, np.nan, r"rate must be in \[0, 1\), got nan"),
-        (1, 0.5, "seed must be a whole number from 0 to 2\\^53 - 1, got 0.5"),
-        (2, -1.0, "layer must be a whole number from 0 to 2\\^53 - 1, got -1"),
-    ):
-        numbers = [0.5, 0.0, 0.0]
-        numbers[number] = value
-        with pytest.raises(ValueError, match=f"^dropout: {words}$"):
-            core.layer("dropout", numbers, [], False)
     for weights in (np.ones((4, 4, 1, 1)), np.ones((4, 2, 1, 1)), np.ones((4, 12, 1, 1)), np.ones((4, 0, 1, 1))):
         with pytest.raises(
             ValueError, match=r"^weights must be \(C_out, 6/groups, height, width\) with groups that div"
@@ -517,34 +480,6 @@ def test_a_common_offset_of_grouped_channels_costs_nothing_before_a_batch_norm(t
         assert np.abs(of_biases).max() < TOLERANCE * np.abs(gradient).max()
         expected = gradient
     np.testing.assert_allclose(gradient_off, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
-
-
-def test_dropout_keeps_a_share_and_draws_anew_for_each_seed_and_layer():
-    n, units, rate = 300, 400, 0.3
-    first, *others = (
-        masks(n, (units,), rate, *place).numpy() for place in ((0, 0), (1, 0), (0, 1), (2**53 - 1, 0), (1, 1))
-    )
-    assert np.unique(first).tolist() == [0.0, 1 / 0.7]
-    deviation = np.sqrt(rate * (1 - rate) / first.size)
-    kept = first > 0
-    assert abs(kept.mean() - 0.7) < 5 * deviation
-    for axis, count in ((0, n), (1, units)):  # no sample and no unit is special
-        assert np.abs(kept.mean(axis=axis) - 0.7).max() < 6 * np.sqrt(rate * (1 - rate) / count)
-    for other in others:
-        assert abs(np.mean((other > 0) == kept) - 0.58) < 5 * np.sqrt(0.58 * 0.42 / kept.size)  # of independent ones
-    np.testing.assert_array_equal(masks(n, (units,), rate, 0, 0, "float32").numpy() > 0, kept)
-    assert np.all(masks(n, (units,), 0.0, 0, 0).numpy() == 1.0)
-
-
-def test_rms_norm_divides_by_what_there_is_but_not_by_zero():
-    """Equal units have a mean square; only a sample of zeros has none."""
-    x = np.array([[2.0, 2.0], [0.0, 0.0]])
-    core = _core.Linearization64([2], True, True, True)
-    core.layer("rms_norm", [0.0], [np.array([1.0, 3.0])], False)
-    np.testing.assert_allclose(core.forward(x[:1], 1e6, False), [[1.0, 3.0]], rtol=1e-15)
-    with pytest.raises(_core.Failure) as raised:
-        core.forward(x, 1e6, False)
-    assert (raised.value.node, raised.value.unit) == (0, 1)
 
 
 @pytest.mark.parametrize("name", BATCH_NORMS)

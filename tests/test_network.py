@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import fisherfield as ff
 from fisherfield.network.layer import kinds
+from fisherfield.network.norms import Norm
 
 NAMES = ", ".join(ff.activation_names())
 
@@ -177,8 +178,8 @@ def test_parameters_are_the_sizes_of_the_arrays_pytorch_would_hold(net):
             biases.append(after[:1])
         if isinstance(layer, (ff.BatchNorm, ff.GroupNorm)) and layer.trained:
             norms += [after[:1]] * 2
-        elif isinstance(layer, (ff.LayerNorm, ff.RMSNorm)) and layer.trained:
-            norms += [after] * (1 if isinstance(layer, ff.RMSNorm) else 2)
+        elif isinstance(layer, Norm) and layer.trained:
+            norms += [after] * len(layer.values)  # one each for every unit
     assert net.parameters() == sum(map(math.prod, weights + biases + norms))
     assert net.parameters(False) == sum(map(math.prod, weights + norms))
 
@@ -269,12 +270,6 @@ def test_builders_take_the_words_of_norms(build):
     assert {"batch", "layer"} <= set(words)
     for word, cls in words.items():
         assert {type(step.layer) for step in build(norm=word, gamma=2.0).steps if hasattr(step.layer, "gamma")} == {cls}
-
-
-def test_a_norm_without_beta_is_built_from_what_it_has():
-    assert ff.mlp([5, 4, 2], norm="rms", gamma=2.0, eps=0.5).layers[1] == ff.RMSNorm(2.0, 0.5)
-    with pytest.raises(ValueError, match=r"^beta must be 0, or left out, with norm='rms', which has none, got 0\.5$"):
-        ff.mlp([5, 4, 2], norm="rms", beta=0.5)
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,7 @@ def with_one(net, where, name, value):
     def changed(holder, places):
         (field, at), *rest = places
         layers = list(getattr(holder, field))
-        layers[int(at)] = (
-            changed(layers[int(at)], rest) if rest else dataclasses.replace(layers[int(at)], **{name: value})
-        )
+        layers[int(at)] = changed(layers[int(at)], rest) if rest else layers[int(at)].replaced(name, value)
         return dataclasses.replace(holder, **{field: tuple(layers)})
 
     return changed(net, places)
@@ -239,7 +237,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(net, axes, sentence):
         ff.scan(net, axes)
 
 
-@pytest.mark.parametrize("norm", [ff.BatchNorm([1.0, -2.0, 3.0], 0.1), ff.LayerNorm(0.5), ff.RMSNorm([0.1, 0.2, 0.3])])
+@pytest.mark.parametrize("norm", [ff.BatchNorm([1.0, -2.0, 3.0], 0.1), ff.LayerNorm(0.5)])
 def test_gamma_scale_multiplies_what_units_have(norm):
     net = OWN.replace(batch_norm=False)
     net = ff.Network(3, [net.layers[0], norm, *net.layers[1:]])

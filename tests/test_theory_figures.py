@@ -116,10 +116,6 @@ FIGURES = [
         338.0,
         0.05,
     ),
-    top("RMSNorm before phi", chain(4, ff.RMSNorm(), RELU), "exact", 300, 519.6, 0.05),
-    top("RMSNorm behind phi", chain(4, RELU, ff.RMSNorm()), "exact", 300, 1027.6, 0.05),
-    top("RMSNorm trained, gamma .5", chain(4, RELU, ff.RMSNorm(0.5, trained=True)), "exact", 300, 260.4, 0.05),
-    top("RMSNorm trained, gamma .1", chain(4, RELU, ff.RMSNorm(0.1, trained=True)), "exact", 200, 11.41, 0.005),
     top("LayerNorm trained", chain(4, ff.LayerNorm(trained=True), RELU), "exact", 300, 522.2, 0.05),
     # Section 4: the recursion as published.
     top("dense wei2019 gamma .25", DENSE.replace(gamma=0.25), "wei2019", None, 10.53, 0.005),
@@ -183,12 +179,6 @@ def test_the_outlier_below_the_bulk_comes_out(fisher: Callable[..., Any]) -> Non
     result = fisher(ff.mlp([784, *[300] * 15, 1], **LARGE_N), "exact", samples=300)
     assert result.regime == "bulk"
     assert (result.a + 299 * result.b) / 300 == pytest.approx(144, rel=0, abs=0.5)  # printed to the unit
-
-
-def test_dropout_raises_the_outlier_by_the_printed_factor(fisher: Callable[..., Any]) -> None:
-    with_it, without = chain(4, RELU, ff.Dropout(0.2)), chain(4, RELU)
-    ratio = fisher(with_it, samples=200).lambda_max / fisher(without, samples=200).lambda_max
-    assert ratio == pytest.approx(1.106, rel=0, abs=0.0005)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Dropout(Layer):
     the same without it. Raises ValueError or TypeError for a rate outside [0, 1).
     """
 
+    random = True
     takes = (Stream.INPUT, Stream.ACTIVATIONS)
     needs = "Dropout must stand behind an activation or a pooling, or at the input, for what it leaves is not Gaussian"
 

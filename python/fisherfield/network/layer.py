@@ -202,6 +202,7 @@ class Layer:
     pointwise: ClassVar[bool] = False  # it applies a function phi to each unit
     over_batch: ClassVar[bool] = False  # it takes mean and variance over the batch
     variance_over: ClassVar[str] = ""  # what a variance that it divides by is taken over
+    random: ClassVar[bool] = False  # it draws numbers anew for every input, in train mode
     averages: ClassVar[bool] = False  # it takes means over windows of positions
     reads_units: ClassVar[bool] = False  # Gaussian units as they are; before all others phi is the identity
     in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
