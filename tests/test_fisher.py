@@ -220,7 +220,7 @@ def test_a_1x1_convolution_on_a_1x1_image_is_a_dense_layer(net, theory, given_da
     def as_image(layer):
         if not isinstance(layer, ff.Dense):
             return layer
-        return ff.Conv2d(layer.units, 1, sigma_w2=layer.sigma_w2, sigma_b2=layer.sigma_b2)
+        return ff.Conv2d(layer.units, 1, sigma_w2=layer.sigma_w2, sigma_b2=layer.sigma_b2, bias=layer.bias)
 
     layers = [as_image(layer) for layer in net.layers]
     image = ff.Network((*net.input_shape, 1, 1), layers)
