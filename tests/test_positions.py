@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield.reference.layers.affine import image_taps, two
+from fisherfield.reference.layers.affine import image_taps, window_of
 
 mp = mpmath.mp.clone()
 mp.dps = 45
@@ -32,54 +32,93 @@ def pair(name, q1, q2, overlap):
     }[name]
 
 
+def diagonal(matrix):
+    return sum(np.diagonal(matrix)) / len(matrix)
+
+
+def framed(matrix):
+    """With the padding as one more position, -1, which is 0."""
+    return np.pad(matrix, (0, 1), constant_values=mp.mpf(0))
+
+
+def affine(step, state, rows):
+    layer, (xx, xy, own, across) = step.layer, state
+    taps, w2, b2 = [np.arange(len(xx))], mp.mpf(layer.sigma_w2), mp.mpf(layer.sigma_b2)
+    if len(step.before) == 3:
+        _, taps = image_taps(step.before[1:], window_of(layer, step.before))
+    rows.append((diagonal(xx), diagonal(xx - xy)))
+
+    def mean(matrix):
+        return sum(framed(matrix)[np.ix_(reads, reads)] for reads in taps) / len(taps)
+
+    fan = step.before[0] // layer.channel_groups * len(taps)
+    own, across = (fan * mean(h) + layer.bias + w2 * mean(t) for h, t in ((xx, own), (xy, across)))
+    return b2 + w2 * mean(xx), b2 + w2 * mean(xy), own, across
+
+
+def batch_norm(layer, state, theory):
+    xx, xy, own, across = state
+
+    def centred(matrix, of):
+        row = sum(of) / len(of)
+        return matrix - row - row[:, None] + sum(row) / len(row)
+
+    s2 = diagonal(xx) - sum(xy.ravel()) / xy.size + mp.mpf(layer.eps)
+    share = mp.mpf(layer.gamma) ** 2 / s2
+    own, across = (share * (centred(t, across) if theory == "exact" else t) for t in (own, across))
+    return share * centred(xx, xy), share * centred(xy, xy), own, across
+
+
+def activation(layer, state):
+    xx, xy, own, across = state
+    q, (first, second) = np.diagonal(xx), np.indices(xx.shape)
+    pairs = np.frompyfunc(pair, 4, 2)
+    (xx, slopes), (xy, slopes_xy) = (pairs(layer.function, q[first], q[second], h) for h in (xx, xy))
+    return xx, xy, slopes * own, slopes_xy * across
+
+
+def pool(step, state):
+    _, taps = image_taps(step.before[1:], window_of(step.layer, step.before))
+    return tuple(sum(framed(each)[np.ix_(s, t)] for s in taps for t in taps) / len(taps) ** 2 for each in state)
+
+
+def dropout(layer, state):
+    xx, xy, own, across = state
+    more = mp.mpf(layer.rate) / (1 - mp.mpf(layer.rate))
+    return xx + more * np.diag(np.diagonal(xx)), xy, own + more * np.diag(np.diagonal(own)), across
+
+
+def after(step, fed, theory, rows):
+    layer, (state, *skip) = step.layer, fed
+    if layer.affine:
+        return affine(step, state, rows)
+    if isinstance(layer, ff.Residual):
+        return tuple(of_skip + mp.mpf(layer.scale) ** 2 * each for each, of_skip in zip(state, *skip, strict=True))
+    if isinstance(layer, ff.BatchNorm):
+        return batch_norm(layer, state, theory)
+    if isinstance(layer, ff.Activation):
+        return activation(layer, state)
+    if isinstance(layer, ff.Dropout):
+        return dropout(layer, state)
+    if isinstance(layer, ff.Flatten):
+        return tuple(np.array([[diagonal(matrix)]]) for matrix in state)
+    if isinstance(layer, ff.AvgPool2d | ff.GlobalAvgPool2d):
+        return pool(step, state)
+    share = mp.mpf(layer.gamma) ** 2 / (diagonal(state[0]) + mp.mpf(layer.eps))  # a norm over units of mean 0
+    return tuple(share * matrix for matrix in state)
+
+
 def judged(net, theory="exact", overlap=0.0):
-    """a, b, and of every affine layer q_hat and v_hat, by docs/theory.md, section 5; norms of beta = 0, untrained."""
-    shape, rows = net.input_shape[1:], []
-    one = np.array([[mp.mpf(int(i == j)) for j in range(np.prod(shape))] for i in range(np.prod(shape))])
-    xx, xy, own, across = one, mp.mpf(overlap) * one, 0 * one, 0 * one
+    """a, b, and of every affine layer q_hat and v_hat, by docs/theory.md, section 5.
 
-    def diagonal(matrix):
-        return sum(np.diagonal(matrix)) / len(matrix)
-
-    for place, layer in enumerate(net.layers):
-        if isinstance(layer, ff.Conv2d | ff.Dense):
-            taps, w2, b2 = [np.arange(len(xx))], mp.mpf(layer.sigma_w2), mp.mpf(layer.sigma_b2)
-            if isinstance(layer, ff.Conv2d):
-                shape, taps = image_taps(shape, two(layer.kernel), two(layer.stride), two(layer.padding))
-            rows.append((diagonal(xx), diagonal(xx - xy)))
-
-            def mean(matrix, taps=taps):
-                framed = np.pad(matrix, (0, 1), constant_values=mp.mpf(0))
-                return sum(framed[np.ix_(reads, reads)] for reads in taps) / len(taps)
-
-            fan = net.shapes[place][0] * len(taps)
-            own, across = (fan * mean(h) + 1 + w2 * mean(t) for h, t in ((xx, own), (xy, across)))
-            xx, xy = b2 + w2 * mean(xx), b2 + w2 * mean(xy)
-        elif isinstance(layer, ff.BatchNorm):
-
-            def centred(matrix, of):
-                row = sum(of) / len(of)
-                return matrix - row - row[:, None] + sum(row) / len(row)
-
-            s2 = diagonal(xx) - sum(xy.ravel()) / xy.size + mp.mpf(layer.eps)
-            share = mp.mpf(layer.gamma) ** 2 / s2
-            xx, xy = share * centred(xx, xy), share * centred(xy, xy)
-            own, across = (share * (centred(t, across) if theory == "exact" else t) for t in (own, across))
-        elif isinstance(layer, ff.Activation):
-            q, (first, second) = np.diagonal(xx), np.indices(xx.shape)
-            pairs = np.frompyfunc(pair, 4, 2)
-            (xx, slopes), (xy, slopes_xy) = (pairs(layer.function, q[first], q[second], h) for h in (xx, xy))
-            own, across = slopes * own, slopes_xy * across
-        elif isinstance(layer, ff.Flatten):
-            xx, xy, own, across = (np.array([[diagonal(matrix)]]) for matrix in (xx, xy, own, across))
-        else:
-            everything = isinstance(layer, ff.GlobalAvgPool2d)
-            kernel = shape if everything else two(layer.kernel)
-            shape, taps = image_taps(shape, kernel, (1, 1) if everything else two(layer.stride or kernel), (0, 0))
-            xx, xy, own, across = (
-                sum(matrix[np.ix_(s, t)] for s in taps for t in taps) / len(taps) ** 2
-                for matrix in (xx, xy, own, across)
-            )
+    Norms are of beta = 0, untrained, those over units behind affine layers.
+    """
+    count, rows = int(np.prod(net.input_shape[1:])), []
+    one = np.array([[mp.mpf(int(i == j)) for j in range(count)] for i in range(count)])
+    states = {-1: (one, mp.mpf(overlap) * one, 0 * one, 0 * one)}
+    for number, step in enumerate(net.steps):
+        states[number] = after(step, [states[read] for read in step.reads], theory, rows)
+    _, _, own, across = states[number]
     return diagonal(own), diagonal(across), *np.array(rows).T
 
 
@@ -122,6 +161,35 @@ CASES = {
         *((3, 3, 1), conv(16, 1, 2, 1, 1.87, 2.67), "step", POOL2, conv(16, 2, 2, 1, 2.0, 0.79)),
         *(ff.BatchNorm(-0.7, 0.0, 1e-5), "relu"),
     ),
+    "a border of zeros and nothing": network(
+        *((2, 1, 2), conv(5, 1, 1, 1, 1.43, 0.0), "relu", ff.AvgPool2d(3, 1, 1), conv(7, 1, 1, 0, 1.1, 0.4), "step"),
+        *(conv(5, 1, 1, 0, 1.43, 0.0), "sign"),
+    ),
+    "a border of zeros that counts": network(
+        *((2, 1, 1), conv(5, 1, 1, 1, 1.43, 0.7), "abs", ff.AvgPool2d(2, 1, 1), conv(7, 1, 1, 0, 1.1, 0.4), "sign"),
+        *(ff.AvgPool2d(2, 2, 1), conv(7, 1, 1, 0, 1.1, 0.4), "step"),
+    ),
+    "far taps of groups": network(
+        *((4, 2, 2), conv(6, 2, 1, 2, 1.4, 0.3, groups=2, dilation=2), "sign", POOL2, conv(4, 1, bias=False), "step"),
+    ),
+    "sums of what comes in": network(
+        *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), ff.Residual([ff.Activation("step"), conv(6, 1)], scale=-0.7), "step"),
+        *(POOL2, conv(6, 1, 1, 1, 1.4, 0.3), "step"),
+    ),
+    "sums of two branches": network(
+        *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), "sign"),
+        ff.Residual([conv(6, 1), ff.LayerNorm(0.7)], [conv(6, 1, sigma_b2=0.2), ff.GroupNorm(2, eps=0.1)], 1.5),
+        *("step", POOL2, conv(6, 1, 1, 1, 1.4, 0.3), ff.RMSNorm(-1.3), "step"),
+    ),
+    "norms over units": network(
+        *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), ff.LayerNorm(1.3), "step", POOL2, conv(4, 1), ff.GroupNorm(2), "sign"),
+        *(ff.RMSNorm(0.6, 0.1), POOL2, conv(6, 1, 1, 0, 1.4, 0.3), "step"),
+    ),
+    "noise": network(
+        *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), "step", ff.Dropout(0.3), POOL2, conv(6, 1, 1, 0, 1.4, 0.3), "step"),
+        *(ff.Dropout(0.2), conv(6, 1, 1, 1, 1.4, 0.3), "abs"),
+    ),
+    "noise of the inputs": network((2, 1, 3), ff.Dropout(0.3), ff.AvgPool2d((1, 2), 1), conv(6, 1), "step"),
     "nothing in the border": network(
         *((4, 1, 1), conv(44, 3, 2, 1, 2.74, 0.0), "sign", conv(14, 1, 1, 2, 1.35, 0.0), ff.BatchNorm(-0.7, 0.0, 0.1)),
         *("relu", POOL2),
@@ -174,6 +242,14 @@ def test_small_networks_are_those_of_many_digits(implementation):
         random = np.random.default_rng(seed)
         net, theory = drawn(random), ("exact", "frozen")[seed % 2]
         compare(implementation, net, theory, (0.0, 0.3, 0.9)[seed % 3])
+
+
+@pytest.mark.parametrize("small", [1e-277, 1e-320])
+def test_an_overlap_far_below_the_length_is_none(small):
+    for net in CASES.values():
+        one, other = (ff.order_parameters(net, overlap=overlap) for overlap in (0.0, small))
+        assert np.array_equal(one.q_hat, other.q_hat)
+        assert np.array_equal(one.theta, other.theta)
 
 
 @pytest.mark.parametrize("theory", ["exact", "frozen"])

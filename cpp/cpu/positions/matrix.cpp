@@ -63,8 +63,15 @@ void combine(std::initializer_list<Term> terms, Scaled constant, Matrix* out) {
         std::vector<double> sum(end - begin, add);
         for (const Term& term : present) {
             const Scaled& c = term.coefficient;
-            add_multiple(sum.data(), rescaled({c.m, c.e + term.matrix->exponent}, exponent),
-                         term.matrix->entries.data() + begin, 1, static_cast<long>(sum.size()));
+            const double* entries = term.matrix->entries.data() + begin;
+            int steps = c.e + term.matrix->exponent - exponent;
+            std::vector<double> raised; // entries so small that a factor for them is beyond the range of float64
+            for (; steps > 1; --steps) {
+                raised.resize(sum.size());
+                std::transform(entries, entries + sum.size(), raised.begin(), [](double x) { return x * Scaled::kUp; });
+                entries = raised.data();
+            }
+            add_multiple(sum.data(), rescaled({c.m, steps}, 0), entries, 1, static_cast<long>(sum.size()));
         }
         std::copy(sum.begin(), sum.end(), out->entries.begin() + static_cast<std::ptrdiff_t>(begin));
     });

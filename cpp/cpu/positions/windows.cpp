@@ -148,12 +148,23 @@ Matrix pool(const Taps& taps, const Matrix& h, long positions) {
     return out;
 }
 
+// What positions differ by, with the padding as one more, the last: 0 for every input, half a length from every other.
+struct Framed {
+    const Matrix& apart;
+    const std::vector<double>& lengths;
+
+    long padding() const { return static_cast<long>(lengths.size()); }
+    double at(long a, long b) const { // b < a
+        return a == padding() ? 0.5 * lengths[b] : apart.entries[a * padding() + b];
+    }
+};
+
 // A tap is read by the first position that sees the same as its own.
-std::vector<long> first_alike(const Matrix& apart, long positions) {
-    std::vector<long> first(positions);
-    for (long a = 0; a < positions; ++a) {
+std::vector<long> first_alike(const Framed& apart) {
+    std::vector<long> first(apart.padding() + 1);
+    for (long a = 0; a <= apart.padding(); ++a) {
         long b = 0;
-        while (b < a && (first[b] != b || apart.entries[a * positions + b] != 0.0)) {
+        while (b < a && (first[b] != b || apart.at(a, b) != 0.0)) {
             ++b;
         }
         first[a] = b;
@@ -163,7 +174,7 @@ std::vector<long> first_alike(const Matrix& apart, long positions) {
 
 // Two windows w = n_a - n_b apart, n the taps that read each position: -w G w^T/2, an entry of A H A^T for n/|F|. What
 // they share has been taken out as whole numbers, so that windows with the same content differ by 0.
-double windows_apart(const std::vector<long>& a, const std::vector<long>& b, const Matrix& apart, long positions) {
+double windows_apart(const std::vector<long>& a, const std::vector<long>& b, const Framed& apart) {
     std::vector<std::pair<long, double>> w;
     for (size_t i = 0, j = 0; i < a.size() || j < b.size();) {
         const long at = j == b.size() || (i < a.size() && a[i] < b[j]) ? a[i] : b[j];
@@ -181,7 +192,7 @@ double windows_apart(const std::vector<long>& a, const std::vector<long>& b, con
     double sum = 0.0;
     for (size_t i = 1; i < w.size(); ++i) {
         for (size_t j = 0; j < i; ++j) {
-            sum -= w[i].second * w[j].second * apart.entries[w[i].first * positions + w[j].first];
+            sum -= w[i].second * w[j].second * apart.at(w[i].first, w[j].first);
         }
     }
     return std::max(sum, 0.0);
@@ -190,47 +201,46 @@ double windows_apart(const std::vector<long>& a, const std::vector<long>& b, con
 // Below this share of what it is a difference of, `apart` is summed again without what two windows share.
 constexpr double kShared = 1e-4;
 
-// `apart` of window means, by what is left of it within windows: with w = A_a - A_b and lengths q,
-//
-//     w H w^T = (sum w) (w q) - w G w^T
-//
-// where the sum is that of what two windows read less of the padding: 0 but at borders.
+// `apart` of window means, with w = A_a - A_b whose sum, padding and all, is 0: w H w^T = -w G w^T, by what is left of
+// it within windows.
 void pool_apart(const Taps& taps, const Matrix& xy, const Matrix& v, Matrix* apart) {
-    const long positions = static_cast<long>(taps.image[0]) * taps.image[1];
+    const long positions = static_cast<long>(taps.image[0]) * taps.image[1], step = xy.diagonal ? 1 : positions + 1;
+    const int exponent = apart->diagonal ? std::max(xy.exponent, v.exponent) : apart->exponent;
+    std::vector<double> length(positions);
+    for (long a = 0; a < positions; ++a) {
+        length[a] = rescaled(std::max(xy.at(a * step) + v.at(a * step), Scaled(0.0)), exponent);
+    }
     if (apart->diagonal) {
-        Matrix full{std::vector<double>(positions * positions), std::max(xy.exponent, v.exponent)};
+        Matrix full{std::vector<double>(positions * positions), exponent};
         for (long a = 0; a < positions; ++a) {
             for (long b = 0; b < positions; ++b) {
-                const Scaled sum = a == b ? Scaled(0.0) : xy.at(a) + v.at(a) + (xy.at(b) + v.at(b));
-                full.entries[a * positions + b] = 0.5 * rescaled(sum, full.exponent);
+                full.entries[a * positions + b] = a == b ? 0.0 : 0.5 * (length[a] + length[b]);
             }
         }
         *apart = std::move(full);
     }
-    const Matrix before = std::move(*apart);
-    *apart = pool(taps, before, positions);
-    const std::vector<long> first = first_alike(before, positions);
+    const Matrix within_image = std::move(*apart);
+    const Framed before{within_image, length};
+    *apart = pool(taps, within_image, positions);
+    const std::vector<long> first = first_alike(before);
     std::vector<std::vector<long>> reads(taps.places); // sorted
-    const long step = xy.diagonal ? 1 : positions + 1;
-    std::vector<double> within(taps.places), lengths(taps.places);
+    std::vector<double> within(taps.places), outside(taps.places), lengths(taps.places);
+    const double share = 1.0 / static_cast<double>(taps.count);
     for (long a = 0; a < taps.places; ++a) {
-        within[a] = 0.5 * apart->entries[a * (taps.places + 1)];
         for (long tap = 0; tap < taps.count; ++tap) {
-            if (const long source = taps.source(tap, a); source >= 0) {
-                reads[a].push_back(first[source]);
-                lengths[a] += rescaled(xy.at(source * step) + v.at(source * step), apart->exponent);
-            }
+            const long source = taps.source(tap, a);
+            reads[a].push_back(first[source < 0 ? positions : source]);
+            (source < 0 ? outside : lengths)[a] += source < 0 ? share : share * length[source];
         }
+        within[a] = 0.5 * (apart->entries[a * (taps.places + 1)] + outside[a] * lengths[a]);
         std::sort(reads[a].begin(), reads[a].end());
     }
-    const double share = 1.0 / (static_cast<double>(taps.count) * static_cast<double>(taps.count));
     parallel_for(taps.places, [&](long a) {
         double* row = apart->entries.data() + a * taps.places;
         for (long b = 0; b < taps.places; ++b) {
-            const double more = static_cast<double>(reads[a].size()) - static_cast<double>(reads[b].size());
-            const double left = row[b] - (within[a] + within[b]) + 0.5 * share * more * (lengths[a] - lengths[b]);
-            const bool differ = more != 0.0 || left > kShared * row[b];
-            row[b] = differ ? std::max(left, 0.0) : share * windows_apart(reads[a], reads[b], before, positions);
+            const double all = row[b] + 0.5 * (outside[a] * lengths[b] + outside[b] * lengths[a]);
+            const double left = all - (within[a] + within[b]);
+            row[b] = left > kShared * all ? left : share * share * windows_apart(reads[a], reads[b], before);
         }
     });
 }
