@@ -70,9 +70,9 @@ class Case:
             "layer", lambda h, g, b: F.layer_norm(h, shape, g, b, 0.1), "layer_norm", [0.1], [gammas, betas], True
         )
 
-    def group_norm(self, groups, channels):
+    def group_norm(self, groups, channels, flat=False):
         gammas, betas = self.drawn(channels, mean=1.0), self.drawn(channels)
-        function = lambda h, g, b: F.group_norm(h, groups, g, b, 0.1)  # noqa: E731
+        function = lambda h, g, b: F.group_norm(h.flatten(1) if flat else h, groups, g, b, 0.1)  # noqa: E731
         self.call("layer", function, "group_norm", [groups, 0.1], [gammas, betas], True)
 
     def scale(self, factor):
@@ -147,6 +147,14 @@ def image_case(norm, *args):
     getattr(case, norm)(*args)
     case.activation()
     case.dense(64, 2)
+    return case
+
+
+def flattened_case(groups, units, positions):
+    """Before any weights, of three channels."""
+    case = Case((3, *positions))
+    case.group_norm(groups, units, True)
+    case.dense(units, 3)
     return case
 
 
@@ -311,6 +319,10 @@ CASES = BATCH_NORMS | {
         "group_norm", [3, 0.1], [GAMMAS, BETAS], lambda h: F.group_norm(h, 3, GAMMAS, BETAS, 0.1)
     ),
     "group_norm of images": lambda: image_case("group_norm", 2, 4),
+    # channels of 16 units: groups of two channels, of parts of one, and of parts of two
+    "group_norm of a flattened image": lambda: image_case("group_norm", 2, 64, True),
+    "groups within flattened channels": lambda: image_case("group_norm", 32, 64, True),
+    "groups across flattened channels": lambda: flattened_case(4, 36, (3, 4)),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
     "padded pools": lambda: pool_case((3, 2), (2, 1), (1, 1)),

@@ -69,6 +69,12 @@ def lines():
     )
 
 
+def flattened():
+    """The groups of a flattened image end within a channel."""
+    behind = nn.GroupNorm(2, 24, eps=1e-3, **DOUBLE), nn.Linear(24, 2, **DOUBLE)
+    return nn.Sequential(nn.Conv2d(2, 3, 2, **DOUBLE), nn.ReLU(), nn.Flatten(), *behind)
+
+
 MODULES = {
     "dense": (dense, (5,)),
     "no bias before the BatchNorm": (lambda: dense((False, True, True)), (5,)),
@@ -79,6 +85,7 @@ MODULES = {
     "vanilla": (lambda: nn.Sequential(nn.Linear(4, 6, **DOUBLE), nn.GELU(), nn.Linear(6, 2, **DOUBLE)), (4,)),
     "sums": (sums, (5,)),
     "lines": (lines, (4, 9)),
+    "groups of units": (flattened, (2, 3, 5)),
     "normed output": (lambda: nn.Sequential(nn.Linear(4, 3, **DOUBLE), nn.BatchNorm1d(3, **DOUBLE)), (4,)),
 }
 

@@ -63,7 +63,7 @@ std::unique_ptr<Map<T>> made(const std::string& name, const Image& shape, const 
     require_count(kind, kind.numbers, "number", numbers.size());
     require_count(kind, kind.arrays, "array", arrays.size());
     for (std::size_t i = 0; i < arrays.size(); ++i) {
-        const long size = kind.size(shape);
+        const long size = kind.size(shape, static_cast<long>(arrays[0].size()));
         if (static_cast<long>(arrays[i].size()) != size) {
             throw std::invalid_argument(name + ": " + kind.arrays[i] + " must be " + std::to_string(size) +
                                         " numbers, got " + std::to_string(arrays[i].size()));

@@ -24,7 +24,8 @@ using Maker = std::unique_ptr<Map<T>> (*)(const Image& shape, const Numbers& num
 struct MapKind {
     const char* name;
     std::vector<const char*> numbers, arrays; // what it takes, in order
-    long (*size)(const Image& shape);         // of each of its arrays; null where it has none
+    // Of each of its arrays, where the first has `given` numbers; null where it has none.
+    long (*size)(const Image& shape, long given);
     Maker<float> single_precision;
     Maker<double> double_precision;
 };

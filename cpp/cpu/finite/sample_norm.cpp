@@ -153,7 +153,8 @@ void SampleNorm<T>::from_pytorch(const T* v, T* code) const {
     transpose(v, parameters() / size_, out.channels, static_cast<int>(size_ / out.channels), code);
 }
 
-// run(first, count) for units of a group that stand one after the other.
+// run(first, count) for units of a group that stand one after the other: in PyTorch's order, where unit (c, p) has the
+// number c positions + p, a group is a range, of which every position has a range of channels.
 template <class T>
 template <class Run>
 void SampleNorm<T>::runs(int group, const Run& run) const {
@@ -161,9 +162,11 @@ void SampleNorm<T>::runs(int group, const Run& run) const {
         run(0L, out.units());
         return;
     }
-    const long channels = out.channels / statistics_.groups;
-    for (long position = 0; position < out.positions(); ++position) {
-        run(position * out.channels + group * channels, channels);
+    const long positions = out.positions(), count = out.units() / statistics_.groups;
+    for (long position = 0; position < positions; ++position) {
+        const auto channels_before = [&](long unit) { return (unit - position + positions - 1) / positions; };
+        const long first = channels_before(group * count), last = channels_before((group + 1) * count);
+        run(position * out.channels + first, last - first);
     }
 }
 

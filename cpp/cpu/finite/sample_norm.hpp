@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Normalisations by a sample's own statistics, over the units of each group of its channels at all positions:
+// Normalisations by a sample's own statistics, over each group of its units, neighbours in PyTorch's order: channels at
+// all positions, but where an image has been flattened.
 //
 //     u = (z - mean)/s,   s^2 = mean (z - mean)^2 + eps,   h = gamma u + beta
 //     du = (dz - mean(dz) - u mean(u dz))/s =: P dz
@@ -15,7 +16,7 @@
 namespace fisherfield::finite_network {
 
 struct SampleStatistics {
-    int groups;   // of as many channels each
+    int groups;   // of as many units each
     bool centred; // the mean is taken off
     double eps;
 };
