@@ -227,7 +227,38 @@ void Network::finish() {
             }
         }
     }
+    put_in_order();
     assign_slots();
+}
+
+// Depth first: of units that have their own gamma and beta one class after another comes to its part of the mean, so
+// that few states are kept at a time.
+void Network::put_in_order() {
+    if (nodes.empty()) {
+        return;
+    }
+    std::vector<int> place(nodes.size(), kNone), open{static_cast<int>(nodes.size()) - 1};
+    std::vector<Node> ordered;
+    while (!open.empty()) {
+        const int i = open.back();
+        std::array<int, 2> inputs{nodes[i].input, nodes[i].other};
+        if (nodes[i].kind == LayerKind::mean) { // what it adds to, first
+            std::swap(inputs[0], inputs[1]);
+        }
+        const auto missing =
+            std::find_if(inputs.begin(), inputs.end(), [&](int input) { return input >= 0 && place[input] == kNone; });
+        if (missing != inputs.end()) {
+            open.push_back(*missing);
+            continue;
+        }
+        open.pop_back();
+        place[i] = static_cast<int>(ordered.size());
+        ordered.push_back(nodes[i]);
+        for (int* const input : {&ordered.back().input, &ordered.back().other}) {
+            *input = *input < 0 ? *input : place[*input];
+        }
+    }
+    nodes = std::move(ordered);
 }
 
 // Of the slots whose states are not read any more, the first; a node does not write where it reads.

@@ -132,6 +132,7 @@ private:
     int place_of(const Activation& activation);
     void close();             // whatever follows reads activations
     void phi(int activation); // of Gaussian units
+    void put_in_order();
     void assign_slots();
 };
 
