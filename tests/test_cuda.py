@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -71,6 +72,7 @@ def both(scan, *question, **settings):
 def agree(scan, *question, **settings):
     values, status, wanted, right = both(scan, *question, **settings)
     np.testing.assert_array_equal(status, right)
+    assert (status == 0).any(), "no point has numbers"
     for name in values:
         # The same recursion; the functions of a device's library are a few ulp from those of the host's.
         np.testing.assert_allclose(values[name], wanted[name], rtol=1e-12, atol=0, equal_nan=True, err_msg=name)
@@ -201,6 +203,176 @@ def test_pause_hears_of_every_point_and_may_end_the_scan(scan):
         scan(*call, stop)
 
 
+# ------------------------------------------------------------------------------- sums, norms of a sample, Dropout
+EVERY = OF_POINTS + OF_LAYERS
+NORMS = {
+    "LayerNorm": ff.LayerNorm,
+    "GroupNorm": lambda **fields: ff.GroupNorm(groups=3, **fields),
+    "RMSNorm": ff.RMSNorm,
+}
+WITH_BETA_AT_TWO_INPUTS = ["linear", "sin", "cos", "rbf", "exp", "gaussian", "monomial(3)", "hermite(3)"]
+UNEQUAL = (0.5, 0.5, 1.2, -0.7, 1.2, 0.5)
+
+
+def dense(units=30, **fields):
+    return ff.Dense(units, **{"sigma_w2": 1.3, "sigma_b2": 0.2, **fields})
+
+
+def phi(name):
+    return ff.Activation(name)
+
+
+def chain(*layers, outputs=4):
+    """Layers behind a first affine one, and before the last one."""
+    return ff.Network((20,), [dense(), *layers, dense(outputs)])
+
+
+def branch(name, *end):
+    return [phi(name), dense(), *end]
+
+
+def sums(name, *end):
+    """Every way in which sums are made: identity and affine skips, one sum within another, and one behind another."""
+    inner = ff.Residual(branch(name), scale=-0.4)
+    return {
+        "identity": [ff.Residual(branch(name, *end), scale=0.7), phi(name)],
+        "affine": [phi(name), ff.Residual([dense(), *branch(name, *end)], [dense(sigma_w2=0.6), *end], 1.2), phi(name)],
+        "one": [phi(name), ff.Residual([dense(), *branch(name)], [dense(), *end]), phi(name)],
+        "within": [ff.Residual([*branch(name), inner, *branch(name, *end)], scale=0.5), phi(name)],
+        "behind": [inner, ff.Residual(branch(name, *end)), phi(name)],
+    }
+
+
+SUMS_OF_BRANCHES = list(sums("relu"))
+
+
+@pytest.mark.parametrize("activation", RAYS + SUMS + POWERS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_of_a_sample_before_phi(scan, norm, activation):
+    made = NORMS[norm](gamma=0.8, eps=0.01, trained=True)
+    gamma, weight, eps, overlap = grid([-1.3, 0.0, 0.7], [0.5, 2.0], [0.0, 0.1], [-0.2, 0.0, 0.3])
+    slots = [("gamma", -1, gamma), ("sigma_w2", 1, weight), ("eps", 0, eps), ("overlap", -1, overlap)]
+    net = chain(made, phi(activation), dense(), made, phi(activation))
+    agree(scan, net, slots, (3, 2, 2, 3), quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", RAYS + SUMS + POWERS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_of_a_sample_behind_phi(scan, norm, activation):
+    shift = {} if norm == "RMSNorm" else {"beta": 0.3}  # what reads activations is affine: any beta has integrals
+    made = NORMS[norm](gamma=0.8, eps=0.01, trained=True, **shift)
+    gamma, bias, samples = grid([-1.3, 0.0, 0.7], [0.0, 0.4], [0.0, 7.0])
+    slots = [("gamma", -1, gamma), ("sigma_b2", -1, bias), ("samples", -1, samples)]
+    agree(scan, chain(phi(activation), made, dense(), phi(activation), made), slots, (3, 2, 2), quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", WITH_BETA_AT_TWO_INPUTS)
+@pytest.mark.parametrize("norm", ["LayerNorm", "GroupNorm"])
+def test_with_beta_at_two_inputs_where_the_integrals_have_a_form(scan, norm, activation):
+    beta, gamma = grid([-0.7, 0.0, 0.3], [0.0, 1.5])
+    for trained in (True, False):
+        made = NORMS[norm](trained=trained)
+        carried = ff.Residual([phi("sin"), dense(), made])  # a mean that RMSNorm leaves, times its factor
+        net = chain(carried, ff.RMSNorm(gamma=0.6, trained=trained), phi(activation))
+        slots = [("beta", -1, beta), ("gamma", -1, gamma)]
+        agree(scan, chain(made, phi(activation)), slots, (3, 2), quantities=EVERY)
+        agree(scan, net, slots, (3, 2), quantities=EVERY)
+
+
+@pytest.mark.parametrize(
+    "activation", ["relu", "abs", "tanh", "erf", "sin", "gaussian", "hermite(3)", "rectified_monomial(2)"]
+)
+@pytest.mark.parametrize("way", SUMS_OF_BRANCHES)
+def test_sums_of_branches(scan, way, activation):
+    scale, weight, overlap = grid([-1.5, 0.0, 0.5], [0.5, 2.0], [-0.2, 0.0, 0.3])
+    slots = [("scale", -1, scale), ("sigma_w2", -1, weight), ("overlap", -1, overlap)]
+    agree(scan, chain(*sums(activation)[way]), slots, (3, 2, 3), quantities=EVERY)
+    one = [("scale", 0, scale), ("sigma_w2", 1, weight), ("overlap", -1, overlap)]
+    agree(scan, chain(*sums(activation)[way]), one, (3, 2, 3), quantities=EVERY)
+
+
+@pytest.mark.parametrize("norm", [ff.BatchNorm, ff.LayerNorm, ff.RMSNorm])
+@pytest.mark.parametrize("way", SUMS_OF_BRANCHES)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "hermite(3)"])
+def test_norms_at_the_end_of_branches_and_behind_sums(scan, activation, way, norm):
+    made = norm(gamma=0.9, trained=True)
+    eps, samples, scale = grid([0.0, 0.1], [0.0, 3.0, 64.0], [-1.5, 0.5])
+    slots = [("eps", -1, eps), ("samples", -1, samples), ("scale", -1, scale)]
+    layers = sums(activation, made)[way]
+    for theory in ("exact", "frozen"):
+        agree(scan, chain(*layers), slots, (2, 3, 2), theory=theory, quantities=EVERY)
+        behind = chain(*layers[:-1], made, layers[-1])
+        agree(scan, behind, slots, (2, 3, 2), theory=theory, quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", ["relu", "step", "sin", "hermite(3)"])
+def test_branches_that_all_end_with_beta_behind_batch_norm(scan, activation):
+    """Their units are independent at two inputs; where one is of the closed form, and has none, only at eps > 0."""
+    net = chain(*sums(activation, ff.BatchNorm(beta=0.4, trained=True))["affine"])
+    gamma, samples = grid([0.0, 0.8], [0.0, 3.0, 64.0])
+    slots = [("gamma", -1, gamma), ("samples", -1, samples)]
+    for theory in ("exact", "frozen"):
+        agree(scan, net, slots, (2, 3), theory=theory, quantities=EVERY)
+    unlike = [dense(), ff.BatchNorm(eps=0.01)], [dense(), ff.BatchNorm(beta=0.4)]
+    net = chain(phi(activation), ff.Residual(*unlike), phi(activation))
+    agree(scan, net, slots, (2, 3), quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "exp", "hermite(3)"])
+def test_dropout(scan, activation):
+    rate, weight = grid([0.0, 0.1, 0.9], [0.5, 2.0])
+    inside = ff.Residual([phi(activation), ff.Dropout(0.2), dense(), ff.LayerNorm(trained=True)])
+    layers = [ff.Dropout(0.3), dense(), inside, phi(activation), ff.LayerNorm(beta=0.5), ff.Dropout(0.1), dense(4)]
+    for layer in (-1, 1):
+        slots = [("rate", layer, rate), ("sigma_w2", -1, weight)]
+        agree(scan, ff.Network((20,), layers), slots, (3, 2), quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "monomial(2)"])
+def test_layers_without_biases_and_widths_of_graphs(scan, activation):
+    bare = {"bias": False, "sigma_b2": 0.0}
+    inner = [dense(**bare), ff.LayerNorm(trained=True), phi(activation), dense()]
+    layers = [dense(**bare), ff.Residual([phi(activation), *inner]), phi(activation), ff.Dropout(0.2), dense(4, **bare)]
+    width, bias, scale = grid([3.0, 50.0, 1e6], [0.0, 0.3], [0.5, 2.0])
+    slots = [("width", -1, width), ("sigma_b2", -1, bias), ("scale", -1, scale)]
+    for biases in (True, False):
+        agree(scan, ff.Network((20,), layers), slots, (3, 2, 2), biases=biases, quantities=EVERY)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sin", "hermite(3)", "step"])
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+def test_units_with_gamma_and_beta_of_their_own(scan, activation, theory):
+    units = dense(6)
+    weight, samples = grid([0.5, 2.0], [0.0, 64.0])
+    slots = [("sigma_w2", -1, weight), ("samples", -1, samples)]
+    betas = (0.0, 0.0, 0.3, 0.3, 0.3, 0.0)
+    for fields in ({"gamma": UNEQUAL}, {"beta": betas}, {"gamma": UNEQUAL, "beta": betas}):
+        norm = ff.BatchNorm(**fields, eps=0.01, trained=True)
+        net = ff.Network((20,), [units, norm, phi(activation), dense(4)])
+        agree(scan, net, slots, (2, 2), theory=theory, quantities=EVERY)
+    behind = ff.LayerNorm(gamma=UNEQUAL, beta=betas, trained=True)  # activations are of one class again
+    many = ff.BatchNorm(gamma=np.linspace(-1.0, 2.0, 30), eps=0.01, trained=True)  # 30 classes, one after another
+    for net in (
+        chain(many, phi(activation)),
+        *(chain(*layers) for layers in sums(activation, many).values()),
+        ff.Network((20,), [units, ff.RMSNorm(gamma=UNEQUAL, trained=True), phi("tanh"), dense(4)]),
+        ff.Network((20,), [units, phi(activation), behind, dense(4)]),
+    ):
+        agree(scan, net, slots, (2, 2), theory=theory, quantities=EVERY)
+
+
+@pytest.mark.parametrize("way", SUMS_OF_BRANCHES)
+def test_statuses_of_graphs_are_those_of_the_core(scan, way):
+    weight, bias, scale = grid([0.0, 1e-100, 1.0, 1e100], [0.0, 1e-100, 1.0], [-1.0, 0.0, 1e100])
+    slots = [("sigma_w2", -1, weight), ("sigma_b2", -1, bias), ("scale", -1, scale)]
+    seen = set()
+    for activation, norm in itertools.product(("relu", "exp", "tanh"), (None, ff.BatchNorm, ff.LayerNorm, ff.RMSNorm)):
+        net = chain(*sums(activation, *([norm(trained=True)] if norm else []))[way])
+        agree(scan, net, slots, (4, 3, 3), quantities=EVERY)
+        seen.update(both(scan, net, slots, (4, 3, 3))[1].flat)
+    assert {"ok", "zero_variance", "overflow"} <= {_core.Status(each).name for each in seen}
+
+
 # Refused before a device is looked for, so that the sentence is the same with one and without.
 
 
@@ -234,6 +406,78 @@ def test_callables_parts_and_images_are_refused():
     ]:
         with pytest.raises(ValueError, match=f"^backend='cuda' has no {what}.*: use backend='cpu'$"):
             _cuda.scan(*arguments(net, [], (), theory=theory, quantities=[quantity]), None)
+
+
+def refusal(net, slots=(), shape=(), **settings):
+    with pytest.raises(ValueError, match=r"^backend='cuda' has no .*: use backend='cpu'$") as caught:
+        _cuda.scan(*arguments(net, slots, shape, **settings), None)
+    return str(caught.value).removeprefix("backend='cuda' has no ").removesuffix(": use backend='cpu'")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "abs", "step", "sign"])
+def test_a_beta_at_two_inputs_that_needs_quadrature_is_refused(activation):
+    """Also where it comes by the other branch of a sum, or through RMSNorm, whatever stands between in a network's
+    order; not where BatchNorm has made the units independent."""
+    name = activation.partition("(")[0]
+    wanted = f"integrals of {name} with beta other than 0 where units at two inputs depend on each other"
+    norm, shifted = ff.LayerNorm(), ff.LayerNorm(beta=0.1)
+    assert refusal(chain(shifted, phi(activation))) == wanted
+    assert refusal(chain(norm, phi(activation)), [("beta", -1, [0.0, 0.1])], (2,)) == wanted
+    sums_with_beta = [
+        ff.Residual([phi("sin"), dense(), shifted]),
+        ff.Residual([phi("sin"), dense()], [shifted]),
+        ff.Residual([phi("sin"), dense(), ff.BatchNorm(beta=0.1)]),
+        ff.Residual([phi("sin"), dense(), ff.Residual([phi("sin"), dense(), shifted])]),
+    ]
+    for each in sums_with_beta:
+        assert refusal(chain(each, phi(activation))) == wanted
+        assert refusal(chain(each, ff.RMSNorm(), phi(activation))) == wanted
+        assert refusal(chain(each, ff.Residual(branch("sin")), phi(activation))) == wanted
+        agrees = chain(each, norm, phi(activation)), chain(each, ff.BatchNorm(beta=0.2), phi(activation))
+        for net in (*agrees, chain(each, phi("sin"), dense(), phi(activation))):  # each takes the mean away
+            agree(_cuda.rehearse, net, [], (), samples=9)
+
+
+def test_a_closed_batch_norm_beside_one_with_beta_is_refused():
+    """relu: the one without beta leaves an overlap of -gamma^2/(n - 1), where eps = 0 and n >= 4."""
+    beside = [dense(), ff.BatchNorm(beta=0.4)]
+    net = chain(phi("relu"), ff.Residual([dense(), ff.BatchNorm()], beside), phi("relu"))
+    wanted = "integrals of relu with beta other than 0 where units at two inputs depend on each other"
+    assert refusal(net, samples=64) == wanted
+    assert refusal(net, [("samples", -1, [0.0, 3.0, 4.0])], (3,)) == wanted
+    agree(_cuda.rehearse, net, [], (), samples=3)
+    agree(_cuda.rehearse, net, [], (), samples=64, theory="frozen")
+
+
+@pytest.mark.parametrize("activation", ["erf", "gelu", "tanh", "sigmoid", "softplus", "silu", "rectified_monomial(2)"])
+def test_a_beta_in_any_branch_that_needs_quadrature_is_refused(activation):
+    wanted = f"integrals of {activation.partition('(')[0]} with beta other than 0"
+    shifted = ff.BatchNorm(beta=0.1)
+    for ends in (([shifted], []), ([], [shifted]), ([shifted], [ff.BatchNorm()]), ([ff.LayerNorm(beta=0.1)], [])):
+        sum_of_two = ff.Residual([dense(), *ends[0]], [dense(), *ends[1]])
+        assert refusal(chain(phi("relu"), sum_of_two, phi(activation))) == wanted
+    varied = chain(phi("relu"), ff.Residual([dense(), ff.LayerNorm()], [dense()]), phi(activation))
+    assert refusal(varied, [("beta", -1, [0.0, 0.1])], (2,)) == wanted
+
+
+@pytest.mark.parametrize("activation", REFUSED)
+def test_activations_that_need_quadrature_are_refused_in_branches(activation):
+    net = chain(ff.Residual(branch(activation)), phi("relu"))
+    assert refusal(net) == f"integrals of {activation.partition('(')[0]}"
+
+
+def test_factors_of_units_own_gammas_are_refused():
+    net = ff.Network((20,), [dense(6), ff.BatchNorm(gamma=UNEQUAL), phi("relu"), dense(4)])
+    assert refusal(net, [("gamma_scale", -1, [0.5, 2.0])], (2,)) == "axis gamma_scale"
+    assert refusal(chain(ff.LayerNorm(), phi("relu")), [("gamma_scale", -1, [0.5, 2.0])], (2,)) == "axis gamma_scale"
+
+
+def test_more_states_than_a_thread_keeps_are_refused():
+    deep = ff.Residual(branch("relu"))
+    for _ in range(5):
+        deep = ff.Residual([*branch("relu"), deep, *branch("relu")])
+    wanted = r"room for more than 6 layers' states at a time, and sums within sums ask for (\d+)"
+    assert int(re.fullmatch(wanted, refusal(chain(deep, phi("relu"))))[1]) > 6
 
 
 @pytest.mark.skipif(bool(DEVICES), reason="there is a CUDA device")

@@ -78,7 +78,9 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
     }
     const auto node = [&](int i) -> const Node& { return nodes[i]; };
     if (view.slots > kSlots) {
-        throw std::invalid_argument(refused("room for sums of branches within branches so deep"));
+        throw std::invalid_argument(refused("room for more than " + std::to_string(kSlots) +
+                                            " layers' states at a time, and sums within sums ask for " +
+                                            std::to_string(view.slots)));
     }
     job.count = static_cast<int>(nodes.size());
     job.layers = view.layers;
@@ -101,30 +103,58 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
 }
 
 void Plan::add(const Node& node, int place) {
-    const LayerRow& row = row_of(node.kind);
-    ColumnOrValue shift;
+    ColumnOrValue own[kLayerNumbers];
     for (int k = 0; k < kLayerNumbers; ++k) {
-        const ColumnOrValue at = number(slot_of(request_.slots, place, k), node.numbers[k]);
-        nodes[place].numbers[k] = at.column < 0 ? at.value : node.numbers[k];
-        varied.push_back(at.column);
-        shifts_ = k == row.place_of("beta") ? ever_nonzero(at) : shifts_;
+        own[k] = number(slot_of(request_.slots, place, k), node.numbers[k]);
+        nodes[place].numbers[k] = own[k].column < 0 ? own[k].value : node.numbers[k];
+        varied.push_back(own[k].column);
     }
-    const Activation& phi = activations[node.activation];
+    units_.push_back(left_by(node, own));
+    if (node.kind == LayerKind::phi || node.kind == LayerKind::wei2019) { // the latter reads its own beta
+        hold(activations[node.activation], node.kind == LayerKind::phi ? units_at(node.input) : units_.back());
+    }
+}
+
+Plan::Units Plan::left_by(const Node& node, const ColumnOrValue* own) const {
     if (node.kind == LayerKind::affine) {
-        shifts_ = false;
+        return {false, true, false};
     }
-    if (node.kind != LayerKind::phi && node.kind != LayerKind::wei2019) {
-        return;
+    Units out = units_at(node.input);
+    if (node.other != kNone) {
+        const Units other = units_at(node.other);
+        const bool met = (out.shifted && other.dependent) || (out.dependent && other.shifted);
+        out = {out.shifted || other.shifted, out.dependent || other.dependent, out.both || other.both || met};
     }
+    const LayerRow& row = row_of(node.kind);
+    const int beta = row.place_of("beta"), eps = row.place_of("eps");
+    if (beta < 0) {
+        return out;
+    }
+    const auto zero = [](double x) { return x == 0.0; };
+    out.shifted = ever(own[beta], [](double x) { return x != 0.0; });
+    if (!row.normalises) {
+        out.both = out.shifted && out.dependent;
+        return out;
+    }
+    const bool closed = node.homogeneous && request_.settings.theory == Theory::exact && ever(own[beta], zero) &&
+                        ever(own[eps], zero) && ever(job.samples, [](double n) { return n >= 4.0; });
+    return {out.shifted, closed, false}; // the closed form has no mean
+}
+
+Plan::Units Plan::units_at(int input) const { return input < 0 ? Units{} : units_[input]; }
+
+void Plan::hold(const Activation& phi, const Units& units) {
     if (phi.kind == Kind::callable) {
         throw std::invalid_argument(refused("way to call a Python function as an activation"));
     }
-    const Integrals wanted = needed(phi, shifts_);
+    const Integrals wanted = needed(phi, units.shifted, units.both);
     if (wanted == Integrals::all) {
-        const bool by_shift = shifts_ && needed(phi, false) != Integrals::all;
-        throw std::invalid_argument(refused(std::string("integrals of ") +
-                                            kActivationNames[static_cast<int>(phi.kind)] +
-                                            (by_shift ? " with beta other than 0" : "")));
+        std::string what = std::string("integrals of ") + kActivationNames[static_cast<int>(phi.kind)];
+        if (needed(phi, false, false) != Integrals::all) {
+            what += " with beta other than 0";
+            what += needed(phi, true, false) != Integrals::all ? " where units at two inputs depend on each other" : "";
+        }
+        throw std::invalid_argument(refused(what));
     }
     held = std::max(held, wanted);
 }
@@ -153,14 +183,14 @@ ColumnOrValue Plan::number(const Slot* slot, double otherwise) {
     return {0.0, place};
 }
 
-bool Plan::ever_nonzero(const ColumnOrValue& number) const {
+bool Plan::ever(const ColumnOrValue& number, bool (*is)(double)) const {
     if (number.column < 0) {
-        return number.value != 0.0;
+        return is(number.value);
     }
     const Plane& plane = *columns[number.column].plane;
     bool some = false;
     walk(plane.extents(request_.shape), plane.strides, 0, [&](long from) {
-        some = plane.data[from] != 0.0;
+        some = is(plane.data[from]);
         return !some;
     });
     return some;

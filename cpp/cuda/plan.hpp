@@ -49,13 +49,22 @@ private:
     static constexpr std::int64_t kPieceBytes = std::int64_t{128} << 20; // of one piece; two are under way at a time
     static constexpr std::int64_t kWhole = std::int64_t{1} << 20;        // the most numbers of a column sent at once
 
+    // What is known of Gaussian units whatever the point: whether they may have a mean, whether their values at two
+    // inputs may depend on each other, and whether both may be so at one point.
+    struct Units {
+        bool shifted = false, dependent = false, both = false;
+    };
+
     ColumnOrValue number(const Slot* slot, double otherwise);
     void add(const Node& node, int place);
-    bool ever_nonzero(const ColumnOrValue& number) const;
+    Units left_by(const Node& node, const ColumnOrValue* own) const; // by its own numbers and what feeds it
+    Units units_at(int input) const;
+    void hold(const Activation& phi, const Units& units); // what its integrals need
+    bool ever(const ColumnOrValue& number, bool (*is)(double)) const;
 
     const ScanRequest& request_;
     std::int64_t points_ = 1, numbers_ = 0;
-    bool shifts_ = false; // whether the units that the next phi reads have means
+    std::vector<Units> units_; // of each node
 };
 
 } // namespace fisherfield::cuda

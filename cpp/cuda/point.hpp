@@ -59,7 +59,7 @@ struct Job {
     std::int8_t* status = nullptr;
 };
 
-inline constexpr int kSlots = 4; // states that a point keeps: a chain takes 2, sums within sums more
+inline constexpr int kSlots = 6; // states that a point keeps: a chain takes 2, sums within sums more
 
 // The nodes at one of the points at hand, as evaluate() asks for them.
 template <Integrals held>

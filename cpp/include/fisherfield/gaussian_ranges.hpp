@@ -72,12 +72,12 @@ enum class Integrals { rays, sums, polynomials, all };
 
 inline constexpr Status kNotHeld = Status::not_converged;
 
-// Of moments at this shift, and of covariances with none.
-FISHERFIELD_HD inline Integrals needed(const Activation& activation, bool shifted) {
+// Of moments at this shift; of covariances with none or, with `pairs`, at this shift, too.
+FISHERFIELD_HD inline Integrals needed(const Activation& activation, bool shifted, bool pairs) {
     Rays phi{};
     smoothed_step::Family smoothed{};
     if (homogeneous(activation, &phi) || activation.kind == Kind::step || activation.kind == Kind::sign) {
-        return Integrals::rays;
+        return shifted && pairs && activation.kind != Kind::linear ? Integrals::all : Integrals::rays;
     }
     if (polynomials::is_polynomial(activation)) {
         return Integrals::polynomials;
