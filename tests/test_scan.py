@@ -114,7 +114,10 @@ def test_products_and_pairs_are_those_of_the_reference(axes):
 def scanned(draw):
     """A network, settings, and values for some axes that it has."""
     net = draw(dense_networks(depth=4))
-    names = ["sigma_w2", "sigma_b2", "length", "momentum", *(["gamma", "beta", "eps"] if net.batch_norms else [])]
+    layers = [step.layer for step in net.steps]
+    fields = ("sigma_w2", "sigma_b2", "gamma", "beta", "eps")
+    varied = [name for name in fields if any(each.has(name) for each in layers)]
+    names = [*(name for name in varied if all(each.shares(name) for each in layers)), "length", "momentum"]
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=3))
     values = {
         "gamma": floats(-3.0, 3.0).filter(lambda x: abs(x) > 1e-3 or x == 0),

@@ -50,7 +50,8 @@ def images(affine=True):
 
 
 def sums():
-    projection = nn.Sequential(nn.Linear(6, 8, bias=False, **DOUBLE), nn.LayerNorm(8, eps=1e-3, **DOUBLE))
+    plain = nn.LayerNorm(8, eps=1e-3, elementwise_affine=False, **DOUBLE)  # the next block takes units for alike
+    projection = nn.Sequential(nn.Linear(6, 8, bias=False, **DOUBLE), plain)
     branch = nn.Sequential(nn.BatchNorm1d(6, **DOUBLE), nn.ReLU(), nn.Linear(6, 8, **DOUBLE))
     inner = nn.Sequential(nn.GroupNorm(2, 8, **DOUBLE), nn.Tanh(), nn.Linear(8, 8, bias=False, **DOUBLE))
     first, last = nn.Linear(5, 6, **DOUBLE), nn.Linear(8, 2, **DOUBLE)
