@@ -74,15 +74,15 @@ def forward(net: Network, settings: Settings) -> Pass:
     return Pass(OrderParameters(*(np.array(column) for column in zip(*rows, strict=True))), end.D, end.o, end.d)
 
 
-Units = list[tuple[np.ndarray, State]]  # of which units, or channels, by number, a state is; each is in one
+# Of which units, or channels, by number, a state is; each is in one. None: of all of them.
+Units = list[tuple[Any, State]]
 
 
 def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], None]) -> State:
     """The exact and the frozen theory: every layer maps the states that it reads. Where no phi stands it is the
     identity."""
     refuse_large_images(net)
-    everyone = np.arange(net.input_shape[0])
-    states: dict[int, Units] = {-1: [(everyone, inputs(net, settings.length, settings.overlap))]}  # still to be read
+    states: dict[int, Units] = {-1: [(None, inputs(net, settings.length, settings.overlap))]}  # still to be read
     last_reader = {read: number for number, step in enumerate(net.steps) for read in step.reads}
     homogeneous = _homogeneous(net.steps)
     source = -1
@@ -114,40 +114,42 @@ def _of_step(step: Step, fed: list[Units], of: Callable[..., State]) -> Units:
     layer: Any = step.layer
     units = fed[0]
     if len(fed) > 1:
-        pairs = [(np.intersect1d(one, other), first, second) for one, first in fed[0] for other, second in fed[1]]
-        return [(some, of(layer, first, second)) for some, first, second in pairs if some.size]
+        pairs = [(_common(one, other), first, second) for one, first in fed[0] for other, second in fed[1]]
+        return [(some, of(layer, first, second)) for some, first, second in pairs if some is None or some.size]
     if not getattr(layer, "of_each", False):
-        return _mapped(units, of, layer, step.after[0])
+        return _mapped(units, of, layer)
     numbers = {name: np.broadcast_to(getattr(layer, name), step.before[0]) for name in layer.own.values()}
     _, owners = np.unique(np.stack(list(numbers.values())), axis=1, return_inverse=True)
     out = []
     for one in range(owners.max() + 1):
         same = np.flatnonzero(owners == one)
         equal = replace(layer, **{name: float(values[same[0]]) for name, values in numbers.items()})
-        out += [
-            (np.intersect1d(some, same), of(equal, state)) for some, state in units if np.intersect1d(some, same).size
-        ]
+        out += [(_common(some, same), of(equal, state)) for some, state in units if _common(some, same).size]
     return _averaged(out)
 
 
-def _mapped(units: Units, of: Callable[..., State], layer: Any = None, count: int | None = None) -> Units:
-    """All by one map; `count` units come out of a layer that has other units."""
-    out = _averaged([(some, of(layer, state)) for some, state in units])
-    return out if len(out) > 1 or count is None else [(np.arange(count), out[0][1])]
+def _common(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else np.intersect1d(one, other)
+
+
+def _mapped(units: Units, of: Callable[..., State], layer: Any = None) -> Units:
+    return _averaged([(some, of(layer, state)) for some, state in units])
 
 
 def _averaged(units: Units) -> Units:
     """Whatever reads activations reads all of them: every number is its mean over units."""
-    if len(units) == 1 or units[0][1].gaussian:
+    if units[0][1].gaussian:
         return units
-    everyone = np.concatenate([some for some, _ in units])
-    shares = [some.size / everyone.size for some, _ in units]
+    if len(units) == 1:
+        return [(None, units[0][1])]
+    count = sum(some.size for some, _ in units)
+    shares = [some.size / count for some, _ in units]
 
     def mean(name: str) -> Any:
         return sum(share * getattr(state, name) for share, (_, state) in zip(shares, units, strict=True))
 
     names = ("mean", *units[0][1].scaled)
-    return [(everyone, replace(units[0][1], **{name: mean(name) for name in names}))]
+    return [(None, replace(units[0][1], **{name: mean(name) for name in names}))]
 
 
 def _homogeneous(steps: tuple[Step, ...]) -> list[bool]:
