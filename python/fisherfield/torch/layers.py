@@ -26,9 +26,7 @@ from ..network import (
     LayerNorm,
     Residual,
 )
-from ..network.dropout import Dropout
 from ..network.layer import Parts, Shape, Step
-from ..network.rms_norm import RMSNorm
 from . import activations, residual
 from .variances import Note, Reading, as_numpy, as_seen, made_of, variances
 
@@ -113,10 +111,6 @@ def _write_layer_norm(layer: LayerNorm, at: Writing) -> nn.Module:
 
 def _write_group_norm(layer: GroupNorm, at: Writing) -> nn.Module:
     return _norm(nn.GroupNorm(layer.groups, at.before[0], eps=layer.eps, dtype=at.dtype), layer, at)
-
-
-def _write_rms_norm(layer: RMSNorm, at: Writing) -> nn.Module:
-    return _norm(nn.RMSNorm(at.before, eps=layer.eps, dtype=at.dtype), layer, at)
 
 
 def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
@@ -210,16 +204,6 @@ def _group_norm(reading: Reading, layer: Any, where: str) -> GroupNorm:
     if layer.num_channels != reading.shape[0]:
         raise ValueError(f"it takes {layer.num_channels} channels and gets {reading.shape[0]}")
     return GroupNorm(layer.num_groups, eps=_eps(layer.eps), **_scale(reading, layer, where, ("gamma", "beta")))
-
-
-def _rms_norm(reading: Reading, layer: Any, where: str) -> RMSNorm:
-    _of_whole_sample(reading, layer)
-    eps = layer.eps
-    if eps is None:  # that of its input's dtype, which is its weight's, or the last one's before it
-        tensors = (tensor for parts in ((layer.weight,), *reversed(reading.tensors)) for tensor in parts)
-        dtypes = (tensor.dtype for tensor in tensors if tensor is not None)
-        eps = torch.finfo(next(dtypes, torch.get_default_dtype())).eps
-    return RMSNorm(eps=_eps(eps), **_scale(reading, layer, where, ("gamma",)))
 
 
 def _eps(eps: float) -> float:
@@ -334,11 +318,6 @@ def _dropout(reading: Reading, layer: Any, where: str) -> None:
         raise ValueError(_RANDOM)
 
 
-def _dropout_of_units(reading: Reading, layer: Any, where: str) -> Dropout | None:
-    """Nothing in eval mode, and at p = 0 where nobody has described it."""
-    return Dropout(layer.p) if layer.training and (layer.p > 0 or made_of(layer) is not None) else None
-
-
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
@@ -402,11 +381,6 @@ ROWS: dict[type[Layer], Row] = {
         {nn.GroupNorm: _group_norm},
         advice={None: "standardize the data before", GroupNorm: "leave one out"},
     ),
-    RMSNorm: Row(
-        _write_rms_norm,
-        {nn.RMSNorm: _rms_norm},
-        advice={None: "standardize the data before", RMSNorm: "leave one out"},
-    ),
     Activation: Row(
         _write_activation,
         {module: _an_activation(read) for module, read in activations.READERS.items()},
@@ -421,7 +395,6 @@ ROWS: dict[type[Layer], Row] = {
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),
     ),
-    Dropout: Row(lambda layer, at: nn.Dropout(layer.rate), {nn.Dropout: _dropout_of_units}),
     Residual: Row(_write_residual, {residual.Residual: _residual}, holds=("branch", "skip")),
     Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
     AvgPool2d: Row(
