@@ -27,6 +27,7 @@ from ..network import (
     Residual,
 )
 from ..network.layer import Parts, Shape, Step
+from ..network.rms_norm import RMSNorm
 from . import activations, residual
 from .variances import Note, Reading, as_numpy, as_seen, made_of, variances
 
@@ -111,6 +112,10 @@ def _write_layer_norm(layer: LayerNorm, at: Writing) -> nn.Module:
 
 def _write_group_norm(layer: GroupNorm, at: Writing) -> nn.Module:
     return _norm(nn.GroupNorm(layer.groups, at.before[0], eps=layer.eps, dtype=at.dtype), layer, at)
+
+
+def _write_rms_norm(layer: RMSNorm, at: Writing) -> nn.Module:
+    return _norm(nn.RMSNorm(at.before, eps=layer.eps, dtype=at.dtype), layer, at)
 
 
 def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
@@ -204,6 +209,16 @@ def _group_norm(reading: Reading, layer: Any, where: str) -> GroupNorm:
     if layer.num_channels != reading.shape[0]:
         raise ValueError(f"it takes {layer.num_channels} channels and gets {reading.shape[0]}")
     return GroupNorm(layer.num_groups, eps=_eps(layer.eps), **_scale(reading, layer, where, ("gamma", "beta")))
+
+
+def _rms_norm(reading: Reading, layer: Any, where: str) -> RMSNorm:
+    _of_whole_sample(reading, layer)
+    eps = layer.eps
+    if eps is None:  # that of its input's dtype, which is its weight's, or the last one's before it
+        tensors = (tensor for parts in ((layer.weight,), *reversed(reading.tensors)) for tensor in parts)
+        dtypes = (tensor.dtype for tensor in tensors if tensor is not None)
+        eps = torch.finfo(next(dtypes, torch.get_default_dtype())).eps
+    return RMSNorm(eps=_eps(eps), **_scale(reading, layer, where, ("gamma",)))
 
 
 def _eps(eps: float) -> float:
@@ -380,6 +395,11 @@ ROWS: dict[type[Layer], Row] = {
         _write_group_norm,
         {nn.GroupNorm: _group_norm},
         advice={None: "standardize the data before", GroupNorm: "leave one out"},
+    ),
+    RMSNorm: Row(
+        _write_rms_norm,
+        {nn.RMSNorm: _rms_norm},
+        advice={None: "standardize the data before", RMSNorm: "leave one out"},
     ),
     Activation: Row(
         _write_activation,

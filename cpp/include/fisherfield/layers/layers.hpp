@@ -12,6 +12,7 @@
 #include "fisherfield/layers/layer_norm.hpp"
 #include "fisherfield/layers/mean.hpp"
 #include "fisherfield/layers/phi.hpp"
+#include "fisherfield/layers/rms_norm.hpp"
 #include "fisherfield/layers/wei2019.hpp"
 #include "fisherfield/network.hpp"
 
@@ -27,7 +28,8 @@ enum class LayerKind : std::int8_t {
     add,
     mean,
     layer_norm,
-    group_norm
+    group_norm,
+    rms_norm
 };
 
 struct LayerRow {
@@ -60,6 +62,7 @@ inline constexpr LayerRow kLayerRows[] = {
      .vectors = 2,
      .of_positions = true},
     {.name = "group_norm", .numbers = {"gamma", "beta", "eps"}, .of_sample = true, .asks_for_mean = true, .vectors = 2},
+    {.name = "rms_norm", .numbers = {"gamma", "eps"}, .of_sample = true, .vectors = 1, .of_positions = true},
 };
 
 inline int LayerRow::count() const {
@@ -105,6 +108,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_common(const Node& node, const N* x,
     case LayerKind::layer_norm:
     case LayerKind::group_norm:
         return visit(LayerNorm<N>{x[0], x[1], x[2], node.trained, node.gaussian});
+    case LayerKind::rms_norm:
+        return visit(RmsNorm<N>{x[0], x[1], node.trained, node.gaussian});
     default:
         return visit(Identity{});
     }
