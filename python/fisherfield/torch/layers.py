@@ -26,6 +26,7 @@ from ..network import (
     LayerNorm,
     Residual,
 )
+from ..network.dropout import Dropout
 from ..network.layer import Parts, Shape, Step
 from ..network.rms_norm import RMSNorm
 from . import activations, residual
@@ -333,6 +334,11 @@ def _dropout(reading: Reading, layer: Any, where: str) -> None:
         raise ValueError(_RANDOM)
 
 
+def _dropout_of_units(reading: Reading, layer: Any, where: str) -> Dropout | None:
+    """Nothing in eval mode, and at p = 0 where nobody has described it."""
+    return Dropout(layer.p) if layer.training and (layer.p > 0 or made_of(layer) is not None) else None
+
+
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
@@ -415,6 +421,7 @@ ROWS: dict[type[Layer], Row] = {
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),
     ),
+    Dropout: Row(lambda layer, at: nn.Dropout(layer.rate), {nn.Dropout: _dropout_of_units}),
     Residual: Row(_write_residual, {residual.Residual: _residual}, holds=("branch", "skip")),
     Flatten: Row(lambda layer, at: nn.Flatten(), {nn.Flatten: _flatten}),
     AvgPool2d: Row(

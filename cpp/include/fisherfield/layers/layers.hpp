@@ -9,6 +9,7 @@
 #include "fisherfield/layers/add.hpp"
 #include "fisherfield/layers/affine.hpp"
 #include "fisherfield/layers/batch_norm.hpp"
+#include "fisherfield/layers/dropout.hpp"
 #include "fisherfield/layers/layer_norm.hpp"
 #include "fisherfield/layers/mean.hpp"
 #include "fisherfield/layers/phi.hpp"
@@ -29,7 +30,8 @@ enum class LayerKind : std::int8_t {
     mean,
     layer_norm,
     group_norm,
-    rms_norm
+    rms_norm,
+    dropout
 };
 
 struct LayerRow {
@@ -63,6 +65,7 @@ inline constexpr LayerRow kLayerRows[] = {
      .of_positions = true},
     {.name = "group_norm", .numbers = {"gamma", "beta", "eps"}, .of_sample = true, .asks_for_mean = true, .vectors = 2},
     {.name = "rms_norm", .numbers = {"gamma", "eps"}, .of_sample = true, .vectors = 1, .of_positions = true},
+    {.name = "dropout", .numbers = {"rate"}},
 };
 
 inline int LayerRow::count() const {
@@ -110,6 +113,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto with_common(const Node& node, const N* x,
         return visit(LayerNorm<N>{x[0], x[1], x[2], node.trained, node.gaussian});
     case LayerKind::rms_norm:
         return visit(RmsNorm<N>{x[0], x[1], node.trained, node.gaussian});
+    case LayerKind::dropout:
+        return visit(Dropout<N>{x[0]});
     default:
         return visit(Identity{});
     }
