@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Do sampled networks follow the theory of sums of branches, of norms over units, of units' own gammas?
+"""Do sampled networks follow the theory of sums of branches, of norms over units, of Dropout, of units' own gammas?
 
     python bench/norms_and_sums.py             every row below, some ten networks each
     python bench/norms_and_sums.py --nets 40   more of them
@@ -82,11 +82,19 @@ def rows() -> list[Row]:
         Row("LayerNorm before phi, gamma 2, depth 8", chain(8, [norm(2.0)]), 4247),
         Row("LayerNorm behind phi", chain(4, behind=[norm()]), 507.7),
         Row("LayerNorm behind phi, depth 8", chain(8, behind=[norm()]), 1366.5),
+        Row("RMSNorm behind phi", chain(4, behind=[ff.RMSNorm()]), 1027.6),
         Row(
             "gelu, LayerNorm behind phi, beta 0.5", chain(4, behind=[norm(1.0, 0.5)], phi=ff.Activation("gelu")), 1066.9
         ),
         Row("tanh, LayerNorm before phi", chain(4, [norm(1.5)], phi=ff.Activation("tanh"), w2=1.0, b2=0.2), 338.0),
         Row("trained LayerNorm before phi", chain(4, [norm(trained=True)]), 522.2),
+        Row(
+            "trained RMSNorm behind phi, gamma 0.1",
+            chain(4, behind=[ff.RMSNorm(0.1, trained=True)]),
+            11.41,
+            samples=200,
+        ),
+        Row("Dropout 0.2", chain(4, behind=[ff.Dropout(0.2)]), 1.106, samples=200, without=chain(4)),
         Row("units' own gamma and beta, BatchNorm", chain(3, unit), None, samples=500),
         Row("units' own gamma and beta, LayerNorm", chain(3, [ff.LayerNorm(**own)])),
     ]

@@ -105,7 +105,7 @@ def scan(
     Names of axes:
       gamma, beta, eps    of every BatchNorm, LayerNorm, ...
       sigma_w2, sigma_b2  variances, of every layer
-      scale               of every Residual's branch
+      scale, rate         of every Residual's branch, of every Dropout
       width, depth        units or channels of hidden layers, and number of
                           layers, where all hidden layers are alike
       blocks              number of Residual blocks that are alike

@@ -7,11 +7,13 @@ from pkgutil import iter_modules
 from .activation import Activation, activation_names
 from .affine import Conv1d, Conv2d, Dense
 from .builders import convnet, mlp
+from .dropout import Dropout
 from .layer import Layer, kinds
 from .network import Network
 from .norms import BatchNorm, GroupNorm, LayerNorm
 from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
 from .residual import Residual
+from .rms_norm import RMSNorm
 from .toml import load
 
 __all__ = [
@@ -21,12 +23,14 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Dense",
+    "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
     "Layer",
     "LayerNorm",
     "Network",
+    "RMSNorm",
     "Residual",
     "activation_names",
     "convnet",

@@ -58,7 +58,7 @@ def mlp(
     sigma_w2, sigma_b2 : number or a sequence
         One for each z_l. Defaults are those of Wei, Stokes and Schwab (2019), section 4.
     norm : str or None
-        "batch" for BatchNorm, "layer" for LayerNorm; None is none.
+        "batch" for BatchNorm, "layer" for LayerNorm, "rms" for RMSNorm, which has no beta; None is none.
     residual : bool, float or a sequence
         Whether to add skips; or the scale of the branches, one number or one for each of the L-2 sums. True is 1.
 
