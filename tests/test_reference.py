@@ -274,3 +274,33 @@ def test_a_spectrum_whose_squares_leave_float64_has_the_second_moment_inf(sample
     # a thousand layers, of which each rounds in both
     assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-10)
     assert core.regime == slow.regime == "bulk"
+
+
+@pytest.mark.parametrize("module", [ff, reference], ids=["core", "reference"])
+def test_a_trained_gamma_goes_on_where_two_inputs_hardly_differ(module):
+    """What a BatchNorm behind weights divides by, 1 - c = 1e-40, is what the gamma's kernel loses in them."""
+
+    def a(gamma):
+        layers = [ff.Dense(5), ff.BatchNorm(gamma, 0.0, 1e-5), ff.Dense(9), ff.GroupNorm(1, 1.9, trained=True)]
+        end = [ff.Dense(9), ff.BatchNorm(0.8), ff.Activation("sin"), ff.Dense(3)]
+        return module.fisher(ff.Network(4, [*layers, *end]), overlap=0.7, samples=30).a
+
+    # 1 - c = 1e-12 and 1e-40; between them the weights' own lengths change by 1e-12
+    assert a(1e-20) == pytest.approx(a(1e-6), rel=1e-10)
+
+
+@pytest.mark.parametrize("one_minus_c", [1.7, 0.4, 1e-3])
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+@pytest.mark.parametrize("name", ["relu", "abs", "linear", "step", "sin", "tanh", "leaky_relu(0.3)"])
+def test_the_slopes_spread_with_the_values_is_the_moments_difference(name, shift, one_minus_c):
+    alone = quadrature.second_slope_moment(name, 1.3, shift)
+    pair = quadrature.slope_pair_moment(name, 1.3, 1.3, one_minus_c=one_minus_c, shift=shift)
+    spread = quadrature.slope_pair_spread(name, 1.3, one_minus_c, shift)
+    # integrals of two arguments to 1e-11
+    assert spread == pytest.approx(alone - pair, rel=0, abs=1e-11)
+
+
+def test_two_billion_units_take_no_room_in_the_reference():
+    net = ff.Network(2 * 10**9, [ff.Dense(2 * 10**9), ff.Activation("relu"), ff.Dense(3)])
+    # a dozen roundings
+    assert reference.fisher(net).a == pytest.approx(ff.fisher(net).a, rel=1e-14)

@@ -36,6 +36,7 @@ __all__ = [
     "slope_covariance",
     "slope_mean",
     "slope_pair_moment",
+    "slope_pair_spread",
     "slope_second_moment",
     "slope_spread",
     "slope_variance",
@@ -438,6 +439,27 @@ def slope_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) 
         return (-0.5 * np.expm1(-m) * (2 * np.sin(shift) ** 2 * np.exp(-p) - np.expm1(-p)))[()]
     f, turns = activations.slope(activation), _turns(activation)
     return each(lambda v, e: half_square(f, None, turns, v, e, shift), q, one_minus_c)
+
+
+def slope_pair_spread(activation: Any, q: Any, one_minus_c: Any, shift: float = 0.0) -> Any:
+    """E z^2 phi'^2 - E z1 z2 phi'(u) phi'(v), z^2 of u alone: 1 - c of linear, the spread of x phi' = phi at q = 1 of
+    ramps."""
+    activation, (q,) = as_activation(activation), _variances(q)
+    _, one_minus_c = correlation_of(None, one_minus_c)
+    name = _closed(activation, shift, (*_RAMPS, "linear", "step"))
+    if name == "step":
+        return (0 * q * one_minus_c)[()]
+    if name == "linear" or (name is not None and np.all(q > 0)):
+        return spread("linear" if name == "linear" else activation, 1 + 0 * q, one_minus_c)
+    slope, turns = activations.slope(activation), _turns(activation)
+
+    def integral(v: float, rest: float) -> float:
+        if v == 0:
+            return float(slope(np.asarray(shift))) ** 2 * rest
+        root = np.sqrt(v)
+        return half_square(lambda x: (x - shift) / root * slope(x), None, turns, v, rest, shift)
+
+    return each(integral, q, one_minus_c)
 
 
 def _pairwise(f: Integrand, turns: Turns, q1: Any, q2: Any, c: Any, one_minus_c: Any, shift: float) -> Any:

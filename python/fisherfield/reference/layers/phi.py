@@ -42,13 +42,14 @@ def _single(phi: Activation, state: State) -> State:
     q, shift = state.q, state.mean
     mean = float(quadrature.mean(phi, q, shift))
     by_value = bool(np.any(state.ou) or np.any(state.du))
-    P = P1 = 0.0
+    P = more = 0.0  # P1 - P, which may be far smaller than both
     if state.xy == 0 or q == 0:
         xy, v = mean**2, float(quadrature.variance(phi, q, shift))
         S = float(quadrature.slope_mean(phi, q, shift)) ** 2
         spread = float(quadrature.slope_variance(phi, q, shift))  # S1 - S, which may be far smaller than both
         if by_value:
             P = float(quadrature.first_slope_moment(phi, q, shift)) ** 2
+            more = float(quadrature.second_slope_moment(phi, q, shift)) - P
     else:
         rest = min(max(state.v / q, 0.0), 2.0)
         # whichever of c and 1 - c is the smaller, for it has the digits of both
@@ -59,10 +60,9 @@ def _single(phi: Activation, state: State) -> State:
         spread = float(quadrature.slope_spread(phi, q, rest, shift))
         if by_value:
             P = float(quadrature.slope_pair_moment(phi, q, q, shift=shift, **c))
-    if by_value:
-        P1 = float(quadrature.second_slope_moment(phi, q, shift))
+            more = float(quadrature.slope_pair_spread(phi, q, rest, shift))
     o = S * state.o + P * state.ou
-    d = S * state.d + spread * state.D + P * state.du + (P1 - P) * (state.ou + state.du)
+    d = S * state.d + spread * state.D + P * state.du + more * (state.ou + state.du)
     none = np.zeros_like(o)
     return State(False, xy, v, S * state.off, mean, o, d, none, none)
 
@@ -86,6 +86,7 @@ def _image(phi: Activation, state: State) -> State:
     o, d = S * state.o, (S + spread) * state.d + spread * state.o
     if np.any(state.ou) or np.any(state.du):
         P, more = of(quadrature.slope_pair_moment)
+        np.fill_diagonal(more, quadrature.slope_pair_spread(phi, variances, np.diagonal(two), shift))
         o, d = o + P * state.ou, d + (P + more) * state.du + more * state.ou
     none, mean = np.zeros_like(o), quadrature.mean(phi, variances, shift)
     return State(False, xy, v, S * state.off, mean, o, d, none, none, state.positions, apart)
