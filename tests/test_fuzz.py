@@ -8,7 +8,18 @@ import pytest
 from fuzzing import HIDDEN, PARTS, ends
 
 # So many that each part takes two or three seconds.
-FEW = {"networks": 300, "reference": 40, "gaussian": 300, "mpmath": 12, "sampled": 60, "calls": 60, "files": 50}
+FEW = {
+    "networks": 300,
+    "reference": 40,
+    "gaussian": 300,
+    "mpmath": 12,
+    "sampled": 60,
+    "calls": 60,
+    "files": 50,
+    "graphs": 60,
+    "graph_reference": 30,
+    "graph_samples": 30,
+}
 
 
 @pytest.mark.parametrize("name", PARTS)

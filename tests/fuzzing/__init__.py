@@ -32,6 +32,9 @@ PARTS = {
         Part("gaussian", 134_000, 20, integrals.draw_closed, integrals.check_closed),
         Part("mpmath", 3_000, 120, integrals.draw, integrals.check),
         Part("sampled", 3_000, 60, sampled.draw, sampled.check),
+        Part("graphs", 10_000, 20, networks.draw_graph, networks.check),
+        Part("graph_reference", 3_000, 60, networks.draw_cheap_graph, networks.check_reference),
+        Part("graph_samples", 2_000, 60, sampled.draw_graph, sampled.check),
         Part("calls", 10_000, 60, calls.draw, calls.check),
         Part("files", 10_000, 60, files.draw, files.check),
     )
