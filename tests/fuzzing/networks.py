@@ -415,6 +415,8 @@ def check_reference(text: str) -> Broken:
         return
     if BEYOND in result.reason or far_from_reference(net, settings):
         return
+    if images(net) and net.batch_norms and result.a == 0.0 and abs(slow.a) < 1e-12:
+        return  # pooled over all positions, nothing is left behind a BatchNorm but the reference's rounding
     for name in ("a", "mean"):
         x, y = float(getattr(slow, name)), getattr(result, name)
         if not near(x, y, REFERENCE):
