@@ -431,3 +431,19 @@ def test_a_branch_does_not_flatten():
         ValueError, match=r"^layers\[0\]: Flatten must stand before the sum or behind it, not in a branch$"
     ):
         ff.Network((2, 3, 3), [R(flat, flat), D(1)])
+
+
+@pytest.mark.parametrize("module", [ff, ff.reference], ids=["core", "reference"])
+def test_equal_activations_have_no_variance_over_units(module):
+    """Not the rounding of their mean's square, which may be negative."""
+    for phi, shape in (("step", (7,)), ("linear", (7, 1, 1))):
+        first = ff.Dense(7) if len(shape) == 1 else ff.Conv2d(7, 1)
+        for eps in (0.0, 1e-5):
+            layers = [first, ff.LayerNorm(-2.4e-17, 2.74, 1e-5), ff.Activation(phi), ff.LayerNorm(-1.0, 0.0, eps)]
+            net = ff.Network(shape, [*layers, *([ff.Flatten()] if len(shape) > 1 else []), ff.Dense(3)])
+            if eps == 0:
+                with pytest.raises(ValueError, match="eps must be > 0 where the variance over the units"):
+                    module.fisher(net, biases=False)
+            else:
+                # 0 but for v = 1e-33/1e-5
+                assert 0.0 <= module.fisher(net, biases=False).a < 1e-20

@@ -21,6 +21,8 @@ namespace fisherfield {
 
 template <class N = double>
 struct LayerNorm {
+    static constexpr double kRoundings = 8 * 0x1p-52; // of a mean's square and of what it is taken from
+
     N gamma, beta, eps;
     bool trained = false;
     bool gaussian = true; // it reads Gaussian units
@@ -29,7 +31,9 @@ struct LayerNorm {
     FISHERFIELD_HD FISHERFIELD_INLINE Status pass(const Z& z, const S&, const I&, Visit&& visit) const {
         using T = decltype(z.v);
         const T shift(beta), centre = gaussian ? T(0.0) : T(z.mean);
-        const T xy = z.xy - centre * centre, f = xy + z.v + T(eps);
+        const T square = centre * centre, difference = z.xy - square, sum = difference + z.v;
+        const auto rounding = sum < T(kRoundings) * square; // activations that are all the same
+        const T xy = pick(rounding, T(0.0), difference), f = pick(rounding, T(0.0), sum) + T(eps);
         if (is_zero(f)) {
             return Status::zero_variance;
         }

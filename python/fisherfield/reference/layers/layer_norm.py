@@ -21,6 +21,7 @@ from .phi import correlations
 
 __all__ = ["KINDS", "back", "forward", "layer_norm", "over_units"]
 
+_ROUNDINGS = 8 * 2.0**-52  # of a mean's square and of what it is taken from
 Norm = Any  # either; at infinite width one of units that have all the same gamma and beta
 
 
@@ -40,7 +41,10 @@ def layer_norm(layer: Norm, state: State, at: Place) -> State:
         return _image(layer, state, at)
     m = state.mean
     common = state.xy if state.gaussian else state.xy - m**2
-    s2 = over_units(layer, common + state.v)
+    f = common + state.v
+    if not state.gaussian and f < _ROUNDINGS * m**2:  # activations that are all the same
+        common = f = 0.0
+    s2 = over_units(layer, f)
     return _normalised(layer, state, at, s2, common, state.v, np.asarray(1.0))
 
 
@@ -94,7 +98,8 @@ def _image(layer: Norm, state: State, at: Place) -> State:
     e = state.mean * np.ones(positions)
     m = float(np.mean(e))
     common = state.xy - m * e[:, None] - m * e + m**2
-    s2 = over_units(layer, float(np.mean(np.diagonal(state.v)) + (np.mean(np.diagonal(state.xy)) - m**2)))
+    f = float(np.mean(np.diagonal(state.v)) + (np.mean(np.diagonal(state.xy)) - m**2))
+    s2 = over_units(layer, 0.0 if f < _ROUNDINGS * m**2 else f)
     out = _normalised(layer, state, at, s2, common, state.v, owners)
     means = layer.gamma * (e - m) / np.sqrt(s2)
     return replace(out, xy=out.xy + layer.beta * (means[:, None] + means), mean=means + layer.beta)
