@@ -36,8 +36,16 @@ def refused(name, error, sentence, net=NET, **arguments):
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"theory": "exakt"}, ValueError, "theory must be one of exact, frozen, wei2019, got 'exakt'"),
-        ({"theory": "Exact"}, ValueError, "theory must be one of exact, frozen, wei2019, got 'Exact'"),
+        (
+            {"theory": "exakt"},
+            ValueError,
+            "theory must be one of exact, frozen, wei2019, got 'exakt' (did you mean 'exact'?)",
+        ),
+        (
+            {"theory": "Exact"},
+            ValueError,
+            "theory must be one of exact, frozen, wei2019, got 'Exact' (did you mean 'exact'?)",
+        ),
         ({"theory": None}, ValueError, "theory must be one of exact, frozen, wei2019, got None"),
         ({"theory": ["exact"]}, ValueError, "theory must be one of exact, frozen, wei2019, got ['exact']"),
         ({"samples": 0}, ValueError, "samples must be a whole number >= 1, got 0"),
@@ -113,11 +121,24 @@ def test_an_argument_out_of_range_is_refused_in_a_sentence(name, arguments, erro
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("net", ["net", None, 3, [NET], ff.Network, ff.Dense(3)], ids=str)
-def test_a_net_that_is_no_network_is_refused_in_a_sentence(name, net):
-    with pytest.raises(
-        TypeError, match=f"^{re.escape(f'net must be a fisherfield Network, got {_words.shown(net)}')}$"
-    ):
+@pytest.mark.parametrize(
+    ("net", "way"),
+    [
+        (None, ""),
+        (3, ""),
+        ([NET], ""),
+        ("net.toml", ": fisherfield.load reads one from a file"),
+        (ff.Network, ": it is a class, make an object of it"),
+        (ff.Dense(3), ": fisherfield.Network(input_shape, layers) makes one"),
+        ([ff.Dense(3)], ": fisherfield.Network(input_shape, layers) makes one"),
+        ([20, 30, 3], ": fisherfield.mlp(widths) makes one"),
+        (ff.sample(VANILLA), ": its description is its net"),
+    ],
+    ids=str,
+)
+def test_a_net_that_is_no_network_is_refused_with_the_way_to_one(name, net, way):
+    sentence = f"net must be a fisherfield Network, got {_words.shown(net)}{way}"
+    with pytest.raises(TypeError, match=f"^{re.escape(sentence)}$"):
         getattr(ff, name)(net)
 
 
@@ -240,8 +261,16 @@ def test_zero_variance_before_a_batch_norm_without_eps_is_refused_with_its_layer
             "weight_decay must be 0 or between 1e-100 and 1e+100 in size, got 1e-101",
         ),
         ({"weight_decay": True}, TypeError, "weight_decay must be finite and >= 0, got True"),
-        ({"loss": "l2"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'l2'"),
-        ({"loss": "MSE"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'MSE'"),
+        (
+            {"loss": "l2"},
+            ValueError,
+            "loss must be one of sum, mean, mse, cross_entropy, got 'l2' (did you mean 'mse'?)",
+        ),
+        (
+            {"loss": "MSE"},
+            ValueError,
+            "loss must be one of sum, mean, mse, cross_entropy, got 'MSE' (did you mean 'mse'?)",
+        ),
         ({"loss": None}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got None"),
         (
             {"loss": "cross_entropy", "net": ff.mlp([20, 300, 1])},
@@ -519,7 +548,7 @@ HUGE = np.broadcast_to(0.5, (2, 10**12))  # a view of one number
         (lambda: ff.Activation("tanh")([10**400]), TypeError, "x must be a number or an array of numbers, got [1000"),
         (lambda: ff.Activation("tanh")([(), 1]), TypeError, "x must be a number or an array of numbers, got [(), 1]"),
         (lambda: ff.Activation("relu").derivative(HUGE), ValueError, "x must fit into memory, got shape (2, 1000000"),
-        (lambda: ff.gaussian.second_moment("tanh", 10**400), ValueError, "q must be from 0 to 1e+100, got inf"),
+        (lambda: ff.gaussian.second_moment("tanh", 10**400), ValueError, "q must be from 0 to 1e+100, got 1000000"),
         (lambda: ff.gaussian.mean("relu", 1.0, shift=-(10**400)), ValueError, "shift must be from -1e+100 to 1e+100"),
         (lambda: ff.fisher(NET, samples=10**5000), ValueError, "samples must be a whole number from 1 to 9007199254"),
         (lambda: ff.fisher(NET, length="x" * 10**6), TypeError, "length must be finite and > 0, got 'xxxxxxxxx"),

@@ -835,7 +835,10 @@ KEYS = "type, units, sigma_w2, sigma_b2, bias"
         ("title = 'x'\n" + SHAPE + DENSE, "the file: keys must be among input_shape, layers, got 'title'"),
         (SHAPE + '[[layers]]\ntype = "Dense"\n', "layers[0]: units is missing"),
         (SHAPE + "[[layers]]\nunits = 2\n", f"layers[0]: type must be one of {KINDS}, got None"),
-        (SHAPE + '[[layers]]\ntype = "Dence"\n', f"layers[0]: type must be one of {KINDS}, got 'Dence'"),
+        (
+            SHAPE + '[[layers]]\ntype = "Dence"\n',
+            f"layers[0]: type must be one of {KINDS}, got 'Dence' (did you mean 'Dense'?)",
+        ),
         (SHAPE + '[[layers]]\ntype = "a\\nb"\n', f"layers[0]: type must be one of {KINDS}, got 'a\\nb'"),
         (SHAPE + "[[layers]]\ntype = 3\n", f"layers[0]: type must be one of {KINDS}, got 3"),
         (
@@ -928,7 +931,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line_that_names_it(tmp_path,
 def test_a_file_that_is_not_toml_is_refused_in_one_line_that_names_it(tmp_path, text):
     path = tmp_path / "net.toml"
     path.write_bytes(text)
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}: not TOML: ')}.+$") as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}: not TOML')}(, which is UTF-8)?: .+$") as error:
         ff.load(path)
     assert "\n" not in str(error.value)
 

@@ -141,7 +141,7 @@ def test_without_the_core_the_reference_computes_what_the_core_does():
     # 1e-10 by quadrature of gelu; differences give a slope to about 1e-12
     assert values == pytest.approx(expected, rel=1e-10)
     # description, and what converts its numbers
-    others = {"_numbers", "_words", "_memory", "_core", "network", "reference"}
+    others = {"_numbers", "_ways", "_words", "_memory", "_core", "network", "reference"}
     assert {module.split(".")[1] for module in modules} <= others
 
 

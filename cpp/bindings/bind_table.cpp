@@ -42,15 +42,18 @@ struct Tabulated {
     bool too_large;
 };
 
-Tabulated tabulated(const ActivationHandle& phi, double low, double high, double error, double bytes) {
+// `hear` is called while columns are made, on the thread of the caller.
+Tabulated tabulated(const ActivationHandle& phi, double low, double high, double error, double bytes,
+                    const py::function& hear) {
     TableResult out;
     {
         const py::gil_scoped_release release;
-        out = tabulate({phi.activation, low, high, error, bytes}, [] {
+        out = tabulate({phi.activation, low, high, error, bytes}, [&hear] {
             const py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) {
                 throw py::error_already_set();
             }
+            hear();
         });
     }
     const bool made = out.status == Status::ok && !out.too_large;
@@ -78,7 +81,8 @@ void bind_table(py::module_& module) {
         .def_readonly("status", &Tabulated::status)
         .def_readonly("too_large", &Tabulated::too_large);
     module.def("tabulate", &tabulated, py::arg("activation"), py::arg("low"), py::arg("high"), py::arg("error"),
-               py::arg("bytes"), "a Tabulated; without a table where it would be larger, or an integral has no number");
+               py::arg("bytes"), py::arg("hear"),
+               "a Tabulated; without a table where it would be larger, or an integral has no number");
     module.def("table_ufunc", &table_ufunc, py::arg("table"), py::arg("which"), py::arg("one_minus_c"), py::arg("name"),
                py::arg("doc"), py::arg("refuse"), "a numpy.ufunc of q, or of q and c or 1 - c, that reads a table");
 }

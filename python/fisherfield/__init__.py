@@ -145,7 +145,8 @@ def __getattr__(name: str) -> Any:
     if name[:1].isupper() and name in _kinds():
         value = globals()[name] = _kinds()[name]
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    shown = import_module(f"{__name__}._words").shown
+    raise AttributeError(f"module {__name__!r} has no attribute {shown(name)}")
 
 
 def __dir__() -> list[str]:

@@ -57,7 +57,9 @@ class Tabulated:
     status: Status
     too_large: bool
 
-def tabulate(activation: Activation, low: float, high: float, error: float, bytes: float) -> Tabulated: ...
+def tabulate(
+    activation: Activation, low: float, high: float, error: float, bytes: float, hear: Callable[[], None]
+) -> Tabulated: ...
 def table_ufunc(
     table: Table, which: str, one_minus_c: bool, name: str, doc: str, refuse: Callable[[Refusal], NoReturn]
 ) -> np.ufunc: ...

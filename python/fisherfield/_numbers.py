@@ -6,13 +6,15 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from . import _ways
 from ._memory import refuse_large_array
+from ._words import did_you_mean
 from ._words import shown as shown
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ BACKENDS = ("cpu", "cuda")
 SMALLEST, LARGEST = 1e-100, 1e100
 MANY = 2**31 - 1  # the core counts units and positions in 32 bits
 MAX_DEGREE = 32  # of a polynomial, as in the core
+_LONGEST_PATH = 4096  # characters; no system takes more
 
 
 def _no_number(value: Any) -> bool:
@@ -46,7 +49,7 @@ def float_of(name: str, value: Any, allowed: str) -> float:
     except OverflowError:
         raise ValueError(f"{name} must be {allowed}, got {shown(value)}") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be {allowed}, got {shown(value)}") from None
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}{_ways.to_sequence(value)}") from None
 
 
 def real(name: str, value: Any) -> float:
@@ -104,7 +107,7 @@ def integer(name: str, value: Any, low: int, high: int = MANY) -> int:
     try:
         number = int(plain) if isinstance(plain, float) and plain.is_integer() else operator.index(plain)
     except TypeError:
-        raise TypeError(f"{name} must be {allowed}, got {shown(value)}") from None
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}{_ways.to_sequence(value)}") from None
     if number > high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     if number < low:
@@ -112,9 +115,14 @@ def integer(name: str, value: Any, low: int, high: int = MANY) -> int:
     return number
 
 
+# To be iterated over, but no values one after the other: text, and what has no order of its own.
+_NO_SEQUENCES = (str, bytes, bytearray, memoryview, set, frozenset, Mapping)
+
+
 def is_sequence(value: Any) -> bool:
-    """Several values rather than one: anything to iterate over but text and arrays without dimensions."""
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+    """Several values in an order rather than one: anything to iterate over but text, sets, mappings and arrays
+    without dimensions."""
+    return isinstance(value, Iterable) and not isinstance(value, _NO_SEQUENCES) and getattr(value, "ndim", 1) > 0
 
 
 def entries(name: str, value: Any, most: int = 10**6) -> tuple[Any, ...]:
@@ -166,7 +174,8 @@ def boolean(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
+        hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}{hint}")
     return value
 
 
@@ -191,7 +200,7 @@ def overlap_of(overlap: Any, length: float, samples: int | None) -> float:
 
 def network_of(net: Any) -> Any:
     if not hasattr(net, "_facts") or not hasattr(net, "layers"):
-        raise TypeError(f"net must be a fisherfield Network, got {shown(net)}")
+        raise TypeError(f"net must be a fisherfield Network, got {shown(net)}{_ways.to_network(net)}")
     return net
 
 
@@ -267,19 +276,45 @@ def finite(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def real_array(name: str, value: Any) -> np.ndarray:
-    try:
-        values = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that gradients are asked of
-        values = np.asarray(None)
+    values = as_array(name, value)
     if values.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
+        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}{_ways.to_array(value)}")
     return values
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """What NumPy makes of a value; of what it can make none of, an array of an object.
+
+    Refuses masked entries, which NumPy would take for numbers, and what would not fit into memory.
+    """
+    if not hasattr(value, "dtype"):
+        refuse_large_array(name, _lengths(value), copies=3 if isinstance(value, (list, tuple)) else 6)
+    elif hasattr(value, "mask") and np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked entries, got {shown(value)}: fill them or leave them out")
+    try:
+        return np.asarray(value)
+    except MemoryError:
+        raise ValueError(f"{name} must fit into memory, got {shown(value)}") from None
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that gradients are asked of
+        return np.asarray(None)
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    """How long a sequence of sequences is along each dimension, going by the first of each."""
+    lengths: list[int] = []
+    while isinstance(value, Sequence) and not isinstance(value, _NO_SEQUENCES) and len(lengths) < 32:
+        try:
+            lengths.append(len(value))
+        except OverflowError:  # of a range
+            lengths.append(2**63)
+        value = value[0] if lengths[-1] else None
+    return tuple(lengths) or (1,)
 
 
 def sample_shape_of(shape: Any) -> tuple[int, ...]:
     """One sample's shape: that of a network's input, one whole number or a sequence of them."""
     shape = getattr(shape, "input_shape", shape)
-    sizes = tuple(shape) if is_sequence(shape) else (shape,)
+    sizes = entries("shape", shape, most=32) if is_sequence(shape) else (shape,)
     if not sizes:
         raise ValueError(f"shape must be a Network, a whole number or a sequence of them, got {shown(shape)}")
     return tuple(integer("shape", size, 1) for size in sizes)
@@ -307,7 +342,7 @@ def labels_of(name: str, y: Any, count: int) -> np.ndarray:
         raise ValueError(f"{name} must have shape ({count},), a label for each sample, got {labels.shape}")
     wrong = ~((labels >= 0) & (labels <= MANY) & (labels == np.floor(labels)))
     if wrong.any():
-        raise ValueError(f"{name} must be whole numbers >= 0, got {labels[wrong][0].item()!r}")
+        raise ValueError(f"{name} must be whole numbers >= 0, got {shown(labels[wrong][0].item())}")
     return labels.astype(np.int64)
 
 
@@ -355,11 +390,25 @@ def momentum_of(value: Any, name: str = "momentum") -> float:
     return number
 
 
+def loss_name(value: Any) -> str:
+    if not isinstance(value, str) or value not in LOSSES:
+        way = _ways.to_loss(value, LOSSES)
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {shown(value)}{way}")
+    return value
+
+
 def loss_of(value: Any, outputs: int) -> str:
-    choice("loss", value, LOSSES)
+    loss_name(value)
     if value == "cross_entropy" and outputs < 2:
         raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {shown(value)}")
     return str(value)
+
+
+def axes_of(ax: Any) -> Any:
+    """Where to draw: Axes of matplotlib's, or None for a figure of its own."""
+    if ax is not None and not _ways.is_a(ax, "matplotlib.axes._axes.Axes"):
+        raise TypeError(f"ax must be one matplotlib Axes, as plt.subplots() gives, got {shown(ax)}")
+    return ax
 
 
 def path_of(name: str, value: Any) -> str:
@@ -368,7 +417,7 @@ def path_of(name: str, value: Any) -> str:
         path = os.fspath(value)
     except TypeError:
         path = None
-    if not isinstance(path, str) or not path or "\0" in path or "://" in path:
+    if not isinstance(path, str) or not 0 < len(path) <= _LONGEST_PATH or "\0" in path or "://" in path:
         raise ValueError(f"{name} must be a path on a file system, got {shown(value)}")
     return os.path.expanduser(path)
 
@@ -384,12 +433,9 @@ def client_of(client: Any) -> Any:
 
 def float_array(name: str, value: Any) -> np.ndarray:
     """A float64 array of what is one number or an array of them."""
-    try:
-        values = np.asarray(value)
-    except ValueError:  # ragged
-        values = np.asarray(None)
+    values = as_array(name, value)
     if values.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
+        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}{_ways.to_sequence(value)}")
     refuse_large_array(name, values.shape)
     with np.errstate(over="ignore"):
         numbers = values.astype(np.float64)
@@ -433,17 +479,14 @@ def operand(name: str, value: Any) -> Any:
         if type(value) is float:
             return value  # beside these NumPy's promotion leaves float32 what it is
         if type(value) is int:
-            return float(value) if abs(value) <= 10**300 else refuse_operand(name, math.inf if value > 0 else -math.inf)
-        try:
-            values = np.asarray(value)
-        except ValueError:  # ragged
-            values = np.asarray(None)
+            return float(value) if abs(value) <= 10**300 else refuse_operand(name, value)
+        values = as_array(name, value)
     if getattr(values.dtype, "kind", "O") not in "fiu":
         raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
     return values
 
 
-def refuse_operand(name: str, value: float) -> NoReturn:
+def refuse_operand(name: str, value: int | float) -> NoReturn:
     """Raise for a value outside of an operand's range; the core's loops find them."""
     low, high = {"c": (-1.0, 1.0), "one_minus_c": (0.0, 2.0)}.get(name, (0.0 if name[0] == "q" else -LARGEST, LARGEST))
     raise ValueError(f"{name} must be from {low:g} to {high:g}, got {shown(value)}")

@@ -38,14 +38,24 @@ _shortened = _Shortened()
 
 def shown(value: Any) -> str:
     """A value received, as messages show it: its repr, cut at about 80 characters."""
-    text = _shortened.repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return cut(_shortened.repr(value))
+
+
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """On one line, and no longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
-    """The name that may have been meant, in brackets; empty where none is near."""
-    near = get_close_matches(str(name), list(allowed), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """The name that may have been meant, in brackets; empty where none is near. Case and signs count for nothing."""
+    names = {_letters(each): each for each in allowed}
+    near = get_close_matches(_letters(str(name)[:_LONGEST]), list(names), n=1)
+    return f" (did you mean {names[near[0]]!r}?)" if near else ""
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def one_of(names: Iterable[str]) -> str:

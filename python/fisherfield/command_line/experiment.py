@@ -22,7 +22,7 @@ from .._progress import bar
 from .._words import shown
 from ..scan.files import replacing
 from ..threads import num_threads
-from .options import FORMATS, Loss, Momentum, picture
+from .options import FORMATS, Loss, Momentum, picture, whole
 from .terminal import Stopped, console, noting, refusing, terminating
 
 _QUANTITIES = ("test_loss", "train_loss", "test_accuracy", "train_accuracy", "exploded")
@@ -53,23 +53,30 @@ def figure2(
     loss: Loss = "sum",
     momentum: Momentum = 0.9,
     batch: Annotated[str, typer.Option(metavar="N", help="Samples a step, or full.")] = "128",
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data; with --batch full, steps.")] = 5,
+    epochs: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="Passes over the data; with --batch full, steps.")
+    ] = 5,
     train_affine: Annotated[
         bool, typer.Option("--train-affine/--fixed-affine", help="Train gamma and beta, or hold them.")
     ] = False,
     standardize: Annotated[str, typer.Option(metavar="HOW", help="global, feature or none.")] = "global",
     samples: Annotated[
-        int | None, typer.Option(metavar="N", help="So many of the data's, at random.  [default: all]")
+        int | None, typer.Option(parser=whole, metavar="N", help="So many of the data's, at random.  [default: all]")
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Restarts: the boundary is found for each.")] = 2,
+    seeds: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="Restarts: the boundary is found for each.")
+    ] = 2,
     restarts: Annotated[
-        int | None, typer.Option(metavar="N", help="So many of them train every cell.  [default: all]")
+        int | None, typer.Option(parser=whole, metavar="N", help="So many of them train every cell.  [default: all]")
     ] = None,
-    gammas: Annotated[int, typer.Option(metavar="N", help="Values of gamma, from 0.25 to 4.")] = 9,
-    rates: Annotated[int, typer.Option(metavar="N", help="Learning rates.")] = 13,
-    width: Annotated[int, typer.Option(metavar="N", help="Units of the dense network's hidden layers.")] = 256,
+    gammas: Annotated[int, typer.Option(parser=whole, metavar="N", help="Values of gamma, from 0.25 to 4.")] = 9,
+    rates: Annotated[int, typer.Option(parser=whole, metavar="N", help="Learning rates.")] = 13,
+    width: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="Units of the dense network's hidden layers.")
+    ] = 256,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes of one thread each.  [default: as many as cores]")
+        int | None,
+        typer.Option(parser=whole, metavar="N", help="Processes of one thread each.  [default: as many as cores]"),
     ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where cells are kept as they are trained, to go on from.")
@@ -96,8 +103,10 @@ def figure2(
     stable learning rates of the three theories. On digits, two cores take less than three minutes.
     """
     with refusing():
-        if batch != "full" and not batch.isdecimal():
-            raise ValueError(f"--batch must be a whole number or full, got {shown(batch)}")
+        try:
+            size: int | str = batch if batch == "full" else whole(batch)
+        except typer.BadParameter:
+            raise ValueError(f"--batch must be a whole number or full, got {shown(batch)}") from None
     run_figure2(
         out,
         redraw,
@@ -107,7 +116,7 @@ def figure2(
         data=data,
         loss=loss,
         momentum=momentum,
-        batch="full" if batch == "full" else int(batch),
+        batch=size,
         epochs=epochs,
         train_affine=train_affine,
         standardize=None if standardize.lower() == "none" else standardize,

@@ -20,9 +20,9 @@ from rich.text import Text
 
 import fisherfield as ff
 
-from .._numbers import LOSSES, THEORIES, biases_of, choice, integer
+from .._numbers import THEORIES, biases_of, choice, integer, loss_name
 from .._words import descent_in_words, plural, standardised
-from .options import Biases, File, Loss, Momentum, Nesterov, WeightDecay
+from .options import Biases, File, Loss, Momentum, Nesterov, WeightDecay, decimal, whole
 from .printing import architecture, bounded, distinct, four_digits, headed, json_number, kinds_in_words
 from .terminal import console, refusing
 
@@ -63,6 +63,7 @@ def lr(
     samples: Annotated[
         int | None,
         typer.Option(
+            parser=whole,
             metavar="N",
             help="Samples that a step sees, 1 or more; with BatchNorm and mini-batches the size of a batch.  [default: "
             "all of --data, or infinitely many]",
@@ -71,6 +72,7 @@ def lr(
     overlap: Annotated[
         float | None,
         typer.Option(
+            parser=decimal,
             metavar="X",
             help="Mean product of two inputs, per coordinate, at most the length; about half of it in images.  "
             "[default: 0, or that of --data]",
@@ -79,7 +81,9 @@ def lr(
     length: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Mean square of an input, per coordinate, > 0.  [default: 1, or that of --data]"
+            parser=decimal,
+            metavar="X",
+            help="Mean square of an input, per coordinate, > 0.  [default: 1, or that of --data]",
         ),
     ] = None,
     loss: Loss = "sum",
@@ -98,7 +102,7 @@ def lr(
     It is the limit of torch.optim.SGD, with or without momentum, for the squared losses. It is none of Adam.
     """
     with refusing():
-        choice("loss", loss, LOSSES)
+        loss_name(loss)
         theories = tuple(dict.fromkeys(choice("theory", name, THEORIES) for name in theory or THEORIES))
         net = ff.load(file)
         inputs = _data(net, data, standardize, samples, overlap, length)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,18 +15,50 @@ from .._words import shown
 
 FORMATS = (".png", ".pdf", ".svg")
 
+
+def whole(text: Any) -> int:
+    """A whole number, also as 1e5."""
+    for convert in (int, float):
+        with suppress(ValueError, OverflowError):
+            number = convert(text)
+            if number == int(number):
+                return int(number)
+    raise typer.BadParameter(f"it must be a whole number, got {shown(text)}{_written(text, '', int)}")
+
+
+def decimal(text: Any) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"it must be a number, got {shown(text)}{_written(text, '.', float)}") from None
+
+
+def _written(text: str, comma: str, convert: Callable[[str], object]) -> str:
+    """How a number with a comma is to be written, if it is one."""
+    plain = text.replace(",", comma).strip()
+    with suppress(ValueError):
+        return f": write {plain}" if "," in text and len(plain) < 30 and convert(plain) is not None else ""
+    return ""
+
+
 # Options that more than one command has.
 File = Annotated[str, typer.Argument(metavar="NET.toml", help="The network, as Network.save writes it.")]
-Momentum = Annotated[float, typer.Option(metavar="MU", help="Momentum mu, in [0, 1).")]
+Momentum = Annotated[float, typer.Option(parser=decimal, metavar="MU", help="Momentum mu, in [0, 1).")]
 Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum, as torch.optim.SGD has it.")]
-WeightDecay = Annotated[float, typer.Option(metavar="X", help="Weight decay, as torch.optim.SGD has it, 0 or more.")]
+WeightDecay = Annotated[
+    float, typer.Option(parser=decimal, metavar="X", help="Weight decay, as torch.optim.SGD has it, 0 or more.")
+]
 Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="Samples in the data, 1 or more.  [default: infinitely many]")
+    int | None,
+    typer.Option(parser=whole, metavar="N", help="Samples in the data, 1 or more.  [default: infinitely many]"),
 ]
 Overlap = Annotated[
-    float, typer.Option(metavar="X", help="Mean product of two inputs, per coordinate, at most the length.")
+    float,
+    typer.Option(parser=decimal, metavar="X", help="Mean product of two inputs, per coordinate, at most the length."),
 ]
-Length = Annotated[float, typer.Option(metavar="X", help="Mean square of an input, per coordinate, > 0.")]
+Length = Annotated[
+    float, typer.Option(parser=decimal, metavar="X", help="Mean square of an input, per coordinate, > 0.")
+]
 Loss = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")]
 Biases = Annotated[
     bool | None,
@@ -33,7 +67,9 @@ Biases = Annotated[
         help="Whether the gradients of the biases count.  [default: in exact and frozen, not in wei2019]",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads, 1 or more.  [default: all processors]")]
+Threads = Annotated[
+    int | None, typer.Option(parser=whole, metavar="N", help="Threads, 1 or more.  [default: all processors]")
+]
 
 
 def picture(out: str | Path) -> Path:

@@ -25,7 +25,7 @@ from ..scan.grid import grid_of
 from ..scan.labels import QUANTITIES
 from ..scan.scan import result_bytes
 from ..scan.structure import most_layers
-from .options import Biases, File, Length, Loss, Momentum, Nesterov, Overlap, Samples, Threads, WeightDecay
+from .options import Biases, File, Length, Loss, Momentum, Nesterov, Overlap, Samples, Threads, WeightDecay, whole
 from .printing import architecture
 from .report import print_scan
 from .terminal import Stopped, console, noting, refusing, terminating
@@ -58,10 +58,14 @@ def scan(
     random: Annotated[
         int | None,
         typer.Option(
-            metavar="COUNT", help="Random points, 1 or more, from the axes NAME=LOW:HIGH and NAME=LOW:HIGH:log."
+            parser=whole,
+            metavar="COUNT",
+            help="Random points, 1 or more, from the axes NAME=LOW:HIGH and NAME=LOW:HIGH:log.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same random points; 0 or more.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="The same seed gives the same random points; 0 or more.")
+    ] = 0,
     quantity: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +97,7 @@ def scan(
     chunk: Annotated[
         int | None,
         typer.Option(
+            parser=whole,
             metavar="N",
             help="The most points that are computed and written at a time, 1 or more.  [default: what takes about a "
             "second]",

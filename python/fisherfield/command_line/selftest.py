@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._numbers import THEORIES, integer
+from .options import whole
 from .terminal import console, refusing
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ EPILOG = "\b\nExample:\n  fisherfield selftest --networks 200 --seed 1"
 
 
 def selftest(
-    networks: Annotated[int, typer.Option(metavar="N", help="How many random networks.")] = 40,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same networks.")] = 0,
+    networks: Annotated[int, typer.Option(parser=whole, metavar="N", help="How many random networks.")] = 40,
+    seed: Annotated[int, typer.Option(parser=whole, metavar="N", help="The same seed gives the same networks.")] = 0,
 ) -> None:
     """Check the compiled core against the reference.
 

@@ -21,7 +21,7 @@ from .._words import plural
 from ..sampled import Verification
 from ..sampled.verification import rows_of
 from ..scan.files import replacing
-from .options import Biases, File, Threads, picture
+from .options import Biases, File, Threads, picture, whole
 from .printing import architecture, headed, kinds_in_words, lines
 from .terminal import Stopped, console, refusing, terminating
 
@@ -37,15 +37,20 @@ def verify(
     width: Annotated[
         list[int] | None,
         typer.Option(
+            parser=whole,
             metavar="N",
             help="Units or channels of the widest hidden layer, the others in proportion; may be repeated.  "
             "[default: the network as it is]",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many networks at each width, 1 or more.")] = 10,
+    seeds: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="How many networks at each width, 1 or more.")
+    ] = 10,
     samples: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Samples, 2 or more.  [default: 500 Gaussian ones, or all of --data]"),
+        typer.Option(
+            parser=whole, metavar="N", help="Samples, 2 or more.  [default: 500 Gaussian ones, or all of --data]"
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -60,7 +65,10 @@ def verify(
     ] = "exact",
     biases: Biases = None,
     vectors: Annotated[
-        int, typer.Option(metavar="N", help="Random vectors that traces of large networks are estimated by, 2 or more.")
+        int,
+        typer.Option(
+            parser=whole, metavar="N", help="Random vectors that traces of large networks are estimated by, 2 or more."
+        ),
     ] = 8,
     threads: Threads = None,
     out: Annotated[

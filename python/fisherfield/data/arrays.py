@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .. import _numbers
 from .._memory import refuse_large_file
-from .._words import shown
+from .._words import cut, shown
 
 # What NumPy's and zipfile's readers raise for damaged files, beside what these are the bases of: UnicodeDecodeError,
 # and the NotImplementedError of an unknown compression. RuntimeError stands for an encrypted member.
@@ -88,10 +88,9 @@ def reading(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")  # of the Python that a damaged header is read as
             yield
     except _DAMAGED as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        words = cut(str(error), 200) or type(error).__name__
         raise ValueError(
-            f"{path} must be a whole {path.suffix} file of numbers, got one that is not "
-            f"({words if len(words) <= 200 else f'{words[:197]}...'})"
+            f"{path} must be a whole {path.suffix} file of numbers, got one that is not ({words})"
         ) from error
 
 
@@ -134,6 +133,8 @@ def _array(path: Path, file: IO[bytes], size: int) -> NDArray[Any]:
         shape, fortran, kind = read(file)
         if kind.hasobject:
             raise ValueError("its objects are pickles, which run whatever they hold and are not read")
+        if kind.itemsize == 0:
+            raise ValueError(f"its header is of {kind}, which is no number")
         if not all(type(length) is int and length >= 0 for length in shape):
             raise ValueError(f"its header has shape {shown(shape)}")
         needed, held = math.prod(shape) * kind.itemsize, size - file.tell()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _core, _numbers
+from .._warn import warn
 from ..network import Activation
 from ..network.activation import as_activation
 
 __all__ = ["Table", "tabulate"]
 
 _ERROR = 1e-11  # promised by every table; most have less
+_PATIENCE = 10.0  # seconds without a word
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,6 +149,11 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
         For a range or an activation that is none; where the table would take more than `megabytes`; where an integral
         overflows or does not settle.
 
+    Warns
+    -----
+    UserWarning
+        After 10 s, once; Ctrl-C gives it up.
+
     Notes
     -----
     Interpolation is by polynomials on patches of log q and of a variable that resolves 1 - |c| ~ 1/q; their number
@@ -163,7 +171,7 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
     low, high = _numbers.variances("q", q)
     most = _numbers.positive("megabytes", megabytes)
     start = time.perf_counter()
-    made = _core.tabulate(phi._compiled, low, high, _ERROR, most * 1e6)
+    made = _core.tabulate(phi._compiled, low, high, _ERROR, most * 1e6, _impatience(phi))
     seconds = time.perf_counter() - start
     if made.status != _core.Status.ok:
         _numbers.integral(made.status, phi)
@@ -173,3 +181,20 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
             f"most {_ERROR:g}, and does not: narrow q or allow more"
         )
     return Table(phi, (low, high), made.table.error, made.table.bytes / 1e6, seconds, made.table)
+
+
+def _impatience(phi: Activation) -> Callable[[], None]:
+    """What is called while a table is made: says once that it takes long."""
+    end = time.perf_counter() + _PATIENCE
+    told = False
+
+    def hear() -> None:
+        nonlocal told
+        if not told and time.perf_counter() > end:
+            told = True
+            less = "a narrower q takes less"
+            if not isinstance(phi.function, str):
+                less = f"{less}, and a name of activation_names() far less than a Python callable"
+            warn(f"the table of {phi} is not made after {_PATIENCE:g} s and may take many minutes: {less}")
+
+    return hear

@@ -106,7 +106,7 @@ def _named(name: str) -> np.ufunc:
         if name in __all__ and name.startswith(f"{function}_") and which in INTEGRALS:
             near = name.endswith("_one_minus_c")
             return _make(Activation(function), name, which, near, False, "value", slope=function == "leaky_relu")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {_numbers.shown(name)}")
 
 
 def __getattr__(name: str) -> np.ufunc:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _numbers
+from .. import _numbers, _ways
+from .._words import did_you_mean, shown
 from .layer import Axis, Layer, Parts, Seen, Shape, Step, Stream, kind
 
 if TYPE_CHECKING:
@@ -193,17 +194,17 @@ class Activation(Layer):
         }
         if isinstance(function, Activation):
             if parameters or kinks != ():
-                raise ValueError(f"parameters and kinks are already those of the activation given, {function!r}")
+                raise ValueError(f"parameters and kinks are already those of the activation given, {shown(function)}")
             parameters, kinks, function = function._parameters(), function.kinks, function.function
         if not _numbers.is_sequence(kinks):
-            raise TypeError(f"kinks must be a sequence of numbers, got {_numbers.shown(kinks)}")
+            raise TypeError(f"kinks must be a sequence of numbers, got {shown(kinks)}")
         kinks = tuple(sorted({_numbers.real("kinks", kink) for kink in _numbers.entries("kinks", kinks)}))
         if callable(function):
             _check_callable(function, parameters, kinks)
         else:
             function, parameters = _named(function, parameters)
             if kinks:
-                raise ValueError(f"kinks belong to callables, got kinks={list(kinks)} for {function!r}")
+                raise ValueError(f"kinks belong to callables, got kinks={shown(list(kinks))} for {shown(function)}")
         for field in PARAMETER_NAMES:
             object.__setattr__(self, field, parameters.get(field))
         for field, content in (("function", function), ("kinks", kinks), ("_made", None)):
@@ -305,10 +306,10 @@ class Activation(Layer):
         return hash(self._key())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"an Activation cannot be changed (tried to set {name!r})")
+        raise AttributeError(f"an Activation cannot be changed (tried to set {shown(name)})")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"an Activation cannot be changed (tried to delete {name!r})")
+        raise AttributeError(f"an Activation cannot be changed (tried to delete {shown(name)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (self.function, {**self._parameters(), "kinks": self.kinks}))
@@ -323,6 +324,12 @@ def as_activation(value: Any) -> Activation:
     return value if isinstance(value, Activation) else Activation(value)
 
 
+def named_like(text: str) -> str:
+    """The function that a word names, whatever its case and signs; empty where there is none."""
+    plain = text.replace("_", "").lower()
+    return next((name for name in (*_NAMES, *_ALIASES) if name.replace("_", "") == plain), "")
+
+
 def _compile(activation: Activation) -> _core.Activation:
     from .. import _core
 
@@ -335,15 +342,18 @@ def _compile(activation: Activation) -> _core.Activation:
 
 
 def _check_callable(function: Any, parameters: dict[str, Any], kinks: tuple[float, ...]) -> None:
+    if _ways.of_torch(function):
+        raise TypeError(
+            "activation must be a name, an Activation or a function of NumPy arrays, got PyTorch's "
+            f"{shown(function)}{_ways.to_activation(function, (*_NAMES, *_ALIASES))}"
+        )
     for key, value in parameters.items():
         if key != "slope":
             owners = [name for name, entry in _TABLE.items() if entry.parameter and entry.parameter.name == key]
             verb = "belong" if key == "coefficients" else "belongs"
-            raise ValueError(
-                f"{key} {verb} to {' and '.join(owners)} alone, got {key}={_numbers.shown(value)} for a callable"
-            )
+            raise ValueError(f"{key} {verb} to {' and '.join(owners)} alone, got {key}={shown(value)} for a callable")
         if not callable(value):
-            raise TypeError(f"slope of a callable activation must be a callable, got {_numbers.shown(value)}")
+            raise TypeError(f"slope of a callable activation must be a callable, got {shown(value)}")
     if not parameters:
         _differences(function, kinks)  # refuses kinks too close to each other
     if len(kinks) > _MOST_KINKS:
@@ -353,38 +363,31 @@ def _check_callable(function: Any, parameters: dict[str, Any], kinks: tuple[floa
 def _named(text: Any, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name and checked parameters of `"elu(0.5)"` or of `"elu"` with {"alpha": 0.5}."""
     if not isinstance(text, str):
-        raise TypeError(f"activation must be a name, a callable or an Activation, got {_numbers.shown(text)}")
+        raise TypeError(f"activation must be a name, a callable or an Activation, got {shown(text)}")
     name, bracket, rest = text.strip().partition("(")
     name = _ALIASES.get(name, name)
     if name not in _NAMES:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, (*_NAMES, *_ALIASES), n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(
-            f"activation must be one of {', '.join(_NAMES)}, or a callable, got {_numbers.shown(text)}{hint}"
-        )
+        hint = did_you_mean(name, (*_NAMES, *_ALIASES))
+        raise ValueError(f"activation must be one of {', '.join(_NAMES)}, or a callable, got {shown(text)}{hint}")
     parameter = _TABLE[name].parameter
-    takes = f"activation {name!r} takes {parameter.takes if parameter else 'no parameter'}"
+    takes = f"activation '{name}' takes {parameter.takes if parameter else 'no parameter'}"
     for key, value in parameters.items():
         if parameter is None or key != parameter.name:
-            raise ValueError(f"{takes}, got {key}={_numbers.shown(value)}")
+            raise ValueError(f"{takes}, got {key}={shown(value)}")
     if parameter is None:
         if bracket:
-            raise ValueError(f"{takes}, got {text!r}")
+            raise ValueError(f"{takes}, got {shown(text)}")
         return name, {}
     key, value = parameter.name, parameters.get(parameter.name, parameter.default)
     if bracket:
         try:
             value = parameter.parse(rest[:-1] if rest.endswith(")") else "")
         except ValueError:
-            raise ValueError(f"{takes}, got {text!r}") from None
+            raise ValueError(f"{takes}, got {shown(text)}") from None
         if parameters:
-            raise ValueError(
-                f"{key} must be given once, got {_numbers.shown(text)} and {key}={_numbers.shown(parameters[key])}"
-            )
+            raise ValueError(f"{key} must be given once, got {shown(text)} and {key}={shown(parameters[key])}")
     elif value is None:
-        raise ValueError(f"{takes}, got {text!r}")
+        raise ValueError(f"{takes}, got {shown(text)}")
     try:
         return name, {key: parameter.check(key, value)}
     except TypeError as error:
@@ -407,7 +410,9 @@ class _differences:
     def __init__(self, function: Callable[[np.ndarray], Any], kinks: tuple[float, ...]) -> None:
         gaps = np.diff(kinks)
         if gaps.size and gaps.min() < _APART:
-            raise ValueError(f"kinks of a callable without slope must lie {_APART:g} apart or more, got {list(kinks)}")
+            raise ValueError(
+                f"kinks of a callable without slope must lie {_APART:g} apart or more, got {shown(list(kinks))}"
+            )
         self.function = function
         self.kinks = np.array(kinks)
 

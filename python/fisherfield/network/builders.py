@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _numbers
+from .._ways import to_sequence
 from .activation import as_activation
 from .affine import Affine, Conv2d, Dense
 from .layer import Layer, kinds
@@ -78,7 +79,9 @@ def mlp(
         else widths
     )
     if not isinstance(widths, list) or len(widths) < 2:
-        raise ValueError(f"widths must hold at least the inputs and the outputs, got {_numbers.shown(widths)}")
+        raise ValueError(
+            f"widths must hold at least the inputs and the outputs, got {_numbers.shown(widths)}{to_sequence(widths)}"
+        )
     affine = [
         Dense(units, w2, b2)
         for units, w2, b2 in zip(
@@ -121,7 +124,9 @@ def convnet(
     """
     channels = list(channels) if _numbers.is_sequence(channels) else channels
     if not isinstance(channels, list) or not channels:
-        raise ValueError(f"channels must hold at least one number, got {_numbers.shown(channels)}")
+        raise ValueError(
+            f"channels must hold at least one number, got {_numbers.shown(channels)}{to_sequence(channels)}"
+        )
     w2 = per_layer("sigma_w2", sigma_w2, len(channels) + 1)
     b2 = per_layer("sigma_b2", sigma_b2, len(channels) + 1)
     affine: list[Any] = [
@@ -146,7 +151,9 @@ def _between(
     if "beta" not in (field.name for field in dataclasses.fields(kind)):
         for value in columns.pop("beta"):
             if _numbers.real("beta", value) != 0.0:
-                raise ValueError(f"beta must be 0, or left out, with norm={norm!r}, which has none, got {value}")
+                raise ValueError(
+                    f"beta must be 0, or left out, with norm='{norm}', which has none, got {_numbers.shown(value)}"
+                )
     norms = [kind(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
     phis = [as_activation(item) for item in per_layer("activation", activation, hidden)]
     return [[phi] if without else [one, phi] for one, phi in zip(norms, phis, strict=True)]

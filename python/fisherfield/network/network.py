@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import _numbers
+from .._words import did_you_mean, shown
 from .layer import Layer, Seen, Shape, Spot, Step, Stream, kinds
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Network:
             raise ValueError(f"input_shape must be (units,) or (channels, height, width), got {_numbers.shown(shape)}")
         dimensions = tuple(_numbers.integer("input_shape", size, 1) for size in dimensions)
         if not _numbers.is_sequence(self.layers):
-            raise TypeError(f"layers must be a sequence of layers, got {_numbers.shown(self.layers)}")
+            raise TypeError(f"layers must be a sequence of layers, got {shown(self.layers)}")
         layers = _numbers.entries("layers", self.layers)
         steps = tuple(_steps_of(dimensions, layers))
         behind = {step.place: step.after for step in steps}
@@ -176,7 +177,10 @@ class Network:
 
     def with_widths(self, widths: Sequence[int]) -> Network:
         """A copy whose hidden affine layers have so many units or channels."""
-        sizes = iter((*widths, self.outputs))
+        hidden = self.depth - 1
+        if not _numbers.is_sequence(widths) or len(given := _numbers.entries("widths", widths)) != hidden:
+            raise ValueError(f"widths must be {hidden} whole numbers, one a hidden layer, got {shown(widths)}")
+        sizes = iter((*given, self.outputs))
         widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(sizes)) if leaf.affine else leaf)
         return Network(self.input_shape, widened)
 
@@ -303,7 +307,7 @@ def _steps_of(shape: Shape, layers: tuple[Layer, ...]) -> Iterator[Step]:
     """Each layer where it stands; refuses what cannot stand where it stands."""
     affine = [place for place, layer in enumerate(layers) if any(leaf.affine for leaf in _leaves(layer))]
     if not affine:
-        raise ValueError(f"layers must hold at least one Dense or Conv2d, got {list(layers)!r}")
+        raise ValueError(f"layers must hold at least one Dense or Conv2d, got {shown(list(layers))}")
     if not getattr(layers[affine[-1]], "affine", False):
         raise ValueError(
             f"layers[{affine[-1]}]: the last Dense or Conv2d must stand behind the sum of branches, for the output is "
@@ -361,7 +365,9 @@ def _replaced(layers: tuple[Layer, ...], name: str, value: Any) -> tuple[Layer, 
     owners = {cls.__name__: name in cls.replaceable() for cls in kinds().values()}
     if not any(owners.values()):
         words = dict.fromkeys(word for cls in kinds().values() for word in cls.replaceable())
-        raise TypeError(f"replace takes {', '.join((*words, 'batch_norm'))}, got {name!r}")
+        raise TypeError(
+            f"replace takes {', '.join((*words, 'batch_norm'))}, got {shown(name)}{did_you_mean(name, words)}"
+        )
     leaves = [leaf for layer in layers for leaf in layer.leaves()]
     count = sum(leaf.has(name) for leaf in leaves)
     if not count:
@@ -374,7 +380,7 @@ def per_layer(name: str, value: Any, count: int) -> Sequence[Any]:
     """One value for all `count` layers, or one for each."""
     if not _numbers.is_sequence(value):
         return [value] * count
-    values = value if hasattr(value, "__len__") else _numbers.entries(name, value)
+    values = value if hasattr(value, "dtype") else _numbers.entries(name, value)
     if len(values) != count:
         raise ValueError(f"{name} must be one value or {count} (one a layer), got {len(values)} values")
     return values

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
+from .._words import cut, did_you_mean, shown
+from .activation import named_like
 from .layer import Layer, kinds
 from .network import Network
 
@@ -37,13 +39,15 @@ def from_toml(path: object, text: bytes) -> Network:
     import tomllib
 
     try:
-        content = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:  # TOML, UTF-8, a number of thousands of digits, brackets as many
-        raise ValueError(f"{path}: not TOML: {error}") from None
+        content = tomllib.loads(text.decode("utf-8-sig"))  # some editors begin with a byte-order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not TOML, which is UTF-8: {cut(str(error), 200)}") from None
+    except (ValueError, RecursionError) as error:  # TOML, a number of thousands of digits, brackets as many
+        raise ValueError(f"{path}: not TOML: {cut(str(error), 200)}") from None
     try:
         _keys("the file", content, required=("input_shape", "layers"), allowed=("input_shape", "layers"))
         if not isinstance(content["layers"], list):
-            raise ValueError(f"layers must be [[layers]] tables, got {content['layers']!r}")
+            raise ValueError(f"layers must be [[layers]] tables, got {shown(content['layers'])}")
         return Network(content["input_shape"], _layers("layers", content["layers"]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
@@ -56,10 +60,10 @@ def _layers(where: str, entries: list[Any]) -> tuple[Layer, ...]:
 def _layer(where: str, entry: Any) -> Layer:
     """The layer that a table describes, and those that it holds."""
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} must be a table with a type, got {entry!r}")
+        raise ValueError(f"{where} must be a table with a type, got {shown(entry)}")
     name, table = entry.get("type"), kinds()
     if not isinstance(name, str) or name not in table:
-        raise ValueError(f"{where}: type must be one of {', '.join(table)}, got {name!r}")
+        raise ValueError(f"{where}: type must be one of {', '.join(table)}, got {shown(name)}{_meant(name, table)}")
     required, allowed = table[name].keys()
     _keys(where, entry, ("type", *required), ("type", *allowed))
     fields = {key: value for key, value in entry.items() if key != "type"}
@@ -72,14 +76,26 @@ def _layer(where: str, entry: Any) -> Layer:
         raise ValueError(f"{where}: {error}") from None
 
 
+# Layers as PyTorch calls them.
+_ELSEWHERE = {"Linear": "Dense", "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "Dropout1d": "Dropout"}
+
+
+def _meant(name: Any, table: Iterable[str]) -> str:
+    """The way to what may have been meant by the type of a layer."""
+    if not isinstance(name, str):
+        return ""
+    if name in _ELSEWHERE:
+        return f" (did you mean {_ELSEWHERE[name]!r}?)"
+    if function := named_like(name):
+        return f': write type = "Activation", function = "{function}"'
+    return did_you_mean(name, table)
+
+
 def _keys(where: str, table: dict[str, Any], required: Sequence[str], allowed: Sequence[str]) -> None:
     for key in table:
         if key not in allowed:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key, allowed, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"{where}: keys must be among {', '.join(allowed)}, got {key!r}{hint}")
+            hint = did_you_mean(key, allowed)
+            raise ValueError(f"{where}: keys must be among {', '.join(allowed)}, got {shown(key)}{hint}")
     for key in required:
         if key not in table:
             raise ValueError(f"{where}: {key} is missing")

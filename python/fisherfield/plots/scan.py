@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._numbers import axes_of
 from .._optional import optional
 from .._words import data_in_words, descent_in_words, shown
 from ..scan.arguments import selection_of
@@ -70,6 +71,7 @@ def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float])
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
     from matplotlib.figure import Figure
 
+    axes_of(ax)
     name = next(iter(scan.arrays)) if quantity is None else quantity
     if name not in (*scan.arrays, "status"):
         raise ValueError(f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {shown(quantity)}")
@@ -110,6 +112,8 @@ def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[s
 
     A dimension of one value is chosen by itself where there is another one to draw.
     """
+    if not isinstance(select, Mapping):
+        raise TypeError(f"select must be a mapping from names to values, got {shown(select)}")
     dimensions = dict(zip(scan.dimensions, scan.shape, strict=True))
     if scan[name].ndim > len(scan.shape):
         dimensions["layer"] = scan[name].shape[-1]

@@ -42,6 +42,7 @@ def plot(verification: Verification, quantity: str, ax: Any) -> Figure:
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
     from matplotlib.figure import Figure
 
+    _numbers.axes_of(ax)
     _numbers.choice("quantity", quantity, tuple(verification.runs))
     with matplotlib.rc_context(_FONTS):
         if ax is not None:

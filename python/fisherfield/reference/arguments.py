@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
 
 def network_of(net: Any) -> Network:
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a fisherfield Network, got {net!r}")
+        raise TypeError(f"net must be a fisherfield Network, got {shown(net)}")
     return net
 
 
@@ -77,9 +78,9 @@ def number(name: str, value: Any, low: float = -LARGEST, high: float = LARGEST) 
     """A number from `low` to `high`."""
     value = _plain(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+        raise TypeError(f"{name} must be a number from {low:g} to {high:g}, got {shown(value)}")
     if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {shown(value)}")
     return float(value)
 
 
@@ -87,28 +88,28 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     """A whole number from `low` to `high`; a float that is whole counts."""
     value = _plain(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value // 1:
-        raise TypeError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        raise TypeError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     if not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     return int(value)
 
 
 def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
     return value
 
 
 def loss_of(value: Any, outputs: int) -> str:
     loss = choice("loss", value, LOSSES)
     if loss == "cross_entropy" and outputs < 2:
-        raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {value!r}")
+        raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {shown(value)}")
     return loss
 
 
@@ -116,17 +117,17 @@ def array(name: str, value: Any, low: float = -LARGEST, high: float = LARGEST) -
     """A float64 array with every entry in [low, high]."""
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be a number or an array of numbers, got {value!r}")
+        raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}")
     numbers = numbers.astype(np.float64)
     if not np.all((numbers >= low) & (numbers <= high)):
-        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {shown(value)}")
     return numbers
 
 
 def correlation_of(c: Any, one_minus_c: Any) -> tuple[np.ndarray, np.ndarray]:
     """c and 1 - c from whichever of the two is given; |c| up to 4 eps beyond 1 counts as 1."""
     if (c is None) == (one_minus_c is None):
-        raise ValueError(f"exactly one of c and one_minus_c must be given, got {c!r} and {one_minus_c!r}")
+        raise ValueError(f"exactly one of c and one_minus_c must be given, got {shown(c)} and {shown(one_minus_c)}")
     if c is None:
         rest = array("one_minus_c", one_minus_c, 0.0, 2.0)
         return 1.0 - rest, rest

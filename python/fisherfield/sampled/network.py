@@ -25,7 +25,7 @@ class _Arrays(Sequence[NDArray[Any]]):
 
     def __init__(self, name: str, shapes: Iterable[tuple[int, ...]], dtype: np.dtype[Any], values: Any) -> None:
         self._name, self._shapes, self._dtype = name, tuple(shapes), dtype
-        arrays = list(values) if _numbers.is_sequence(values) else None
+        arrays = list(_numbers.entries(name, values)) if _numbers.is_sequence(values) else None
         if arrays is None or len(arrays) != len(self._shapes):
             got = shown(values) if arrays is None else f"{len(arrays)}"
             raise ValueError(f"{name} must be {len(self._shapes)} arrays, got {got}")
@@ -123,12 +123,12 @@ class SampledNetwork:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _PARTS:
-            raise AttributeError(f"only {', '.join(_PARTS)} of a SampledNetwork can be set, got {name!r}")
+            raise AttributeError(f"only {', '.join(_PARTS)} of a SampledNetwork can be set, got {shown(name)}")
         shapes = (array.shape for array in _arrays(self.net) if array.name == name)
         object.__setattr__(self, name, _Arrays(name, shapes, self.dtype, value))
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"no attribute of a SampledNetwork can be deleted, got {name!r}")
+        raise AttributeError(f"no attribute of a SampledNetwork can be deleted, got {shown(name)}")
 
     @property
     def parts(self) -> Iterator[list[tuple[NDArray[Any], bool]]]:

@@ -96,17 +96,21 @@ def axis_words() -> tuple[str, ...]:
     return tuple(_AXES)
 
 
+def _of_objects(value: Any) -> bool:
+    return bool(getattr(value, "dtype", np.dtype(object)).kind == "O")
+
+
 def axis_values(name: str, word: str, value: Any, allowed: Range | None = None) -> np.ndarray:
     """One axis: a float64 array with one dimension, at least one entry, every entry within the range of `word`.
 
     Of a layer's field the range is `allowed`.
     """
-    if word == "samples" and is_sequence(value) and getattr(value, "dtype", np.dtype(object)).kind == "O":
+    if is_sequence(value) and not hasattr(value, "__len__"):
+        value = entries(f"axis {name}", value, most=10**7)
+    if word == "samples" and is_sequence(value) and not isinstance(value, range) and _of_objects(value):
         value = [math.inf if item is None else item for item in value]
     elif word == "samples" and value is None:
         value = math.inf
-    if is_sequence(value) and not hasattr(value, "dtype"):
-        value = list(value)
     numbers = float_array(f"axis {name}", value)
     if numbers.ndim != 1 or numbers.size == 0:
         raise ValueError(f"axis {name} must be one value or more in one dimension, got shape {numbers.shape}")

@@ -152,7 +152,7 @@ def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
         return tuple(points.T)
     if not _numbers.is_sequence(points):
         raise TypeError(f"axes ({label}) must be points of {len(names)} values each, got {shown(points)}")
-    rows = list(points)
+    rows = _numbers.entries(f"axes ({label})", points, most=10**7)
     for row in rows:
         if not _numbers.is_sequence(row) or len(row) != len(names):
             raise ValueError(f"axes ({label}) must be points of {len(names)} values each, got {shown(row)}")
@@ -176,7 +176,7 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
             names = one_of(kind for kind, cls in kinds().items() if name in cls.axes())
             raise ValueError(f"axis {name} needs a {names}, and the network has none")
         if not any(step.layer.has(name) for step in owners):
-            raise ValueError(f"axis {name} needs a layer that has {name}, got {owners[0].layer!r}")
+            raise ValueError(f"axis {name} needs a layer that has {name}, got {shown(owners[0].layer)}")
         for step in owners:
             _refuse_own(name, name, step)
     if name == "width":

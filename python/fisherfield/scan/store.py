@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._optional import optional
+from .._words import shown
 from .layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
 from .lock import Lock
 
@@ -85,7 +86,7 @@ def _others(there: Any, attributes: dict[str, Any]) -> list[str]:
     """Attributes that differ, but for the title, which follows from others."""
     there = {**UNWRITTEN, **there}
     return [
-        f"{name} ({there[name]!r} there, {value!r} here)"
+        f"{name} ({shown(there[name])} there, {shown(value)} here)"
         if name in there and len(f"{value}{there[name]}") < 80
         else name
         for name, value in attributes.items()

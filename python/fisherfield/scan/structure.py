@@ -33,8 +33,8 @@ def alike(net: Network, name: str, steps: Sequence[Step], view: Callable[[Any], 
     for step in steps[1:]:
         if view(step.layer) != view(steps[0].layer):
             raise ValueError(
-                f"axis {name} needs hidden layers that are alike, got {steps[0].where} = {steps[0].layer!r} and "
-                f"{step.where} = {step.layer!r}"
+                f"axis {name} needs hidden layers that are alike, got "
+                f"{_difference(steps[0].layer, step.layer, steps[0].where, step.where)}"
             )
 
 
@@ -75,14 +75,14 @@ def _depth(net: Network) -> Run:
     _same(net, "depth needs hidden layers", run, run.end)
     if net.layers[run.end].of_units:
         raise ValueError(
-            f"axis depth needs hidden layers that are alike, got layers[{run.end}] = {net.layers[run.end]!r} behind "
-            "the last of them alone"
+            f"axis depth needs hidden layers that are alike, got layers[{run.end}] = {shown(net.layers[run.end])} "
+            "behind the last of them alone"
         )
     for step in steps:
         if step.before[1:] != step.after[1:]:
             raise ValueError(
-                f"axis depth needs convolutions that keep the image's size, got {step.where} = {step.layer!r} from "
-                f"{step.before} to {step.after}"
+                f"axis depth needs convolutions that keep the image's size, got {step.where} = {shown(step.layer)} "
+                f"from {step.before} to {step.after}"
             )
     return run
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._numbers import path_of
 from .._optional import optional
 from .._words import plural, seconds_in_words, shown
 from ..network import Network
@@ -83,12 +84,12 @@ class Scan:
         for names in (self.arrays, self.axes, {"status": self.status}):
             if name in names:
                 return names[name]
-        raise KeyError(f"{name!r} is none of {', '.join((*self.arrays, *self.axes, 'status'))}")
+        raise KeyError(f"{shown(name)} is none of {', '.join((*self.arrays, *self.axes, 'status'))}")
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name not in Scan.__dataclass_fields__ and name in (*self.arrays, *self.axes):
             return self[name]
-        raise AttributeError(f"Scan has no attribute {name!r}")
+        raise AttributeError(f"Scan has no attribute {shown(name)}")
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.arrays, *self.axes})
@@ -182,7 +183,7 @@ class Scan:
         """
         path = None
         if isinstance(source, (str, os.PathLike)):
-            path = os.fspath(source)
+            path = path_of("source", source)
             if not os.path.exists(path):
                 raise FileNotFoundError(f"{path} is not there")
             if os.path.isdir(path):
@@ -265,7 +266,7 @@ class Scan:
         """
         from ..plots.scan import plot
 
-        return plot(self, quantity, ax, select or {})
+        return plot(self, quantity, ax, {} if select is None else select)
 
 
 def _range(values: NDArray[Any]) -> str:

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .._words import shown
 from .module import describe, module, sampled
 
 if TYPE_CHECKING:
@@ -24,4 +25,4 @@ def __getattr__(name: str) -> Any:
         from .residual import Residual
 
         return Residual
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {shown(name)}")

@@ -151,14 +151,17 @@ def _linear(reading: Reading, layer: Any, where: str) -> Dense:
 def _image(reading: Reading, line: bool) -> None:
     if len(reading.shape) != 3 or reading.line is not line:
         words = "(channels, length)" if line else "an image (channels, height, width)"
-        raise ValueError(f"it takes {words} and gets shape {reading.seen}")
+        way = ": give it as input_shape, without the batch" if reading.spot.previous is None else ""
+        raise ValueError(f"it takes {words} and gets shape {reading.seen}{way}")
 
 
 def _convolution(reading: Reading, layer: Any, where: str) -> Conv2d | Conv1d:
     line = len(layer.kernel_size) == 1
     _image(reading, line)
     if layer.padding_mode != "zeros":
-        raise ValueError(f"the theory has zero padding alone, and it has {layer.padding_mode!r}: use 'zeros'")
+        raise ValueError(
+            f"the theory has zero padding alone, and it has {_numbers.shown(layer.padding_mode)}: use 'zeros'"
+        )
     if reading.shape[0] != layer.in_channels:
         raise ValueError(f"it takes {layer.in_channels} channels and gets {reading.shape[0]}")
     sizes = [*(layer.kernel_size, layer.stride, _padding(layer)), layer.dilation]
@@ -364,9 +367,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads a module of PyTorch's, whether it has weights, what it takes, and the attributes that hold modules."""
+    """What reads a module of PyTorch's, the kind of layer that it is, whether it has weights, what it takes, and the
+    attributes that hold modules."""
 
     read: Callable[..., Layer | None]
+    kind: type[Layer] | None = None
     affine: bool = False
     inputs: Callable[[Any], tuple[int, ...] | None] = lambda module: None
     holds: tuple[str, ...] = ()
@@ -441,7 +446,7 @@ ROWS: dict[type[Layer], Row] = {
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 IDLE: dict[type[Any], Reader] = {nn.Identity: Reader(_identity), **dict.fromkeys(_DROPOUTS, Reader(_dropout))}
 READERS: dict[type[Any], Reader] = IDLE | {
-    module: Reader(read, layer.affine, row.inputs, row.holds)
+    module: Reader(read, layer, layer.affine, row.inputs, row.holds)
     for layer, row in ROWS.items()
     for module, read in row.read.items()
 }

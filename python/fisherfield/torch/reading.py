@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import _numbers
+from .. import _numbers, _ways
 from ..network import Layer, Network
 from ..network.layer import Shape, Spot, Stream
 from ..sampled import SampledNetwork
-from .layers import IDLE, LINES, READERS, Reader, row_of
+from .layers import IDLE, LINES, READERS, ROWS, Reader, row_of
 from .variances import Origin, Reading, as_numpy
 
 __all__ = ["read", "taken"]
@@ -38,14 +38,21 @@ _REFUSED = {
     "RReLU": "its slope is random: use LeakyReLU",
     "Embedding": "the theory takes numbers as inputs: begin with Linear or Conv2d",
     "Bilinear": "the theory has layers of one input: use Linear",
-    "Attention": "the theory has no products of activations",
-    "Transformer": "the theory has no products of activations",
+    **dict.fromkeys(
+        ("Attention", "Transformer"),
+        "the theory has no products of activations: describe the Sequentials of Linear layers in it, one by one",
+    ),
     "GLU": "the theory has no products of activations: use an activation of each coordinate",
     "Softmax": "it is no activation of each coordinate: leave it to the loss, as CrossEntropyLoss does",
     "Softmin": "it is no activation of each coordinate: leave it to the loss",
-    "LSTM": "the theory has no recurrent layers",
-    "RNN": "the theory has no recurrent layers",
-    "GRU": "the theory has no recurrent layers",
+    **dict.fromkeys(("LSTM", "RNN", "GRU"), "the theory has no recurrent layers: use Linear or Conv1d"),
+    "Unflatten": (
+        "the theory has images from the input on or not at all: leave it out, and give input_shape as (channels, "
+        "height, width)"
+    ),
+    **dict.fromkeys(
+        ("Upsample", "PixelShuffle", "Fold", "ChannelShuffle"), "the theory has no such layers of images: use Conv2d"
+    ),
 }
 
 
@@ -78,7 +85,8 @@ def taken(module: Any, input_shape: Any, dtype: Any) -> tuple[SampledNetwork, li
 
 def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Reading]:
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}")
+        way = _ways.to_module(module)
+        raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}{way}")
     leaves = list(_leaves(module, "module"))
     shape, line = _input(module, _input_shape(module, leaves, input_shape))
     reading = Reading(Spot("module", 0, shape, None, Stream.INPUT, True), initial, line)
@@ -172,6 +180,7 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
         origin = getattr(module, "_fisherfield", None)
         if isinstance(origin, Network):
             return origin.input_shape
+        name = "Linear"
         for where, layer in leaves:
             reader = _reader(layer)
             if reader is None:
@@ -179,9 +188,17 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
             if not isinstance(layer, tuple(IDLE)):
                 if inputs := reader.inputs(layer):
                     return inputs
+                if reader.kind is not None and Stream.INPUT not in reader.kind.takes:
+                    advice = ROWS[reader.kind].advice.get(None)
+                    why = f"{reader.kind.needs}; it stands after the input"
+                    raise _refusal(where, layer, f"{why}: {advice}" if advice else why)
+                name = f"Linear but {type(layer).__name__}"
                 break
-        raise ValueError("input_shape must be given where the first layer is not Linear, got None")
-    sizes = tuple(shape) if _numbers.is_sequence(shape) else (shape,)
+        raise ValueError(
+            f"input_shape must be given where the first layer is not {name}: (units,), (channels, length) or "
+            "(channels, height, width), got None"
+        )
+    sizes = _numbers.entries("input_shape", shape, most=32) if _numbers.is_sequence(shape) else (shape,)
     if len(sizes) not in (1, 2, 3):
         raise ValueError(
             "input_shape must be (units,), (channels, length) or (channels, height, width), without the batch, got "
@@ -211,6 +228,8 @@ def _reader(layer: Any) -> Reader | None:
 def _read(reading: Reading, reader: Reader | None, layer: Any, inside: list[tuple[Layer, ...]]) -> Layer | None:
     """A layer's description; None where it does nothing. What cannot be described is refused with what to do."""
     where = reading.spot.where
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise ValueError(_why_not(layer, where))
     if any(isinstance(tensor, nn.parameter.UninitializedTensorMixin) for tensor in layer.parameters(recurse=False)):
         raise ValueError("its sizes are not known yet: call the module on a batch once")
     if _changed(layer) and not _wrapped(layer):
@@ -252,11 +271,17 @@ def _wrapped(layer: Any) -> str | None:
 def _why_not(layer: Any, where: str) -> str:
     if held := _wrapped(layer):
         return f"it wraps another module: describe {where}.{held}"
+    if isinstance(layer, (torch.jit.ScriptModule, torch.fx.GraphModule)) or ".quantized" in type(layer).__module__:
+        return "its layers cannot be seen any more: describe the module that it was scripted, traced or quantised from"
     kinds = [kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn") and kind not in READERS]
     names = [kind.__name__ for kind in kinds]
     for part, reason in _REFUSED.items():
         if any(part in name for name in names):
             return reason
+    for place, inner in layer.named_modules():
+        for part, reason in _REFUSED.items():
+            if place and part in type(inner).__name__ and _reader(inner) is None and names[:1] == ["Module"]:
+                return f"it holds {where}.{place}, {type(inner).__name__}, and {reason}"
     if names and names[0] == type(layer).__name__ != "Module":
         return "the theory has no such layer; of activations it has those of fisherfield.activation_names()"
     inside = [name for name, child in layer.named_children() if isinstance(child, nn.Sequential)]

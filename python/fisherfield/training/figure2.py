@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import _numbers
 from .._progress import listener
+from .._words import cut
 from ..network import Network, convnet, mlp
 from ..network.toml import from_toml
 from ..scan.arguments import axis_values
@@ -112,6 +113,7 @@ class Figure2:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it as JSON, numbers to five digits, with a checksum of it all; `open` reads it back."""
+        path = _numbers.path_of("path", path)
         content = {
             "fisherfield": "figure2",
             "settings": self.settings,
@@ -134,7 +136,8 @@ class Figure2:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Figure2:
         """What `save` has written. Raises ValueError for another file, and for one that was changed since."""
-        with open(path, encoding="utf-8") as file:
+        path = _numbers.path_of("path", path)
+        with open(path, encoding="utf-8-sig") as file:
             try:
                 content = json.load(file)
                 if content["fisherfield"] != "figure2":
@@ -157,8 +160,9 @@ class Figure2:
                 if content.get("checksum", kept := _checksum(content)) != kept:  # version 0.1 wrote none
                     raise ValueError("its numbers do not have the checksum that they were saved with")
                 return figure
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-                raise ValueError(f"{os.fspath(path)} must be what a Figure2 has saved, and is not ({error})") from None
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+                words = cut(str(error), 200)
+                raise ValueError(f"{path} must be what a Figure2 has saved, and is not ({words})") from None
 
     def _checked(self) -> Figure2:
         """Raises ValueError where something is missing or of another shape."""

@@ -173,7 +173,7 @@ def phase_diagram(
 def _learning_rates_of(value: Any) -> NDArray[np.float64]:
     """One or more in one dimension."""
     if _numbers.is_sequence(value) and not hasattr(value, "dtype"):
-        value = list(value)
+        value = _numbers.entries("learning_rates", value)
     rates = _numbers.float_array("learning_rates", value)
     if rates.ndim != 1 or rates.size == 0:
         raise ValueError(f"learning_rates must be one value or more in one dimension, got shape {rates.shape}")
