@@ -213,6 +213,30 @@ def test_lr_and_scan_know_the_optimisers(fisherfield, tmp_path, monkeypatch):
     assert ff.Scan.open("dense.zarr").max_learning_rate[0] == pytest.approx(float(rate), rel=1e-14)  # two roundings
 
 
+def test_numbers_are_taken_as_people_write_them(fisherfield):
+    dense = EXAMPLES / "dense.toml"
+    assert fisherfield("lr", dense, "--samples", "1e5") == fisherfield("lr", dense, "--samples", "100000")
+    assert fisherfield("verify", dense, "--vectors", "1e0")[2].endswith("vectors must be a whole number >= 2, got 1\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--momentum", "0,9", "it must be a number, got '0,9': write 0.9"),
+        ("--length", "1,5", "it must be a number, got '1,5': write 1.5"),
+        ("--weight-decay", "much", "it must be a number, got 'much'"),
+        ("--samples", "50,000", "it must be a whole number, got '50,000': write 50000"),
+        ("--samples", "1.5", "it must be a whole number, got '1.5'"),
+        ("--samples", "1e400", "it must be a whole number, got '1e400'"),
+        ("--samples", "nan", "it must be a whole number, got 'nan'"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_with_how_it_is_written(fisherfield, option, value, sentence):
+    code, output, errors = fisherfield("lr", EXAMPLES / "dense.toml", option, value)
+    assert (code, output) == (2, "")
+    assert errors == f"fisherfield: Invalid value for '{option}': {sentence}\n"
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 

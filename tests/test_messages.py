@@ -71,6 +71,7 @@ def test_an_activation_in_another_spelling_is_told_its_name(word, meant):
 def test_names_are_compared_without_case_and_signs():
     assert _words.did_you_mean("Cross-Entropy", ("mse", "cross_entropy")) == " (did you mean 'cross_entropy'?)"
     assert _words.did_you_mean("quaternion", ("mse", "cross_entropy")) == ""
+    assert _words.did_you_mean("gpu", ("cpu", "cuda")) == ""
     assert says(lambda: ff.fisher(NET, theory="EXACT")).endswith("got 'EXACT' (did you mean 'exact'?)")
 
 

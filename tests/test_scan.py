@@ -852,8 +852,16 @@ STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
             ValueError,
             "samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1",
         ),
-        ({"theory": "exakt"}, ValueError, "theory must be one of exact, frozen, wei2019, got 'exakt'"),
-        ({"loss": "l2"}, ValueError, "loss must be one of sum, mean, mse, cross_entropy, got 'l2'"),
+        (
+            {"theory": "exakt"},
+            ValueError,
+            "theory must be one of exact, frozen, wei2019, got 'exakt' (did you mean 'exact'?)",
+        ),
+        (
+            {"loss": "l2"},
+            ValueError,
+            "loss must be one of sum, mean, mse, cross_entropy, got 'l2' (did you mean 'mse'?)",
+        ),
         ({"momentum": 1.0}, ValueError, "momentum must be in [0, 1), got 1.0"),
         ({"biases": 1}, TypeError, "biases must be True or False, got 1"),
         ({"net": 3}, TypeError, "net must be a fisherfield Network, got 3"),

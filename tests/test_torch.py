@@ -913,6 +913,174 @@ def test_what_holds_a_network_says_where_it_is(own, reason):
             ff.torch.describe(own, shape)
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.out(self.lstm(x)[0])
+
+
+PLAIN = nn.Sequential(nn.Linear(4, 50), nn.ReLU(), nn.Linear(50, 2))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which there still is
+    SCRIPTED, TRACED = torch.jit.script(PLAIN), torch.jit.trace(PLAIN, torch.ones(1, 4))
+SAMPLES = torch.utils.data.TensorDataset(torch.ones(6, 4), torch.zeros(6))
+LOADER = torch.utils.data.DataLoader(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        (PLAIN, "fisherfield.torch.describe makes one of a module"),
+        (PLAIN.state_dict(), "a state_dict has no layers, load it into its module and give that to fisherfield.torch"),
+        (SCRIPTED, "fisherfield.torch.describe makes one of the module that was scripted"),
+        (nn.Linear, "it is a class, make an object of it"),
+        (LOADER, "it has samples and no layers"),
+        (SAMPLES, "it has samples and no layers"),
+    ],
+)
+def test_what_pytorch_has_in_place_of_a_network_is_told_the_way_to_one(given, way):
+    for ask in (
+        ff.max_learning_rate,
+        ff.fisher,
+        ff.sample,
+        ff.torch.module,
+        lambda net: ff.scan(net, {"gamma": [1.0]}),
+    ):
+        with pytest.raises(TypeError, match=f"^net must be a fisherfield Network, got .+: {way}") as refused:
+            ask(given)
+        assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        (PLAIN.state_dict(), "a state_dict has no layers"),
+        (LOADER, "it has samples and no layers"),
+        (ff.mlp([3, 2]), "it is a description already"),
+        (nn.Linear, "it is a class, make an object of it"),
+        ([nn.Linear(3, 2), nn.ReLU()], r"torch.nn.Sequential\(\*modules\) makes one"),
+        (nn.functional.relu, "the layers of a function cannot be seen"),
+        ("model.pt", "torch.load reads one from a file"),
+    ],
+)
+def test_what_is_no_module_is_told_the_way_to_one(given, way):
+    for ask in (ff.torch.describe, ff.torch.sampled):
+        with pytest.raises(TypeError, match=f"^module must be a torch.nn.Module, got .+: {way}"):
+            ask(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        (LOADER, r"take a batch of it, x, y = next\(iter\(loader\)\)"),
+        (SAMPLES, r"take its samples, x, y = next\(iter\(DataLoader\(dataset, batch_size=len\(dataset\)\)\)\)"),
+        ((torch.ones(6, 4), torch.ones(6)), r"of a pair give x alone, but to fisherfield.data.load the tuple \(x, y\)"),
+        (torch.ones(6, 4, requires_grad=True), r"use .detach\(\).cpu\(\).double\(\).numpy\(\)"),
+        (torch.ones(6, 4, dtype=torch.bfloat16), r"use .detach\(\).cpu\(\).double\(\).numpy\(\)"),
+        ([torch.ones(4, requires_grad=True)] * 6, r"use torch.stack\(x\).detach\(\).cpu\(\).double\(\).numpy\(\)"),
+        ({"x": np.ones((6, 4))}, "give one of its values"),
+        (ff.data.load(np.arange(24.0).reshape(6, 4)), "give its x"),
+        ("digits", "fisherfield.data.load reads data sets"),
+    ],
+)
+def test_samples_that_are_no_array_are_told_the_way_to_one(given, way):
+    net = ff.mlp([4, 30, 2], batch_norm=False)
+    for ask in (ff.sample(net), lambda x: ff.sampled_fisher(net, x)):
+        with pytest.raises(TypeError, match=f"^x must be an array of real numbers, got .+: {way}$") as refused:
+            ask(given)
+        assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        (nn.MSELoss(), "it is 'mse'"),
+        (nn.MSELoss, "it is 'mse'"),
+        (nn.functional.mse_loss, "it is 'mse'"),
+        (nn.CrossEntropyLoss(), "it is 'cross_entropy'"),
+        (nn.MSELoss(reduction="sum"), "losses are means over samples, that with reduction='mean' is 'mse'"),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), "without weights and label smoothing it is 'cross_entropy'"),
+        (nn.CrossEntropyLoss(weight=torch.ones(3)), "without weights and label smoothing it is 'cross_entropy'"),
+        (nn.L1Loss(), "there is no other loss"),
+        (nn.BCEWithLogitsLoss(), "there is no other loss"),
+    ],
+    ids=str,
+)
+def test_a_loss_of_pytorch_s_is_told_its_name(given, way):
+    allowed = "loss must be one of sum, mean, mse, cross_entropy, got "
+    with pytest.raises(ValueError, match=f"^{allowed}.+: {way}$"):
+        ff.max_learning_rate(ff.mlp([4, 30, 3]), loss=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (nn.ReLU(), "relu"),
+        (nn.ReLU, "relu"),
+        (torch.relu, "relu"),
+        (nn.functional.leaky_relu, "leaky_relu"),
+        (nn.Tanh(), "tanh"),
+        (torch.tanh, "tanh"),
+    ],
+    ids=str,
+)
+def test_an_activation_of_pytorch_s_is_told_its_name(given, meant):
+    allowed = "activation must be a name, an Activation or a function of NumPy arrays, got PyTorch's "
+    with pytest.raises(TypeError, match=rf"^{allowed}.+ \(did you mean '{meant}'\?\)$"):
+        ff.mlp([3, 4, 2], given)
+
+
+SEEN = "its layers cannot be seen any more: describe the module that it was scripted, traced or quantised from"
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (SCRIPTED, SEEN),
+        (TRACED, SEEN),
+        (torch.fx.symbolic_trace(PLAIN), SEEN),
+        (nn.LSTM(4, 5), "the theory has no recurrent layers: use Linear or Conv1d"),
+        (Recurrent(), r"it holds module.*\.lstm, LSTM, and the theory has no recurrent layers: use Linear or Conv1d"),
+        (nn.MultiheadAttention(4, 2), "no products of activations: describe the Sequentials of Linear layers in it"),
+        (nn.Unflatten(1, (1, 2, 2)), r"leave it out, and give input_shape as \(channels, height, width\)"),
+        (nn.BatchNorm1d(4), "it stands after the input: standardize the data before"),
+        (nn.LayerNorm(4), "it stands after the input: standardize the data before"),
+        (nn.ReLU(), "it stands after the input: begin with Linear or Conv2d"),
+    ],
+)
+def test_a_first_layer_that_cannot_be_is_refused_by_name_with_and_without_an_input_shape(own, reason):
+    for shape in (None, 4):
+        with pytest.raises(ValueError, match=f"^module: {type(own).__name__} cannot be described: .*{reason}"):
+            ff.torch.describe(own, shape)
+        where = r"module\[0\]" if type(own).__name__ != "GraphModule" else "module"
+        with pytest.raises(ValueError, match=f"^{where}.*: {type(own).__name__} cannot be described: .*{reason}"):
+            ff.torch.describe(nn.Sequential(own, nn.Linear(4, 2)), shape)
+
+
+def test_an_input_shape_that_must_be_given_is_asked_for_by_the_layer_s_name():
+    lines = nn.Sequential(nn.Conv1d(1, 8, 3), nn.Flatten(), nn.Linear(48, 2))
+    words = "input_shape must be given where the first layer is not Linear but Conv1d: (units,), (channels, length) or "
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        ff.torch.describe(lines)
+    with pytest.raises(ValueError, match=r"gets shape \(8,\): give it as input_shape, without the batch$"):
+        ff.torch.describe(lines, 8)
+    with pytest.raises(ValueError, match=r"^input_shape must hold at most 32 values, got more: "):
+        ff.torch.describe(lines, iter(range(1, 10**9)))
+
+
+def test_a_padding_mode_is_cut():
+    layer = nn.Conv2d(1, 4, 3)
+    layer.padding_mode = "x" * 10**6
+    with pytest.raises(
+        ValueError, match=r"the theory has zero padding alone, and it has 'xxx.+': use 'zeros'$"
+    ) as refused:
+        ff.torch.describe(nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 2)), (1, 6, 6))
+    assert len(str(refused.value)) < 250
+
+
 def tied(one, other, name, change=lambda tensor: tensor):
     setattr(other, name, change(getattr(one, name)))
     return one, other

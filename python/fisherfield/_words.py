@@ -50,7 +50,7 @@ def cut(text: str, longest: int = _LONGEST) -> str:
 def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
     """The name that may have been meant, in brackets; empty where none is near. Case and signs count for nothing."""
     names = {_letters(each): each for each in allowed}
-    near = get_close_matches(_letters(str(name)[:_LONGEST]), list(names), n=1)
+    near = get_close_matches(_letters(str(name)[:_LONGEST]), list(names), n=1, cutoff=0.7)  # gpu is no cpu
     return f" (did you mean {names[near[0]]!r}?)" if near else ""
 
 

@@ -228,7 +228,7 @@ def _reader(layer: Any) -> Reader | None:
 def _read(reading: Reading, reader: Reader | None, layer: Any, inside: list[tuple[Layer, ...]]) -> Layer | None:
     """A layer's description; None where it does nothing. What cannot be described is refused with what to do."""
     where = reading.spot.where
-    if isinstance(layer, torch.jit.ScriptModule):
+    if _opaque(layer):
         raise ValueError(_why_not(layer, where))
     if any(isinstance(tensor, nn.parameter.UninitializedTensorMixin) for tensor in layer.parameters(recurse=False)):
         raise ValueError("its sizes are not known yet: call the module on a batch once")
@@ -268,10 +268,16 @@ def _wrapped(layer: Any) -> str | None:
     return "module" if isinstance(layer, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else None
 
 
+def _opaque(layer: Any) -> bool:
+    """Whether a module is what PyTorch's compilers have made of another one."""
+    made = isinstance(layer, (torch.jit.ScriptModule, torch.fx.GraphModule))
+    return made or ".quantized" in type(layer).__module__
+
+
 def _why_not(layer: Any, where: str) -> str:
     if held := _wrapped(layer):
         return f"it wraps another module: describe {where}.{held}"
-    if isinstance(layer, (torch.jit.ScriptModule, torch.fx.GraphModule)) or ".quantized" in type(layer).__module__:
+    if _opaque(layer):
         return "its layers cannot be seen any more: describe the module that it was scripted, traced or quantised from"
     kinds = [kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn") and kind not in READERS]
     names = [kind.__name__ for kind in kinds]
