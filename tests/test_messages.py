@@ -23,6 +23,22 @@ DENSE = 'input_shape = 3\n[[layers]]\ntype = "Dense"\nunits = 2\n'
 ANOTHER = '[[layers]]\ntype = "{}"\n'
 
 
+POLYNOMIAL = ff.Activation("polynomial", coefficients=[1.2345678901234567] * 33)
+
+
+class Shown:
+    """A callable that shows itself at length."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __call__(self, x):
+        return x
+
+    def __repr__(self):
+        return self.text
+
+
 def says(ask):
     """The one line that a call is refused with."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)) as refused:
@@ -220,6 +236,13 @@ def test_widths_are_one_a_hidden_layer(widths, shown):
         lambda: ff.reference.max_learning_rate(NET, loss=LONG),
         lambda: ff.scan(ff.mlp([3, 4, 4, 2], gamma=[[0.1] * 4, [0.2] * 4]), {"depth": [3]}),
         lambda: ff.gaussian.covariance(LONG, 1.0, 1.0, 0.5),
+        lambda: ff.gaussian.tabulate(POLYNOMIAL, megabytes=1e-6),
+        lambda: ff.Network(3, [ff.Dense(2), ff.Dense(2), POLYNOMIAL]),
+        lambda: ff.Network(3, [ff.Dense(2), Shown(LONG), ff.Dense(2)]),
+        lambda: ff.Network(3, [ff.Dense(2), ff.Activation(Shown(LONG)), ff.Dense(2)]).save("net.toml"),
+        lambda: ff.scan(NET, {f"layers[{'9' * 10**5}].gamma": [1.0]}),
+        lambda: ff.figures.wei2019_figure_1(gammas=[-1.0] * 10**5),
+        lambda: ff.figures.wei2019_figure_1(gammas=LONG),
     ],
 )
 def test_no_message_is_longer_than_what_it_says(ask):

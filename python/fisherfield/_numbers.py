@@ -14,7 +14,7 @@ import numpy as np
 
 from . import _ways
 from ._memory import refuse_large_array
-from ._words import did_you_mean
+from ._words import cut, did_you_mean
 from ._words import shown as shown
 
 if TYPE_CHECKING:
@@ -494,7 +494,9 @@ def refuse_operand(name: str, value: int | float) -> NoReturn:
 
 def refuse_tabulated(value: float, low: float, high: float, activation: str) -> NoReturn:
     """Raise for a variance that a table does not reach."""
-    raise ValueError(f"q must be from {low:g} to {high:g}, the range of this table of {activation}, got {shown(value)}")
+    raise ValueError(
+        f"q must be from {low:g} to {high:g}, the range of this table of {cut(activation)}, got {shown(value)}"
+    )
 
 
 def refuse_integral(activation: str, refusal: Any) -> NoReturn:
@@ -545,7 +547,7 @@ def of_ufunc(out: Any, where: Any, dtype: Any) -> dict[str, Any]:
 
 def integral(status: _core.Status, activation: Any) -> NoReturn:
     """Raise for a status of the core's integrals other than ok."""
-    raise ValueError(INTEGRALS[status.name].format(activation=activation))
+    raise ValueError(INTEGRALS[status.name].format(activation=cut(str(activation))))
 
 
 INTEGRALS = {

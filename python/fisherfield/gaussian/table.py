@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _core, _numbers
 from .._warn import warn
+from .._words import cut
 from ..network import Activation
 from ..network.activation import as_activation
 
@@ -177,8 +178,8 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
         _numbers.integral(made.status, phi)
     if made.table is None:
         raise ValueError(
-            f"the table of {phi} for q from {low:g} to {high:g} must fit into megabytes={most:g} with an error of at "
-            f"most {_ERROR:g}, and does not: narrow q or allow more"
+            f"the table of {cut(str(phi))} for q from {low:g} to {high:g} must fit into megabytes={most:g} with an error "
+            f"of at most {_ERROR:g}, and does not: narrow q or allow more"
         )
     return Table(phi, (low, high), made.table.error, made.table.bytes / 1e6, seconds, made.table)
 
@@ -195,6 +196,6 @@ def _impatience(phi: Activation) -> Callable[[], None]:
             less = "a narrower q takes less"
             if not isinstance(phi.function, str):
                 less = f"{less}, and a name of activation_names() far less than a Python callable"
-            warn(f"the table of {phi} is not made after {_PATIENCE:g} s and may take many minutes: {less}")
+            warn(f"the table of {cut(str(phi))} is not made after {_PATIENCE:g} s and may take many minutes: {less}")
 
     return hear

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import _numbers, _ways
-from .._words import did_you_mean, shown
+from .._words import cut, did_you_mean, shown
 from .layer import Axis, Layer, Parts, Seen, Shape, Step, Stream, kind
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Activation(Layer):
 
     def entry(self) -> dict[str, Any]:
         if not isinstance(self.function, str):
-            raise ValueError(f"the callable {self} cannot be saved; only named activations can")
+            raise ValueError(f"the callable {cut(str(self))} cannot be saved; only named activations can")
         return {"function": self.function, **self.parameters}
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
@@ -286,7 +286,7 @@ class Activation(Layer):
 
     def __str__(self) -> str:
         if not isinstance(self.function, str):
-            return getattr(self.function, "__qualname__", repr(self.function))
+            return getattr(self.function, "__qualname__", None) or shown(self.function)
         for value in self.parameters.values():
             numbers = value if isinstance(value, tuple) else (value,)
             return f"{self.function}({', '.join(map(repr, numbers))})"

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, Union
 
 from .. import _numbers
+from .._words import cut
 
 if TYPE_CHECKING:
     from .. import _core
@@ -272,7 +273,7 @@ class Layer:
             behind = "the input" if previous is None else type(previous).__name__
             raise ValueError(f"{where}: {self.needs}; it stands after {behind}")
         if not hidden and not self.behind_output:
-            raise ValueError(f"{where}: the output must be linear, got {self} after the last Dense or Conv2d")
+            raise ValueError(f"{where}: the output must be linear, got {cut(str(self))} after the last Dense or Conv2d")
         try:
             after = self.shape_of(before)
         except ValueError as error:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._numbers import THEORIES
+from .._numbers import THEORIES, entries, float_array, is_sequence
 from .._optional import optional
+from .._words import shown
 from ..network import Network, convnet, mlp
 from ..theory import fisher, max_learning_rate
 
@@ -101,9 +102,11 @@ def wei2019_figure_1(
     matplotlib = optional("matplotlib", "figures need matplotlib", "fisherfield[plot]")
     from matplotlib.figure import Figure
 
-    grid = np.linspace(0.05, 5.0, 100) if gammas is None else np.sort(np.asarray(list(gammas), dtype=np.float64))
+    if is_sequence(gammas) and not hasattr(gammas, "dtype"):
+        gammas = entries("gammas", gammas)
+    grid = np.linspace(0.05, 5.0, 100) if gammas is None else np.sort(float_array("gammas", gammas).ravel())
     if grid.size < 2 or not (grid[0] > 0 and np.isfinite(grid[-1])):
-        raise ValueError(f"gammas must hold at least two numbers, all finite and > 0, got {grid.tolist()}")
+        raise ValueError(f"gammas must hold at least two numbers, all finite and > 0, got {shown(grid.tolist())}")
     networks = wei2019_networks()
     columns = {
         "Dense: 784 inputs, 3 x 1000 hidden units": networks["dense"],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._numbers import integer
 from .._optional import optional
-from .._words import shown
+from .._words import cut, shown
 from ..network import Network
 from .arguments import WHOLE
 from .grid import field_of
@@ -78,7 +78,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
 def _axis(text: str) -> tuple[str, Values | _Range]:
     """One --axis: its name, and its values or the range to draw them from."""
     name, _, value = (word.strip() for word in text.partition("="))
-    words = [word.strip() for word in value.split(":")]
+    name, words = cut(name, 200), [word.strip() for word in value.split(":")]
     logarithmic = len(words) > 2 and words[-1] == "log"
     words = words[:-1] if logarithmic else words
     try:
@@ -165,6 +165,6 @@ def selections_of(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"--select must be NAME=VALUE, got {shown(text)}") from None
         if name in chosen:
-            raise ValueError(f"--select must name {name} once, got it twice")
+            raise ValueError(f"--select must name {cut(name)} once, got it twice")
         chosen[name] = value
     return chosen

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
-from .._words import did_you_mean, one_of, shown
+from .._words import cut, did_you_mean, one_of, shown
 from ..network import Network
 from ..network.layer import Step, kinds
 from ..network.layer import axes as layer_axes
@@ -187,14 +187,15 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
 
 
 def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str, int]:
+    name, where_cut = cut(name), cut(where)
     if field not in layer_axes():
         raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {shown(field)}")
     steps = {step.where: number for number, step in enumerate(net.steps)}
     if where not in steps:
         if "." in where:
             hint = did_you_mean(where, steps)
-            raise ValueError(f"axis {name} must name a layer that the network has, got {where}{hint}")
-        raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {where[7:-1]}")
+            raise ValueError(f"axis {name} must name a layer that the network has, got {where_cut}{hint}")
+        raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {cut(where[7:-1])}")
     layer = net.steps[steps[where]].layer
     if field not in layer.axes() or not layer.has(field):
         inside = [step.where for step in net.steps if step.where.startswith(f"{where}.") and step.layer.has(field)]

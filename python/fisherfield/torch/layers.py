@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import _numbers
+from .._words import cut
 from ..network import (
     Activation,
     AvgPool2d,
@@ -127,7 +128,7 @@ def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
     if not isinstance(layer.function, str):
         raise ValueError(
-            f"{at.step.where}: activation must be a named one for PyTorch to take its gradient, got {layer}"
+            f"{at.step.where}: activation must be a named one for PyTorch to take its gradient, got {cut(str(layer))}"
         )
     return activations.MODULES[layer.function](layer)
 
