@@ -178,8 +178,8 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
         _numbers.integral(made.status, phi)
     if made.table is None:
         raise ValueError(
-            f"the table of {cut(str(phi))} for q from {low:g} to {high:g} must fit into megabytes={most:g} with an error "
-            f"of at most {_ERROR:g}, and does not: narrow q or allow more"
+            f"the table of {cut(str(phi))} for q from {low:g} to {high:g} must fit into megabytes={most:g} with an "
+            f"error of at most {_ERROR:g}, and does not: narrow q or allow more"
         )
     return Table(phi, (low, high), made.table.error, made.table.bytes / 1e6, seconds, made.table)
 
