@@ -5,15 +5,24 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from . import _core, _numbers
 
 __all__ = ["num_threads", "set_num_threads"]
 
+_MOST = 4096
+
 
 def set_num_threads(threads: int) -> None:
-    """Use up to `threads` threads from now on; at start FISHERFIELD_NUM_THREADS, or the machine's processors."""
-    _core.set_num_threads(_numbers.integer("threads", threads, 1, 4096))
+    """Use up to `threads` threads from now on.
+
+    At start FISHERFIELD_NUM_THREADS, else OMP_NUM_THREADS, else as many as there are processors that the process may
+    use: those of its affinity (taskset, Slurm), and no more than its control group's quota (containers).
+    """
+    _core.set_num_threads(_numbers.integer("threads", threads, 1, _MOST))
 
 
 def num_threads() -> int:
@@ -21,14 +30,53 @@ def num_threads() -> int:
     return _core.num_threads()
 
 
+def usable_processors() -> int:
+    """Processors that this process may use: of its affinity, and no more than the quota of its control groups."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([processors, *(-(-quota // period) for quota, period in _quotas())]))
+
+
+def _quotas(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> Iterator[tuple[int, int]]:
+    """(quota, period) of every control group of this process that has a limit, up to the root that is seen from here.
+
+    A part of a processor counts as one. Version 2 has both numbers in cpu.max, version 1 each in a file.
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return  # no Linux
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / ("cpu" if controllers else "")
+        here = mount / place.lstrip("/")
+        for folder in (here, *here.parents):
+            if not folder.is_relative_to(mount):
+                break
+            with suppress(OSError, ValueError):  # no such file, or "max" for no limit
+                if controllers:
+                    numbers = [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+                else:
+                    numbers = (folder / "cpu.max").read_text().split()
+                quota, period = map(int, numbers)
+                if quota > 0 and period > 0:
+                    yield quota, period
+
+
 def _from_environment() -> None:
-    """FISHERFIELD_NUM_THREADS, once at import; a value that is no number of threads is warned of and ignored."""
-    text = os.environ.get("FISHERFIELD_NUM_THREADS", "").strip()
-    if text:
+    """Once at import; a value that is no number of threads is warned of and ignored."""
+    set_num_threads(min(usable_processors(), _MOST))
+    names = [name for name in ("FISHERFIELD_NUM_THREADS", "OMP_NUM_THREADS") if os.environ.get(name, "").strip()]
+    for name in names[:1]:
+        text = os.environ[name].strip()
+        if name == "OMP_NUM_THREADS":
+            text = text.partition(",")[0].strip()  # a number for each level of nesting
         try:
             set_num_threads(int(text) if text.isascii() and text.isdigit() else text)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            sentence = str(error).replace("threads", "FISHERFIELD_NUM_THREADS", 1)
+            sentence = str(error).replace("threads", name, 1)
             warnings.warn(f"{sentence}: using {num_threads()} threads", RuntimeWarning, stacklevel=2)
 
 

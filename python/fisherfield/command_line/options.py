@@ -68,7 +68,8 @@ Biases = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(parser=whole, metavar="N", help="Threads, 1 or more.  [default: all processors]")
+    int | None,
+    typer.Option(parser=whole, metavar="N", help="Threads, 1 or more.  [default: all processors it may use]"),
 ]
 
 
