@@ -86,14 +86,29 @@ def test_threads_make_one_compiled_activation_together_and_copies_their_own():
 
 def test_type_checkers_and_the_interpreter_see_the_same_names():
     tree = ast.parse(Path(ff.__file__).read_text(encoding="utf-8"))
-    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
     homes = {alias.name: node.module for node in checked.body[:-1] for alias in node.names}
     assert sorted(homes) == ast.literal_eval(checked.body[-1].value)
-    alone = set(ff.__all__) - set(homes)  # kinds in modules of their own
-    assert alone <= set(ff.network.kinds())
+    assert set(ff.__all__) == set(homes)  # kinds in modules of their own, too
     homes = {name: home for name, home in homes.items() if home}
     assert {name: home for name, home in homes.items() if name not in ff.network.kinds()} == ff._HOME
-    assert {name for name in homes if name not in ff._HOME} | alone == set(ff.network.kinds())
+    assert {name for name in homes if name not in ff._HOME} == set(ff.network.kinds())
+
+
+@pytest.mark.parametrize("name", ["", "torch"])
+def test_dir_has_the_public_names_and_no_others(name):
+    """Completion offers what is there to be used, and none of what the module itself imports."""
+    if name:
+        pytest.importorskip(name)
+    out = run(
+        "from importlib import import_module\n"
+        f"module = import_module('fisherfield{name and '.'}{name}')\n"
+        "names = [name for name in dir(module) if not name.startswith('__')]\n"
+        "assert names == sorted(module.__all__), names\n"
+        "[getattr(module, name) for name in dir(module)]\n"
+        "print('whole')"
+    )
+    assert out == "whole"
 
 
 def test_a_kind_in_a_new_file_is_public(tmp_path):

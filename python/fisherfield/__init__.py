@@ -109,8 +109,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Names are imported when first used: the reference works without the core, and SciPy and matplotlib take a while.
-# Beside them every kind of layer is public, wherever in `network` it stands; to type checkers one that is not in the
-# list above is Any.
+# Beside them every kind of layer is public, wherever in `network` it stands. Type checkers know the list above alone,
+# and so tell a name that is none.
 _MODULES = {
     "network": "Network activation_names convnet load mlp",
     "sampled": (
@@ -129,7 +129,7 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
+def _lazily(name: str) -> Any:
     if name == "_core":
         core = import_module(f"{__name__}._core")
         for module in ("threads", "gaussian.ufuncs"):  # each sets up the core as an environment variable says
@@ -149,8 +149,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {shown(name)}")
 
 
+if not TYPE_CHECKING:
+    __getattr__ = _lazily
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__getattr__("__all__")})
+    return sorted({*(name for name in globals() if name.startswith("__")), *_lazily("__all__")})
 
 
 def _kinds() -> Mapping[str, Any]:

@@ -17,6 +17,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name == "Residual":  # a class of PyTorch's, which is imported with it
         from .._optional import optional
