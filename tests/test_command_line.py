@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -313,6 +314,7 @@ def test_a_bad_option_is_refused_in_one_line(fisherfield, arguments, words):
         (["figure", "wei2019-1", "--out", "no/such/folder/figure.png"], ["existing folder", "figure.png"]),
         (["selftest", "--networks", "0"], ["networks", ">= 1", "0"]),
         (["selftest", "--seed", "-1"], ["seed", ">= 0", "-1"]),
+        (["init", "mlp"], ["network", "dense, vanilla, convnet", "mlp"]),
     ],
 )
 def test_bad_usage_is_refused_in_one_line(fisherfield, arguments, words):
@@ -333,6 +335,7 @@ def test_a_figure_without_matplotlib_is_refused_with_the_command_that_installs_i
     ("arguments", "example"),
     [
         ([], "fisherfield lr examples/dense.toml"),
+        (["init", "--help"], "fisherfield init dense > net.toml"),
         (["--help"], "fisherfield lr examples/dense.toml"),
         (["scan", "--help"], "fisherfield scan net.toml --axis gamma=0.1:5:200"),
         (["plot", "--help"], "fisherfield plot dense.zarr"),
@@ -360,6 +363,128 @@ def test_python_m_fisherfield_runs_the_command_line(tmp_path):
         check=False,
     )
     assert_refused((done.returncode, done.stdout, done.stderr), "none.toml")
+
+
+# ---------------------------------------------------------------------------------------- terminals, full and closed
+
+
+def shell(line: str, **environment: str) -> tuple[int, str, str]:
+    """What a line of the shell gives, where `fisherfield` is the command line."""
+    line = line.replace("fisherfield", f"'{sys.executable}' -m fisherfield")
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.parametrize("arguments", ["lr {}", "lr {} --json", "--help", "init dense", "selftest --networks 1"])
+def test_output_that_cannot_be_written_is_told_in_one_line(arguments):
+    code, _, error = shell(f"fisherfield {arguments.format(EXAMPLES / 'dense.toml')} > /dev/full")
+    assert (code, error) == (2, "fisherfield: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of Unix")
+@pytest.mark.parametrize("line", ["2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_a_refusal_that_nobody_can_read_has_its_exit_code(line):
+    if "full" in line and not os.path.exists("/dev/full"):
+        pytest.skip("there is no device that is always full")
+    assert shell(f"fisherfield lr none.toml {line}") == (2, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of Unix")
+def test_nothing_that_is_written_lands_in_a_file_where_output_is_closed(tmp_path):
+    line = f"fisherfield scan {EXAMPLES / 'dense.toml'} --axis gamma=1,2 --out {tmp_path / 'scan.csv'} >&- 2>&-"
+    assert shell(line) == (0, "", "")
+    assert (tmp_path / "scan.csv").read_text().startswith("gamma,lambda_max")
+
+
+@pytest.mark.parametrize("columns", ["0", "-5", "wide", "1", "40", "80"])
+def test_no_width_of_a_terminal_takes_digits_away(fisherfield, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    code, output, errors = fisherfield("lr", EXAMPLES / "dense.toml")
+    assert (code, errors) == (0, "")
+    assert re.search(r"2236\.7 +~ 0\.0008942", row(output, "exact", vanilla=True))
+    assert "…" not in output
+
+
+INTERRUPT = """
+import os, signal, sys
+class Finder:  # Ctrl-C in the middle of an import
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from fisherfield.command_line import main
+main(['--version'])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of Unix")
+@pytest.mark.parametrize("module", ["numpy", "typer", "fisherfield.command_line.lr", "rich.console"])
+def test_ctrl_c_during_imports_is_one_line(module):
+    command = [sys.executable, "-c", INTERRUPT.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "fisherfield: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "arguments"),
+    [
+        (ff, "max_learning_rate", ["lr", EXAMPLES / "dense.toml"]),
+        (figures, "wei2019_figure_1", ["figure", "wei2019-1", "--out", "figure1.png"]),
+        (comparisons, "selftest", ["selftest"]),
+    ],
+)
+def test_a_command_that_is_stopped_says_so_and_leaves_nothing(
+    fisherfield, monkeypatch, tmp_path, owner, name, arguments
+):
+    import signal
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    class Drawn:
+        def savefig(self, path: Any, **_: Any) -> None:
+            Path(path).write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.chdir(tmp_path)
+    getattr(owner, name)  # ff's names come when they are used
+    monkeypatch.setattr(owner, name, Drawn if arguments[0] == "figure" else stopped)
+    assert fisherfield(*arguments) == (130, "", "fisherfield: stopped\n")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# ------------------------------------------------------------------------------------------------ what helps to begin
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_init_prints_the_example(fisherfield, tmp_path, name):
+    code, output, errors = fisherfield("init", name)
+    assert (code, errors) == (0, "")
+    (tmp_path / "net.toml").write_text(output)
+    assert ff.load(tmp_path / "net.toml") == ff.load(EXAMPLES / f"{name}.toml")
+    assert max(map(len, output.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("fisherfield in", {"init"}),
+        ("fisherfield init ", set(NAMES)),
+        ("fisherfield lr net.toml --loss m", {"mean", "mse"}),
+        ("fisherfield figure wei", {"wei2019-1"}),
+    ],
+)
+def test_the_shell_completes_commands_and_names(fisherfield, monkeypatch, typed, expected):
+    monkeypatch.setenv("_FISHERFIELD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
+    code, output, _ = fisherfield()
+    assert (code, set(output.split())) == (0, expected)
 
 
 # ---------------------------------------------------------------------------------------------------------- selftest

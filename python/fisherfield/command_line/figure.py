@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .._numbers import choice
+from ..scan.files import replacing
 from .options import FORMATS, picture
 from .terminal import refusing
 
@@ -20,7 +21,12 @@ EPILOG = (
 
 
 def figure(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Which figure: {', '.join(_FIGURES)}.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=f"Which figure: {', '.join(_FIGURES)}.", autocompletion=lambda: list(_FIGURES)
+        ),
+    ],
     out: Annotated[
         str, typer.Option(metavar="FILE", help=f"The file to write: {', '.join(FORMATS)}.  [default: NAME.png]")
     ] = "",
@@ -32,5 +38,7 @@ def figure(
         from ..plots import figures
 
         draw: Callable[[], Any] = getattr(figures, _FIGURES[name])
-        draw().savefig(path, dpi=150)
+        drawn = draw()
+        with replacing(path) as partial:
+            drawn.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     typer.echo(f"{path} written")

@@ -59,7 +59,7 @@ Overlap = Annotated[
 Length = Annotated[
     float, typer.Option(parser=decimal, metavar="X", help="Mean square of an input, per coordinate, > 0.")
 ]
-Loss = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.")]
+Loss = Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(LOSSES)}.", autocompletion=lambda: list(LOSSES))]
 Biases = Annotated[
     bool | None,
     typer.Option(

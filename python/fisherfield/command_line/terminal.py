@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import threading
 import warnings
@@ -70,9 +70,13 @@ def noting(output: Console) -> Iterator[None]:
         yield
 
 
+_NARROWEST = 80  # columns, for narrower tables leave out digits; a terminal that is narrower wraps their lines
+
+
 def console() -> Console:
     """Standard output; piped, 100 columns unless COLUMNS says otherwise, and no colour."""
-    output = Console(highlight=False)
+    columns = max(_NARROWEST, shutil.get_terminal_size((100, 24)).columns)  # a COLUMNS that is no number > 0 is ignored
+    output = Console(highlight=False, width=columns)
     if not output.is_terminal:
-        output = Console(highlight=False, width=None if "COLUMNS" in os.environ else 100, color_system=None)
+        output = Console(highlight=False, width=columns, color_system=None)
     return output
