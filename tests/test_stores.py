@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
+from fisherfield.command_line import main
 from fisherfield.scan import layout
 from fisherfield.scan import lock as locks
 
@@ -219,7 +220,7 @@ def test_the_command_line_prints_the_same(store, capfd):
 
     def fisherfield(*arguments):
         with pytest.raises(SystemExit) as ending:
-            ff.command_line.main(list(map(str, arguments)))
+            main(list(map(str, arguments)))
         return ending.value.code, *capfd.readouterr()
 
     NET.save(store.parent / "net.toml")
@@ -284,7 +285,7 @@ def test_others_read_and_copy_a_store_as_ever(store, tmp_path):
     np.testing.assert_array_equal(ff.Scan.open(tmp_path / "two").q[...], RIGHT.q[1:3])
 
 
-@pytest.mark.parametrize("name", ["network", "dimensions", "quantities", "loss", "overlap"])
+@pytest.mark.parametrize("name", ["network", "scan_dimensions", "quantities", "loss", "overlap"])
 def test_a_dataset_that_lacks_something_is_refused_in_a_sentence(name):
     dataset = RIGHT.to_xarray()
     del dataset.attrs[name]
@@ -296,6 +297,94 @@ def test_a_dataset_that_lacks_something_is_refused_in_a_sentence(name):
     dataset["status"] = dataset.status.isel(overlap=0)
     with pytest.raises(ValueError, match=r"whole, got 'a Dataset': status has another shape$"):
         ff.Scan.open(dataset)
+
+
+@pytest.mark.parametrize("ending", [".nc", ".zarr", ".csv", ".parquet"])
+def test_save_writes_what_its_ending_says(tmp_path, ending):
+    path = tmp_path / f"scan{ending}"
+    RIGHT.save(path)
+    if ending in (".nc", ".zarr"):
+        again = ff.Scan.open(path)
+        assert (again.settings, again.dimensions, again.network) == (RIGHT.settings, RIGHT.dimensions, RIGHT.network)
+        for name in RIGHT:
+            np.testing.assert_array_equal(np.asarray(again[name]), RIGHT[name])
+    else:
+        pandas = pytest.importorskip("pandas")
+        whole = RIGHT.to_xarray().stack(point=list(RIGHT.dimensions))
+        read = {".csv": pandas.read_csv, ".parquet": pandas.read_parquet}[ending](path).reset_index()
+        for name in ("lambda_max", "status", *RIGHT.dimensions):
+            np.testing.assert_array_equal(read[name], np.asarray(whole[name]).ravel())
+    if ending == ".zarr":
+        with pytest.raises(ValueError, match=r"^path must be a new folder, got .* which is there$"):
+            RIGHT.save(path)
+    else:
+        RIGHT.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", ["scan.txt", "scan", 3, None])
+def test_save_refuses_what_is_no_path_of_a_scan(path):
+    with pytest.raises(
+        ValueError, match=r"^path must (end in \.zarr, \.nc, \.csv, \.parquet|be a path on a file system), got"
+    ):
+        RIGHT.save(path)
+
+
+def test_a_scan_is_a_mapping_from_names_to_arrays():
+    names = [*RIGHT.arrays, *RIGHT.axes, "status"]
+    assert list(RIGHT) == list(RIGHT.keys()) == names
+    assert len(RIGHT) == len(names)
+    assert all(name in RIGHT for name in names)
+    assert "alpha" not in RIGHT
+    assert 0 not in RIGHT
+    assert [] not in RIGHT
+    assert {name: id(array) for name, array in dict(RIGHT).items()} == {name: id(RIGHT[name]) for name in names}
+    with pytest.raises(KeyError, match="3 is none of"):
+        RIGHT[3]
+
+
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
+def test_every_writer_of_netcdf_takes_a_scan(tmp_path, engine):
+    """SciPy's has attributes of its own, "dimensions" among them."""
+    stored = ff.scan(RIGHT.network, RIGHT.axes, tuple(RIGHT.arrays), store=tmp_path / "scan.zarr")
+    for number, scan in enumerate((RIGHT, stored)):
+        scan.to_xarray().to_netcdf(tmp_path / f"{number}.nc", engine=engine)
+        again = ff.Scan.open(tmp_path / f"{number}.nc")
+        assert again.dimensions == RIGHT.dimensions
+        for name in RIGHT:
+            np.testing.assert_array_equal(again[name], RIGHT[name])
+
+
+def test_datasets_that_were_cut_are_scans_of_what_is_left(tmp_path):
+    whole = ff.scan(NET, {"gamma": [0.5, 1.0, 2.0], "depth": [2, 3]}, ("lambda_max", "bulk", "q"))
+    dataset = whole.to_xarray()
+    one = ff.Scan.open(dataset.isel(depth=1))
+    assert (one.shape, one.dimensions, one.axes["depth"].tolist()) == ((3, 1), whole.dimensions, [3.0])
+    for name in whole.arrays:
+        np.testing.assert_array_equal(one[name], whole[name][:, 1:])
+    np.testing.assert_array_equal(ff.Scan.open(dataset.transpose()).q, whole.q)
+    assert ff.Scan.open(dataset.isel(gamma=slice(1, None), depth=0)).axes["gamma"].tolist() == [1.0, 2.0]
+    assert list(ff.Scan.open(dataset[["bulk", "status"]]).arrays) == ["bulk"]
+    dataset.isel(gamma=0).to_zarr(tmp_path / "cut.zarr", consolidated=False)
+    np.testing.assert_array_equal(ff.Scan.open(tmp_path / "cut.zarr").lambda_max, whole.lambda_max[:1])
+    paired = ff.scan(NET, {("gamma", "sigma_w2"): [(1, 2), (2, 3)]})
+    point = ff.Scan.open(paired.to_xarray().isel(point=1))
+    assert (point.shape, point.axes["gamma"].tolist(), point.axes["sigma_w2"].tolist()) == ((1,), [2.0], [3.0])
+
+
+@pytest.mark.parametrize(
+    ("cut", "sentence"),
+    [
+        (lambda dataset: dataset.mean("gamma", keep_attrs=True), "'gamma' is missing"),
+        (lambda dataset: dataset[["lambda_max"]], "'status' is missing"),
+        (lambda dataset: dataset.isel(layer=0), "source must have all layers of 'a Dataset' or no quantity of layers"),
+        (lambda dataset: dataset.isel(layer=slice(1, None)), "or no quantity of layers, got layer"),
+    ],
+)
+def test_a_dataset_that_has_lost_what_a_scan_needs_is_refused(cut, sentence):
+    whole = ff.scan(NET, {"gamma": [0.5, 1.0, 2.0]}, ("lambda_max", "q"))
+    with pytest.raises(ValueError, match=sentence):
+        ff.Scan.open(cut(whole.to_xarray()))
 
 
 # stores of version 0.1 ------------------------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ EPILOG = (
     "  convnet_cifar   32 x 32 x 3, the same channels, BatchNorm"
 )
 _HEAD = """\
-# The network {name!r} of Wei, Stokes and Schwab (2019), section 4. Weights are drawn from N(0, sigma_w2 / fan_in),
-# biases from N(0, sigma_b2); trained says whether gamma and beta are parameters of the network. Left out of a layer, an
-# argument has its default.
+# The network {name!r} of Wei, Stokes and Schwab (2019), section 4. Left out of a layer, an argument has its
+# default. Weights are drawn from N(0, sigma_w2 / fan_in), biases from N(0, sigma_b2); trained says whether gamma and
+# beta are parameters of the network.
 #
 #     fisherfield lr net.toml --momentum 0.9
 

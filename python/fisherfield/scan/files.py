@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from .._numbers import path_of
 from .._optional import optional
 from .._words import shown
 from .table import Scan
@@ -50,6 +54,24 @@ def write(scan: Scan, path: Path) -> None:
         writers[path.suffix.lower()](partial)
 
 
+def save(scan: Scan, path: Any) -> None:
+    """See `Scan.save`."""
+    place = Path(path_of("path", path))
+    ending = place.suffix.lower()
+    if ending not in _NEEDS:
+        raise ValueError(f"path must end in {', '.join(_NEEDS)}, got {shown(str(path))}")
+    for part in dict.fromkeys(("xarray", *_NEEDS[ending]) if ending == ".zarr" else _NEEDS[ending]):
+        optional(part, f"save to {ending} needs {part}", "fisherfield[scan]")
+    if ending != ".zarr":
+        write(scan, place)
+        return
+    if place.exists():
+        raise ValueError(f"path must be a new folder, got {shown(str(path))}, which is there")
+    with replacing(place) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata")  # which Zarr has had for years, and no standard yet
+        scan.to_xarray().to_zarr(partial, mode="w", consolidated=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place at the end, or is gone if anything goes wrong."""
@@ -59,5 +81,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
-            partial.unlink()
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
         raise

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ MARK = "_nc_fisherfield_checksum"
 TWIN = "status/scan.sha256"
 _HERE = "call the same scan again with this store, which computes what is damaged once more"
 _ANOTHER = "remove it, or give another one"
+
+
+# What stores call "dimensions" has this name in files of other formats: SciPy's netCDF takes no attribute of that name.
+DIMENSIONS = "scan_dimensions"
+
+
+def dimensions_from(attributes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Of each dimension the names of the axes along it, as a file has them."""
+    text = attributes["dimensions" if "dimensions" in attributes else DIMENSIONS]
+    return {name: tuple(names) for name, names in json.loads(text).items()}
 
 
 class Damaged(ValueError):
@@ -245,7 +256,7 @@ def layout_of(path: str, root: dict[str, Any]) -> Layout:
             metadata = {each.parent.name: json.loads(each.read_bytes()) for each in folder.glob("*/zarr.json")}
         else:
             metadata = held["metadata"]
-        axes = [name for names in json.loads(attributes["dimensions"]).values() for name in names]
+        axes = [name for names in dimensions_from(attributes).values() for name in names]
         axes += ["layer"] if "layer" in metadata else []
         names = [*axes, *str(attributes["quantities"]).split(), "status"]
         arrays = {name: _array(metadata[name]) for name in names}

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, KeysView, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from ..network.toml import from_toml
 from .attributes import attributes_of, coordinates_of, settings_from, variables_of
 from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of
-from .layout import Damaged
+from .layout import DIMENSIONS, Damaged, dimensions_from
 from .store import VERSION, opened
 
 if TYPE_CHECKING:
@@ -82,9 +82,23 @@ class Scan:
 
     def __getitem__(self, name: str) -> Any:
         for names in (self.arrays, self.axes, {"status": self.status}):
-            if name in names:
+            if isinstance(name, str) and name in names:
                 return names[name]
-        raise KeyError(f"{shown(name)} is none of {', '.join((*self.arrays, *self.axes, 'status'))}")
+        raise KeyError(f"{shown(name)} is none of {', '.join(self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.arrays, *self.axes, "status"))
+
+    def __len__(self) -> int:
+        """How many names `scan[name]` takes; `points` says how many points there are."""
+        return len(self.arrays) + len(self.axes) + 1
+
+    def __contains__(self, name: object) -> bool:
+        return name in tuple(self)
+
+    def keys(self) -> KeysView[str]:
+        """The names that `scan[name]` takes: quantities, axes and the status; `dict(scan)` has their arrays."""
+        return dict.fromkeys(self).keys()
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name not in Scan.__dataclass_fields__ and name in (*self.arrays, *self.axes):
@@ -153,7 +167,8 @@ class Scan:
         """
         xarray = optional("xarray", "to_xarray needs xarray", "fisherfield[scan]")
         if self.store is not None:
-            return xarray.open_zarr(self.status.store)  # which looks at checksums and missing files
+            dataset = xarray.open_zarr(self.status.store)  # which looks at checksums and missing files
+            return dataset.assign_attrs({DIMENSIONS: dataset.attrs.pop("dimensions", "{}"), **dataset.attrs})
         layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
         return xarray.Dataset(
             {
@@ -164,18 +179,42 @@ class Scan:
             self._attributes(),
         )
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it, by the ending of `path`: ``.nc`` (netCDF), ``.zarr``, ``.csv`` or ``.parquet``.
+
+        `Scan.open` reads the first two; CSV has no place for the settings. A file that is there is replaced, whole or
+        not at all; a folder that is there is not.
+
+        Raises
+        ------
+        ValueError
+            For another ending, and for a store that is there.
+        ImportError
+            Without what writes it (xarray and h5netcdf or zarr, pandas, pyarrow).
+        OSError
+            For what cannot be written.
+        """
+        from .files import save
+
+        save(self, path)
+
     def _attributes(self) -> dict[str, Any]:
-        return attributes_of(self.network, self.settings, self.dimensions, tuple(self.arrays))
+        attributes = attributes_of(self.network, self.settings, self.dimensions, tuple(self.arrays))
+        return {DIMENSIONS if name == "dimensions" else name: value for name, value in attributes.items()}
 
     @classmethod
     def open(cls, source: Any) -> Scan:
         """A scan from its store, its netCDF file, or the xarray.Dataset of either.
 
+        Of a Dataset that was cut, the scan has what is left: some of the quantities, a part of the values, or one value
+        (`dataset.isel(gamma=0)`), which makes an axis of one value.
+
         Raises
         ------
         ValueError
-            For one that no scan has written. For a store that is damaged, here or where its arrays are read: the same
-            scan with that store computes again what it was.
+            For one that no scan has written, and for a Dataset without the status, without an axis (a mean over it has
+            lost which values it was taken over) or with a part of the layers. For a store that is damaged, here or
+            where its arrays are read: the same scan with that store computes again what it was.
         FileNotFoundError
             Where there is nothing of that name.
         ImportError
@@ -197,8 +236,8 @@ class Scan:
                 source = None  # none of the formats that xarray knows here
         if not hasattr(source, "data_vars") or VERSION not in source.attrs:
             raise ValueError(f"source must be what a scan has written, got {shown(path or source)}")
-        variables = {name: source[name].data for name in (*source.data_vars, *source.coords)}
-        return _from_parts(variables, source.attrs, 0.0, None, path or "a Dataset")
+        variables, attributes = _whole(source)
+        return _from_parts(variables, attributes, 0.0, None, path or "a Dataset")
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame, one row a point, indexed by the dimensions; per-layer quantities have a column a layer.
@@ -279,11 +318,39 @@ def _range(values: NDArray[Any]) -> str:
     return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
 
 
+def _whole(dataset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Dataset's variables along all dimensions that the scan had, in their order, and its attributes.
+
+    A dimension along which one value was chosen has that one; quantities that were left out are none of the scan's.
+    """
+    attributes = dict(dataset.attrs)
+    with suppress(KeyError, ValueError, TypeError, AttributeError):  # said by who reads them
+        dimensions = dimensions_from(attributes)
+        for dimension, axes in dimensions.items():
+            if dimension not in dataset.dims and all(name in dataset.coords for name in axes):
+                dataset = dataset.expand_dims(dimension)
+                for name in axes:
+                    dataset = dataset.assign_coords(
+                        {name: (dimension, np.atleast_1d(dataset[name].values.ravel()[:1]))}
+                    )
+        dataset = dataset.transpose(*dimensions, ..., missing_dims="ignore")
+        names = [name for name in str(attributes["quantities"]).split() if name in dataset]
+        attributes["quantities"] = " ".join(names) or attributes["quantities"]
+    return {name: dataset[name].data for name in (*dataset.data_vars, *dataset.coords)}, attributes
+
+
 def from_store(path: str, seconds: float) -> Scan:
     group = opened(path)
     if group is None or VERSION not in group.attrs:
         raise ValueError(f"source must be what a scan has written, got {path!r}")
-    return _from_parts(dict(group.arrays()), dict(group.attrs), seconds, path, path)
+    variables, attributes = dict(group.arrays()), dict(group.attrs)
+    store: str | None = path
+    with suppress(KeyError, ValueError, TypeError, AttributeError):  # said by who reads them
+        axes = [name for names in dimensions_from(attributes).values() for name in names]
+        if any(variables[name].ndim == 0 for name in axes):  # a copy that was cut
+            xarray = optional("xarray", "a store that was cut needs xarray", "fisherfield[scan]")
+            (variables, attributes), store = _whole(xarray.open_zarr(group.store, consolidated=False).load()), None
+    return _from_parts(variables, attributes, seconds, store, path)
 
 
 def _from_parts(
@@ -299,6 +366,9 @@ def _from_parts(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"source must be what a scan has written, whole, got {shown(source)}: {what}") from None
+    layers = np.asarray(variables["layer"][...]) if "layer" in variables else np.arange(1)
+    if LAYERED.keys() & scan.arrays.keys() and not np.array_equal(layers, np.arange(1, layers.size + 1)):
+        raise ValueError(f"source must have all layers of {shown(source)} or no quantity of layers, got layer {layers}")
     shapes = {name: (scan.axes[name].size,) for names in scan.dimensions.values() for name in names}
     grid = tuple(scan.axes[names[0]].size for names in scan.dimensions.values())
     for name, array in (*scan.axes.items(), *scan.arrays.items(), ("status", scan.status)):
@@ -311,7 +381,7 @@ def _from_parts(
 
 
 def _assembled(variables: Mapping[str, Any], attributes: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
-    dimensions = {name: tuple(names) for name, names in json.loads(attributes["dimensions"]).items()}
+    dimensions = dimensions_from(attributes)
     return Scan(
         from_toml("the network of the scan", str(attributes["network"]).encode()),
         settings_from(attributes),
