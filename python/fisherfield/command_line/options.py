@@ -80,4 +80,8 @@ def picture(out: str | Path) -> Path:
         raise ValueError(f"--out must end in {', '.join(FORMATS)}, got {shown(str(path))}")
     if not path.parent.is_dir():
         raise ValueError(f"--out must lie in an existing folder, got {shown(str(path))}")
+    with suppress(ImportError):  # said by what draws
+        import matplotlib
+
+        matplotlib.use("Agg")  # for files, whatever the machine has of windows
     return path

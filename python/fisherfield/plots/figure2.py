@@ -28,7 +28,8 @@ def plot(drawn: Figure2, quantity: str | None) -> Figure:
     """See `Figure2.plot`."""
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
     from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.figure import Figure
+
+    from .drawing import drawing
 
     panels = list(drawn.panels.items())
     allowed = tuple(panels[0][1].arrays)
@@ -40,8 +41,8 @@ def plot(drawn: Figure2, quantity: str | None) -> Figure:
     kept = np.concatenate([values[np.isfinite(values)] for values in drawn_values])
     low, high = (kept.min(), kept.max()) if kept.size else (0.1, 1.0)
     norm: Any = LogNorm(low, high) if quantity.endswith("loss") and low > 0 else Normalize(low, high)
+    figure = drawing(7.0 * len(panels) + 1.6, 8.0)
     with matplotlib.rc_context(_FONTS):
-        figure = Figure(figsize=(7.0 * len(panels) + 1.6, 8.0), dpi=100, layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         mesh: Any = None
         for ax, (title, panel), values in zip(axes, panels, drawn_values, strict=True):

@@ -92,7 +92,7 @@ def wei2019_figure_1(
     Returns
     -------
     matplotlib.figure.Figure
-        Independent of `matplotlib.pyplot`; show it in a notebook or call its `savefig`.
+        One of pyplot's: a notebook shows it, so does `plt.show()`; or call its `savefig`.
 
     Notes
     -----
@@ -100,7 +100,7 @@ def wei2019_figure_1(
     treats positions in a simpler way than the position-resolved "exact" and "frozen", which agree without BatchNorm.
     """
     matplotlib = optional("matplotlib", "figures need matplotlib", "fisherfield[plot]")
-    from matplotlib.figure import Figure
+    from .drawing import drawing
 
     if is_sequence(gammas) and not hasattr(gammas, "dtype"):
         gammas = entries("gammas", gammas)
@@ -112,8 +112,8 @@ def wei2019_figure_1(
         "Dense: 784 inputs, 3 x 1000 hidden units": networks["dense"],
         "Convolutional: 28 x 28 x 1, channels 30, 60, 90": networks["convnet"],
     }
+    figure = drawing(15.5, 10.5)
     with matplotlib.rc_context(_FONTS):
-        figure = Figure(figsize=(15.5, 10.5), dpi=100, layout="constrained")
         panels = figure.subplots(2, 2, sharex=True, squeeze=False)
         for place, (title, net) in enumerate(columns.items()):
             curves, bounded = _curves(net, grid, momentum, biases)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,15 +67,28 @@ class _Side:
         return order, np.exp(borders) if self.logarithmic else borders
 
 
-def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float]) -> Figure:
+@dataclass(frozen=True)
+class _Drawn:
+    """What one scan has drawn onto axes, and what its lines were called where it is alone."""
+
+    lines: list[Any]
+    own: list[str]
+    words: list[str]
+    quantity: str
+    label: str | None
+
+
+def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float], label: str | None) -> Figure:
     """See `Scan.plot`."""
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
-    from matplotlib.figure import Figure
+    from .drawing import drawing
 
     axes_of(ax)
     name = next(iter(scan.arrays)) if quantity is None else quantity
     if name not in (*scan.arrays, "status"):
         raise ValueError(f"quantity must be one of {', '.join((*scan.arrays, 'status'))}, got {shown(quantity)}")
+    if label is not None and not isinstance(label, str):
+        raise TypeError(f"label must be a string, got {shown(label)}")
     chosen, at = selected(scan, name, select)
     drawn = [dimension for dimension, place in at.items() if not isinstance(place, int)]
     layered = "layer" in drawn
@@ -88,23 +102,29 @@ def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float])
     at |= {dimension: slice(None, None, step) for dimension, step in steps.items()}
     sides = [_Side(axis, np.asarray(scan.axes[axis])[at[along]]) for along in grid for axis in scan.dimensions[along]]
     values = np.asarray(scan[name][tuple(at.values()) or ...])
+    panels = dots and len(names) > 2
+    if panels and ax is not None:
+        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {shown(ax)}")
+    down, across = (-(-len(names) // 3), 3) if panels else (1, 1)
+    figure = drawing(*((4.2 * across, 3.6 * down + 0.6) if panels else (7.5, 5))) if ax is None else ax.figure
+    words = _words(scan, name, chosen, steps)
     with matplotlib.rc_context({"font.size": 12}):
-        if dots and len(names) > 2:
-            figure = _panels(name, sides, values, ax)
-            figure.suptitle(_title(scan, name, chosen, steps), fontsize=11)
+        if panels:
+            _panels(figure.subplots(down, across, sharey=True, squeeze=False), name, sides, values)
+            figure.suptitle(_title(words), fontsize=11)
         else:
-            if ax is None:
-                ax = Figure(figsize=(7.5, 5), dpi=100, layout="constrained").subplots()
+            ax = figure.subplots() if ax is None else ax
+            before = len(ax.lines)
             if len(sides) == 1:
                 _lines(ax, name, sides[0], values, dots)
             elif not paired and not layered and (family := _family(name, sides)) is not None:
                 _lines(ax, name, sides[1 - family], values if family else values.T, False, sides[family])
             else:
                 _map(ax, name, sides[0], sides[1], values, paired)
-            figure = ax.figure
-            ax.set_title(_title(scan, name, chosen, steps), fontsize=11)
-    drawing: Figure = figure
-    return drawing
+            common = _told_apart(ax, ax.lines[before:], words, name if name == "status" else meaning(name), label)
+            ax.set_title(_title(common), fontsize=11)
+    result: Figure = figure
+    return result
 
 
 def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -251,23 +271,14 @@ def _map(ax: Any, name: str, first: _Side, second: _Side, values: Values, paired
         ax.set_xlabel(f"{ax.get_xlabel()}\ngrey: no value, see status", linespacing=1.5)
 
 
-def _panels(name: str, sides: list[_Side], values: Values, ax: Any) -> Any:
+def _panels(panels: Any, name: str, sides: list[_Side], values: Values) -> None:
     """Paired points of more than two axes: dots over each of them."""
-    from matplotlib.figure import Figure
-
-    if ax is not None:
-        raise ValueError(f"ax must be None where {len(sides)} paired axes have a panel each, got {shown(ax)}")
-    across = min(3, len(sides))
-    down = -(-len(sides) // across)
-    figure = Figure(figsize=(4.2 * across, 3.6 * down + 0.6), dpi=100, layout="constrained")
-    panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for place, panel in enumerate(panels.flat):
         if place >= len(sides):
             panel.set_axis_off()
             continue
         _lines(panel, name, sides[place], values, True)
-        panel.set_ylabel("" if place % across else fill(_label(name), 30, break_long_words=False))
-    return figure
+        panel.set_ylabel("" if place % panels.shape[1] else fill(_label(name), 30, break_long_words=False))
 
 
 def _scale(ax: Any, which: str, side: _Side) -> None:
@@ -292,7 +303,43 @@ def _label(name: str) -> str:
     return f"{meaning(name)}, {symbol(name)}" if symbol(name).startswith("$") else meaning(name)
 
 
-def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> str:
+_drawn: WeakKeyDictionary[Any, list[_Drawn]] = WeakKeyDictionary()  # what scans have drawn onto axes
+
+
+def _told_apart(ax: Any, lines: Sequence[Any], words: list[str], quantity: str, label: str | None) -> list[str]:
+    """Labels for the lines of all scans on the same axes: what each scan has of its own. The words of all are left.
+
+    Scans that differ in nothing that is said here, as those of two networks, are numbered.
+    """
+    scans = [scan for scan in _drawn.get(ax, []) if all(line.axes is ax for line in scan.lines)]
+    own = ["" if line.get_label().startswith("_") else line.get_label() for line in lines]
+    if lines:
+        scans.append(_Drawn(list(lines), own, words, quantity, label))
+        _drawn[ax] = scans
+    common = [word for word in words if all(word in scan.words for scan in scans)]
+    if len(scans) < 2 and label is None:
+        return common
+    several = len({scan.quantity for scan in scans}) > 1
+    for number, scan in enumerate(scans, start=1):
+        differing = [scan.quantity] * several + [word for word in scan.words if word not in common]
+        sign = scan.label or ", ".join(differing) or (f"scan {number}" if len(scans) > 1 else "")
+        for line, name in zip(scan.lines, scan.own, strict=True):
+            line.set_label(", ".join(filter(None, (sign, name))))
+            if name:  # lines of the same colours
+                line.set_linestyle(("-", "--", "-.", ":")[(number - 1) % 4])
+    if several:
+        ax.set_ylabel("")
+    if lines:
+        ax.legend(fontsize=10)
+    return common
+
+
+def _title(words: Sequence[str]) -> str:
+    return fill(", ".join(words), 78, break_long_words=False)
+
+
+def _words(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> list[str]:
+    """What a scan is of, in words."""
     settings = scan.settings
     if "theory" not in settings:
         parts = [f"training on {settings['data']}, loss {settings['loss']}, momentum {settings['momentum']:g}"]
@@ -307,7 +354,7 @@ def _title(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[st
         sign = key if key in ("layer", "point") or key.startswith("point_") else symbol(key)
         parts.append(f"{sign} = {_value(value)}")
     parts += [f"one of {step} values of {dimension} drawn" for dimension, step in steps.items() if step > 1]
-    return fill(", ".join(parts), 78, break_long_words=False)
+    return parts
 
 
 def _value(value: float) -> str:

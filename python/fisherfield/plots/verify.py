@@ -40,16 +40,15 @@ _MARKS = {
 def plot(verification: Verification, quantity: str, ax: Any) -> Figure:
     """See `Verification.plot`."""
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
-    from matplotlib.figure import Figure
+    from .drawing import drawing
 
     _numbers.axes_of(ax)
     _numbers.choice("quantity", quantity, tuple(verification.runs))
+    figure: Figure = drawing(12, 6) if ax is None else ax.figure
     with matplotlib.rc_context(_FONTS):
         if ax is not None:
             _values(ax, verification, quantity)
-            drawing: Figure = ax.figure
-            return drawing
-        figure = Figure(figsize=(12, 6), dpi=100, layout="constrained")
+            return figure
         values, closeness = figure.subplots(1, 2)
         _values(values, verification, quantity)
         if verification.widths.size > 1:

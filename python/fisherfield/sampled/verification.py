@@ -239,8 +239,8 @@ class Verification:
         ----------
         quantity : {"lambda_max", "outlier", "bulk", "mean", "second_moment"}
         ax : matplotlib.axes.Axes, optional
-            Where to draw the first of the two panels alone; by default both go into a figure of their own, independent
-            of `matplotlib.pyplot`.
+            Where to draw the first of the two panels alone; by default both go into a figure of their own, which a
+            notebook or `plt.show()` shows.
 
         Returns
         -------

@@ -277,7 +277,13 @@ class Scan:
         frame.attrs = self._attributes()
         return frame
 
-    def plot(self, quantity: str | None = None, ax: Any = None, select: Mapping[str, float] | None = None) -> Figure:
+    def plot(
+        self,
+        quantity: str | None = None,
+        ax: Any = None,
+        select: Mapping[str, float] | None = None,
+        label: str | None = None,
+    ) -> Figure:
         """One axis as lines, two as a map, paired points as dots; logarithmic where the values ask for it.
 
         An axis of at most 6 values beside a longer one gives a line for each of them, in place of a map.
@@ -287,10 +293,13 @@ class Scan:
         quantity : str, optional
             By default the first one.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own, independent of `matplotlib.pyplot`.
+            Where to draw; by default a figure of its own, which a notebook or `plt.show()` shows.
         select : mapping, optional
             Names and the values to draw of them, where a scan has more axes than can be drawn: the nearest value is
             taken, and the title says which. "layer" counts from 1, "point" (of paired points) from 0.
+        label : str, optional
+            Of its lines in the legend. Scans that are drawn onto the same axes have one by default: what their theory,
+            data, loss and descent differ in, or a number.
 
         Returns
         -------
@@ -305,7 +314,7 @@ class Scan:
         """
         from ..plots.scan import plot
 
-        return plot(self, quantity, ax, {} if select is None else select)
+        return plot(self, quantity, ax, {} if select is None else select, label)
 
 
 def _range(values: NDArray[Any]) -> str:
