@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .._html import InNotebooks
 from .._warn import warn
 from .._words import plural
 from .operator import FisherOperator
@@ -14,7 +15,7 @@ LOSS = {"float64": 1e-8, "float32": 1e-2}  # of the largest eigenvalue, from whi
 
 
 @dataclass(frozen=True, repr=False)
-class Measured:
+class Measured(InNotebooks):
     """What a number was measured of; the operator itself would keep its memory."""
 
     samples: int

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._html import InNotebooks, html, paragraph, table, together
 from .._optional import optional
 from .._words import plural, with_error
 from ..network import Network
@@ -65,7 +66,7 @@ class Power:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verification:
+class Verification(InNotebooks):
     """Sampled networks beside the theory, at one width or several; W widths and S seeds.
 
     The quantities are "lambda_max", "outlier" (the mean of the C largest eigenvalues, which is the same for C = 1
@@ -159,6 +160,11 @@ class Verification:
             textwrap.fill(verdict, 100, initial_indent="  ", subsequent_indent="  ") for verdict in self.verdicts
         )
         return "\n".join([*lines, *verdicts])
+
+    def _repr_html_(self) -> str:
+        first, second = repr(self).splitlines()[:2]
+        rows = [("width", "", "sampled", "theory", "sampled/theory"), *rows_of(self)]
+        return together(html(first), paragraph([second.strip()]), table(rows), paragraph(self.verdicts))
 
     @property
     def verdicts(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._html import InNotebooks
 from .._numbers import path_of
 from .._optional import optional
 from .._words import plural, seconds_in_words, shown
@@ -31,7 +32,7 @@ _SMALL = 2**22  # points read at a time from a scan on disk, and the most whose 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Scan:
+class Scan(InNotebooks):
     """What a scan gives: axes, one array a quantity, and a status for each point.
 
     `scan["lambda_max"]` and `scan.lambda_max` are arrays over the dimensions, `scan["gamma"]` is an axis. Arrays of a

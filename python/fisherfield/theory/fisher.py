@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .._html import InNotebooks
 from .._memory import refuse_large_images
 from .._words import data_in_words
 from ..network import Network
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class Layers(InNotebooks):
     """Each affine layer's part of a and of b: what its own gradients add to the output's tangent kernel.
 
     The parts sum to a and b. A trained norm's gamma and beta count to the affine layer before it; `where` says where
@@ -42,7 +43,7 @@ class Layers:
 
 
 @dataclass(frozen=True, repr=False)
-class Fisher:
+class Fisher(InNotebooks):
     """The spectrum of the Fisher information matrix F of one network, as a theory predicts it.
 
     Attributes

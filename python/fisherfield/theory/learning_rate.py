@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._html import InNotebooks
 from .._words import data_in_words, descent_in_words
 from ..network import Network
 from . import calls
@@ -12,7 +13,7 @@ from .fisher import Fisher, result_of
 from .settings import Descent, Settings
 
 
-class LearningRate(float):
+class LearningRate(float, InNotebooks):
     """A learning rate: a float that knows how it came about.
 
     Attributes

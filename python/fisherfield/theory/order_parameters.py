@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._html import InNotebooks
 from .._optional import optional
 from ..network import Network
 from . import calls
@@ -19,7 +20,7 @@ Column = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OrderParameters:
+class OrderParameters(InNotebooks):
     """One row for each affine layer l = 1 .. L; for convolutions means over positions.
 
     Attributes

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
+from .._html import InNotebooks
 from .._progress import listener
 from .._words import descent_in_words, plural, standardised
 from ..network import Network
@@ -33,7 +34,7 @@ _SHORT = 5  # a boundary is looked for in the first fifth of the epochs before i
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Boundary:
+class Boundary(InNotebooks):
     """The learning rate at which training explodes, beside eta_star.
 
     Attributes

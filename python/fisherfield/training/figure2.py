@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
+from .._html import InNotebooks
 from .._progress import listener
 from .._words import cut
 from ..network import Network, convnet, mlp
@@ -66,7 +67,7 @@ _PANEL_ARRAYS = ("gammas", "learning_rates", "eta_c", "measured")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Figure2:
+class Figure2(InNotebooks):
     """Training over gamma and learning rate beside theory, of a dense and of a convolutional network.
 
     Attributes

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Figures are pyplot's, which notebooks and plt.show() show, unless axes are given."""
+"""Notebooks show figures, which are pyplot's unless axes are given, and results as tables."""
 
+import itertools
 import os
 import pickle
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -138,3 +140,66 @@ def test_a_label_that_is_none_is_refused():
     with pytest.raises(TypeError, match=r"^label must be a string, got 3$"):
         ff.scan(NET, GAMMAS).plot(label=3)
     assert plt.get_fignums() == []
+
+
+class Tags(HTMLParser):
+    """The cells of all tables, row by row, and what stands outside of them; tags that do not close are refused."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.rows, self.outside = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "br":
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "table" in self.open:
+            self.rows[-1][-1] += data
+        else:
+            self.outside.append(data)
+
+
+def x():
+    return ff.data.gaussian(NET, samples=4)
+
+
+RESULTS = {
+    "Fisher": lambda: ff.fisher(NET),
+    "Layers": lambda: ff.fisher(NET).layers,
+    "LearningRate": lambda: ff.max_learning_rate(NET, momentum=0.9),
+    "OrderParameters": lambda: ff.order_parameters(NET),
+    "Scan": lambda: ff.scan(NET, {**GAMMAS, "depth": [2, 3]}, ("lambda_max", "regime")),
+    "FisherSpectrum": lambda: ff.sampled_fisher(NET, x()),
+    "FisherMoments": lambda: ff.sampled_moments(NET, x()),
+    "SpectralDensity": lambda: ff.sampled_density(NET, x()),
+    "Verification": lambda: ff.verify(NET, widths=[8, 16], seeds=2, samples=4),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_notebook_shows_all_that_a_result_says(name):
+    result = RESULTS[name]()
+    assert type(result).__name__ == name
+    page = Tags(result._repr_html_())
+    told = " ".join([*page.outside, *itertools.chain.from_iterable(page.rows)]).split()
+    assert sorted(told) == sorted(repr(result).split())  # every word of it, and "<=" as such
+
+
+def test_columns_of_a_verification_stay_below_their_heads():
+    rows = Tags(ff.verify(NET, widths=[8, 16], seeds=2, samples=4)._repr_html_()).rows
+    assert {len(row) for row in rows} == {5}
+    assert rows[0] == ["width", "", "sampled", "theory", "sampled/theory"]
+    assert [row[0] for row in rows if row[0]] == ["width", "8", "16"]
+    layers = Tags(ff.order_parameters(NET)._repr_html_()).rows
+    assert {len(row) for row in layers} == {11}
+    assert (layers[0][:2], layers[1][:2]) == (["layer", "fan_in"], ["1", "16"])
