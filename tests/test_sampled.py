@@ -253,7 +253,7 @@ def test_the_rest_cannot_be_set():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("net",), TypeError, "net must be a fisherfield Network, got 'net'"),
+        (("net",), TypeError, "net must be a fisherfield Network, got 'net': fisherfield.load reads one from a file"),
         ((ff.mlp([3, 1]), -1), ValueError, "seed must be a whole number >= 0, got -1"),
         ((ff.mlp([3, 1]), 0.5), TypeError, "seed must be a whole number >= 0, got 0.5"),
         ((ff.mlp([3, 1]), 0, "int64"), TypeError, "dtype must be float32 or float64, got 'int64'"),
@@ -280,7 +280,7 @@ def test_networks_that_no_memory_holds_are_refused():
         (np.ones((0, 1, 2, 2)), ValueError, "x must hold at least one sample, got shape (0, 1, 2, 2)"),
         (np.full((2, 1, 2, 2), np.inf), ValueError, "x must be finite, got inf"),
         (np.full((2, 1, 2, 2), 1e300), ValueError, "x must be finite in float32, got 1e+300"),
-        ("x", TypeError, "x must be an array of real numbers, got 'x'"),
+        ("x", TypeError, "x must be an array of real numbers, got 'x': fisherfield.data.load reads data sets"),
     ],
 )
 def test_inputs_are_refused_in_a_sentence(x, error, words):
