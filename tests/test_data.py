@@ -441,6 +441,8 @@ EYE = np.eye(3).tobytes()
         (npy("(-1, 3)", EYE), "its header has shape (-1, 3)"),
         (npy("(True, 9)", EYE), "its header has shape (True, 9)"),
         (npy("(3, 3)", EYE, "'|O'"), "its objects are pickles, which run whatever they hold and are not read"),
+        (npy(f"({10**15}, 10)", b"", "'|V0'"), "its header is of |V0, which is no number"),
+        (npy(f"({10**15}, 10)", b"", "'|S0'"), "its header is of |S0, which is no number"),
         (npy("(3, 3)", EYE, "'<f7'"), "got one that is not ("),
         (npy("(3, 3)", EYE, "()"), "got one that is not ("),
         (npy("(3, 3", EYE), "got one that is not ("),
