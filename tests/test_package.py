@@ -2,6 +2,7 @@
 """The package's names come when they are used, and what describes a network needs no compiled core."""
 
 import ast
+import inspect
 import os
 import pickle
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import get_args
 
 import pytest
 
@@ -150,6 +152,31 @@ def test_every_public_name_is_what_it_is_whichever_module_comes_first(first):
     for name in ("fisher", "scan", "verify", "order_parameters", "sampled_fisher"):
         assert isinstance(getattr(ff, name), FunctionType)
     assert isinstance(ff.gaussian, ModuleType)
+
+
+CHOICES = {
+    "theory": ("Theory", {"exact", "frozen", "wei2019"}),
+    "loss": ("Loss", {"sum", "mean", "mse", "cross_entropy"}),
+    "statistics": ("Statistics", {"exact", "frozen"}),
+    "backend": ("Backend", {"cpu", "cuda"}),
+    "standardize": ("Standardize | None", {"global", "feature"}),
+}
+
+
+def test_type_checkers_know_the_words_of_every_choice():
+    """So that loss="msee" is found before anything runs; `reference` has words of its own."""
+    modules = (ff, ff.data, ff.experiments, ff.figures)
+    names = [getattr(module, name) for module in modules for name in module.__all__]
+    functions = [each for each in names if isinstance(each, FunctionType)] + [ff.FisherOperator.__init__]
+    found = set()
+    for function in functions:
+        for name in CHOICES.keys() & inspect.signature(function).parameters.keys():
+            annotation = inspect.signature(function).parameters[name].annotation
+            assert annotation == CHOICES[name][0], (function.__qualname__, name)
+            found.add(name)
+    assert found == set(CHOICES)
+    for word, allowed in CHOICES.values():
+        assert set(get_args(getattr(_numbers, word.partition(" ")[0]))) == allowed
 
 
 def test_a_name_that_is_none_is_refused():

@@ -8,7 +8,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args
 
 import numpy as np
 
@@ -20,9 +20,19 @@ from ._words import shown as shown
 if TYPE_CHECKING:
     from . import _core
 
-THEORIES = ("exact", "frozen", "wei2019")
-LOSSES = ("sum", "mean", "mse", "cross_entropy")
-BACKENDS = ("cpu", "cuda")
+# What type checkers know of choices; the words are converted and refused below all the same.
+Theory = Literal["exact", "frozen", "wei2019"]
+Statistics = Literal["exact", "frozen"]
+Loss = Literal["sum", "mean", "mse", "cross_entropy"]
+Backend = Literal["cpu", "cuda"]
+Standardize = Literal["global", "feature"]
+
+THEORIES: tuple[Theory, ...] = get_args(Theory)
+STATISTICS: tuple[Statistics, ...] = get_args(Statistics)
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+STANDARDS: tuple[Standardize, ...] = get_args(Standardize)
+_Word = TypeVar("_Word", bound=str)
 
 # Single parameters stay within 1e-100 .. 1e100 so that a product of any three of them is a float64; what many layers
 # make of them is carried with an exponent of its own (scaled.hpp).
@@ -172,11 +182,11 @@ def boolean(name: str, value: Any) -> bool:
     raise TypeError(f"{name} must be True or False, got {shown(value)}")
 
 
-def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+def choice(name: str, value: Any, allowed: tuple[_Word, ...]) -> _Word:
     if not isinstance(value, str) or value not in allowed:
         hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}{hint}")
-    return value
+    return allowed[allowed.index(value)]  # type: ignore[arg-type, unused-ignore]
 
 
 def samples_of(value: Any) -> int | None:
@@ -204,12 +214,12 @@ def network_of(net: Any) -> Any:
     return net
 
 
-def theory_of(net: Any, theory: Any) -> str:
+def theory_of(net: Any, theory: Any) -> Theory:
     """One of the three theories, where it covers the network."""
-    choice("theory", theory, THEORIES)
-    if theory == "wei2019" and (words := net._facts.unpublished):
+    word = choice("theory", theory, THEORIES)
+    if word == "wei2019" and (words := net._facts.unpublished):
         raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
-    return str(theory)
+    return word
 
 
 def biases_of(value: Any, theory: str) -> bool:
@@ -390,18 +400,18 @@ def momentum_of(value: Any, name: str = "momentum") -> float:
     return number
 
 
-def loss_name(value: Any) -> str:
+def loss_name(value: Any) -> Loss:
     if not isinstance(value, str) or value not in LOSSES:
         way = _ways.to_loss(value, LOSSES)
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {shown(value)}{way}")
-    return value
+    return LOSSES[LOSSES.index(value)]  # type: ignore[arg-type, unused-ignore]
 
 
-def loss_of(value: Any, outputs: int) -> str:
-    loss_name(value)
+def loss_of(value: Any, outputs: int) -> Loss:
+    loss = loss_name(value)
     if value == "cross_entropy" and outputs < 2:
         raise ValueError(f"loss must be sum, mean or mse for a network with one output, got {shown(value)}")
-    return str(value)
+    return loss
 
 
 def axes_of(ax: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from .._numbers import THEORIES
+from .._numbers import THEORIES, Theory
 from ..network import Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Flatten, GlobalAvgPool2d, Layer, Network
 from ..theory import fisher
 
@@ -139,7 +139,7 @@ class _Draw:
         return [last, *([self.batch_norm()] if self.normalised and self.rng.random() < 0.15 else [])]
 
 
-def compare(case: Case, theory: str) -> Comparison | None:
+def compare(case: Case, theory: Theory) -> Comparison | None:
     """The core's deviation from the reference; None where both refuse the network."""
     results: list[Any] = []
     for function in (fisher, reference.fisher):

@@ -20,7 +20,7 @@ from rich.text import Text
 
 import fisherfield as ff
 
-from .._numbers import THEORIES, biases_of, choice, integer, loss_name
+from .._numbers import STANDARDS, THEORIES, Theory, biases_of, choice, integer, loss_name
 from .._words import descent_in_words, plural, standardised
 from .options import Biases, File, Loss, Momentum, Nesterov, WeightDecay, decimal, whole
 from .printing import architecture, bounded, distinct, four_digits, headed, json_number, kinds_in_words
@@ -142,7 +142,7 @@ def _data(
         if value is not None:
             raise ValueError(f"--{name} must be left out with --data, which has its own, got {value:g}")
     how = choice("--standardize", standardize or "global", ("global", "feature", "none"))
-    inputs = ff.data.load(source, None if how == "none" else how, shape=net)
+    inputs = ff.data.load(source, None if how == "none" else choice("--standardize", how, STANDARDS), shape=net)
     if samples is not None:
         integer("--samples", samples, 1, len(inputs))
     return inputs
@@ -159,7 +159,7 @@ class _Row:
     refusal: str = ""
 
 
-def _rows(net: ff.Network, theories: Sequence[str], arguments: dict[str, Any]) -> list[_Row]:
+def _rows(net: ff.Network, theories: Sequence[Theory], arguments: dict[str, Any]) -> list[_Row]:
     variants = [(True, net), (False, net.replace(batch_norm=False))] if net.batch_norms else [(False, net)]
     rows = []
     for batch_norm, variant in variants:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import _numbers
 from .._memory import refuse_large_array
+from .._numbers import Standardize
 from .._random import stream
 from .._words import did_you_mean, shown, standardised
 from .arrays import arrays_on_disk, checked, has_test_arrays, only_training
@@ -47,7 +48,7 @@ class Data:
     x: NDArray[np.float64]
     y: NDArray[np.int64] | None
     name: str
-    standardize: str | None
+    standardize: Standardize | None
     mean: float | NDArray[np.float64] = 0.0
     scale: float | NDArray[np.float64] = 1.0
     classes: int = 0
@@ -123,7 +124,7 @@ def overlap_and_length(x: Any) -> tuple[float, float]:
 
 def load(
     source: Any,
-    standardize: str | None = "global",
+    standardize: Standardize | None = "global",
     samples: int | None = None,
     seed: int = 0,
     split: str = "train",
@@ -172,7 +173,7 @@ def load(
         For a file that is damaged, too short, too long or something else, and for arguments out of range.
     """
     if standardize is not None:
-        _numbers.choice("standardize", standardize, ("global", "feature"))
+        _numbers.choice("standardize", standardize, _numbers.STANDARDS)
     _numbers.choice("split", split, _SPLITS)
     samples = None if samples is None else _numbers.integer("samples", samples, 1)
     seed = _numbers.seed_of(seed)

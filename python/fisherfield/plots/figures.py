@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._numbers import THEORIES, entries, float_array, is_sequence
+from .._numbers import THEORIES, Theory, entries, float_array, is_sequence
 from .._optional import optional
 from .._words import shown
 from ..network import Network, convnet, mlp
-from ..theory import fisher, max_learning_rate
+from ..theory import LearningRate, fisher, max_learning_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def wei2019_networks() -> dict[str, Network]:
 
 
 def crossing(
-    net: Network, theory: str = "wei2019", biases: bool | None = False, low: float = 1e-3, high: float = 1e3
+    net: Network, theory: Theory = "wei2019", biases: bool | None = False, low: float = 1e-3, high: float = 1e3
 ) -> float | None:
     """The gamma at which BatchNorm's lambda_max equals that of the same network without BatchNorm, by bisection.
 
@@ -136,7 +136,7 @@ def _curves(
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], set[str]]:
     """Name -> (lambda_max, eta_star) over gamma, and the names of those whose outputs spread the eigenvalue."""
     bare = net.replace(batch_norm=False)
-    rates = {
+    rates: dict[str, list[LearningRate]] = {
         theory: [max_learning_rate(net.replace(gamma=gamma), momentum, theory, biases=biases) for gamma in gammas]
         for theory in THEORIES
     }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _numbers
+from .._numbers import Loss, Statistics
 from .._progress import product_listener
 from .._random import stream
 from ..network import Network
@@ -79,9 +80,9 @@ def sampled_density(
     net: Network | SampledNetwork,
     x: ArrayLike,
     seed: int = 0,
-    statistics: str = "exact",
+    statistics: Statistics = "exact",
     *,
-    loss: str = "sum",
+    loss: Loss = "sum",
     biases: bool = True,
     dtype: DTypeLike | None = None,
     vectors: int = 8,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._html import InNotebooks
+from .._numbers import Loss
 from .._warn import warn
 from .._words import plural
 from .operator import FisherOperator
@@ -22,7 +23,7 @@ class Measured(InNotebooks):
     outputs: int
     parameters: int
     statistics: str
-    loss: str
+    loss: Loss
     biases: bool
     dtype: str
     products: int

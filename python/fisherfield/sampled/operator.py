@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _memory, _numbers
+from .._numbers import Loss, Statistics
 from .._words import bytes_in_words
 from ..network import Network
 from .lanczos import Eigenpairs
@@ -103,9 +104,9 @@ class FisherOperator:
         net: Network | SampledNetwork,
         x: ArrayLike,
         seed: int = 0,
-        statistics: str = "exact",
+        statistics: Statistics = "exact",
         *,
-        loss: str = "sum",
+        loss: Loss = "sum",
         biases: bool = True,
         dtype: DTypeLike | None = None,
         memory: float | None = None,

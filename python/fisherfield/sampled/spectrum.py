@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _numbers
+from .._numbers import Loss, Statistics
 from .._progress import product_listener
 from .._random import stream
 from .._words import bytes_in_words
@@ -94,10 +95,10 @@ def sampled_fisher(
     net: Network | SampledNetwork,
     x: ArrayLike,
     seed: int = 0,
-    statistics: str = "exact",
+    statistics: Statistics = "exact",
     k: int | str = 1,
     *,
-    loss: str = "sum",
+    loss: Loss = "sum",
     biases: bool = True,
     dtype: DTypeLike | None = None,
     method: str = "auto",

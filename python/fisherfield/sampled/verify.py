@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _numbers
+from .._numbers import Statistics, Theory
 from .._progress import listener, progress_of
 from .._random import stream
 from .._warn import warn
@@ -41,7 +42,7 @@ def verify(
     seeds: Any = 10,
     samples: int | None = None,
     x: ArrayLike | Data | None = None,
-    statistics: str = "exact",
+    statistics: Statistics = "exact",
     biases: bool | None = None,
     vectors: int = 8,
     dtype: DTypeLike | None = None,
@@ -112,7 +113,7 @@ def verify(
         warn(DRAWN.format("the networks that are sampled have new weights"))
     numbers = _numbers.widths_of(widths)
     chosen = _numbers.seeds_of(seeds)
-    _numbers.choice("statistics", statistics, ("exact", "frozen"))
+    _numbers.choice("statistics", statistics, _numbers.STATISTICS)
     inputs, n, overlap, length = _inputs(net, samples, x, dtype)
     measured = _numbers.biases_of(biases, statistics)
     vectors, kind = _numbers.integer("vectors", vectors, 2), _numbers.real_dtype_of(dtype)
@@ -122,7 +123,7 @@ def verify(
     networks = [copy.copy(net)] if numbers is None else [_scaled(net, width) for width in numbers]
     data: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length, "biases": biases}
     fishers = tuple(fisher(each, statistics, **data) for each in networks)
-    others = {
+    others: dict[str, Any] = {
         name: np.array([_lambda_max(each, name, data) for each in networks])
         for name in _numbers.THEORIES
         if name != statistics
@@ -187,7 +188,7 @@ class _Task:
     seed: int
     inputs: NDArray[Any] | None
     samples: int
-    statistics: str
+    statistics: Statistics
     biases: bool
     vectors: int
     dtype: str
@@ -292,7 +293,7 @@ def _predicted(result: Fisher, name: str) -> float:
     return float(getattr(result, "lambda_max" if name == "outlier" else name))
 
 
-def _lambda_max(net: Network, theory: str, data: dict[str, Any]) -> float:
+def _lambda_max(net: Network, theory: Theory, data: dict[str, Any]) -> float:
     """NaN where a theory beside the one in question refuses the network."""
     try:
         return fisher(net, theory, **data).lambda_max

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core, _numbers
 from .._memory import refuse_large_array, refuse_large_images
+from .._numbers import Backend, Loss, Theory
 from .._progress import progress_of
 from ..gaussian import Table, tabulate
 from ..network import Activation, Network
@@ -87,17 +88,17 @@ def scan(
     net: Network,
     axes: Mapping[Any, Any],
     quantities: Any = ("lambda_max", "max_learning_rate"),
-    theory: str = "exact",
+    theory: Theory = "exact",
     samples: int | None = None,
     overlap: float = 0.0,
     length: float = 1.0,
     biases: bool | None = None,
-    loss: str = "sum",
+    loss: Loss = "sum",
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
     threads: int | None = None,
-    backend: str = "cpu",
+    backend: Backend = "cpu",
     chunk: int | None = None,
     store: str | PathLike[str] | None = None,
     client: Any = None,

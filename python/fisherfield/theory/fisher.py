@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._html import InNotebooks
 from .._memory import refuse_large_images
+from .._numbers import Theory
 from .._words import data_in_words
 from ..network import Network
 from . import calls
@@ -119,7 +120,7 @@ class Fisher(InNotebooks):
 
 def fisher(
     net: Network,
-    theory: str = "exact",
+    theory: Theory = "exact",
     samples: int | None = None,
     overlap: float = 0.0,
     length: float = 1.0,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._html import InNotebooks
+from .._numbers import Loss, Theory
 from .._words import data_in_words, descent_in_words
 from ..network import Network
 from . import calls
@@ -109,12 +110,12 @@ _CROSS_ENTROPY = {
 def max_learning_rate(
     net: Network,
     momentum: float = 0.0,
-    theory: str = "exact",
+    theory: Theory = "exact",
     samples: int | None = None,
     overlap: float = 0.0,
     length: float = 1.0,
     biases: bool | None = None,
-    loss: str = "sum",
+    loss: Loss = "sum",
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> LearningRate:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._html import InNotebooks
+from .._numbers import Theory
 from .._optional import optional
 from ..network import Network
 from . import calls
@@ -98,7 +99,7 @@ def where_of(net: Network) -> tuple[str, ...]:
 
 def order_parameters(
     net: Network,
-    theory: str = "exact",
+    theory: Theory = "exact",
     overlap: float = 0.0,
     length: float = 1.0,
     *,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import _numbers
 from .._memory import refuse_large_images
+from .._numbers import Loss
 from ..network import Network
 
 
@@ -38,7 +39,7 @@ class Settings(NamedTuple):
 class Descent(NamedTuple):
     """loss, momentum, nesterov and weight_decay, as in `max_learning_rate`."""
 
-    loss: str = "sum"
+    loss: Loss = "sum"
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import _numbers
 from .._html import InNotebooks
+from .._numbers import Loss, Standardize
 from .._progress import listener
 from .._words import descent_in_words, plural, standardised
 from ..network import Network
@@ -136,12 +137,12 @@ def boundary(
     net: Network,
     data: Any,
     momentum: float = 0.9,
-    loss: str = "sum",
+    loss: Loss = "sum",
     batch: int | str = BATCH,
     epochs: int = 5,
     train_affine: bool | None = None,
     seeds: Any = (0,),
-    standardize: str | None = "global",
+    standardize: Standardize | None = "global",
     threshold: float | None = None,
     tolerance: float = 0.02,
     samples: int | None = None,

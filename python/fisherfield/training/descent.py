@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .. import data as datasets
+from .._numbers import Standardize
 from .._random import stream
 from .._words import shown
 from ..data.sources import has_test as has_test_split
@@ -38,7 +39,7 @@ class Dataset:
     y: NDArray[Any] | None  # labels (n,), or targets (n, outputs)
     shape: tuple[int, ...]  # one sample's
     name: str
-    standardize: str | None
+    standardize: Standardize | None
     mean: Any
     scale: Any
     classes: int  # 0: none, or targets
@@ -69,12 +70,12 @@ def dataset_of(recipe: Recipe, split: str = "train") -> Dataset:
 
 @functools.lru_cache(maxsize=4)
 def _from_disk(
-    data: str, _: tuple[Any, ...], standardize: str | None, samples: int | None, dtype: str, split: str
+    data: str, _: tuple[Any, ...], standardize: Standardize | None, samples: int | None, dtype: str, split: str
 ) -> Dataset:
     return _dataset_of(data, standardize, samples, dtype, split)
 
 
-def _dataset_of(data: Any, standardize: str | None, samples: int | None, dtype: str, split: str) -> Dataset:
+def _dataset_of(data: Any, standardize: Standardize | None, samples: int | None, dtype: str, split: str) -> Dataset:
     if split == "test":  # standardised as what is trained on, which may be a part of the training split
         train = dataset_of(Recipe(data, standardize, samples, dtype=dtype))
         raw = datasets.load(data, None, split="test")
@@ -105,7 +106,7 @@ def _dataset_of(data: Any, standardize: str | None, samples: int | None, dtype: 
     )
 
 
-def _in_memory(data: Any, standardize: str | None, samples: int | None) -> datasets.Data | None:
+def _in_memory(data: Any, standardize: Standardize | None, samples: int | None) -> datasets.Data | None:
     """What `load` has given, as it is."""
     if not isinstance(data, datasets.Data):
         return None

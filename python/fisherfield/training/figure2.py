@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import _numbers
 from .._html import InNotebooks
+from .._numbers import Loss, Standardize
 from .._progress import listener
 from .._words import cut
 from ..network import Network, convnet, mlp
@@ -209,7 +210,7 @@ def _array(values: Any) -> NDArray[np.float64]:
 
 def figure2(
     data: Any = "digits",
-    loss: str = "sum",
+    loss: Loss = "sum",
     networks: Mapping[str, Network] | None = None,
     gammas: Any = None,
     rates: int = 13,
@@ -219,7 +220,7 @@ def figure2(
     train_affine: bool = False,
     seeds: Any = 2,
     restarts: int | None = None,
-    standardize: str | None = "global",
+    standardize: Standardize | None = "global",
     samples: int | None = None,
     width: int = 256,
     threads: int | None = None,

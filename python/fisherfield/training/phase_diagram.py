@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _numbers
+from .._numbers import Loss, Standardize
 from .._progress import progress_of
 from ..network import Network
 from ..sampled.network import draw
@@ -74,12 +75,12 @@ def phase_diagram(
     gammas: Any,
     learning_rates: Any,
     momentum: float = 0.9,
-    loss: str = "sum",
+    loss: Loss = "sum",
     batch: int | str = BATCH,
     epochs: int = 5,
     train_affine: bool | None = None,
     seeds: Any = (0,),
-    standardize: str | None = "global",
+    standardize: Standardize | None = "global",
     threshold: float | None = None,
     samples: int | None = None,
     dtype: str = "float32",

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import _numbers
 from .. import data as datasets
+from .._numbers import Standardize
 from .._optional import optional
 from ..network import Network
 from ..scan.chunks import Work
@@ -24,7 +25,7 @@ class Recipe:
     """Data and descent; all that training depends on but network, seed and learning rate."""
 
     data: Any  # as the user gave it
-    standardize: str | None
+    standardize: Standardize | None
     samples: int | None
     descent: Descent = field(default=Descent(momentum=0.9))
     batch: int | None = None  # None: all samples
@@ -68,7 +69,7 @@ def recipe_of(
     batch: int | str,
     epochs: int,
     train_affine: bool | None,
-    standardize: str | None,
+    standardize: Standardize | None,
     threshold: float | None,
     samples: int | None,
     dtype: str,
@@ -96,10 +97,10 @@ def recipe_of(
     )
 
 
-def data_of(data: Any, standardize: str | None, samples: int | None) -> dict[str, Any]:
+def data_of(data: Any, standardize: Standardize | None, samples: int | None) -> dict[str, Any]:
     """What says which data are meant; `Data` stay as they were loaded."""
     if standardize is not None:
-        _numbers.choice("standardize", standardize, ("global", "feature"))
+        _numbers.choice("standardize", standardize, _numbers.STANDARDS)
     if isinstance(data, datasets.Data) and standardize == "global":
         standardize = data.standardize  # "global" stands where nothing was asked for
     return {
