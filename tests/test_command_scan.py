@@ -95,7 +95,9 @@ def test_points_are_read_from_csv_and_parquet(folder):
 
 
 GRAMMAR = "--axis must be NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..., got "
-NAMES = f"axes must be named {', '.join(axes())}, width, depth, blocks, momentum, samples, length, overlap or"
+NAMES = (
+    f"axes must be named {', '.join(axes())}, width, depth, blocks, activation, momentum, samples, length, overlap or"
+)
 
 
 @pytest.mark.parametrize(

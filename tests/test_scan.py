@@ -713,7 +713,7 @@ def test_the_bar_tells_points_their_rate_and_the_time_that_is_left(capsys):
 
 *MOST, LAST = (name for name, cls in kinds().items() if "gamma" in cls.axes())
 KINDS = f"{', '.join(MOST)} or {LAST}"
-NAMES = ", ".join((*axes(), "width, depth, blocks, momentum, samples, length, overlap"))
+NAMES = ", ".join((*axes(), "width, depth, blocks, activation, momentum, samples, length, overlap"))
 UNEQUAL = ff.mlp([30, 100, 200, 3])
 STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
 

@@ -254,3 +254,130 @@ def test_eps_varies_where_units_have_their_own_gamma():
 
 def test_sigma_b2_varies_the_biases_that_there_are():
     agree(ff.scan(BIASLESS, {"sigma_b2": [0.0, 2.0]}, QUANTITIES), lambda sigma_b2: BIASLESS.replace(sigma_b2=sigma_b2))
+
+
+# ------------------------------------------------------------------------------------------------------- activations
+
+PHIS = ["relu", "tanh", "leaky_relu(0.3)", "gelu"]
+
+
+@pytest.mark.parametrize(
+    ("net", "axes"),
+    [
+        (ff.mlp([12, 20, 20, 3], sigma_b2=0.2), {"gamma": [0.5, 2.0], "activation": PHIS}),
+        (ff.mlp([12, 20, 20, 3], batch_norm=False), {"activation": PHIS, "sigma_w2": [1.0, 2.0]}),
+        (ff.mlp([12, 20, 20, 3]), {"depth": [2, 4], "activation": PHIS}),
+        (net_of(widths=(8, 8, 8, 3), scales=(0.5,)), {"activation": PHIS[:2], "layers[0].sigma_w2": [1.0, 3.0]}),
+        (ff.convnet((2, 5, 5), [3, 4], 2), {"activation": PHIS[:2], "gamma": [0.5, 1.0]}),
+    ],
+)
+def test_an_axis_of_activations_is_the_network_with_each(net, axes):
+    scan = ff.scan(net, axes, ("lambda_max", "q"), samples=50)
+    assert scan.axes["activation"].tolist() == [str(ff.Activation(phi)) for phi in axes["activation"]]
+    for index in np.ndindex(scan.shape):
+        point = {name: scan.axes[name][at].item() for at, name in zip(index, scan.axes, strict=True)}
+        phi = point.pop("activation")
+        others = {name: [value] for name, value in point.items()}
+        one = ff.scan(net.replace(activation=phi), others, ("lambda_max", "q"), samples=50)
+        assert scan.lambda_max[index] == one.lambda_max.ravel()[0]
+        rows = one.q.shape[-1]
+        np.testing.assert_array_equal(scan.q[index][:rows], one.q.reshape(-1, rows)[0])
+        assert np.isnan(scan.q[index][rows:]).all()
+    if net.batch_norms and "layers[0].sigma_w2" not in axes:
+        slow = ff.reference.scan(net, {**axes, "activation": PHIS[:2]}, ("lambda_max",), samples=50)
+        fast = ff.scan(net, {**axes, "activation": PHIS[:2]}, ("lambda_max",), samples=50)
+        assert np.abs(fast.lambda_max / slow["lambda_max"] - 1).max() < ROUNDING
+
+
+def test_activations_are_words_in_memory_and_in_every_file(tmp_path):
+    pytest.importorskip("xarray")
+    pytest.importorskip("zarr")
+    net = ff.mlp([12, 20, 20, 3])
+    axes = {"activation": PHIS, "gamma": [0.5, 1.0, 2.0]}
+    scan = ff.scan(net, axes)
+    stored = ff.scan(net, axes, store=tmp_path / "store.zarr", chunk=2)
+    again = ff.scan(net, axes, store=tmp_path / "store.zarr", chunk=2)
+    for ending in (".nc", ".zarr"):
+        scan.save(tmp_path / f"scan{ending}")
+    stored.save(tmp_path / "copy.zarr")
+    scan.to_xarray().to_netcdf(tmp_path / "scipy.nc", engine="scipy")
+    files = [ff.Scan.open(tmp_path / name) for name in ("scan.nc", "scan.zarr", "copy.zarr", "scipy.nc", "store.zarr")]
+    for each in (stored, again, *files, ff.Scan.open(scan.to_xarray()), ff.Scan.open(stored.to_xarray())):
+        assert each.axes["activation"].tolist() == scan.axes["activation"].tolist()
+        assert each.axes["activation"].dtype.kind == "U"
+        np.testing.assert_array_equal(np.asarray(each.lambda_max), scan.lambda_max)
+    cut = ff.Scan.open(stored.to_xarray().sel(activation="tanh"))
+    assert (cut.shape, cut.axes["activation"].tolist()) == ((1, 3), ["tanh"])
+    with pytest.raises(ValueError, match=r"differs in activations \(\['relu', .* there, \['relu', 'erf'"):
+        ff.scan(net, {**axes, "activation": ["relu", "erf", "silu", "mish"]}, store=tmp_path / "store.zarr", chunk=2)
+    assert scan.to_pandas().index.get_level_values("activation")[0] == "relu"
+    assert "relu, tanh, leaky_relu(0.3), gelu, 4 values" in repr(scan)
+
+
+def test_activations_are_paired_with_other_axes_and_sent_to_workers():
+    from concurrent.futures import ThreadPoolExecutor
+
+    net = ff.mlp([12, 20, 20, 3])
+    paired = ff.scan(net, {("activation", "gamma"): [("tanh", 1.0), ("relu", 2.0), ("tanh", 2.0)]})
+    grid = ff.scan(net, {"activation": ["tanh", "relu"], "gamma": [1.0, 2.0]})
+    assert paired.lambda_max.tolist() == [grid.lambda_max[0, 0], grid.lambda_max[1, 1], grid.lambda_max[0, 1]]
+    with ThreadPoolExecutor(2) as client:
+        sent = ff.scan(net, {"activation": ["tanh", "relu"], "gamma": [1.0, 2.0]}, client=client, chunk=1)
+    np.testing.assert_array_equal(sent.lambda_max, grid.lambda_max)
+
+
+def test_tables_are_made_of_every_activation():
+    net = ff.mlp([12, 20, 20, 3], "relu", batch_norm=False)
+    scan = ff.scan(net, {"activation": ["relu", "tanh", "gelu"]}, ("lambda_max",), tables=True)
+    assert [text.split()[0] for text in scan.settings["tables"].split(", ")] == ["tanh", "gelu"]
+    exact = ff.scan(net, {"activation": ["relu", "tanh", "gelu"]}, ("lambda_max",))
+    assert np.abs(scan.lambda_max / exact.lambda_max - 1).max() < 1e-9  # what the documentation says of tables
+
+
+@pytest.mark.parametrize(
+    ("phis", "words"),
+    [
+        ("relu", "axis activation must be the names of one activation or more, got 'relu'"),
+        ([], "axis activation must be the names of one activation or more, got []"),
+        (["rellu"], "did you mean 'relu'?"),
+        ([1.0], "activation must be a name"),
+        ([abs], "axis activation must be names of activations, got"),
+    ],
+)
+def test_what_is_no_axis_of_activations_is_refused(phis, words):
+    with pytest.raises((ValueError, TypeError), match=re.escape(words)):
+        ff.scan(ff.mlp([12, 20, 3]), {"activation": phis})
+
+
+def test_a_network_without_activations_has_no_axis_of_them():
+    with pytest.raises(ValueError, match=r"^axis activation needs an Activation, and the network has none$"):
+        ff.scan(ff.Network(4, [ff.Dense(3)]), {"activation": ["relu"]})
+
+
+def test_activations_are_drawn_by_name_and_selected_by_it():
+    pytest.importorskip("matplotlib")
+    net = ff.mlp([12, 20, 20, 3])
+    alone = ff.scan(net, {"activation": PHIS}).plot().axes[0]
+    assert [tick.get_text() for tick in alone.get_xticklabels()] == ["relu", "tanh", "leaky_relu(0.3)", "gelu"]
+    assert (alone.get_xlabel(), alone.lines[0].get_linestyle()) == ("activation", "None")
+    scan = ff.scan(net, {"gamma": np.linspace(0.5, 2, 10), "activation": PHIS})
+    lines = scan.plot().axes[0].get_legend_handles_labels()[1]
+    assert lines == ["relu", "tanh", "leaky_relu(0.3)", "gelu"]
+    one = scan.plot(select={"activation": "tanh"}).axes[0]
+    assert one.get_title().endswith("activation = tanh")
+    np.testing.assert_array_equal(one.lines[0].get_ydata(), scan.lambda_max[:, 1])
+    with pytest.raises(ValueError, match=r"^select activation must be one of relu, tanh, leaky_relu\(0.3\), gelu, got"):
+        scan.plot(select={"activation": "erf"})
+
+
+def test_the_command_line_takes_activations(fisherfield, tmp_path):
+    pytest.importorskip("xarray")
+    ff.mlp([12, 20, 20, 3]).save(tmp_path / "net.toml")
+    axis = "activation=relu, polynomial(0, 1, 0.2),tanh"
+    code, output, error = fisherfield(
+        "scan", tmp_path / "net.toml", "--axis", axis, "--axis", "gamma=1,2", "--out", tmp_path / "scan.nc"
+    )
+    assert (code, error) == (0, "")
+    assert "activation=tanh, gamma=1" in output
+    phis = ff.Scan.open(tmp_path / "scan.nc").axes["activation"].tolist()
+    assert phis == ["relu", "polynomial(0.0, 1.0, 0.2)", "tanh"]

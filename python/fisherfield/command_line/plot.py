@@ -57,7 +57,7 @@ def plot(
             drawn.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     output = console()
     for name, value in taken.items():
-        if name in chosen and value != chosen[name]:
+        if name in chosen and value != chosen[name] and not isinstance(value, str):
             output.print(Text(f"{name} = {value:g} is the nearest to {chosen[name]:g}"))
     missing = scan.failures().get(-1, 0)
     if missing:

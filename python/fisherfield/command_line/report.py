@@ -14,6 +14,7 @@ from rich.text import Text
 from .._words import descent_in_words, hours_in_words, plural, short
 from ..scan import Scan
 from ..scan.labels import REGIMES, STATUSES, meaning
+from ..scan.table import range_in_words
 from .printing import headed, lines
 
 _READ = 2**28  # points of a store that are read once more for the table at the end, some seconds
@@ -81,9 +82,9 @@ def _axes_table(scan: Scan) -> Table:
         for name in names:
             values = scan.axes[name]
             paired = "" if names == (dimension,) else f", along {dimension}"
-            table.add_row(
-                name, str(values.size), f"{values.min():.6g}", f"{values.max():.6g}", f"{meaning(name)}{paired}"
-            )
+            words = values.dtype.kind == "U"
+            ends = (range_in_words(values), "") if words else (f"{values.min():.6g}", f"{values.max():.6g}")
+            table.add_row(name, str(values.size), *ends, f"{meaning(name)}{paired}")
     return table
 
 
@@ -135,12 +136,16 @@ def _extremes(scan: Scan, name: str) -> tuple[tuple[float, tuple[int, ...]], ...
 def _place(scan: Scan, place: tuple[int, ...]) -> str:
     """E.g. "gamma=5, sigma_b2=0"."""
     words = [
-        f"{name}={scan.axes[name][index]:.4g}"
+        f"{name}={_value(scan.axes[name][index].item())}"
         for names, index in zip(scan.dimensions.values(), place, strict=False)
         for name in names
     ]
     words += [f"layer={index + 1}" for index in place[len(scan.shape) :]]
     return ", ".join(words)
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _whereabouts(path: Path) -> dict[str, str]:

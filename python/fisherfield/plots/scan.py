@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .._numbers import axes_of
+from .._numbers import axes_of, choice
 from .._optional import optional
 from .._words import data_in_words, descent_in_words, shown
-from ..scan.arguments import selection_of
+from ..scan.arguments import activations_of, selection_of
 from ..scan.labels import REGIMES, STATUSES, meaning, symbol
 
 if TYPE_CHECKING:
@@ -39,9 +39,21 @@ class _Side:
 
     name: str
     values: Values
+    words: tuple[str, ...] = ()  # what the values count, of an axis of words
+
+    @staticmethod
+    def of(name: str, values: Values) -> _Side:
+        words = tuple(values.tolist()) if values.dtype.kind == "U" else ()
+        return _Side(name, np.arange(float(len(words))) if words else values, words)
+
+    def value(self, place: int) -> str:
+        """In words."""
+        return self.words[place] if self.words else f"{symbol(self.name)} = {_value(self.values[place])}"
 
     @property
     def label(self) -> str:
+        if self.words:
+            return meaning(self.name)
         infinite = ", infinitely many not drawn" if np.isinf(self.values).any() else ""
         return f"{meaning(self.name)}, {symbol(self.name)}{infinite}"
 
@@ -49,7 +61,7 @@ class _Side:
     def logarithmic(self) -> bool:
         """Whether the values are spaced more evenly in their logarithm."""
         kept = np.sort(self.values[np.isfinite(self.values)])
-        if kept.size < 3 or kept[0] <= 0 or kept[-1] < 4 * kept[0]:
+        if self.words or kept.size < 3 or kept[0] <= 0 or kept[-1] < 4 * kept[0]:
             return False
         middle = float(np.median(kept))
         return bool(abs(np.log(middle**2 / (kept[0] * kept[-1]))) < abs(np.log(2 * middle / (kept[0] + kept[-1]))))
@@ -78,7 +90,7 @@ class _Drawn:
     label: str | None
 
 
-def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float], label: str | None) -> Figure:
+def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, Any], label: str | None) -> Figure:
     """See `Scan.plot`."""
     matplotlib = optional("matplotlib", "plot needs matplotlib", "fisherfield[plot]")
     from .drawing import drawing
@@ -100,7 +112,9 @@ def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float],
     most = _WIDE if len(grid) == 2 else _LONG
     steps = {dimension: -(-scan.axes[scan.dimensions[dimension][0]].size // most) for dimension in grid}
     at |= {dimension: slice(None, None, step) for dimension, step in steps.items()}
-    sides = [_Side(axis, np.asarray(scan.axes[axis])[at[along]]) for along in grid for axis in scan.dimensions[along]]
+    sides = [
+        _Side.of(axis, np.asarray(scan.axes[axis])[at[along]]) for along in grid for axis in scan.dimensions[along]
+    ]
     values = np.asarray(scan[name][tuple(at.values()) or ...])
     panels = dots and len(names) > 2
     if panels and ax is not None:
@@ -127,7 +141,7 @@ def plot(scan: Scan, quantity: str | None, ax: Any, select: Mapping[str, float],
     return result
 
 
-def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[str, float], dict[str, Any]]:
+def selected(scan: Scan, name: str, select: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is chosen by name, and where it stands along each dimension of a quantity; the others are whole.
 
     A dimension of one value is chosen by itself where there is another one to draw.
@@ -138,15 +152,19 @@ def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[s
     if scan[name].ndim > len(scan.shape):
         dimensions["layer"] = scan[name].shape[-1]
     at: dict[str, Any] = {dimension: slice(None) for dimension in dimensions}
-    chosen: dict[str, float] = {}
+    chosen: dict[str, Any] = {}
     for key, value in select.items():
         if key not in dimensions:
             along = next((dimension for dimension, names in scan.dimensions.items() if key in names), None)
             hint = "" if along is None else f", one of the paired axes along {along}"
             allowed = ", ".join(dimensions) or "no dimension"
             raise ValueError(f"select must name one of {allowed}, got {shown(key)}{hint}")
-        number = selection_of(key, value)
         coordinates = _coordinates(scan, key, dimensions[key])
+        if coordinates.dtype.kind == "U":
+            chosen[key] = choice(f"select {key}", activations_of(key, [value])[0], tuple(coordinates.tolist()))
+            at[key] = coordinates.tolist().index(chosen[key])
+            continue
+        number = selection_of(key, value)
         at[key] = int(np.argmax(coordinates) if number == math.inf else np.argmin(np.abs(coordinates - number)))
         chosen[key] = float(coordinates[at[key]])
     for dimension, extent in dimensions.items():
@@ -154,7 +172,7 @@ def selected(scan: Scan, name: str, select: Mapping[str, float]) -> tuple[dict[s
         if extent == 1 and dimension in open_dimensions and len(open_dimensions) > 1:
             at[dimension] = 0
             if dimension in scan.axes:
-                chosen[dimension] = float(scan.axes[dimension][0])
+                chosen[dimension] = np.asarray(scan.axes[dimension])[0].item()
     return chosen, at
 
 
@@ -172,7 +190,7 @@ def _refuse(scan: Scan, name: str, names: list[str], layered: bool, dots: bool) 
         if names:
             last = [dimension for dimension in dimensions if set(scan.dimensions[dimension]) & set(names)][-1]
             values = scan.axes.get(last, np.arange(1))
-            hint = f": select a value of the others, as {last}={values[values.size // 2]:g}"
+            hint = f": select a value of the others, as {last}={_value(values[values.size // 2].item())}"
         raise ValueError(f"plot draws one axis or two, got {', '.join(names) or 'none'}{hint}")
     if layered and len(names) >= 2:
         raise ValueError(
@@ -203,10 +221,11 @@ def _lines(ax: Any, name: str, side: _Side, values: Values, dots: bool, each: _S
     for place, row in enumerate(rows.T):
         label = f"layer {place + 1}" if many else None
         if each is not None:
-            label = f"{symbol(each.name)} = {_value(each.values[place])}"
+            label = each.value(place)
         # a line between values that are all there is; dots where there is only a handful of them, or no order
-        style = {"marker": "o", "markersize": 3, "linestyle": "none"} if dots else {"linewidth": 1.8}
-        if not dots and along.size <= 12:
+        alone = dots or bool(side.words)
+        style = {"marker": "o", "markersize": 3, "linestyle": "none"} if alone else {"linewidth": 1.8}
+        if side.words or (not dots and along.size <= 12):
             style |= {"marker": "o", "markersize": 4}
         if each is not None:
             style["linewidth"] = 4.2 - 2.8 * place / (rows.shape[1] - 1)  # lines that coincide are all seen
@@ -283,6 +302,8 @@ def _panels(panels: Any, name: str, sides: list[_Side], values: Values) -> None:
 
 def _scale(ax: Any, which: str, side: _Side) -> None:
     getattr(ax, f"set_{which}label")(side.label)
+    if side.words:
+        getattr(ax, f"set_{which}ticks")(side.values, [fill(word, _SHOWN) for word in side.words])
     if not side.logarithmic:
         return
     getattr(ax, f"set_{which}scale")("log")
@@ -338,7 +359,7 @@ def _title(words: Sequence[str]) -> str:
     return fill(", ".join(words), 78, break_long_words=False)
 
 
-def _words(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[str, int]) -> list[str]:
+def _words(scan: Scan, name: str, chosen: Mapping[str, Any], steps: Mapping[str, int]) -> list[str]:
     """What a scan is of, in words."""
     settings = scan.settings
     if "theory" not in settings:
@@ -357,7 +378,9 @@ def _words(scan: Scan, name: str, chosen: Mapping[str, float], steps: Mapping[st
     return parts
 
 
-def _value(value: float) -> str:
+def _value(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return r"$\infty$" if math.isinf(value) else f"{value:.4g}"
 
 

@@ -30,6 +30,7 @@ from .._numbers import (
     theory_of,
 )
 from .._words import did_you_mean, shown
+from ..network import Activation
 from ..theory.settings import Descent, Settings
 
 
@@ -79,6 +80,7 @@ _AXES = {
     "width": Range(lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
     "depth": Range(lambda numbers: _wholes(numbers, 2, MANY), lambda name, value: integer(name, value, 2)),
     "blocks": Range(lambda numbers: _wholes(numbers, 1, MANY), lambda name, value: integer(name, value, 1)),
+    "activation": Range(lambda numbers: numbers >= 0, lambda name, value: value),
     "momentum": Range(lambda numbers: (numbers >= 0) & (numbers < 1), lambda name, value: momentum_of(value, name)),
     "samples": Range(
         lambda numbers: _wholes(numbers, 1, 2**53) | (numbers == math.inf),
@@ -119,6 +121,18 @@ def axis_values(name: str, word: str, value: Any, allowed: Range | None = None) 
     if wrong.any():
         convert(f"axis {name}", float(numbers[wrong][0]))
     return numbers
+
+
+def activations_of(name: str, value: Any) -> tuple[str, ...]:
+    """An axis of activations: the names of one or more, each as `Activation` takes it."""
+    phis = entries(f"axis {name}", value) if is_sequence(value) else ()
+    if not phis:
+        raise ValueError(f"axis {name} must be the names of one activation or more, got {shown(value)}")
+    taken = [phi if isinstance(phi, Activation) else Activation(phi) for phi in phis]
+    for phi in taken:
+        if not isinstance(phi.function, str):
+            raise ValueError(f"axis {name} must be names of activations, got {shown(phi.function)}, which has none")
+    return tuple(map(str, taken))
 
 
 def range_of(name: str, value: Any) -> tuple[float, float, bool]:

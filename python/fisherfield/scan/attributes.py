@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..network import Network
 from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of, meaning
 from .store import UNWRITTEN, VERSION, Described
+from .structure import ACTIVATION
 
 
 def dimensions_of(grid: Grid) -> dict[str, tuple[str, ...]]:
@@ -84,6 +85,13 @@ def variables_of(
 def _flags(words: dict[int, str]) -> dict[str, Any]:
     meanings = [re.sub(r"\W+", "_", text) for text in words.values()]  # CF: letters, digits and underscores
     return {"flag_values": list(words), "flag_meanings": " ".join(meanings)}
+
+
+def named(axes: Mapping[str, NDArray[Any]], activations: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The axes with the activations' names in place of their numbers."""
+    coded = ACTIVATION in axes and axes[ACTIVATION].dtype.kind in "iuf"
+    names = np.asarray(activations, dtype=np.str_)
+    return {**axes, **({ACTIVATION: names[axes[ACTIVATION].astype(np.intp)]} if coded else {})}
 
 
 def coordinates_of(

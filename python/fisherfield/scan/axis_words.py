@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..network import Network
 from .arguments import WHOLE
 from .grid import field_of
 from .scan import random_points
+from .structure import ACTIVATION
 
 _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..."
 _MOST = 2**27  # values of one axis: a gigabyte
@@ -46,7 +48,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
     if points is not None:
         axes.update(_points(points))
     ranges: dict[str, _Range] = {}
-    rest: dict[str, Values] = {}
+    rest: dict[str, Values | list[str]] = {}
     for text in texts:
         name, values = _axis(text)
         if name in rest or name in ranges:
@@ -75,7 +77,7 @@ def axes_of(net: Network, texts: Sequence[str], points: str | None, random: int 
     return axes
 
 
-def _axis(text: str) -> tuple[str, Values | _Range]:
+def _axis(text: str) -> tuple[str, Values | list[str] | _Range]:
     """One --axis: its name, and its values or the range to draw them from."""
     name, _, value = (word.strip() for word in text.partition("="))
     name, words = cut(name, 200), [word.strip() for word in value.split(":")]
@@ -84,6 +86,8 @@ def _axis(text: str) -> tuple[str, Values | _Range]:
     try:
         if not name or len(words) > 3:
             raise ValueError
+        if name == ACTIVATION:
+            return name, re.split(r",\s*(?![^()]*\))", value)  # commas within parentheses belong to a name
         if len(words) == 1:
             return name, np.array([float(word) for word in value.split(",")])
         start, stop = (float(word) for word in words[:2])
@@ -155,13 +159,13 @@ def _parquet(path: Path) -> tuple[tuple[str, ...], Values]:
     return tuple(map(str, frame.columns)), frame.to_numpy(dtype=np.float64)
 
 
-def selections_of(texts: Sequence[str]) -> dict[str, float]:
+def selections_of(texts: Sequence[str]) -> dict[str, float | str]:
     """What --select says: names and values."""
-    chosen: dict[str, float] = {}
+    chosen: dict[str, float | str] = {}
     for text in texts:
         name, _, number = (word.strip() for word in text.partition("="))
         try:
-            value = float(number)
+            value = number if name == ACTIVATION else float(number)
         except ValueError:
             raise ValueError(f"--select must be NAME=VALUE, got {shown(text)}") from None
         if name in chosen:

@@ -14,7 +14,7 @@ from typing import Any
 from .._numbers import path_of
 from .._optional import optional
 from .._words import shown
-from .table import Scan
+from .table import Scan, numbered
 
 _NEEDS = {".zarr": ("zarr",), ".nc": ("xarray", "h5netcdf"), ".csv": ("pandas",), ".parquet": ("pandas", "pyarrow")}
 ENDINGS = tuple(_NEEDS)
@@ -69,7 +69,7 @@ def save(scan: Scan, path: Any) -> None:
         raise ValueError(f"path must be a new folder, got {shown(str(path))}, which is there")
     with replacing(place) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata")  # which Zarr has had for years, and no standard yet
-        scan.to_xarray().to_zarr(partial, mode="w", consolidated=True)
+        numbered(scan.to_xarray()).to_zarr(partial, mode="w", consolidated=True)
 
 
 @contextmanager

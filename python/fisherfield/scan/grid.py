@@ -21,8 +21,8 @@ from .._words import cut, did_you_mean, one_of, shown
 from ..network import Network
 from ..network.layer import Step, kinds
 from ..network.layer import axes as layer_axes
-from .arguments import axis_values, axis_words
-from .structure import STRUCTURES, alike
+from .arguments import activations_of, axis_values, axis_words
+from .structure import ACTIVATION, COUNTS, STRUCTURES, alike, refuse_other
 
 Box = tuple[slice, ...]
 Values = NDArray[np.float64]
@@ -64,6 +64,7 @@ class Grid:
     dimensions: tuple[str, ...]
     shape: tuple[int, ...]
     axes: tuple[Axis, ...]
+    activations: tuple[str, ...] = ()  # what the values of an axis of activations count
 
     @property
     def points(self) -> int:
@@ -117,6 +118,7 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
     shape: list[int] = []
     placed: list[Axis] = []
     values: dict[str, Values] = {}
+    activations: tuple[str, ...] = ()
     for key, coordinates in axes.items():
         paired = isinstance(key, tuple)
         names = key if paired else (key,)
@@ -126,19 +128,23 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
             allowed = layer_axes()[field].range if field in layer_axes() else None
+            if field == ACTIVATION:
+                each = activations_of(name, column)
+                activations = tuple(dict.fromkeys(each))
+                column = [activations.index(phi) for phi in each]
             values[name] = axis_values(name, field, column, allowed)
             placed.append(Axis(name, field, layer, len(dimensions)))
         points = sum(name.startswith("point") for name in dimensions)
         dimensions.append(names[0] if not paired else "point" if not points else f"point_{points + 1}")
         shape.append(values[names[0]].size)
-    structure = next((name for name in values if name in STRUCTURES), "")
+    structure = next((name for name in values if name in COUNTS), "")
     if structure and (per_layer := [name for name in values if "." in name]):
         raise ValueError(f"axis {structure} must stand without axes of single layers, got {per_layer[0]}")
     if "width" in values:
         _refuse_widths(net, values["width"])
     if len(dimensions) > _MOST:
         raise ValueError(f"axes must make at most {_MOST} dimensions, got {len(dimensions)}")
-    return Grid(tuple(dimensions), tuple(shape), tuple(placed)), values
+    return Grid(tuple(dimensions), tuple(shape), tuple(placed), activations), values
 
 
 def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
@@ -182,7 +188,7 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
     if name == "width":
         alike(net, name, net.affine_steps[:-1], lambda layer: (type(layer), layer.width))
     if name in STRUCTURES:
-        STRUCTURES[name](net)
+        refuse_other(net, name)
     return name, -1
 
 

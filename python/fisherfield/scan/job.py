@@ -37,11 +37,7 @@ class Job(Work):
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
         names = list(core_names(self.quantities))
-        arrays: Arrays
-        if any(slot.axis.field in STRUCTURES for slot in slots):
-            arrays, status = self._networks(names, slots, shape, pause)
-        else:
-            arrays, status = self._core(self.network, names, slots, shape, pause)
+        arrays, status = self._networks(self.network, names, slots, shape, pause)
         if "outlier" not in arrays:
             return arrays, status
         regime = np.where(np.isnan(arrays["outlier"]), -1.0, arrays["outlier"]).astype(np.int8)
@@ -73,9 +69,11 @@ class Job(Work):
         return tables
 
     def _networks(
-        self, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
+        self, net: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
     ) -> tuple[Arrays, Status]:
-        """A network for each depth, or number of blocks, in the box; rows behind the last layer are NaN."""
+        """A network for each activation, depth or number of blocks in the box; rows behind the last layer are NaN."""
+        if not any(slot.axis.field in STRUCTURES for slot in slots):
+            return self._core(net, names, slots, shape, pause)
         layered = [name in LAYERED for name in names]
         arrays = {
             name: np.full((*shape, self.layers) if rows else shape, np.nan)
@@ -87,13 +85,13 @@ class Job(Work):
         def within(now: int) -> None:
             pause(done + now)
 
-        for network, dimension, places, rest in by_network(self.network, slots):
+        for network, dimension, places, rest in by_network(net, slots, self.grid.activations):
             part = tuple(len(places) if place == dimension else extent for place, extent in enumerate(shape))
-            part_arrays, state = self._core(network, names, rest, part, within)
+            part_arrays, state = self._networks(network, names, rest, part, within)
             at: tuple[Any, ...] = (*[slice(None)] * dimension, places)
             for name, rows in zip(names, layered, strict=True):
                 if rows:
-                    arrays[name][..., : network.depth][at] = part_arrays[name]
+                    arrays[name][..., : part_arrays[name].shape[-1]][at] = part_arrays[name]
                 else:
                     arrays[name][at] = part_arrays[name]
             status[at] = state

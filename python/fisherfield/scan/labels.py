@@ -16,6 +16,7 @@ AXES = {
     "width": ("units or channels of every hidden layer", r"$N$"),
     "depth": ("number of affine layers", r"$L$"),
     "blocks": ("number of residual blocks", r"$B$"),
+    "activation": ("activation", "activation"),
     "momentum": ("momentum of gradient descent", r"$\mu$"),
     "samples": ("number of samples", r"$n$"),
     "length": ("mean square of an input", r"$\hat q^0$"),

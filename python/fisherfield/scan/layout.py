@@ -25,6 +25,7 @@ _ANOTHER = "remove it, or give another one"
 
 # What stores call "dimensions" has this name in files of other formats: SciPy's netCDF takes no attribute of that name.
 DIMENSIONS = "scan_dimensions"
+ACTIVATIONS = "activations"  # of a store: what the numbers of an axis of activations mean
 
 
 def dimensions_from(attributes: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -277,12 +278,22 @@ def layout_of(path: str, root: dict[str, Any]) -> Layout:
     return Layout(arrays, tuple(axes), aligned, strict, tuple(blank))
 
 
+def _dtype(name: Any) -> np.dtype[Any]:
+    """Of numbers, or of the words of a copy that xarray has written."""
+    if name == "string":
+        return np.dtype(object)
+    if isinstance(name, dict) and name["name"] == "fixed_length_utf32":
+        return np.dtype(f"U{int(name['configuration']['length_bytes']) // 4}")
+    numbers: np.dtype[Any] = np.dtype(name)
+    return numbers
+
+
 def _array(metadata: dict[str, Any]) -> Array:
     if metadata["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}:
         raise ValueError("chunk_key_encoding")
     return Array(
         tuple(int(side) for side in metadata["chunk_grid"]["configuration"]["chunk_shape"]),
         tuple(int(extent) for extent in metadata["shape"]),
-        np.dtype(metadata["data_type"]),
+        _dtype(metadata["data_type"]),
         tuple(codec["name"] for codec in metadata["codecs"]),
     )

@@ -22,7 +22,7 @@ from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of
 from .grid import grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, core_names
-from .structure import most_layers
+from .structure import most_layers, with_activation
 from .table import Scan
 from .work import carried_out
 
@@ -116,8 +116,8 @@ def scan(
         or `random_points(...)` are paired points along one dimension "point". Names: gamma, beta, eps, sigma_w2,
         sigma_b2, scale, rate (in every layer that has them), momentum, samples (inf or None: infinitely many), length,
         overlap, width (of every hidden layer) and depth (affine layers, at least 2), these two where all hidden layers
-        are alike, blocks (alike Residuals, at least 1), and ``"layers[2].gamma"`` or ``"layers[1].branch[0].gamma"``
-        for one layer alone.
+        are alike, blocks (alike Residuals, at least 1), activation (names, of every Activation), and
+        ``"layers[2].gamma"`` or ``"layers[1].branch[0].gamma"`` for one layer alone.
     quantities : sequence of str
         lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
         `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
@@ -182,14 +182,15 @@ def scan(
     )
     _numbers.choice("backend", backend, _numbers.BACKENDS)
     wanted = quantities_of(quantities, QUANTITIES)
-    made = _tables(net, tables_of(tables, backend), wanted, settings.theory)
+    networks = [with_activation(net, phi) for phi in grid.activations] or [net]
+    made = _tables(networks, tables_of(tables, backend), wanted, settings.theory)
     client = _numbers.client_of(client)
     progress = progress_of(progress)
     if backend == "cuda" and client is None:
         cuda()
     deepest = most_layers(net, values)
     sent = client is not None and store is None
-    points = _chunk(net, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
+    points = _chunk(networks, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
     job = Job(
         network=net,
         grid=grid,
@@ -217,16 +218,16 @@ def _table(phi: Activation) -> Table:
 
 
 def _tables(
-    net: Network, tables: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
+    networks: list[Network], tables: bool | tuple[Table, ...], quantities: tuple[str, ...], theory: str
 ) -> tuple[Table, ...]:
     """The tables that a scan uses: of those given, or one of each activation that has use for it."""
-    images = theory != "wei2019" and net._facts.convolutional
+    images = theory != "wei2019" and networks[0]._facts.convolutional
     by_point = any(name in LAYERED or name == "multiplicity" for name in core_names(quantities))
     if tables is False or images or by_point:
         return ()
-    steps = (step for step in net.steps if step.previous is not None and step.previous.affine)
+    steps = (step for net in networks for step in net.steps if step.previous is not None and step.previous.affine)
     behind = {step.layer for step in steps if step.layer.pointwise}
-    phis = dict.fromkeys(phi for phi in net.activations if phi in behind and not phi.homogeneous)
+    phis = dict.fromkeys(phi for net in networks for phi in net.activations if phi in behind and not phi.homogeneous)
     if isinstance(tables, tuple):
         return tuple(table for table in tables if table.activation in phis)
     return tuple(_table(phi) for phi in phis)
@@ -238,13 +239,18 @@ def result_bytes(points: int, quantities: tuple[str, ...], layers: int) -> int:
 
 
 def _chunk(
-    net: Network, theory: str, quantities: tuple[str, ...], layers: int, sent: bool, tables: tuple[Table, ...]
+    networks: list[Network],
+    theory: str,
+    quantities: tuple[str, ...],
+    layers: int,
+    sent: bool,
+    tables: tuple[Table, ...],
 ) -> int:
     """Points of a chunk, by what one costs and takes; the same on any machine, for a store to go on elsewhere."""
     numbers = sum(layers if name in LAYERED else 1 for name in core_names(quantities))
     most = _SENT if sent else _POINTS
-    if not tables and not all(_core.has_kernel(phi._compiled) for phi in net.activations):
+    if not tables and not all(_core.has_kernel(phi._compiled) for net in networks for phi in net.activations):
         most = _QUADRATURE
-    if theory != "wei2019" and net._facts.convolutional:
+    if theory != "wei2019" and networks[0]._facts.convolutional:
         most = _IMAGES
     return min(most, max(1, _BYTES // (8 * numbers + 1)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Axes that count alike parts of a network, depth and blocks: each of their values is a network of its own."""
+"""Axes whose every value is a network of its own: depth and blocks, which count alike parts, and the activation."""
 
 from __future__ import annotations
 
@@ -103,13 +103,23 @@ def _blocks(net: Network) -> Run:
     return run
 
 
-STRUCTURES: dict[str, Callable[[Network], Run]] = {"depth": _depth, "blocks": _blocks}
+COUNTS: dict[str, Callable[[Network], Run]] = {"depth": _depth, "blocks": _blocks}
+ACTIVATION = "activation"
+STRUCTURES = (ACTIVATION, *COUNTS)
+
+
+def refuse_other(net: Network, name: str) -> None:
+    """A network that the axis cannot change."""
+    if name in COUNTS:
+        COUNTS[name](net)
+    elif not net.activations:
+        raise ValueError(f"axis {name} needs an Activation, and the network has none")
 
 
 @functools.lru_cache(maxsize=256)
 def with_many(net: Network, name: str, count: int) -> Network:
     """The network with `count` - 1 parts like its own before what stays."""
-    first, size, end = STRUCTURES[name](net)
+    first, size, end = COUNTS[name](net)
     return Network(
         net.input_shape, (*net.layers[:first], *net.layers[first : first + size] * (count - 1), *net.layers[end:])
     )
@@ -117,7 +127,7 @@ def with_many(net: Network, name: str, count: int) -> Network:
 
 def affine_layers(net: Network, name: str, count: int) -> int:
     """How many affine layers that network has."""
-    first, size, end = STRUCTURES[name](net)
+    first, size, end = COUNTS[name](net)
     places = [step.place for step in net.affine_steps]
     part = sum(first <= place < first + size for place in places)
     return sum(not first <= place < end for place in places) + part * (count - 1)
@@ -126,18 +136,30 @@ def affine_layers(net: Network, name: str, count: int) -> int:
 def most_layers(net: Network, values: Any) -> int:
     """Affine layers of the deepest network that axes' values, by their names, ask for."""
     return max(
-        (affine_layers(net, name, int(values[name].max())) for name in STRUCTURES if name in values), default=net.depth
+        (affine_layers(net, name, int(values[name].max())) for name in COUNTS if name in values), default=net.depth
     )
 
 
-def by_network(net: Network, slots: tuple[Slot, ...]) -> list[tuple[Network, int, NDArray[np.intp], tuple[Slot, ...]]]:
-    """(network, dimension, places along it, slots there) for every network that a box has, if it has several."""
-    [counts] = [slot for slot in slots if slot.axis.field in STRUCTURES]
-    dimension = counts.axis.dimension
-    others = [slot for slot in slots if slot is not counts]
+def by_network(
+    net: Network, slots: tuple[Slot, ...], activations: tuple[str, ...]
+) -> list[tuple[Network, int, NDArray[np.intp], tuple[Slot, ...]]]:
+    """(network, dimension, places along it, slots there) for every value that the first of these axes has in a box.
+
+    An axis of activations has their numbers in `activations`.
+    """
+    varied = next(slot for slot in slots if slot.axis.field in STRUCTURES)
+    dimension, name = varied.axis.dimension, varied.axis.field
+    others = [slot for slot in slots if slot is not varied]
     parts = []
-    for count in np.unique(counts.values):
-        places = np.flatnonzero(counts.values == count)
+    for value in np.unique(varied.values):
+        places = np.flatnonzero(varied.values == value)
         rest = tuple(slot.at(dimension, places) for slot in others)
-        parts.append((with_many(net, counts.axis.field, int(count)), dimension, places, rest))
+        changed = with_many(net, name, int(value)) if name in COUNTS else with_activation(net, activations[int(value)])
+        parts.append((changed, dimension, places, rest))
     return parts
+
+
+@functools.lru_cache(maxsize=256)
+def with_activation(net: Network, name: str) -> Network:
+    """The network with another activation everywhere."""
+    return net.replace(activation=name)

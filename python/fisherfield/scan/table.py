@@ -19,11 +19,12 @@ from .._optional import optional
 from .._words import plural, seconds_in_words, shown
 from ..network import Network
 from ..network.toml import from_toml
-from .attributes import attributes_of, coordinates_of, settings_from, variables_of
+from .attributes import attributes_of, coordinates_of, named, settings_from, variables_of
 from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of
-from .layout import DIMENSIONS, Damaged, dimensions_from
+from .layout import ACTIVATIONS, DIMENSIONS, Damaged, dimensions_from
 from .store import VERSION, opened
+from .structure import ACTIVATION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ class Scan(InNotebooks):
     dimensions : dict
         Of each dimension the names of the axes along it: its own, or those of paired points.
     axes : dict
-        The axes' values; samples are inf where there are infinitely many.
+        The axes' values; samples are inf where there are infinitely many, activations are names.
     arrays : dict
         The quantities, NaN where the status is neither ok nor 5; "regime" is 1 for outlier, 0 for bulk, -1 for none.
         Order parameters and contributions have a last dimension "layer", 1 .. L, filled with NaN where the depth
@@ -65,7 +66,7 @@ class Scan(InNotebooks):
     network: Network
     settings: dict[str, Any]
     dimensions: dict[str, tuple[str, ...]]
-    axes: dict[str, NDArray[np.float64]]
+    axes: dict[str, NDArray[Any]]
     arrays: dict[str, Any]
     status: Any
     seconds: float = 0.0
@@ -121,7 +122,7 @@ class Scan(InNotebooks):
             for name in names:
                 values = self.axes[name]
                 paired = f"  along {dimension}" if names != (dimension,) else ""
-                lines.append(f"  {name:<{wide}}  {_range(values)}, {values.size} values{paired}")
+                lines.append(f"  {name:<{wide}}  {range_in_words(values)}, {values.size} values{paired}")
         for name, array in self.arrays.items():
             lines.append(f"  {name:<{wide}}  {self._in_words(name, array)}")
         for status, count in self.failures().items():
@@ -141,7 +142,7 @@ class Scan(InNotebooks):
             counts = {word: int(np.count_nonzero(np.asarray(array) == at)) for at, word in REGIMES.items()}
             return ", ".join(f"{word} {count} times" for word, count in counts.items() if count)
         layers = f", {array.shape[-1]} layers" if array.ndim > self.status.ndim else ""
-        return _range(np.asarray(array)) + layers
+        return range_in_words(np.asarray(array)) + layers
 
     def failures(self) -> dict[int, int]:
         """How many points have each status that is not ok."""
@@ -169,6 +170,8 @@ class Scan(InNotebooks):
         xarray = optional("xarray", "to_xarray needs xarray", "fisherfield[scan]")
         if self.store is not None:
             dataset = xarray.open_zarr(self.status.store)  # which looks at checksums and missing files
+            for name in [name for name in self.axes if name in dataset.coords and self.axes[name].dtype.kind == "U"]:
+                dataset = dataset.assign_coords({name: (dataset[name].dims, self.axes[name], dataset[name].attrs)})
             return dataset.assign_attrs({DIMENSIONS: dataset.attrs.pop("dimensions", "{}"), **dataset.attrs})
         layers = next((array.shape[-1] for array in self.arrays.values() if array.ndim > self.status.ndim), 0)
         return xarray.Dataset(
@@ -282,7 +285,7 @@ class Scan(InNotebooks):
         self,
         quantity: str | None = None,
         ax: Any = None,
-        select: Mapping[str, float] | None = None,
+        select: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> Figure:
         """One axis as lines, two as a map, paired points as dots; logarithmic where the values ask for it.
@@ -318,14 +321,27 @@ class Scan(InNotebooks):
         return plot(self, quantity, ax, {} if select is None else select, label)
 
 
-def _range(values: NDArray[Any]) -> str:
-    """The least and the greatest value."""
+def range_in_words(values: NDArray[Any]) -> str:
+    """The least and the greatest value, or the words."""
+    if values.dtype.kind == "U":
+        words = list(dict.fromkeys(values.tolist()))
+        return ", ".join(words if len(words) <= 4 else [*words[:3], "..."])
     with np.errstate(invalid="ignore"):
         kept = values[~np.isnan(values)]
     if not kept.size:
         return "NaN"
     low, high = kept.min(), kept.max()
     return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+
+
+def numbered(dataset: Any) -> Any:
+    """A Dataset as stores have it: numbers in place of words, for which Zarr has no standard."""
+    if dataset.coords.get(ACTIVATION, np.zeros(1)).dtype.kind != "U":
+        return dataset
+    words, numbers = np.unique(dataset[ACTIVATION].values, return_inverse=True)
+    own = dataset[ACTIVATION]
+    dataset = dataset.assign_coords({ACTIVATION: (own.dims, numbers.reshape(own.shape).astype(float), own.attrs)})
+    return dataset.assign_attrs({ACTIVATIONS: words.tolist()})
 
 
 def _whole(dataset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -390,13 +406,22 @@ def _from_parts(
     return scan
 
 
+def _axis(values: Any) -> NDArray[Any]:
+    """Numbers, or words however a file has them."""
+    array = np.asarray(values)
+    return array.astype(np.str_) if array.dtype.kind in "OST" else array
+
+
 def _assembled(variables: Mapping[str, Any], attributes: Mapping[str, Any], seconds: float, store: str | None) -> Scan:
     dimensions = dimensions_from(attributes)
     return Scan(
         from_toml("the network of the scan", str(attributes["network"]).encode()),
         settings_from(attributes),
         dimensions,
-        {name: np.asarray(variables[name][...]) for names in dimensions.values() for name in names},
+        named(
+            {name: _axis(variables[name][...]) for names in dimensions.values() for name in names},
+            attributes.get(ACTIVATIONS, ()),
+        ),
         {name: variables[name] for name in str(attributes["quantities"]).split()},
         variables["status"],
         seconds,

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from .._numbers import path_of
 from .._progress import Counter, listener
-from .attributes import attributes_of, coordinates_of, dimensions_of, variables_of
+from .attributes import attributes_of, coordinates_of, dimensions_of, named, variables_of
 from .chunks import Arrays, Status, Work, chunks
 from .grid import Box
 from .labels import LAYERED, core_names
+from .layout import ACTIVATIONS
 from .store import Store
 from .table import Scan, from_store
 from .tasks import lost
@@ -55,7 +56,8 @@ def carried_out(job: Work, values: dict[str, NDArray[np.float64]], store: Any, c
     seconds = time.perf_counter() - begin if counter.done > counter.before else 0.0
     if kept is not None:
         return from_store(kept.path, seconds)
-    return Scan(job.network, job.settings, dimensions_of(grid), values, result.arrays, result.status, seconds)
+    axes = named(values, grid.activations)
+    return Scan(job.network, job.settings, dimensions_of(grid), axes, result.arrays, result.status, seconds)
 
 
 def _points(job: Work, number: int) -> int:
@@ -93,6 +95,8 @@ def _prepare(store: Store, job: Work, values: dict[str, NDArray[np.float64]]) ->
     coordinates = coordinates_of(dimensions, values, job.layers if layered else 0)
     attributes = attributes_of(job.network, job.settings, dimensions, arrays)
     attributes["chunk"] = list(job.chunk)
+    if job.grid.activations:  # a store has numbers alone
+        attributes[ACTIVATIONS] = list(job.grid.activations)
     if paired := [name for name, (along, _, _) in coordinates.items() if along != (name,)]:
         attributes["coordinates"] = " ".join(paired)
     empty: dict[str, NDArray[Any]] = {
