@@ -187,12 +187,12 @@ def tabulate(activation: Any, q: tuple[float, float] = (1e-4, 1e4), *, megabytes
 def _impatience(phi: Activation) -> Callable[[], None]:
     """What is called while a table is made: says once that it takes long."""
     end = time.perf_counter() + _PATIENCE
-    told = False
+    warned = False
 
     def hear() -> None:
-        nonlocal told
-        if not told and time.perf_counter() > end:
-            told = True
+        nonlocal warned
+        if not warned and time.perf_counter() > end:
+            warned = True
             less = "a narrower q takes less"
             if not isinstance(phi.function, str):
                 less = f"{less}, and a name of activation_names() far less than a Python callable"
