@@ -178,10 +178,10 @@ class Network:
     def with_widths(self, widths: Sequence[int]) -> Network:
         """A copy whose hidden affine layers have so many units or channels."""
         hidden = self.depth - 1
-        if not _numbers.is_sequence(widths) or len(given := _numbers.entries("widths", widths)) != hidden:
+        if not _numbers.is_sequence(widths) or len(sizes := _numbers.entries("widths", widths)) != hidden:
             raise ValueError(f"widths must be {hidden} whole numbers, one a hidden layer, got {shown(widths)}")
-        sizes = iter((*given, self.outputs))
-        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(sizes)) if leaf.affine else leaf)
+        each = iter((*sizes, self.outputs))
+        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(each)) if leaf.affine else leaf)
         return Network(self.input_shape, widened)
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -30,7 +30,7 @@ from .._numbers import (
     theory_of,
 )
 from .._words import did_you_mean, shown
-from ..network import Activation
+from ..network.activation import as_activation
 from ..theory.settings import Descent, Settings
 
 
@@ -128,7 +128,7 @@ def activations_of(name: str, value: Any) -> tuple[str, ...]:
     phis = entries(f"axis {name}", value) if is_sequence(value) else ()
     if not phis:
         raise ValueError(f"axis {name} must be the names of one activation or more, got {shown(value)}")
-    taken = [phi if isinstance(phi, Activation) else Activation(phi) for phi in phis]
+    taken = [as_activation(phi) for phi in phis]
     for phi in taken:
         if not isinstance(phi.function, str):
             raise ValueError(f"axis {name} must be names of activations, got {shown(phi.function)}, which has none")
