@@ -25,7 +25,9 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
     std::vector<int> readers(count + 1); // of the data, then of each node, that are still to come
     for (int i = 0; i < count; ++i) {
         for (const int input : {network.nodes[i].input, network.nodes[i].other}) {
-            readers[input + 1] += input == kNone ? 0 : 1;
+            if (input != kNone) {
+                ++readers[input + 1];
+            }
         }
     }
     std::vector<ImageState> live(network.slots + 1); // the data, then what the slots keep
