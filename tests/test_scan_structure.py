@@ -370,8 +370,9 @@ def test_activations_are_drawn_by_name_and_selected_by_it():
         scan.plot(select={"activation": "erf"})
 
 
-def test_the_command_line_takes_activations(fisherfield, tmp_path):
+def test_the_command_line_takes_activations(fisherfield, tmp_path, monkeypatch):
     pytest.importorskip("xarray")
+    monkeypatch.setenv("COLUMNS", "300")  # names of folders may be long
     ff.mlp([12, 20, 20, 3]).save(tmp_path / "net.toml")
     axis = "activation=relu, polynomial(0, 1, 0.2),tanh"
     code, output, error = fisherfield(
