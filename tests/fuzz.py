@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random and hostile inputs against laws, each case with a seed of its own.
 
-    python tests/fuzz.py                              every part in full: half an hour on two cores
+    python tests/fuzz.py                              every part in full: about an hour on two cores
     python tests/fuzz.py --share 0.1 networks files   a tenth of two parts
     python tests/fuzz.py --only networks:1234         one case again, with what it was given
     python tests/fuzz.py --list                       the parts, how many cases they have and what must hold
