@@ -128,24 +128,39 @@ def half_square(
         return 0.0
     points, weights_t = np.polynomial.legendre.leggauss(6)
     kinks = turns.kinks
-    halfway = turns._replace(kinks=((kinks[:, None] + kinks) / 2).ravel())  # the kinks themselves among them
-    outer = np.concatenate((_Z_BREAKS, _smoothed(halfway, wide, narrow, shift)))
-    z, weights1 = _panels(np.unique(np.clip(outer, -_END, _END)))
-    total = 0.0
-    for part in np.array_split(np.arange(z.size), max(1, z.size // 200)):
-        m = wide * z[part, None] + shift
-        ends = (turns.points - m) / narrow
-        inner = np.concatenate((np.broadcast_to(_Z_BREAKS, (part.size, _Z_BREAKS.size)), ends, -ends), axis=1)
-        w, weights2 = _panels(inner)
-        delta = narrow * w
-        difference = f(m + delta) - f(m - delta)
+
+    def inner(origin: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The mean over delta at m = origin + narrow steps, a row for each m."""
+        ends = (turns.points - origin) / narrow - steps
+        breaks = np.concatenate((np.broadcast_to(_Z_BREAKS, (len(ends), _Z_BREAKS.size)), ends, -ends), axis=1)
+        w, weights = _panels(breaks)
+        delta, m = narrow * w, narrow * steps
+        difference = f(origin + (m + delta)) - f(origin + (m - delta))
         if derivative is not None:
             smooth = np.abs(delta) < 0.05 * turns.scale
             for kink in kinks:
-                smooth &= np.abs(m - kink) > np.abs(delta)
-            by_slope = delta * sum(a * derivative(m + delta * t) for t, a in zip(points, weights_t, strict=True))
+                smooth &= np.abs((origin - kink) + m) > np.abs(delta)
+            means = [derivative(origin + (m + delta * t)) for t in points]
+            by_slope = delta * sum(a * slope for slope, a in zip(means, weights_t, strict=True))
             difference = np.where(smooth, by_slope, difference)
-        total += float(np.sum(weights1[part] * np.sum(weights2 * 0.5 * difference**2, axis=1)))
+        return np.asarray(np.sum(weights * 0.5 * difference**2, axis=1))
+
+    halfway = turns._replace(kinks=((kinks[:, None] + kinks) / 2).ravel())  # the kinks themselves among them
+    outer = np.concatenate((_Z_BREAKS, _smoothed(halfway, wide, narrow, shift)))
+    # Where delta is far below m the distance of m from a kink has no digits as a difference: there m is the kink and
+    # some steps of delta's width, within which u and v lie on both sides of it but for e^-72 of the cases.
+    total, ratio, near = 0.0, narrow / wide if wide > 0 else np.inf, 12.0
+    apart = np.min(np.diff(kinks), initial=np.inf) > 2 * near * narrow
+    images = (kinks - shift) / wide if ratio < 1e-4 and apart else np.zeros(0)
+    for kink, image in zip(kinks, images, strict=False):
+        steps, weights1 = _panels(np.arange(-near, near + 1, 2.0))
+        weights1 = weights1 * np.exp(0.5 * (steps**2 - (image + ratio * steps) ** 2)) * ratio
+        total += float(np.sum(weights1 * inner(np.full((steps.size, 1), kink), steps[:, None])))
+    z, weights1 = _panels(np.unique(np.clip(np.concatenate((outer, images)), -_END, _END)))
+    away = np.all(np.abs(z[:, None] - images) > near * ratio, axis=1)
+    z, weights1 = z[away], weights1[away]
+    for part in np.array_split(np.arange(z.size), max(1, z.size // 200)):
+        total += float(np.sum(weights1[part] * inner(wide * z[part, None] + shift, np.zeros((part.size, 1)))))
     return total
 
 

@@ -41,7 +41,8 @@ class FisherSpectrum(Measured):
         The largest first.
     errors : ndarray, (k,)
         How far each may be off: an estimate min(r, 4 r^2/gap) of its residual r and its distance from its
-        neighbours for "lanczos", nC eps lambda_max for "dense"; and `rounding`.
+        neighbours for "lanczos", nC eps lambda_max for "dense"; and `rounding`. Eigenvalues nearer to each other than
+        `tolerance` times the largest may be taken for one by "lanczos", which is off by so much then.
     rounding : float
         How far rounding in the passes through the network may move an eigenvalue: four times what errors of a
         few times their size change in v.F* v, for the eigenvectors v that were found, or in |F*| where all of it was
