@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import fisherfield as ff
 from fisherfield.network import layer as base
-from fisherfield.network.layer import Stream
+from fisherfield.network.layer import DATA, GAUSSIAN, Stream
 from fisherfield.network.norms import Norm
 
 CLOSED = ("relu", "leaky_relu(0.3)", "abs", "linear", "step", "erf", "sin")
@@ -69,9 +69,9 @@ def dense(draw, shape, activations):
     return affine(draw, ff.Dense, units=draw(st.one_of(st.integers(2, 8), st.integers(1, 400))))
 
 
-def parts(draw, *counts):
-    """A number of groups that two counts have in common, and that leaves two or more of the first to each."""
-    common = [g for g in range(1, counts[0]) if all(count % g == 0 for count in counts)]
+def parts(draw, *counts, least=2):
+    """A number of groups that two counts have in common, and that leaves `least` or more of the first to each."""
+    common = [g for g in range(1, counts[0] // least + 1) if all(count % g == 0 for count in counts)]
     return draw(st.sampled_from(common or [1]))
 
 
@@ -81,7 +81,9 @@ def conv2d(draw, shape, activations, kind=ff.Conv2d, height=(0, 1)):
     spans = [(shape[1:][side] + 2 * padding - 1) // dilation + 1 for side in height]
     kernel = tuple(draw(st.integers(1, min(3, span))) for span in spans)
     sizes = {"kernel": kernel if len(kernel) > 1 else kernel[0], "stride": draw(st.integers(1, 2))}
-    groups = parts(draw, shape[0], channels)
+    if draw(st.booleans()):
+        channels = shape[0] * draw(st.integers(1, 2))  # of which convolutions may be depthwise
+    groups = parts(draw, shape[0], channels, least=1)
     return affine(draw, kind, channels=channels, padding=padding, dilation=dilation, groups=groups, **sizes)
 
 
@@ -99,10 +101,17 @@ def activation(draw, shape, activations):
     return ff.Activation(draw(st.sampled_from(activations)))
 
 
-def average_pool(draw, shape, activations):
-    padding = draw(st.sampled_from((0, 0, 1)))
-    kernel = tuple(draw(st.integers(2 * padding or 1, max(2 * padding, min(2, side)))) for side in shape[1:])
-    return ff.AvgPool2d(kernel, draw(st.integers(1, 2)), padding)
+def pool(kind):
+    def drawn(draw, shape, activations):
+        padding = draw(st.sampled_from((0, 0, 1)))
+        kernel = tuple(draw(st.integers(2 * padding or 1, max(2 * padding, min(2, side)))) for side in shape[1:])
+        return kind(kernel, draw(st.integers(1, 2)), padding)
+
+    return drawn
+
+
+def subsample(draw, shape, activations):
+    return ff.Subsample(shape[0] + draw(st.integers(0, 5)), draw(st.sampled_from((1, 2, (1, 2)))))
 
 
 # Of the kinds whose sizes must fit what comes in one that does, or None; all others are drawn field by field.
@@ -112,19 +121,28 @@ SIZED = {
     ff.Conv1d: conv1d,
     ff.GroupNorm: group_norm,
     ff.Activation: activation,
-    ff.AvgPool2d: average_pool,
+    ff.AvgPool2d: pool(ff.AvgPool2d),
+    ff.MaxPool2d: pool(ff.MaxPool2d),
+    ff.Subsample: subsample,
 }
 
 
-def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False):
-    """Layers in any order that they allow, sums of branches among them; where the next one comes to stand."""
+def has_recursion(layer, spot):
+    """Whether every step that a layer makes here has a closed recursion."""
+    return not any(step.needs_units for step in layer.steps(spot))
+
+
+def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False, closed=True):
+    """Layers in any order that they allow, sums of branches among them; where the next one comes to stand. `closed`:
+    those that have a closed recursion."""
     layers = []
     for _ in range(draw(st.integers(0, most))):
-        fitting = [kind for kind in base.kinds().values() if fits(kind, spot)]
-        layer = drawn(draw, draw(st.sampled_from(fitting)), spot, activations, side, depth)
+        fitting = [kind for kind in base.kinds().values() if fits(kind, spot, closed) and kind is not ff.Subsample]
+        layer = drawn(draw, draw(st.sampled_from(fitting)), spot, activations, side, depth, closed)
         after = spot.shape if layer is None else layer.shape_of(spot.shape)
         if (
             layer is None
+            or (closed and not has_recursion(layer, spot))
             or (same_size and len(after) == 3 and after[1:] != spot.shape[1:])
             or max((1, *after[1:])) > side + 1
         ):
@@ -134,24 +152,40 @@ def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False)
     return layers, spot
 
 
-def fits(kind, spot):
+# Where the kinds that have a closed recursion in some places alone have one.
+CLOSED_BEHIND = {ff.BatchNorm: (Stream.UNITS,), ff.Activation: GAUSSIAN, ff.MaxPool2d: ()}
+
+
+def fits(kind, spot, closed=True):
     """Norms over units stand where all have the same gamma and beta."""
     unequal = spot.unequal and issubclass(kind, Norm) and not kind.over_batch
-    return spot.stream in kind.takes and kind.image in (None, len(spot.shape) == 3) and not unequal
+    takes = CLOSED_BEHIND.get(kind, kind.takes) if closed else kind.takes
+    return spot.stream in takes and kind.image in (None, len(spot.shape) == 3) and not unequal
 
 
-def drawn(draw, kind, spot, activations, side, depth):
+def drawn(draw, kind, spot, activations, side, depth, closed=True):
     if kind is ff.Residual:
-        return residual(draw, spot, activations, side, depth - 1) if depth else None
+        return residual(draw, spot, activations, side, depth - 1, closed) if depth else None
     return SIZED[kind](draw, spot.shape, activations) if kind in SIZED else plain(draw, kind, spot.shape)
 
 
-def residual(draw, spot, activations, side, depth):
-    """Both kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it."""
-    branch, within = layers_behind(draw, spot, activations, 3, side, depth, same_size=len(spot.shape) == 3)
-    image, projected = len(spot.shape) == 3, spot.stream not in GAUSSIAN or draw(st.booleans())
+def residual(draw, spot, activations, side, depth, closed):
+    """All kinds of skip: what comes in, as it is or normalised where it is Gaussian, or an affine layer of it; where
+    nothing asks for a closed recursion also of other units, and without parameters where the shape changes."""
+    branch, within = layers_behind(
+        draw, spot, activations, 3, side, depth, same_size=len(spot.shape) == 3, closed=closed
+    )
+    image, summed = len(spot.shape) == 3, spot.stream in GAUSSIAN or not (closed or spot.stream in DATA)
+    projected = not summed or draw(st.booleans())
     if len(within.shape) != len(spot.shape):
         return None
+    if image and summed and not closed and draw(st.booleans()):
+        skip = subsample(draw, spot.shape, activations)
+        height, width = skip.shape_of(spot.shape)[1:]
+        strides = [-(-size // wanted) for size, wanted in zip(spot.shape[1:], (height, width), strict=True)]
+        branch.append(affine(draw, ff.Conv2d, channels=skip.channels, kernel=1, stride=tuple(strides)))
+        fits_together = within.shape[1:] == spot.shape[1:] and branch[-1].shape_of(spot.shape)[1:] == (height, width)
+        return ff.Residual(branch, [skip], draw(st.sampled_from((1.0, 0.5)))) if fits_together else None
     width = draw(st.integers(1, 50)) if projected else spot.shape[0]
     sizes = draw(st.sampled_from(({"kernel": 1}, {"kernel": 3, "padding": 1}))) if image else {}
     kind, name = (ff.Conv2d, "channels") if image else (ff.Dense, "units")
@@ -160,14 +194,13 @@ def residual(draw, spot, activations, side, depth):
     ends = [within.behind(branch[-1], (width, *within.shape[1:]), 0)]
     ends.append(ends[0] if projected else spot)
     for layers, end in zip((branch, skip), ends, strict=True):
-        norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and fits(kind, end)]
+        norms = [kind for kind in base.kinds().values() if issubclass(kind, Norm) and fits(kind, end, closed)]
         if norms and draw(st.booleans()):
             made = drawn(draw, draw(st.sampled_from(norms)), end, activations, side, depth)
             layers += [made] if made is not None else []
+        if not closed and draw(st.integers(0, 3)) == 0:
+            layers += [activation(draw, end.shape, activations)]
     return ff.Residual(branch, skip, draw(st.sampled_from((1.0, 0.5, -1.5, 0.0))))
-
-
-GAUSSIAN = (Stream.UNITS, Stream.NORMED)
 
 
 def start(shape):
@@ -176,12 +209,13 @@ def start(shape):
 
 
 @st.composite
-def networks(draw, activations=CLOSED, most=8, side=5):
-    """Networks of all kinds of layers, in any order that layers allow; a dense layer is the output."""
+def networks(draw, activations=CLOSED, most=8, side=5, closed=True):
+    """Networks of all kinds of layers, in any order that layers allow; a dense layer is the output. `closed`: those of
+    which there is a closed recursion."""
     image = draw(st.booleans())
     sizes = (draw(st.integers(1, side)), draw(st.integers(1, side))) if image else ()
     inputs = (draw(st.integers(1, 3 if image else 400)), *sizes)
-    layers, end = layers_behind(draw, start(inputs), activations, most, side)
+    layers, end = layers_behind(draw, start(inputs), activations, most, side, closed=closed)
     if len(end.shape) == 3:
         layers.append(ff.Flatten())
     return ff.Network(inputs, [*layers, affine(draw, ff.Dense, units=draw(st.integers(1, 10)))])

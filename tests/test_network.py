@@ -38,7 +38,7 @@ def activations(draw):
 @st.composite
 def networks(draw):
     """Dense and convolutional networks with every named activation."""
-    net = draw(st.one_of(strategies.dense_networks(), strategies.conv_networks(), strategies.networks()))
+    net = draw(st.one_of(strategies.dense_networks(), strategies.conv_networks(), strategies.networks(closed=False)))
     places = len(net.activations)
     return net.replace(activation=[draw(activations()) for _ in range(places)]) if places else net
 
@@ -545,13 +545,10 @@ def test_replace_refuses_what_no_layer_has(name):
 # refusals -------------------------------------------------------------------------------------------------------------
 
 D, C, B, R, F = ff.Dense(4), ff.Conv2d(4), ff.BatchNorm(), ff.Activation("relu"), ff.Flatten()
-GAUSSIAN = (
-    "BatchNorm must stand directly after a Dense, a convolution or a sum of branches, where mean and variance over the "
-    "data are those of a Gaussian; it stands after"
-)
+NORM = "BatchNorm must not stand directly behind another normalisation, or where units are 0; it stands after"
 PHI = (
-    "an activation must stand directly after a Dense, a convolution, a sum of branches or a normalisation of one, "
-    "whose outputs are Gaussian; it stands after"
+    "an activation must stand behind a Dense or a convolution, for data are described by second moments alone; it "
+    "stands after"
 )
 ONE = "end with Flatten() and Dense, or with GlobalAvgPool2d()"
 
@@ -559,16 +556,11 @@ ONE = "end with Flatten() and Dense, or with GlobalAvgPool2d()"
 @pytest.mark.parametrize(
     ("shape", "layers", "sentence"),
     [
-        (3, [B, D], f"layers[0]: {GAUSSIAN} the input"),
-        (3, [D, R, B, D], f"layers[2]: {GAUSSIAN} Activation"),
-        (3, [D, B, B, D], f"layers[2]: {GAUSSIAN} BatchNorm"),
-        ((1, 5, 5), [C, ff.AvgPool2d(2), B, F, D], f"layers[2]: {GAUSSIAN} AvgPool2d"),
-        ((1, 5, 5), [C, ff.GlobalAvgPool2d(), B, F, D], f"layers[2]: {GAUSSIAN} GlobalAvgPool2d"),
-        ((1, 5, 5), [C, R, F, B, D], f"layers[3]: {GAUSSIAN} Flatten"),
+        (3, [D, B, B, D], f"layers[2]: {NORM} BatchNorm"),
         (3, [R, D], f"layers[0]: {PHI} the input"),
-        (3, [D, R, R, D], f"layers[2]: {PHI} Activation"),
+        (3, [B, R, D], f"layers[1]: {PHI} BatchNorm"),
         ((1, 5, 5), [F, R, D], f"layers[1]: {PHI} Flatten"),
-        ((1, 5, 5), [C, ff.AvgPool2d(2), R, F, D], f"layers[2]: {PHI} AvgPool2d"),
+        ((1, 5, 5), [ff.AvgPool2d(2), R, F, D], f"layers[1]: {PHI} AvgPool2d"),
         (3, [D, R], "layers[1]: the output must be linear, got relu after the last Dense or Conv2d"),
         (
             3,
@@ -906,7 +898,7 @@ KEYS = "type, units, sigma_w2, sigma_b2, bias"
             "input_shape = [1, 2, 2]\n" + DENSE,
             "layers[0]: Dense needs a flat input, got shape (1, 2, 2); put Flatten() before it",
         ),
-        (SHAPE + DENSE + NORM_ENTRY + NORM_ENTRY, f"layers[2]: {GAUSSIAN} BatchNorm"),
+        (SHAPE + DENSE + NORM_ENTRY + NORM_ENTRY, f"layers[2]: {NORM} BatchNorm"),
         (
             'input_shape = [1, 5, 5]\n[[layers]]\ntype = "Conv2d"\nchannels = 2\nkernel = [1, 2, 3]\n',
             "layers[0]: kernel must be one whole number or two (height, width), got [1, 2, 3]",

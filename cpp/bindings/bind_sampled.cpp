@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include "blas.hpp"
 #include "finite/add.hpp"
 #include "finite/affine.hpp"
+#include "finite/flatten.hpp"
 #include "finite/linearization.hpp"
 #include "finite/makers.hpp"
 #include "finite/norms.hpp"
@@ -104,7 +106,11 @@ struct LinearizationHandle {
         }
         return groups;
     }
+    // A gamma for each unit of an image: it was flattened.
     void batch_norm(const Array& gamma, const Array& beta, double eps, bool trained) {
+        if (gamma.size() != shape().channels && gamma.size() == shape().units()) {
+            last = flat(last);
+        }
         put(std::make_unique<finite_network::BatchNorm<T>>(shape(), gamma.data(), beta.data(), eps, trained,
                                                            statistics));
     }
@@ -128,7 +134,21 @@ struct LinearizationHandle {
         put(finite_network::made<T>(kind, shape(), numbers, spans, trained));
     }
 
-    void add(const std::vector<int>& inputs) {
+    // The node itself, or one that gives its units as those of one position.
+    int flat(int node) {
+        if (linearization.shape(node).positions() == 1) {
+            return node;
+        }
+        put(std::make_unique<finite_network::Flatten<T>>(linearization.shape(node)), {node});
+        return last;
+    }
+
+    // An image among flat inputs was flattened.
+    void add(std::vector<int> inputs) {
+        const auto is_flat = [&](int node) { return linearization.shape(checked(node)).positions() == 1; };
+        if (std::any_of(inputs.begin(), inputs.end(), is_flat)) {
+            std::transform(inputs.begin(), inputs.end(), inputs.begin(), [&](int node) { return flat(node); });
+        }
         for (const int node : inputs) {
             const finite_network::Image &shape = linearization.shape(checked(node)),
                                         &first = linearization.shape(inputs.front());

@@ -219,6 +219,8 @@ def theory_of(net: Any, theory: Any) -> Theory:
     word = choice("theory", theory, THEORIES)
     if word == "wei2019" and (words := net._facts.unpublished):
         raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
+    if net.needs_units:
+        raise ValueError(net.needs_units)
     return word
 
 

@@ -11,9 +11,10 @@ from .dropout import Dropout
 from .layer import Layer, kinds
 from .network import Network
 from .norms import BatchNorm, GroupNorm, LayerNorm
-from .pools import AvgPool2d, Flatten, GlobalAvgPool2d
+from .pools import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
 from .residual import Residual
 from .rms_norm import RMSNorm
+from .subsample import Subsample
 from .toml import load
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "GroupNorm",
     "Layer",
     "LayerNorm",
+    "MaxPool2d",
     "Network",
     "RMSNorm",
     "Residual",
+    "Subsample",
     "activation_names",
     "convnet",
     "load",

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _numbers, _ways
 from .._words import cut, did_you_mean, shown
-from .layer import Axis, Layer, Parts, Seen, Shape, Step, Stream, kind
+from .layer import GAUSSIAN, Axis, Layer, Parts, Seen, Shape, Spot, Step, Stream, kind
 
 if TYPE_CHECKING:
     from .. import _core
@@ -162,11 +162,9 @@ class Activation(Layer):
 
     pointwise = True
     reads_units = True
-    takes = (Stream.UNITS, Stream.NORMED)
-    needs = (
-        "an activation must stand directly after a Dense, a convolution, a sum of branches or a normalisation of one, "
-        "whose outputs are Gaussian"
-    )
+    of_units = True
+    takes = (*GAUSSIAN, Stream.ACTIVATIONS)
+    needs = "an activation must stand behind a Dense or a convolution, for data are described by second moments alone"
     behind_output = False
 
     function: str | Callable[[np.ndarray], Any]
@@ -264,6 +262,9 @@ class Activation(Layer):
         if not isinstance(self.function, str):
             raise ValueError(f"the callable {cut(str(self))} cannot be saved; only named activations can")
         return {"function": self.function, **self.parameters}
+
+    def needs_units(self, spot: Spot) -> str:
+        return "" if spot.stream in GAUSSIAN else "what comes in is not Gaussian"
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         core.activation(self._compiled)

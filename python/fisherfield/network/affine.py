@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _numbers
-from .layer import Array, Layer, Pair, Parts, Seen, Shape, Step, Stream, Window, kind, matrices, setting, two
+from .layer import Array, Layer, Pair, Parts, Seen, Shape, Spot, Step, Stream, Window, kind, matrices, setting, two
 
 if TYPE_CHECKING:
     from .. import _core
@@ -45,7 +45,7 @@ class Affine(Layer):
     def has(self, name: str) -> bool:
         return super().has(name) and (self.bias or name != "sigma_b2")
 
-    def gives(self, before: Stream) -> Stream:
+    def gives(self, before: Stream, shape: Shape) -> Stream:
         return Stream.UNITS
 
     @property
@@ -120,6 +120,19 @@ class _Convolution(Affine):
     def padded(self) -> bool:
         return any(two(self.padding))
 
+    def depthwise(self, before: Shape) -> bool:
+        """Whether each of its channels is made of one channel alone."""
+        return 1 < self.groups == before[0]
+
+    def gives(self, before: Stream, shape: Shape) -> Stream:
+        return Stream.ACTIVATIONS if self.depthwise(shape) else Stream.UNITS
+
+    def needs_units(self, spot: Spot) -> str:
+        return "a sum over the taps of one channel is not Gaussian" if self.depthwise(spot.shape) else ""
+
+    def through_weights(self, before: Shape) -> bool:
+        return not self.depthwise(before)
+
     def shape_of(self, before: Shape) -> Shape:
         window = self.window(before)
         for size, width, pad in zip(before[1:], window.width, window.padding, strict=True):
@@ -136,11 +149,6 @@ class _Convolution(Affine):
         for name, count in (("channels that come in", channels), ("channels", self.channels)):
             if count % self.groups:
                 raise ValueError(f"groups must divide the {count} {name}, got {self.groups}")
-        if self.groups > 1 and self.groups == channels:
-            raise ValueError(
-                f"groups must leave two channels or more to each, got {self.groups} groups of {channels}: sums over "
-                "one channel (depthwise convolutions) are not Gaussian"
-            )
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (weights, _), (biases, trained) = parts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _numbers
-from .layer import Layer, Parts, Shape, Stream, kind, setting
+from .layer import DATA, Layer, Parts, Shape, Stream, kind, setting
 
 if TYPE_CHECKING:
     from .. import _core
@@ -37,7 +37,7 @@ class Dropout(Layer):
     """
 
     random = True
-    takes = (Stream.INPUT, Stream.ACTIVATIONS)
+    takes = (*DATA, Stream.ACTIVATIONS)
     needs = "Dropout must stand behind an activation or a pooling, or at the input, for what it leaves is not Gaussian"
 
     rate: float = field(metadata=setting(_RATE, "Dropout's share of units that are 0", r"$p_0$"))

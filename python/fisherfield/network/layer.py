@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .. import _core
 
 __all__ = [
+    "DATA",
+    "GAUSSIAN",
     "Array",
     "Axis",
     "Layer",
@@ -57,9 +59,15 @@ class Stream(Enum):
     """What runs between two layers."""
 
     INPUT = "the data"
+    PASSED = "the data, pooled, flattened or with units left out"
     UNITS = "Gaussian units, sums of an affine layer"
     NORMED = "Gaussian units, normalised"
-    ACTIVATIONS = "anything else"
+    ACTIVATIONS = "units of any other law"
+    PADDED = "units with zeros as more of them"
+
+
+DATA = (Stream.INPUT, Stream.PASSED)
+GAUSSIAN = (Stream.UNITS, Stream.NORMED)
 
 
 class Axis(NamedTuple):
@@ -123,6 +131,9 @@ class Step:
     after: Shape
     previous: Layer | None
     reads: tuple[int, ...]  # the steps that feed it, by number; -1: the data
+    needs_units: str = (
+        ""  # why no closed recursion has it where it stands, and sampled units are needed; empty: one has
+    )
 
     @property
     def image(self) -> bool:
@@ -148,7 +159,7 @@ class Spot(NamedTuple):
         return self._replace(
             shape=after,
             previous=layer,
-            stream=layer.gives(self.stream),
+            stream=layer.gives(self.stream, self.shape),
             number=number,
             source=number - 1,
             unequal=layer.unequal(self),
@@ -208,8 +219,10 @@ class Layer:
     reads_units: ClassVar[bool] = False  # Gaussian units as they are; before all others phi is the identity
     in_place: ClassVar[bool] = True  # a pass through a finite network needs no second array for it
 
-    takes: ClassVar[tuple[Stream, ...]] = tuple(Stream)
-    needs: ClassVar[str] = ""  # the refusal where something else comes: what must stand before it, and why
+    takes: ClassVar[tuple[Stream, ...]] = tuple(stream for stream in Stream if stream is not Stream.PADDED)
+    # The refusal where something else comes: what must stand before it, and why.
+    needs: ClassVar[str] = "zeros in place of units may be added to other units alone, at the end of a skip"
+    of_units: ClassVar[bool] = False  # it makes one block with the affine layer before it
     image: ClassVar[bool | None] = None  # whether it takes an image or a flat input; None: either
     behind_output: ClassVar[bool] = True  # whether it may stand behind the last affine layer
 
@@ -223,14 +236,13 @@ class Layer:
 
     # ------------------------------------------------------------------------------------------------ what stands where
 
-    @property
-    def of_units(self) -> bool:
-        """Whether it stands behind an affine layer alone, or what normalises one, and makes one block with it."""
-        return Stream.ACTIVATIONS not in self.takes
+    def gives(self, before: Stream, shape: Shape) -> Stream:
+        """What runs behind it, of what comes in with this shape."""
+        return Stream.PASSED if before in DATA else Stream.ACTIVATIONS
 
-    def gives(self, before: Stream) -> Stream:
-        """What runs behind it."""
-        return Stream.ACTIVATIONS
+    def needs_units(self, spot: Spot) -> str:
+        """Why it has no closed recursion where it stands; empty where it has one."""
+        return ""
 
     def unequal(self, spot: Spot) -> bool:
         """Whether Gaussian units behind it, where it stands, have not all the same gamma and beta."""
@@ -278,7 +290,7 @@ class Layer:
             after = self.shape_of(before)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Step(self, where, place, before, after, previous, (source,))
+        yield Step(self, where, place, before, after, previous, (source,), self.needs_units(spot))
 
     # ------------------------------------------------------------------------------------------------------- parameters
 
@@ -291,9 +303,8 @@ class Layer:
         arrays = self.arrays(before, after)
         return sum(math.prod(array.shape) for array in arrays if array.trained and (biases or array.name != "biases"))
 
-    @property
-    def through_weights(self) -> bool:
-        """Whether all that it gives went through weights of its own."""
+    def through_weights(self, before: Shape) -> bool:
+        """Whether all that it gives went through weights of its own, which mix units."""
         return self.affine
 
     @property

@@ -40,10 +40,14 @@ class Network:
     input_shape : int or (int,) or (int, int, int)
         The number of inputs, or (channels, height, width).
     layers : sequence of layers
-        Dense, Conv2d, BatchNorm, LayerNorm, Activation, Residual, Flatten, AvgPool2d, ... An activation follows an
-        affine layer (Dense or a convolution), a sum of branches, or the normalisation of one; where none stands, phi is
-        the identity. The last affine layer is the output: it may have a BatchNorm and pooling, but no activation, and
-        ends with one position.
+        Dense, Conv2d, BatchNorm, LayerNorm, Activation, Residual, Flatten, AvgPool2d, MaxPool2d, ... Where no
+        activation stands, phi is the identity. The last affine layer is the output: it may have a BatchNorm and average
+        pooling, but no activation, and ends with one position.
+
+    Attributes
+    ----------
+    needs_units : str
+        Which step comes first that no closed recursion has, and why, in one sentence; empty where all have one.
 
     Raises
     ------
@@ -91,8 +95,11 @@ class Network:
 
     @cached_property
     def _compiled(self) -> _core.Network:
-        """The core's network, made at first use."""
+        """The core's network, made at first use; ValueError where a step has no closed recursion."""
         from .. import _core
+
+        if self.needs_units:
+            raise ValueError(self.needs_units)
 
         compiled = _core.Network(list(self.input_shape))
         for layer, before in zip(self.layers, self.shapes, strict=False):
@@ -126,6 +133,14 @@ class Network:
     def steps(self) -> tuple[Step, ...]:
         """Each layer where it stands, with the shapes before and behind it, in the order of a forward pass."""
         return self._steps
+
+    @cached_property
+    def needs_units(self) -> str:
+        """Which step comes first that no closed recursion has, and why, in one sentence; empty where there is none."""
+        first = next((step for step in self.steps if step.needs_units), None)
+        return (
+            f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}" if first else ""
+        )
 
     @property
     def affine_steps(self) -> tuple[Step, ...]:

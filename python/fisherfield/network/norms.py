@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union
 import numpy as np
 
 from .. import _numbers
-from .layer import Array, Axis, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
+from .layer import DATA, GAUSSIAN, Array, Axis, Layer, Parts, Shape, Spot, Step, Stream, kind, setting
 
 if TYPE_CHECKING:
     from .. import _core
@@ -56,11 +56,11 @@ class Norm(Layer):
             )
         return super().replaced(name, value)
 
-    def gives(self, before: Stream) -> Stream:
-        return before if before is Stream.ACTIVATIONS else Stream.NORMED
+    def gives(self, before: Stream, shape: Shape) -> Stream:
+        return Stream.NORMED if before in GAUSSIAN else super().gives(before, shape)
 
     def unequal(self, spot: Spot) -> bool:
-        return spot.stream is not Stream.ACTIVATIONS and (spot.unequal or self.of_each)
+        return spot.stream in GAUSSIAN and (spot.unequal or self.of_each)
 
     @property
     def values(self) -> tuple[Each, ...]:
@@ -120,9 +120,11 @@ class Norm(Layer):
 class BatchNorm(Norm):
     """gamma (z - mean)/sqrt(var + eps) + beta, mean and variance over the data (and over positions in images).
 
-    It stands directly after a Dense, a convolution or a sum of branches, the last one too. `trained` says that gamma
-    and beta are parameters of the network: their gradients then belong to the Fisher information. gamma and beta are
-    one number for all units or channels, or a sequence with one for each, which is kept as a tuple.
+    It stands anywhere but directly behind another normalisation. A closed recursion has it directly after a Dense, a
+    convolution or a sum of Gaussian units; behind an activation, a pooling or any other sum, and at the input, mean and
+    variance over the data differ from unit to unit. `trained` says that gamma and beta are parameters of the network:
+    their gradients then belong to the Fisher information. gamma and beta are one number for all units or channels, or
+    a sequence with one for each, which is kept as a tuple.
 
     Raises ValueError or TypeError for a number that is not finite or beyond 1e100, and for eps < 0.
     """
@@ -131,16 +133,22 @@ class BatchNorm(Norm):
     word = "batch"
     over_batch = True
     variance_over = "the data"
-    takes = (Stream.UNITS,)
-    needs = (
-        "BatchNorm must stand directly after a Dense, a convolution or a sum of branches, where mean and variance over "
-        "the data are those of a Gaussian"
-    )
+    of_units = True
+    takes = (*DATA, Stream.UNITS, Stream.ACTIVATIONS)
+    needs = "BatchNorm must not stand directly behind another normalisation, or where units are 0"
 
     gamma: Each = field(default=1.0, metadata=GAMMA)
     beta: Each = field(default=0.0, metadata=BETA)
     eps: float = field(default=0.0, metadata=EPS)
     trained: bool = field(default=False, metadata=TRAINED)
+
+    def gives(self, before: Stream, shape: Shape) -> Stream:
+        return before if before in DATA else super().gives(before, shape)
+
+    def needs_units(self, spot: Spot) -> str:
+        if spot.stream is Stream.UNITS:
+            return ""
+        return "mean and variance over the data differ from unit to unit where units are no Gaussian sums"
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (gammas, trained), (betas, _) = parts
@@ -151,7 +159,7 @@ class OverUnits(Norm):
     """A normalisation over the units of one sample."""
 
     variance_over = "the units of a sample"
-    takes = (Stream.UNITS, Stream.ACTIVATIONS)
+    takes = (Stream.PASSED, Stream.UNITS, Stream.ACTIVATIONS)
     needs = (
         "a normalisation over units must stand after a Dense, a convolution or a sum of branches, or behind an "
         "activation; of units that are normalised already it has no theory"

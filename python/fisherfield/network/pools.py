@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers that put positions together: AvgPool2d, GlobalAvgPool2d, Flatten."""
+"""Layers that put positions together: AvgPool2d, GlobalAvgPool2d, MaxPool2d, Flatten."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
-from .layer import Layer, Pair, Parts, Seen, Shape, Step, Window, kind, matrices, setting, two
+from .layer import GAUSSIAN, Layer, Pair, Parts, Seen, Shape, Spot, Step, Stream, Window, kind, matrices, setting, two
 
 if TYPE_CHECKING:
     from .. import _core
 
-__all__ = ["AvgPool2d", "Flatten", "GlobalAvgPool2d"]
+__all__ = ["AvgPool2d", "Flatten", "GlobalAvgPool2d", "MaxPool2d"]
 
 
-class _Average(Layer):
-    """Means over windows; of the whole image, where a kind does not say otherwise."""
+class _Pool(Layer):
+    """One number of each window and channel; of the whole image, where a kind does not say otherwise."""
 
     image = True
     in_place = False
@@ -36,6 +36,13 @@ class _Average(Layer):
                 raise ValueError(f"kernel must be at most the image's size {size + 2 * pad}, got {width}")
         return (before[0], *window.over(before))
 
+    def image_bytes(self, step: Step, seen: Seen) -> int:
+        return matrices(math.prod(step.before[1:]) ** 2, math.prod(step.after[1:]) ** 2)
+
+
+class _Average(_Pool):
+    """Means over windows."""
+
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         window = self.window(before)
         core.average_pool(window.kernel, window.stride, window.padding)
@@ -44,27 +51,23 @@ class _Average(Layer):
         window = self.window(before)
         core.average_pool(window.kernel, window.stride, window.padding)
 
-    def image_bytes(self, step: Step, seen: Seen) -> int:
-        return matrices(math.prod(step.before[1:]) ** 2, math.prod(step.after[1:]) ** 2)
-
 
 def _stride(name: str, value: Any) -> Pair | None:
     return None if value is None else _numbers.pair(name, value, 1)
 
 
-@kind
-@dataclass(frozen=True)
-class AvgPool2d(_Average):
-    """The mean over windows of `kernel`, every `stride` (default: `kernel`) positions.
+_KERNEL = setting(lambda name, value: _numbers.pair(name, value, 1))
+_STRIDE = setting(_stride)
+_PADDING = setting(lambda name, value: _numbers.pair(name, value, 0), rare=True)
 
-    The zeros of the `padding` count (PyTorch's count_include_pad=True); it is at most half of the kernel.
-    """
 
-    averages = True
+class _Windows(_Pool):
+    """Windows of `kernel`, every `stride` (default: `kernel`) positions; the padding is at most half of the kernel."""
 
-    kernel: Pair = field(metadata=setting(lambda name, value: _numbers.pair(name, value, 1)))
-    stride: Pair | None = field(default=None, metadata=setting(_stride))
-    padding: Pair = field(default=0, metadata=setting(lambda name, value: _numbers.pair(name, value, 0), rare=True))
+    if TYPE_CHECKING:
+        kernel: Pair
+        stride: Pair | None
+        padding: Pair
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,6 +79,50 @@ class AvgPool2d(_Average):
 
     def window(self, before: Shape) -> Window:
         return Window(two(self.kernel), two(self.stride or self.kernel), two(self.padding))
+
+
+@kind
+@dataclass(frozen=True)
+class AvgPool2d(_Windows, _Average):
+    """The mean over windows of `kernel`, every `stride` (default: `kernel`) positions.
+
+    The zeros of the `padding` count (PyTorch's count_include_pad=True); it is at most half of the kernel.
+    """
+
+    averages = True
+
+    kernel: Pair = field(metadata=_KERNEL)
+    stride: Pair | None = field(default=None, metadata=_STRIDE)
+    padding: Pair = field(default=0, metadata=_PADDING)
+
+
+@kind
+@dataclass(frozen=True)
+class MaxPool2d(_Windows):
+    """The largest of every window of `kernel`, every `stride` (default: `kernel`) positions; of equals the first.
+
+    The `padding` is never the largest; it is at most half of the kernel. It stands behind a Dense or a convolution,
+    whatever stands between, and not behind the last of them, for the output must be linear. No closed recursion has
+    it.
+
+    Raises ValueError or TypeError for sizes that are not whole numbers in their ranges; in a network, for a kernel
+    beyond the padded image.
+    """
+
+    behind_output = False
+    takes = (*GAUSSIAN, Stream.ACTIVATIONS)
+    needs = "MaxPool2d must stand behind a Dense or a convolution, for data are described by second moments alone"
+
+    kernel: Pair = field(metadata=_KERNEL)
+    stride: Pair | None = field(default=None, metadata=_STRIDE)
+    padding: Pair = field(default=0, metadata=_PADDING)
+
+    def needs_units(self, spot: Spot) -> str:
+        return "the largest of several positions is not a matter of their second moments alone"
+
+    def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
+        window = self.window(before)
+        core.layer("max_pool", [*window.kernel, *window.stride, *window.padding], [], False)
 
 
 @kind

@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
-from .layer import Layer, Parts, Seen, Shape, Spot, Step, Stream, kind, matrices, setting
+from .layer import DATA, GAUSSIAN, Layer, Parts, Seen, Shape, Spot, Step, Stream, kind, matrices, setting
 
 if TYPE_CHECKING:
     from .. import _core
 
 __all__ = ["Residual"]
-
-_GAUSSIAN = (Stream.UNITS, Stream.NORMED)
 
 
 def _layers(name: str, value: Any) -> tuple[Layer, ...]:
@@ -32,8 +30,12 @@ def _layers(name: str, value: Any) -> tuple[Layer, ...]:
     return layers
 
 
-def _through_weights(layers: tuple[Layer, ...]) -> bool:
-    return any(layer.through_weights for layer in layers)
+def _through_weights(layers: tuple[Layer, ...], shape: Shape) -> bool:
+    for layer in layers:
+        if layer.through_weights(shape):
+            return True
+        shape = layer.shape_of(shape)
+    return False
 
 
 @kind
@@ -41,9 +43,10 @@ def _through_weights(layers: tuple[Layer, ...]) -> bool:
 class Residual(Layer):
     """h -> skip(h) + scale * branch(h); without layers the skip is h itself.
 
-    Both summands are Gaussian units: the stream of a pre-activation net (v2), whose skip is the identity, or two
-    branches that end with Dense, a convolution or a normalisation of one, as the projection skips of a post-activation
-    net (v1). An identity skip behind an activation is refused: its sums are not Gaussian.
+    A closed recursion has sums of Gaussian units: the stream of a pre-activation net (v2), whose skip is the identity,
+    or two branches that end with Dense, a convolution or a normalisation of one, as the projection skips of a
+    post-activation net (v1). Other sums are not Gaussian: that of an identity skip behind an activation, of what a
+    pooling gives, and of `Subsample`, the skip without parameters that changes the shape.
 
     Parameters
     ----------
@@ -57,12 +60,19 @@ class Residual(Layer):
     ------
     ValueError, TypeError
         For what is no layer and for a scale that is not finite or beyond 1e100; in a network, where the shapes of both
-        branches differ, one of them is not Gaussian, or both hold what comes in as it is.
+        branches differ, both hold what comes in as it is, or the skip is the data.
 
     Examples
     --------
     >>> block = ff.Residual([ff.BatchNorm(), ff.Activation("relu"), ff.Dense(1000)])
     >>> ff.Network(784, [ff.Dense(1000), block, block, ff.Activation("relu"), ff.Dense(10)])
+
+    The blocks of a post-activation ResNet without parameters in its skips:
+
+    >>> relu, norm = ff.Activation("relu"), ff.BatchNorm()
+    >>> block = ff.Residual([ff.Conv2d(16, 3, 1, 1), norm, relu, ff.Conv2d(16, 3, 1, 1), norm])
+    >>> down = ff.Residual([ff.Conv2d(32, 3, 2, 1), norm, relu, ff.Conv2d(32, 3, 1, 1), norm], [ff.Subsample(32)])
+    >>> net = ff.Network((3, 32, 32), [ff.Conv2d(16, 3, 1, 1), norm, relu, block, relu, down, relu, ...])
     """
 
     reads_units = True
@@ -72,12 +82,17 @@ class Residual(Layer):
     skip: tuple[Layer, ...] = field(default=(), metadata=setting(_layers, rare=True))
     scale: float = field(default=1.0, metadata=setting(_numbers.SIGNED, "a branch's factor in its sum", r"$\alpha$"))
 
-    def gives(self, before: Stream) -> Stream:
+    def gives(self, before: Stream, shape: Shape) -> Stream:
+        for layers in (self.branch, self.skip):
+            inner, stream = shape, before
+            for layer in layers:
+                inner, stream = layer.shape_of(inner), layer.gives(stream, inner)
+            if stream not in GAUSSIAN:
+                return Stream.ACTIVATIONS
         return Stream.UNITS
 
-    @property
-    def through_weights(self) -> bool:
-        return _through_weights(self.branch) and _through_weights(self.skip)
+    def through_weights(self, before: Shape) -> bool:
+        return _through_weights(self.branch, before) and _through_weights(self.skip, before)
 
     @property
     def unpublished(self) -> str:
@@ -88,7 +103,7 @@ class Residual(Layer):
         for layers in (self.branch, self.skip):
             inner = spot
             for layer in layers:
-                inner = inner.behind(layer, inner.shape, 0)
+                inner = inner.behind(layer, layer.shape_of(inner.shape), 0)
             ends.append(inner.unequal)
         return any(ends)
 
@@ -110,37 +125,43 @@ class Residual(Layer):
         return change(dataclasses.replace(self, branch=next(branches), skip=next(branches)))
 
     def steps(self, spot: Spot) -> Iterator[Step]:
-        if not self.skip and spot.stream not in _GAUSSIAN:
-            raise ValueError(
-                f"{spot.where}: a skip without layers needs Gaussian units, behind a Dense, a convolution or a sum of "
-                f"branches; it stands after {'the input' if spot.previous is None else type(spot.previous).__name__}, "
-                "and a sum with activations is not Gaussian"
-            )
         if not any(leaf.affine for layer in self.branch for leaf in layer.leaves()):
             raise ValueError(
                 f"{spot.where}: branch must hold at least one Dense or convolution, whose weights are its own"
             )
-        if not (_through_weights(self.branch) or _through_weights(self.skip)):
-            raise ValueError(
-                f"{spot.where}: what comes in must go through a Dense or a convolution on all ways of the branch, or "
-                "of the skip; where both hold it as it is, they are not independent"
-            )
         branch = yield from self._within(spot, "branch", self.branch)
         start = spot._replace(number=branch.number)
         skip = yield from self._within(start, "skip", self.skip)
-        for name, end in (("branch", branch), ("skip", skip)):
-            if end.stream not in _GAUSSIAN:
-                raise ValueError(
-                    f"{spot.where}: {name} must end with a Dense, a convolution or a normalisation of one, for a sum "
-                    f"with activations is not Gaussian; it ends with {type(end.previous).__name__}"
-                )
+        if not (_through_weights(self.branch, spot.shape) or _through_weights(self.skip, spot.shape)):
+            raise ValueError(
+                f"{spot.where}: what comes in must go through a Dense or a convolution that mixes channels on all ways "
+                "of the branch, or of the skip; where both hold it as it is, they are not independent"
+            )
+        if branch.stream is Stream.PADDED:
+            raise ValueError(
+                f"{spot.where}: {type(branch.previous).__name__} must end the skip, and it ends the branch"
+            )
+        if skip.stream in DATA:
+            raise ValueError(
+                f"{spot.where}: a skip must hold units behind a Dense or a convolution, and this one holds the data"
+            )
         if len(branch.shape) != len(spot.shape):
             raise ValueError(f"{spot.where}: Flatten must stand before the sum or behind it, not in a branch")
         if branch.shape != skip.shape:
             raise ValueError(
                 f"{spot.where}: branch and skip must end with one shape, got {branch.shape} and {skip.shape}"
             )
-        yield Step(self, spot.where, spot.place, spot.shape, branch.shape, spot.previous, (branch.source, skip.source))
+        needs = {end.stream for end in (branch, skip)} - set(GAUSSIAN)
+        yield Step(
+            self,
+            spot.where,
+            spot.place,
+            spot.shape,
+            branch.shape,
+            spot.previous,
+            (branch.source, skip.source),
+            "a sum with units that are not Gaussian is not Gaussian" if needs else "",
+        )
 
     def _within(self, spot: Spot, name: str, layers: tuple[Layer, ...]) -> Any:
         """The steps of one branch; returns where it ends."""

@@ -54,6 +54,8 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
         raise ValueError(
             f"theory must be 'exact' or 'frozen' for a network with {untreated}, which wei2019 does not treat"
         )
+    if net.needs_units:
+        raise ValueError(net.needs_units)
     length = number("length", length, 1 / LARGEST)
     samples = None if samples is None else whole("samples", samples, 1, 2**53)
     if samples == 1 and net.batch_norms:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .state import State
 
-__all__ = ["Kind"]
+__all__ = ["Kind", "without_recursion"]
 
 
 class Kind(NamedTuple):
@@ -22,3 +22,8 @@ class Kind(NamedTuple):
     back: Callable[..., Any]  # (layer, arrays, that, delta, flow) -> delta before the layer, gradients of the arrays
     takes_gaussian: bool = False  # a pre-activation; before all others phi is the identity
     arrays: tuple[str, ...] = ()  # of a sampled network, in the order of the parameters
+
+
+def without_recursion(layer: Any, *states: Any) -> State:
+    """The map of states of a kind that has none: a description says so before anybody asks for it."""
+    raise ValueError(f"{type(layer).__name__} has no closed recursion")

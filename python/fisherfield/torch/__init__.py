@@ -7,10 +7,11 @@ from .._words import shown
 from .module import describe, module, sampled
 
 if TYPE_CHECKING:
-    from .residual import Residual
+    from .residual import Residual, Subsample
 
 __all__ = [
     "Residual",
+    "Subsample",
     "describe",
     "module",
     "sampled",
@@ -22,11 +23,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Residual":  # a class of PyTorch's, which is imported with it
+    if name in ("Residual", "Subsample"):  # classes of PyTorch's, which are imported with it
         from .._optional import optional
 
         optional("torch", "fisherfield.torch needs PyTorch", "fisherfield[torch]")
-        from .residual import Residual
+        from . import residual
 
-        return Residual
+        return getattr(residual, name)
     raise AttributeError(f"module {__name__!r} has no attribute {shown(name)}")

@@ -25,7 +25,9 @@ from ..network import (
     GroupNorm,
     Layer,
     LayerNorm,
+    MaxPool2d,
     Residual,
+    Subsample,
 )
 from ..network.dropout import Dropout
 from ..network.layer import Parts, Shape, Step
@@ -123,6 +125,11 @@ def _write_rms_norm(layer: RMSNorm, at: Writing) -> nn.Module:
 def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
     kernel, stride, padding, _ = at.sizes(layer)
     return (nn.AvgPool1d if at.line else nn.AvgPool2d)(kernel, stride, padding)
+
+
+def _write_max_pool(layer: MaxPool2d, at: Writing) -> nn.Module:
+    kernel, stride, padding, _ = at.sizes(layer)
+    return (nn.MaxPool1d if at.line else nn.MaxPool2d)(kernel, stride, padding)
 
 
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
@@ -292,10 +299,32 @@ def _average_pool(reading: Reading, layer: Any, where: str) -> AvgPool2d:
         raise ValueError("its means do not count the padding: use count_include_pad=True, or padding=0")
     if getattr(layer, "divisor_override", None):
         raise ValueError("the theory pools by means: leave divisor_override out")
-    sides = zip(reading.shape[1:], kernel, stride, padding, strict=True)
+    _whole_windows(reading, layer, kernel, stride, padding)
+    return AvgPool2d(kernel, stride, padding)
+
+
+def _whole_windows(reading: Reading, layer: Any, *windows: tuple[int, int]) -> None:
+    sides = zip(reading.shape[1:], *windows, strict=True)
     if layer.ceil_mode and any((size + 2 * pad - tap) % step for size, tap, step, pad in sides):
         raise ValueError("the theory pools over whole windows: use ceil_mode=False")
-    return AvgPool2d(kernel, stride, padding)
+
+
+def _max_pool(reading: Reading, layer: Any, where: str) -> MaxPool2d:
+    line = isinstance(layer, nn.MaxPool1d)
+    _image(reading, line)
+    if set(_two(layer.dilation)) != {1}:
+        raise ValueError(f"its windows have gaps, dilation={layer.dilation}: use dilation=1")
+    if layer.return_indices:
+        raise ValueError("it gives places besides values: use return_indices=False")
+    kernel, stride = _two(layer.kernel_size, line), _two(layer.stride, line)
+    padding = _two(layer.padding, line, height=0)
+    _whole_windows(reading, layer, kernel, stride, padding)
+    return MaxPool2d(kernel, stride, padding)
+
+
+def _subsample(reading: Reading, layer: Any, where: str) -> Subsample:
+    _image(reading, line=False)
+    return Subsample(layer.channels, layer.stride)
 
 
 def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
@@ -391,12 +420,7 @@ ROWS: dict[type[Layer], Row] = {
     BatchNorm: Row(
         _write_batch_norm,
         dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
-        advice={
-            None: "standardize the data before",
-            Activation: "put BatchNorm before the activation",
-            BatchNorm: "leave one out",
-        },
-        otherwise="put BatchNorm directly behind Linear or Conv2d",
+        otherwise="leave one out",
     ),
     LayerNorm: Row(
         _write_layer_norm,
@@ -417,12 +441,7 @@ ROWS: dict[type[Layer], Row] = {
         _write_activation,
         {module: _an_activation(read) for module, read in activations.READERS.items()},
         word=str,
-        advice={
-            None: "begin with Linear or Conv2d",
-            Activation: "use one activation, or ff.Activation of a callable",
-            Flatten: "swap Flatten and activation, which changes nothing",
-            **dict.fromkeys((AvgPool2d, GlobalAvgPool2d), "swap pooling and activation, which is another network"),
-        },
+        otherwise="begin with Linear or Conv2d",
         leave_to=lambda module: (
             "the loss, as BCEWithLogitsLoss does" if isinstance(module, nn.Sigmoid) else "what uses the outputs"
         ),
@@ -435,6 +454,19 @@ ROWS: dict[type[Layer], Row] = {
         dict.fromkeys((nn.AvgPool2d, nn.AvgPool1d), _average_pool),
         line=lambda layer: None if next(zip(*layer.window(()), strict=True))[:3] == (1, 1, 0) else False,
         lines=(nn.AvgPool1d,),
+    ),
+    MaxPool2d: Row(
+        _write_max_pool,
+        dict.fromkeys((nn.MaxPool2d, nn.MaxPool1d), _max_pool),
+        line=lambda layer: None if next(zip(*layer.window(()), strict=True))[:3] == (1, 1, 0) else False,
+        lines=(nn.MaxPool1d,),
+        otherwise="begin with Conv2d",
+    ),
+    Subsample: Row(
+        lambda layer, at: residual.Subsample(layer.channels, layer.stride),
+        {residual.Subsample: _subsample},
+        line=lambda layer: False,
+        otherwise="begin with Conv2d",
     ),
     GlobalAvgPool2d: Row(
         lambda layer, at: (nn.AdaptiveAvgPool1d if at.line else nn.AdaptiveAvgPool2d)(1),

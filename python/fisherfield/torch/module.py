@@ -42,7 +42,8 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
     -------
     torch.nn.Sequential
         In train mode, on the CPU, one module a layer: Linear, Conv2d, BatchNorm1d or 2d, LayerNorm, GroupNorm, the
-        activations, Flatten, AvgPool2d, AdaptiveAvgPool2d, `ff.torch.Residual`. Inputs have shape
+        activations, Flatten, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, `ff.torch.Residual` and `ff.torch.Subsample`.
+        Inputs have shape
         (n, *net.input_shape), outputs (n, outputs). PyTorch's generator of random numbers is left as it was.
 
         A network of Conv1d is one of PyTorch's Conv1d, BatchNorm1d, AvgPool1d and AdaptiveAvgPool1d: inputs have shape
@@ -135,8 +136,8 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     ----------
     module : torch.nn.Sequential or a layer
         Of Linear, Conv2d, Conv1d, BatchNorm1d and 2d, LayerNorm, GroupNorm, activations that `Activation` has, Flatten,
-        AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, `ff.torch.Residual`, Dropout in eval mode, Identity, and Sequentials
-        of these.
+        AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, MaxPool1d and 2d, `ff.torch.Residual`, `ff.torch.Subsample`,
+        Dropout, Identity, and Sequentials of these.
     input_shape : int or (int,) or (int, int) or (int, int, int), optional
         One input's shape, without the batch: (units,), (channels, length) or (channels, height, width). It may be left
         out where the first layer is Linear, or for what `ff.torch.module` made.
@@ -158,10 +159,9 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Raises
     ------
     ValueError
-        By name and with what to do for a module that cannot be described (maxima over positions, InstanceNorm,
-        depthwise convolutions, padding other than by zeros or windows cut at the border, sums that are not Gaussian,
-        whatever has a forward of its own, hooks, shared parameters), for shapes that do not fit, and for weights of no
-        known initialiser or too few to tell which.
+        By name and with what to do for a module that cannot be described (InstanceNorm, padding other than by zeros or
+        windows cut at the border, whatever has a forward of its own, hooks, shared parameters), for shapes that do not
+        fit, and for weights of no known initialiser or too few to tell which.
     TypeError
         For what is no torch.nn.Module.
     ImportError

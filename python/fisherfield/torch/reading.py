@@ -21,7 +21,8 @@ __all__ = ["read", "taken"]
 
 _POOL = "use AvgPool2d, or a convolution with a stride"
 _REFUSED = {
-    "MaxPool": f"the theory has no maxima over positions: {_POOL}",
+    "MaxPool": "the theory has maxima over windows of one size alone: use MaxPool2d",
+    "MaxUnpool": "the theory has no such layers of images: use Conv2d",
     "LPPool": f"the theory has no norms over positions: {_POOL}",
     "InstanceNorm": (
         "mean and variance of one channel of one sample are random at any width: use BatchNorm, LayerNorm or GroupNorm"
@@ -189,7 +190,7 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
                 if inputs := reader.inputs(layer):
                     return inputs
                 if reader.kind is not None and Stream.INPUT not in reader.kind.takes:
-                    advice = ROWS[reader.kind].advice.get(None)
+                    advice = ROWS[reader.kind].advice.get(None, ROWS[reader.kind].otherwise)
                     why = f"{reader.kind.needs}; it stands after the input"
                     raise _refusal(where, layer, f"{why}: {advice}" if advice else why)
                 name = f"Linear but {type(layer).__name__}"

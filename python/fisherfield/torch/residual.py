@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A sum of two branches as a PyTorch module."""
+"""A sum of two branches, and the skip without parameters, as PyTorch modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from .. import _numbers
 
-__all__ = ["Residual"]
+__all__ = ["Residual", "Subsample"]
 
 
 class Residual(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -19,10 +19,9 @@ class Residual(nn.Module):  # type: ignore[misc, unused-ignore]
     Parameters
     ----------
     branch : torch.nn.Module
-        To be described: a Sequential of layers or a layer, with at least one that has weights, and the last of it
-        Linear, a convolution or a normalisation behind one, so that the sum is Gaussian.
+        To be described: a Sequential of layers or a layer, with at least one that has weights.
     skip : torch.nn.Module, optional
-        The same; Identity or nothing is x itself.
+        The same, with or without weights; Identity or nothing is x itself.
     scale : float
         Fixed.
 
@@ -50,3 +49,41 @@ class Residual(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
+
+
+class Subsample(nn.Module):  # type: ignore[misc, unused-ignore]
+    """Every `stride`-th position of an image's channels, and zeros as the channels behind them, `channels` in all.
+
+    `fisherfield.torch.describe` reads it as `fisherfield.Subsample`, the last layer of a skip, and
+    `fisherfield.torch.module` makes it of that.
+
+    Parameters
+    ----------
+    channels : int
+    stride : int or (int, int)
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what are no whole numbers >= 1; in `forward` for more channels than `channels`.
+
+    Examples
+    --------
+    >>> block = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, 1, 1))
+    >>> ff.torch.Residual(block, ff.torch.Subsample(32))
+    """
+
+    def __init__(self, channels: int, stride: int | tuple[int, int] = 2) -> None:
+        super().__init__()
+        self.channels = _numbers.integer("channels", channels, 1)
+        self.stride: int | tuple[int, int] = _numbers.pair("stride", stride, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = self.stride if isinstance(self.stride, tuple) else (self.stride,) * 2
+        missing = self.channels - x.shape[1]
+        if missing < 0:
+            raise ValueError(f"x must have at most {self.channels} channels, got {x.shape[1]}")
+        return nn.functional.pad(x[:, :, ::rows, ::columns], (0, 0, 0, 0, 0, missing))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, stride={self.stride}"

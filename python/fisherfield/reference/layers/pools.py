@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Average pooling: h <- A h, one row of A for each window with 1/area at its positions; docs/theory.md, section 5.
+"""Pooling over windows; docs/theory.md, section 5.
 
-Positions in the padding count in the area, and are 0.
+Average pooling is h <- A h, one row of A for each window with 1/area at its positions. Positions in the padding count
+in the area, and are 0. Max pooling takes the largest, of equals the first, and never the padding; it has no recursion
+of second moments.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ...network import AvgPool2d, GlobalAvgPool2d
+from ...network import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from ..batch import Batch, Flow
-from ..kind import Kind
+from ..kind import Kind, without_recursion
 from ..state import Place, State
 from .affine import framed_apart, image_taps, padded, taps, unpadded, window_of
 
@@ -73,6 +75,31 @@ def back(
     return unpadded(dh, window), []
 
 
+def largest(layer: MaxPool2d, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
+    """The largest tap of every window, and which of them it is."""
+    window = window_of(layer, batch.h.shape[1:])
+    rows, columns = window.padding
+    h = np.pad(batch.h, ((0, 0), (0, 0), (rows, rows), (columns, columns)), constant_values=-np.inf)
+    parts = np.array([h[:, :, rows, columns] for _, _, rows, columns in taps(batch.h.shape[1:], window)])
+    return Batch(parts.max(axis=0)), (batch.h.shape, parts.argmax(axis=0))
+
+
+def back_from_largest(
+    layer: MaxPool2d, arrays: tuple[np.ndarray, ...], kept: Any, delta: np.ndarray, flow: Flow
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """All of it to the largest tap."""
+    shape, picked = kept
+    window = window_of(layer, shape[1:])
+    dh = padded(np.zeros(shape), window)
+    for tap, (_, _, rows, columns) in enumerate(taps(shape[1:], window)):
+        dh[:, :, rows, columns] += np.where(picked == tap, delta, 0.0)
+    return unpadded(dh, window), []
+
+
 _KIND = Kind(average_pool, forward, back)
 
-KINDS: dict[type, Kind] = {AvgPool2d: _KIND, GlobalAvgPool2d: _KIND}
+KINDS: dict[type, Kind] = {
+    AvgPool2d: _KIND,
+    GlobalAvgPool2d: _KIND,
+    MaxPool2d: Kind(without_recursion, largest, back_from_largest, takes_gaussian=True),
+}

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks that have no closed recursion: their descriptions, what they say of themselves, and what is refused."""
+
+import pickle
+import re
+
+import pytest
+
+import fisherfield as ff
+from fisherfield import reference
+from fisherfield.network.toml import from_toml
+
+D, BN, RELU, A = ff.Dense, ff.BatchNorm(), ff.Activation("relu"), ff.Activation
+IMAGE = (3, 8, 8)
+
+
+def conv(channels, stride=1, **words):
+    return ff.Conv2d(channels, 3, stride, 1, **words)
+
+
+def block(channels, skip=(), stride=1):
+    return ff.Residual([conv(channels, stride), BN, RELU, conv(channels), BN], skip)
+
+
+def image(*layers):
+    return ff.Network(IMAGE, [*layers, ff.GlobalAvgPool2d(), ff.Flatten(), D(2)])
+
+
+STEM = (conv(4), BN, RELU)
+UNEQUAL = "BatchNorm has no closed recursion: mean and variance over the data differ from unit to unit where units are"
+SUM = "Residual has no closed recursion: a sum with units that are not Gaussian"
+LARGEST = "MaxPool2d has no closed recursion: the largest of several positions"
+PHI = "Activation has no closed recursion: what comes in is not Gaussian"
+# Each with the first step that has none, and its sentence.
+NETWORKS = {
+    "max pooling": (image(*STEM, ff.MaxPool2d(2)), f"layers[3]: {LARGEST}"),
+    "max pooling of Gaussian units": (image(conv(4), ff.MaxPool2d(3, 2, 1), RELU), f"layers[1]: {LARGEST}"),
+    "post-activation block": (image(*STEM, block(4), RELU), f"layers[3]: {SUM}"),
+    "skip without parameters": (
+        image(*STEM, block(6, [ff.Subsample(6)], 2), RELU),
+        "layers[3].skip[0]: Subsample has no closed recursion: zeros stand in place",
+    ),
+    "pooled skip without parameters": (
+        image(*STEM, ff.Residual([conv(6, 2)], [ff.AvgPool2d(2), ff.Subsample(6, 1)]), RELU),
+        "layers[3].skip[1]: Subsample",
+    ),
+    "skip of a pre-activation net": (
+        image(conv(4), ff.Residual([BN, RELU, conv(6, 2)], [ff.Subsample(6)])),
+        "layers[1].s",
+    ),
+    "sum of activations": (image(*STEM, ff.Residual([conv(4), RELU], [conv(4), RELU])), f"layers[3]: {SUM}"),
+    "dense block": (ff.Network(6, [D(8), RELU, ff.Residual([D(8), BN]), RELU, D(1)]), f"layers[2]: {SUM}"),
+    "BatchNorm at the input": (image(BN, *STEM), f"layers[0]: {UNEQUAL}"),
+    "BatchNorm behind phi": (ff.Network(6, [D(8), RELU, BN, D(1)]), f"layers[2]: {UNEQUAL}"),
+    "BatchNorm behind a pooling": (image(conv(4), RELU, ff.AvgPool2d(2), BN, RELU), f"layers[3]: {UNEQUAL}"),
+    "BatchNorm behind Flatten": (ff.Network(IMAGE, [*STEM, ff.Flatten(), BN, D(1)]), f"layers[4]: {UNEQUAL}"),
+    "BatchNorm behind a sum": (image(*STEM, block(4), BN, RELU), f"layers[3]: {SUM}"),
+    "BatchNorm of pooled outputs": (ff.Network(IMAGE, [conv(2), ff.GlobalAvgPool2d(), BN]), f"layers[2]: {UNEQUAL}"),
+    "phi behind a pooling": (image(conv(4), ff.AvgPool2d(2), RELU), f"layers[2]: {PHI}"),
+    "depthwise": (
+        image(*STEM, conv(4, groups=4), BN, RELU, ff.Conv2d(8, 1)),
+        "layers[3]: Conv2d has no closed recursion: a sum over the taps of one channel is not Gaussian",
+    ),
+    "two channels of each": (image(*STEM, conv(8, groups=4)), "layers[3]: Conv2d has no closed recursion: a sum"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_say_which_step_needs_sampled_units_and_why(name):
+    net, words = NETWORKS[name]
+    assert net.needs_units.startswith(words)
+    first = next(step for step in net.steps if step.needs_units)
+    assert (
+        net.needs_units == f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}"
+    )
+    for refused in (
+        lambda: ff.fisher(net),
+        lambda: ff.fisher(net, "frozen", samples=8),
+        lambda: ff.max_learning_rate(net),
+        lambda: ff.order_parameters(net),
+        lambda: ff.scan(net, {"sigma_w2": [1.0, 2.0]}, samples=8),
+        lambda: reference.fisher(net),
+        lambda: reference.order_parameters(net),
+        lambda: reference.scan(net, {"sigma_w2": [1.0, 2.0]}, samples=8),
+        lambda: net._compiled,
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(net.needs_units)}$"):
+            refused()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_saved_printed_replaced_and_pickled(name):
+    net, _ = NETWORKS[name]
+    assert from_toml("a file", net._to_toml().encode()) == net
+    assert pickle.loads(pickle.dumps(net)).needs_units == net.needs_units
+    words = {name: getattr(ff, name) for name in ff.__all__ if isinstance(getattr(ff, name), type)}
+    assert eval(repr(net), words) == net
+    assert net.replace(sigma_w2=1.5).needs_units == net.needs_units
+    assert net.replace(batch_norm=False).batch_norms == ()
+
+
+def test_chains_that_have_a_closed_recursion_need_no_units():
+    pre = ff.Residual([BN, RELU, conv(4)])
+    for net in (
+        ff.mlp([5, 8, 8, 2]),
+        image(*STEM, conv(4), BN, RELU, ff.AvgPool2d(2)),
+        image(conv(4), pre, pre, BN, RELU),
+        image(*STEM, block(4, [ff.Conv2d(4, 1), BN]), BN, RELU, conv(4, groups=2), RELU),
+        ff.Network((1, 4, 4), [conv(4), RELU, ff.LayerNorm(), ff.Dropout(0.1), ff.Flatten(), D(1)]),
+    ):
+        assert net.needs_units == ""
+        assert not any(step.needs_units for step in net.steps)
+
+
+def test_shapes_and_parameters():
+    net = NETWORKS["skip without parameters"][0]
+    assert net.shapes[4] == (6, 4, 4)
+    assert net.parameters() == sum((9 * a + 1) * b for a, b in ((3, 4), (4, 6), (6, 6))) + 2 * 6 + 2
+    assert ff.Subsample(4, (1, 2)).shape_of((4, 5, 5)) == (4, 5, 3)
+    assert ff.MaxPool2d(3, 2, 1).shape_of((64, 112, 112)) == (64, 56, 56)
+    assert ff.MaxPool2d(2) == ff.MaxPool2d(2, 2)
+    assert repr(ff.MaxPool2d(2)) == "MaxPool2d(kernel=2, stride=2)"
+    assert repr(ff.Subsample(32)) == "Subsample(channels=32, stride=2)"
+
+
+SUB, POOL = ff.Subsample(4), ff.MaxPool2d(2)
+END = "zeros in place of units may be added to other units alone, at the end of a skip; it stands after Subsample"
+MIXED = (
+    "what comes in must go through a Dense or a convolution that mixes channels on all ways of the branch, or of the "
+    "skip; where both hold it as it is, they are not independent"
+)
+ALONE = "for data are described by second moments alone"
+NO_DATA = f"MaxPool2d must stand behind a Dense or a convolution, {ALONE}; it stands after"
+DATA_SKIP = "a skip must hold units behind a Dense or a convolution, and this one holds the data"
+ZEROS = (
+    "BatchNorm must not stand directly behind another normalisation, or where units are 0; it stands after Subsample"
+)
+BEHIND = "Subsample must stand behind a Dense or a convolution; it stands after"
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ([POOL, conv(4)], f"layers[0]: {NO_DATA} the input"),
+        ([ff.AvgPool2d(2), POOL, conv(4)], f"layers[1]: {NO_DATA} AvgPool2d"),
+        (
+            [conv(4), ff.MaxPool2d(8)],
+            "layers[1]: the output must be linear, got MaxPool2d(kernel=8, stride=8) after the last Dense or Conv2d",
+        ),
+        ([conv(4), ff.MaxPool2d(9), conv(4)], "layers[1]: kernel must be at most the image's size 8, got 9"),
+        ([ff.Residual([conv(3), BN])], f"layers[0]: {DATA_SKIP}"),
+        ([ff.Residual([conv(3), BN], [BN])], f"layers[0]: {DATA_SKIP}"),
+        ([conv(4), SUB, conv(4)], f"layers[2]: {END}"),
+        ([conv(4), SUB, BN, conv(4)], f"layers[2]: {ZEROS}"),
+        (
+            [conv(4), RELU, ff.Residual([conv(8, 2)], [SUB, ff.Subsample(8, 1)])],
+            f"layers[2].skip[1]: {BEHIND} Subsample",
+        ),
+        ([SUB, conv(4)], f"layers[0]: {BEHIND} the input"),
+        (
+            [conv(4), ff.Residual([conv(4), SUB], [conv(4, 2)])],
+            "layers[1]: Subsample must end the skip, and it ends the branch",
+        ),
+        ([conv(4), SUB], "layers[1]: Subsample must be the last layer of a skip, and it stands behind the output"),
+        (
+            [conv(4), ff.Residual([conv(3, 2)], [ff.Subsample(3)])],
+            "layers[1].skip[0]: channels must be at least the 4 that come in, got 3",
+        ),
+        ([conv(4), RELU, ff.Residual([conv(4, groups=4), BN, RELU])], f"layers[2]: {MIXED}"),
+    ],
+)
+def test_what_stays_undefined_is_refused_in_a_sentence(layers, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        ff.Network(IMAGE, [*layers, *([] if "output" in sentence else [ff.Flatten(), D(1)])])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ff.MaxPool2d(0), "kernel must be a whole number >= 1, got 0"),
+        (lambda: ff.MaxPool2d(2, 0), "stride must be a whole number >= 1, got 0"),
+        (lambda: ff.MaxPool2d(2, 2, 2), "padding must be at most half of the kernel 2, got 2"),
+        (lambda: ff.Subsample(0), "channels must be a whole number >= 1, got 0"),
+        (lambda: ff.Subsample(4, (2, 0)), "stride must be a whole number >= 1, got 0"),
+    ],
+)
+def test_sizes_out_of_range_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        make()
+
+
+def test_a_depthwise_convolution_between_others_may_be_a_branch():
+    branch = [ff.Conv2d(12, 1), BN, RELU, conv(12, groups=12), BN, RELU, ff.Conv2d(4, 1), BN]
+    net = image(*STEM, ff.Residual(branch))
+    assert net.needs_units.startswith("layers[3].branch[3]: Conv2d has no closed recursion")
