@@ -130,6 +130,18 @@ def batch_norm() -> None:
     print(f"{'a copy, read and written, of 256 MB':<52}{'':>12}{copy * 1e-9:>14.2f}")
 
 
+def graphs() -> dict[str, ff.Network]:
+    """Networks that are no chain of affine layers with BatchNorm and phi."""
+    dense, relu, norm = ff.Dense(WIDTH), ff.Activation("relu"), ff.BatchNorm()
+    projected = ff.Residual([dense, norm, relu, dense, norm], [dense, norm])
+    chain = [dense, relu, ff.Dropout(0.2)]
+    return {
+        "residual, LayerNorm, L = 8": ff.mlp([INPUTS, *[WIDTH] * 7, 10], norm="layer", residual=True),
+        "4 projection skips, BatchNorm": ff.Network(INPUTS, [dense, norm, relu, *[projected, relu] * 4, ff.Dense(10)]),
+        "Dropout, L = 8": ff.Network(INPUTS, [*chain * 7, ff.Dense(10)]),
+    }
+
+
 TABULATED = ("tanh", "gelu", "silu")
 TABULATED_AXES = {"sigma_w2": np.linspace(0.5, 4.0, 1000), "sigma_b2": np.linspace(0.05, 1.0, 1000)}
 FEW = {name: values[::100] for name, values in TABULATED_AXES.items()}
@@ -195,6 +207,7 @@ def rows() -> list[Timed]:
         *(row(name, NORMED, NORMED_AXES, **words) for name, words in NORMED_WORDS.items()),
         *(row(f"vanilla {name}, tables", net, tables, "lambda_max", tables=True) for name, net in phis.items()),
         *(row(f"vanilla {name}", net, FEW, "lambda_max") for name, net in phis.items()),
+        *(row(name, net, {"sigma_w2": W2, "sigma_b2": B2[::10]}, "lambda_max") for name, net in graphs().items()),
         *(row(*one) for one in singles()),
     ]
 

@@ -116,6 +116,91 @@ def test_paths_agree(path):
         np.testing.assert_allclose(each, seen[0], rtol=16 * 2.0**-52)
 
 
+# networks that are no chains ------------------------------------------------------------------------------------------
+
+RELU, N = ff.Activation("relu"), 20
+
+
+def v1(norm=(), phi=RELU, last=()):
+    """Projection skips of a post-activation net, and a sum within a sum."""
+    inner = ff.Residual([ff.Dense(N), *norm], [ff.Dense(N, bias=False)], 0.5)
+    block = ff.Residual([ff.Dense(N), *norm, phi, ff.Dense(N), *norm], [ff.Dense(N), *norm], 0.7)
+    nested = ff.Residual([ff.Dense(N), phi, inner, phi, ff.Dense(N)], [ff.Dense(N)])
+    return ff.Network(30, [ff.Dense(N), *norm, phi, block, phi, nested, *last, phi, ff.Dense(5)])
+
+
+def v2(norm, phi=RELU):
+    """Identity skips of a pre-activation net."""
+    block = ff.Residual([norm, phi, ff.Dense(N)], scale=0.5)
+    return ff.Network(30, [ff.Dense(N), block, block, norm, phi, ff.Dense(5)])
+
+
+def behind(*layers, phi=RELU):
+    return ff.Network(30, [*[ff.Dense(N), phi, *layers] * 3, ff.Dense(5)])
+
+
+OWN = np.linspace(0.5, 1.5, N)
+GRAPHS = {
+    "projections": v1(),
+    "projections, abs": v1(phi=ff.Activation("abs")),
+    "projections, BatchNorm": v1([ff.BatchNorm(1.5, trained=True)]),
+    "projections, BatchNorm, eps": v1([ff.BatchNorm(eps=0.1)]),
+    "projections, BatchNorm before a sum's phi": v1([ff.BatchNorm()], last=[ff.BatchNorm(0.5, trained=True)]),
+    "projections, BatchNorm, beta": v1([ff.BatchNorm(0.5, 0.3, trained=True)], last=[ff.BatchNorm()]),
+    "projections, LayerNorm": v1([ff.LayerNorm(trained=True)]),
+    "projections, tanh, BatchNorm": v1([ff.BatchNorm(0.7)], ff.Activation("tanh")),
+    "pre-activation, LayerNorm": v2(ff.LayerNorm(trained=True)),
+    "pre-activation, BatchNorm": v2(ff.BatchNorm(trained=True)),
+    "pre-activation, BatchNorm, other rays": v2(ff.BatchNorm(), ff.Activation("leaky_relu(-0.5)")),
+    "pre-activation, BatchNorm, tanh": v2(ff.BatchNorm(0.4, 0.3), ff.Activation("tanh")),
+    "pre-activation, RMSNorm": v2(ff.RMSNorm(1.3, trained=True), ff.Activation("leaky_relu(0.2)")),
+    "a sum's BatchNorm alone": ff.Network(
+        30,
+        [ff.Dense(N), ff.Residual([RELU, ff.Dense(N)]), ff.BatchNorm(trained=True), RELU, ff.Dense(5), ff.BatchNorm()],
+    ),
+    "Dropout": ff.Network(30, [ff.Dropout(0.1), *[ff.Dense(N), RELU, ff.Dropout(0.3)] * 3, ff.Dense(5)]),
+    "LayerNorm and Dropout behind": behind(ff.LayerNorm(1.2, 0.3, trained=True), ff.Dropout(0.3)),
+    "Dropout and GroupNorm behind": behind(ff.Dropout(0.3), ff.LayerNorm(), phi=ff.Activation("leaky_relu(0.1)")),
+    "BatchNorm, RMSNorm and Dropout": ff.Network(
+        30,
+        [*[ff.Dense(N), ff.BatchNorm(trained=True), RELU, ff.RMSNorm(trained=True), ff.Dropout(0.2)] * 3, ff.Dense(5)],
+    ),
+    "units' own gamma": v1([ff.BatchNorm(OWN, trained=True)]),
+    "units' own gamma and beta": ff.Network(
+        30, [*[ff.Dense(N), ff.BatchNorm(OWN, 1.0 - OWN), ff.Activation("tanh"), ff.LayerNorm(OWN)] * 2, ff.Dense(5)]
+    ),
+}
+AXES = {
+    "sigma_w2": [0.5, 1.7],
+    "sigma_b2": [0.05, 0.4],  # at 0 a LayerNorm behind phi leaves hardly any b
+    "gamma": GAMMA[:4:2],
+    "scale": [-0.5, 2.0],
+    "rate": [0.0, 0.4],
+}
+
+
+@pytest.mark.parametrize("name", _core.simd_paths())
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_nodes_agree_with_one_point_after_another(graph, name, path):
+    path(name)
+    net = GRAPHS[graph]
+    known = {field for step in net.steps for field in step.layer.axes()}
+    axes = [(field, -1, values) for field, values in AXES.items() if field in known]
+    axes += [("samples", -1, [0, 3, 16]), ("width", -1, [8, 100])]
+    for theory in range(2):
+        statuses = compare(net, axes, theory=theory)
+        assert (statuses == 0).any()
+    compare(net, [("overlap", -1, [0.0, 0.5]), ("momentum", -1, [0.0, 0.9])], biases=False)
+    compare(net, [("sigma_w2", -1, [0.0, 1e-90, 1.0])])
+
+
+@pytest.mark.parametrize("graph", ["units' own gamma", "units' own gamma and beta"])
+def test_factors_of_units_own_numbers_agree_with_one_point_after_another(graph):
+    net, fields = GRAPHS[graph], [("gamma_scale", -1, [-1.0, 0.0, 0.5, 3.0]), ("sigma_w2", -1, [0.5, 2.0])]
+    compare(net, fields)
+    compare(net, [*fields, ("gamma", -1, [0.5, 2.0])])
+
+
 # tables ---------------------------------------------------------------------------------------------------------------
 
 

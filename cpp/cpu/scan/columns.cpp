@@ -65,6 +65,10 @@ private:
 
 } // namespace
 
+bool moderate(const Node& node) {
+    return std::all_of(node.numbers, node.numbers + kLayerNumbers, [](double x) { return moderate(x); });
+}
+
 std::unique_ptr<ScanColumns> ScanColumns::of(const ScanRequest& request) {
     std::unique_ptr<ScanColumns> columns(new ScanColumns(request));
     return columns->build() ? std::move(columns) : nullptr;
@@ -75,9 +79,21 @@ ScanColumns::Number ScanColumns::of_point(PointNumber point, double otherwise) c
     return {slot != nullptr ? &slot->plane : nullptr, otherwise};
 }
 
-ScanColumns::Number ScanColumns::of_node(int node, int number) const {
+ScanColumns::Number ScanColumns::of_node(int node, int number) {
+    const double described = request_.network.nodes[node].numbers[number];
     const Slot* const slot = slot_of(request_.slots, node, number);
-    return {slot != nullptr ? &slot->plane : nullptr, request_.network.nodes[node].numbers[number]};
+    if (slot == nullptr || !slot->scales()) {
+        return {slot != nullptr ? &slot->plane : nullptr, described};
+    }
+    const auto [at, is_new] = multiples_.try_emplace({slot, described});
+    if (is_new) {
+        const ColumnOrValue product =
+            derived({{&slot->plane, 0.0}}, 1, [&](const double* in, double* out) { out[0] = described * in[0]; })[0];
+        at->second = product.place < 0
+                         ? Plane{&(values_.emplace_back(product.value)), std::vector<long>(request_.shape.size())}
+                         : whole_.planes[product.place];
+    }
+    return {&at->second, described};
 }
 
 bool ScanColumns::all(const Number& number, const std::function<bool(double)>& holds) const {
@@ -176,68 +192,49 @@ std::vector<ColumnOrValue> ScanColumns::derived(const std::vector<Number>& from,
     return columns;
 }
 
-// A chain, and sums of branches with the stream that came before: one is held at a time.
+// A chain of affine layers, each with a BatchNorm behind it or none, and phi.
 std::vector<ScanColumns::Group> ScanColumns::groups() const {
     const std::vector<Node>& nodes = request_.network.nodes;
-    const int count = static_cast<int>(nodes.size());
-    std::vector<char> summed(count + 1); // by a later sum, as its skip
-    for (const Node& node : nodes) {
-        if (node.other != kNone) {
-            summed[node.other + 1] = 1;
-        }
-    }
     std::vector<Group> out;
-    int held = kNone;
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < static_cast<int>(nodes.size()); ++i) {
         const Node& node = nodes[i];
-        const LayerRow& row = row_of(node.kind);
-        if (node.input != i - 1 || (out.empty() && node.kind != LayerKind::affine)) {
+        const bool affine = node.kind == LayerKind::affine, norm = row_of(node.kind).normalises;
+        if (node.other != kNone || (out.empty() && !affine) || !(affine || norm || node.kind == LayerKind::phi)) {
             return {};
         }
-        if (node.kind == LayerKind::affine) {
+        if (affine) {
             out.push_back({});
             out.back().affine = i;
             out.back().last = node.layer + 1 == request_.network.layers;
-            out.back().phi = &request_.network.activations[0];
-        } else if (node.other != kNone) {
-            if (node.other != held || out.back().affine != i - 1) {
-                return {};
-            }
-            out.back().sum = i;
-        } else if (row.normalises) { // phi, too, where it is one layer with it
+        } else if (norm) {
             out.back().norm = i;
-            out.back().phi = &request_.network.activations[node.activation];
-        } else if (row.of_sample) {
-            (node.gaussian ? out.back().before : out.back().behind) = i;
-        } else if (node.kind == LayerKind::phi) {
-            out.back().phi = &request_.network.activations[node.activation];
-        } else {
-            return {};
         }
-        if (summed[i + 1]) {
-            if (i != std::max(out.back().affine, out.back().sum)) {
-                return {};
-            }
-            out.back().holds = true;
-            held = i;
-        }
+        out.back().phi = &request_.network.activations[node.activation]; // a norm's, where it is one layer with phi
     }
-    return out.back().plain() || !out.back().last ? out : std::vector<Group>{};
+    return out;
+}
+
+// Whether a number has an axis of its own beside that of what it is multiplied with.
+bool ScanColumns::multiplied_twice() const {
+    const std::vector<Slot>& slots = request_.slots;
+    return std::any_of(slots.begin(), slots.end(), [&](const Slot& slot) {
+        return slot.scales() && std::any_of(slot.places.begin(), slot.places.end(), [&](const Place& place) {
+                   return std::count_if(slots.begin(), slots.end(),
+                                        [&](const Slot& other) { return other.holds(place.node, place.number); }) > 1;
+               });
+    });
 }
 
 bool ScanColumns::build() {
     const Network& network = request_.network;
     const Settings& settings = request_.settings;
     const std::vector<Quantity>& asked = request_.quantities;
+    if (network.positional() > 0 || network.layers == 0 || !std::all_of(asked.begin(), asked.end(), covered) ||
+        multiplied_twice()) {
+        return false;
+    }
     const std::vector<Group> all_layers = groups();
-    const int count = static_cast<int>(all_layers.size());
-    if (network.positional() > 0 || count == 0 || !std::all_of(asked.begin(), asked.end(), covered)) {
-        return false;
-    }
-    if (std::any_of(request_.slots.begin(), request_.slots.end(), [](const Slot& slot) { return slot.scales(); })) {
-        return false;
-    }
-    sums_ = !std::all_of(all_layers.begin(), all_layers.end(), [](const Group& group) { return group.plain(); });
+    graph_ = all_layers.empty();
     const Number overlap = of_point(PointNumber::overlap, settings.overlap);
     const Number length = of_point(PointNumber::length, settings.length);
     const Number samples = of_point(PointNumber::samples, settings.samples);
@@ -253,9 +250,12 @@ bool ScanColumns::build() {
         at.length = in[2];
         return !at.admissible(false) || at.one_sample() || !moderate(in[2]);
     });
-    layers_.resize(count);
-    for (int l = 0; l < count; ++l) {
-        if (!build(all_layers[l], &layers_[l])) {
+    if (graph_ && !build_nodes()) {
+        return false;
+    }
+    for (const Group& group : all_layers) {
+        layers_.emplace_back();
+        if (!build(group, &layers_.back())) {
             return false;
         }
     }
@@ -291,59 +291,37 @@ bool ScanColumns::build() {
     points_.aparts = static_cast<int>(apart_.size());
     const bool bulk = std::find(asked.begin(), asked.end(), Quantity::bulk) != asked.end();
     points_.least_share = bulk && !lookups_.empty() ? 1e-2 : 0.0;
-    points_.count = count;
+    points_.count = static_cast<int>(graph_ ? nodes_.size() : layers_.size());
     points_.layers = layers_.data();
+    points_.nodes = nodes_.data();
+    points_.slots = network.slots + 1;
 
     const bool batch_norms = network.normalised();
-    diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a) ||
+    diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a) || graph_ ||
                 (std::any_of(asked.begin(), asked.end(), needs_mean) && !outlier_rules());
-    const int theory = static_cast<int>(settings.theory);
-    kernel_ = sums_         ? scan_kernels().sums[batch_norms ? 1 + theory : 0]
-              : batch_norms ? scan_kernels().batch_norm[theory]
+    kernel_ = graph_        ? scan_kernels().graph
+              : batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)]
                             : scan_kernels().vanilla[diagonal_];
     run_ahead();
     whole_.coalesce();
     return true;
 }
 
+const Interpolation* ScanColumns::lookup(const std::shared_ptr<const Table>& table) {
+    lookups_.push_back(std::make_unique<Lookup>(table));
+    return lookups_.back().get();
+}
+
 bool ScanColumns::build(const Group& group, LayerColumns* layer) {
     const std::vector<Node>& nodes = request_.network.nodes;
     const Node& affine = nodes[group.affine];
-    for (const int node : {group.affine, group.sum, group.norm, group.before, group.behind}) {
-        for (int k = 0; node >= 0 && k < kLayerNumbers; ++k) {
-            if (!moderate(nodes[node].numbers[k])) {
-                return false;
-            }
-        }
+    if (!moderate(affine) || (group.norm >= 0 && !moderate(nodes[group.norm]))) {
+        return false;
     }
-    const Number width = of_point(PointNumber::width, 0.0);
-    layer->fan_in = width.plane == nullptr || affine.taps == 0.0
-                        ? ColumnOrValue{affine.fan_in, -1}
-                        : derived({width}, 1, [&](const double* in, double* out) { out[0] = affine.taps * in[0]; })[0];
+    layer->fan_in = fan_in(affine);
     layer->sigma_w2 = column(of_node(group.affine, 0));
     layer->sigma_b2 = column(of_node(group.affine, 1));
     layer->biases = affine.trained;
-    layer->holds = group.holds;
-    layer->sums = group.sum >= 0;
-    if (layer->sums) {
-        layer->scale = column(of_node(group.sum, 0));
-    }
-    const auto scaling = [&](int node, ScaleColumns* out) {
-        if (node >= 0) {
-            out->node = &nodes[node];
-            for (int k = 0; k < row_of(nodes[node].kind).count(); ++k) {
-                out->numbers[k] = column(of_node(node, k));
-            }
-        }
-    };
-    scaling(group.before, &layer->before);
-    scaling(group.behind, &layer->behind);
-    if (group.before >= 0) { // phi of rays has closed forms around 0 alone, tables have no kernel of u
-        const int beta = row_of(nodes[group.before].kind).place_of("beta");
-        if (beta >= 0 && any(of_node(group.before, beta), [](double x) { return x != 0.0; })) {
-            return false;
-        }
-    }
     Rays rays{1.0, 1.0};
     const bool homogeneous_phi = homogeneous(*group.phi, &rays);
     layer->a = 0.5 * (rays.plus + rays.minus);
@@ -352,72 +330,27 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
         if (group.last || (homogeneous_phi && rays.minus * rays.plus >= 0.0)) {
             return true;
         }
-        if (request_.tables.empty() || request_.tables[affine.layer] == nullptr || layer->behind.node != nullptr ||
-            (layer->before.node != nullptr && layer->before.node->trained)) {
+        if (request_.tables.empty() || request_.tables[affine.layer] == nullptr) {
             return false;
         }
-        lookups_.push_back(std::make_unique<Lookup>(request_.tables[affine.layer]));
-        layer->table = lookups_.back().get();
+        layer->table = lookup(request_.tables[affine.layer]);
         return true;
     }
     const Node& norm = nodes[group.norm];
     const Number gamma = of_node(group.norm, 0), beta = of_node(group.norm, 1), eps = of_node(group.norm, 2);
-    const Number samples = of_point(PointNumber::samples, request_.settings.samples);
     const auto zero = [](double x) { return x == 0.0; };
     layer->batch_norm = true;
     layer->trained = norm.trained;
     layer->has_eps = !all(eps, zero);
     layer->gamma = column(gamma);
     layer->eps = column(eps);
-
-    // Where the law of a closed batch holds at some points alone, those are set apart.
-    const bool no_beta = all(beta, zero);
-    const auto closed_at = [&](const double* in) {
-        Settings settings = request_.settings;
-        settings.samples = in[0];
-        return BatchNorm<>{in[1], in[2], in[3], false, norm.homogeneous}.closed(settings);
-    };
-    if (request_.settings.theory == Theory::exact && norm.homogeneous &&
-        any(samples, [](double n) { return n >= 4.0; })) {
-        layer->closed = no_beta && !layer->has_eps && any(gamma, [](double x) { return x != 0.0; });
-        if (!layer->closed) {
-            mark({samples, gamma, beta, eps}, closed_at);
-        } else {
-            mark({samples}, [](const double* in) { return in[0] < 4.0; });
-            mark({gamma}, [](const double* in) { return in[0] == 0.0; });
-            const std::vector<ColumnOrValue> pair = derived({samples}, 4, [&](const double* in, double* out) {
-                const double r = 1.0 / (in[0] - 1.0);
-                const Covariance unit = closed_form::rays(rays, 1.0, {-r, 1.0 + r});
-                out[0] = unit.value.value();
-                out[1] = unit.difference.value();
-                out[2] = unit.slope.value();
-                out[3] = unit.slope_difference.value();
-            });
-            layer->value = pair[0];
-            layer->difference = pair[1];
-            layer->slope = pair[2];
-            layer->slope_difference = pair[3];
-        }
+    if (closed(group.norm)) {
+        close(rays, layer);
     }
-    if (homogeneous_phi && no_beta) {
+    if (homogeneous_phi && all(beta, zero)) {
         return true;
     }
-    layer->integrated = true;
-    const std::vector<ColumnOrValue> integrals = derived({gamma, beta}, 7, [&](const double* in, double* out) {
-        const Moments m = moments(*group.phi, std::fabs(in[0]), in[1]);
-        const Scaled each[] = {m.mean,           m.variance, m.slope_mean, m.slope_second,
-                               m.slope_variance, m.u_slope,  m.u2_slope2};
-        for (int k = 0; k < 7; ++k) {
-            out[k] = m.status == Status::ok ? each[k].value() : kNaN;
-        }
-    });
-    layer->mean = integrals[0];
-    layer->variance = integrals[1];
-    layer->slope_mean = integrals[2];
-    layer->slope_second = integrals[3];
-    layer->slope_variance = integrals[4];
-    layer->u_slope = integrals[5];
-    layer->u2_slope2 = integrals[6];
+    integrate(*group.phi, gamma, beta, layer);
     return !layer->has_eps;
 }
 
@@ -426,9 +359,9 @@ bool ScanColumns::build(const Group& group, LayerColumns* layer) {
 // b. The overlap is >= 0, and biases only add to correlations: q_hat_xy/q_hat and E phi' phi'/E phi'^2 grow with them,
 // so that c_1 = 0, c_{l+1} = q_hat_xy/q_hat at c_l has the least of both. From l = 2 on b is at least their product
 // times A_l, and A_1 <= (N_0 + 1/length) sigma_w2^2/(N_1 sigma_w2^1) A_2 by E phi^2 = q E phi'^2.
-bool ScanColumns::outlier_rules() const {
+bool ScanColumns::outlier_rules() {
     const int count = static_cast<int>(layers_.size());
-    if (count < 2 || !lookups_.empty() || sums_) {
+    if (count < 2 || !lookups_.empty() || graph_) {
         return false;
     }
     const auto range = [&](const Number& number) {
@@ -483,7 +416,7 @@ bool ScanColumns::acts_on_kernel(const Slot& slot) const {
         return true;
     }
     const std::vector<Group> layers = groups();
-    return sums_ || std::any_of(slot.places.begin(), slot.places.end(), [&](const Place& place) {
+    return graph_ || std::any_of(slot.places.begin(), slot.places.end(), [&](const Place& place) {
                const Group& group = layers[request_.network.nodes[place.node].layer];
                const bool biases = place.node == group.affine && place.number == 1;
                return !biases || (group.norm >= 0 ? theory == Theory::wei2019 : !group.last);

@@ -2,8 +2,11 @@
 // A scan's points as columns of plain float64, for kernels that take many at once.
 #pragma once
 
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "scan.hpp"
@@ -11,10 +14,13 @@
 
 namespace fisherfield {
 
+bool moderate(const Node& node); // its numbers: products of a few are far from the ends of float64's range
+
 class ScanColumns {
 public:
     // Null where kernels do not cover the scan: convolutions position by position, quantities of layers, integrals that
     // are neither those of rays nor free of what the recursion makes, the network's own numbers beyond 1e-30 .. 1e30.
+    // Chains of layers have kernels of their own (kernels.cpp), others go node by node (graph_kernel.cpp).
     static std::unique_ptr<ScanColumns> of(const ScanRequest& request);
 
     std::size_t memory() const { return whole_.planes.size() * kScanBlock; }
@@ -28,14 +34,15 @@ private:
     bool build();
     // One affine layer and what follows it.
     struct Group {
-        int affine = 0, sum = -1, norm = -1, before = -1, behind = -1; // nodes; -1: none
-        bool last = false, holds = false;
+        int affine = 0, norm = -1; // nodes; -1: none
+        bool last = false;
         const Activation* phi = nullptr;
-
-        bool plain() const { return sum < 0 && before < 0 && behind < 0; }
     };
-    std::vector<Group> groups() const; // empty where kernels do not cover the network
+    std::vector<Group> groups() const; // empty where the network is no chain of them
     bool build(const Group& group, LayerColumns* layer);
+    bool build_nodes();
+    bool build(int node, NodeColumns* out);
+    bool build_phi(const Node& node, NodeColumns* out);
 
     // A number at every point: that of a plane, or the same for all.
     struct Number {
@@ -43,11 +50,17 @@ private:
         double otherwise;
     };
     Number of_point(PointNumber point, double otherwise) const;
-    Number of_node(int node, int number) const;
+    Number of_node(int node, int number);
+    ColumnOrValue fan_in(const Node& affine);
+    bool closed(int node);
+    void close(const Rays& rays, PhiColumns* phi);
+    void integrate(const Activation& activation, const Number& gamma, const Number& beta, PhiColumns* phi);
+    const Interpolation* lookup(const std::shared_ptr<const Table>& table);
 
     void mark(const std::vector<Number>& from, const std::function<bool(const double*)>& apart);
     bool acts_on_kernel(const Slot& slot) const;
-    bool outlier_rules() const;
+    bool multiplied_twice() const;
+    bool outlier_rules();
     void run_ahead();
 
     ColumnOrValue column(const Number& number);
@@ -60,11 +73,14 @@ private:
     Box whole_;
     std::vector<std::unique_ptr<std::vector<double>>> owned_;
     std::vector<std::unique_ptr<Interpolation>> lookups_;
+    std::map<std::pair<const Slot*, double>, Plane> multiples_; // of a network's own numbers
+    std::deque<double> values_;
     std::vector<LayerColumns> layers_;
+    std::vector<NodeColumns> nodes_;
     std::vector<ColumnOrValue> apart_;
     PointColumns points_;
     bool diagonal_ = true;
-    bool sums_ = false; // sums of branches, or normalisations over units
+    bool graph_ = false; // no chain
     ScanKernel kernel_ = nullptr;
 };
 

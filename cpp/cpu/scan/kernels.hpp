@@ -20,19 +20,9 @@ struct Interpolation {
     virtual void block(const double* q, const double* one_minus_c, int count, double* out) const = 0;
 };
 
-// A normalisation over the units of one sample, with its numbers; none, if it has no node.
-struct ScaleColumns {
-    const Node* node = nullptr;
-    ColumnOrValue numbers[kLayerNumbers];
-};
-
-// One affine layer and what follows it: the sum with the stream that is held, a normalisation, phi, and one behind it.
-// What phi or BatchNorm read may be held from then on. phi is rays, minus x for x < 0 and plus x for x > 0, with a =
-// (plus + minus)/2 and b = (plus - minus)/2, or its integrals are given, or found in a table.
-struct LayerColumns {
-    ColumnOrValue fan_in, sigma_w2, sigma_b2, gamma, eps;
-    bool biases = true; // it has some
-    bool batch_norm = false, has_eps = false, trained = false;
+// phi: rays, minus x for x < 0 and plus x for x > 0, with a = (plus + minus)/2 and b = (plus - minus)/2; or its
+// integrals are made before, or found in a table.
+struct PhiColumns {
     double a = 1.0, b = 0.0;
     bool integrated = false;
     // moments() at gamma and beta
@@ -40,9 +30,31 @@ struct LayerColumns {
     bool closed = false;
     ColumnOrValue value, difference, slope, slope_difference; // of two inputs at gamma = 1, where BatchNorm is closed
     const Interpolation* table = nullptr;
-    bool sums = false, holds = false;
-    ColumnOrValue scale;         // of the branch in its sum
-    ScaleColumns before, behind; // phi
+
+    bool is_relu() const { return table == nullptr && a == 0.5 && b == 0.5; }
+};
+
+// One affine layer and what follows it in a chain: a BatchNorm, phi.
+struct LayerColumns : PhiColumns {
+    ColumnOrValue fan_in, sigma_w2, sigma_b2, gamma, eps;
+    bool biases = true; // it has some
+    bool batch_norm = false, has_eps = false, trained = false;
+};
+
+// Which numbers of a state are not 0 at all points, whatever the points' numbers are; xy, where some are not; v, o and
+// d always. u: ou and du.
+struct Fields {
+    bool xy = false, off = false, mean = false, u = false;
+};
+
+// One node of a network that is no chain of such layers.
+struct NodeColumns {
+    const Node* node = nullptr;
+    ColumnOrValue numbers[kLayerNumbers], fan_in;
+    int from = 0, beside = 0, to = 0;     // where states are kept: in place 0, what the network reads
+    Fields in, other, fields;             // of what it reads, and gives
+    bool has_eps = false, frozen = false; // a BatchNorm
+    PhiColumns phi;                       // closed: of a BatchNorm, too
 };
 
 struct PointColumns {
@@ -55,8 +67,10 @@ struct PointColumns {
     const ColumnOrValue* apart = nullptr; // not 0 where a point is to be done otherwise from the start
     int aparts = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
-    int count = 0;            // layers
+    int count = 0;            // layers, or nodes
     const LayerColumns* layers = nullptr;
+    const NodeColumns* nodes = nullptr; // or of these
+    int slots = 0;                      // states that are kept at a time
 };
 
 inline constexpr int kScanBlock = 512; // points that a kernel takes; a multiple of every vector's width
@@ -72,7 +86,7 @@ struct ScanKernels {
     ScanKernel vanilla[2];    // where b alone is asked for, and where a is as well
     ScanKernel batch_norm[3]; // by theory
     ScanKernel ending[2];     // from o, or from o and d, alone
-    ScanKernel sums[3];       // with sums and normalisations over units: vanilla, exact, frozen
+    ScanKernel graph;         // node by node
 };
 
 // Of the path in use (kernels.hpp).
