@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Laws of the spectrum: what holds for every network, whatever the numbers."""
 
+import dataclasses
 import math
 import pickle
 import subprocess
@@ -197,6 +198,15 @@ def test_nesterov_s_rate_is_a_third_and_weight_decay_is_not_scaled_by_the_loss()
     for loss, factor in (("sum", 1.0), ("mean", 0.1), ("mse", 0.2)):
         eta = ff.max_learning_rate(net, 0.9, loss=loss, weight_decay=2.0)
         assert eta == pytest.approx(3.8 / (factor * top + 2.0), rel=1e-15)
+
+
+def test_a_result_has_every_field_and_is_made_again_of_them():
+    result = ff.fisher(ff.mlp([784, 1000, 10]), samples=500)
+    assert list(vars(result)) == [field.name for field in dataclasses.fields(result)]
+    assert dataclasses.replace(result) == result
+    assert pickle.loads(pickle.dumps(result)) == result
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.a = 1.0
 
 
 def test_a_learning_rate_remembers_its_optimiser():

@@ -165,23 +165,27 @@ def fisher(
 def result_of(net: Network, settings: Settings, spectrum: Spectrum) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
     below, other, notes = remarks(net, settings, spectrum)
-    return Fisher(
-        lambda_max=spectrum.lambda_max,
-        bulk=spectrum.bulk,
-        mean=spectrum.mean,
-        second_moment=spectrum.second_moment,
-        multiplicity=int(spectrum.multiplicity),
-        parameters=net._counts[settings.biases],
-        a=spectrum.a,
-        b=spectrum.b,
-        regime="outlier" if spectrum.outlier else "bulk",
-        holds=not (below or other),
-        reason="; ".join((*below, *other, *notes)),
-        bound=">=" if below and not other else "~" if below or other else "=",
-        network=net,
-        theory=settings.theory,
-        samples=settings.samples,
-        overlap=settings.overlap,
-        length=settings.length,
-        biases=settings.biases,
-    )
+    fields = {
+        "lambda_max": spectrum.lambda_max,
+        "bulk": spectrum.bulk,
+        "mean": spectrum.mean,
+        "second_moment": spectrum.second_moment,
+        "multiplicity": int(spectrum.multiplicity),
+        "parameters": net._counts[settings.biases],
+        "a": spectrum.a,
+        "b": spectrum.b,
+        "regime": "outlier" if spectrum.outlier else "bulk",
+        "theory": settings.theory,
+        "holds": not (below or other),
+        "reason": "; ".join((*below, *other, *notes)),
+        "bound": ">=" if below and not other else "~" if below or other else "=",
+        "network": net,
+        "samples": settings.samples,
+        "overlap": settings.overlap,
+        "length": settings.length,
+        "biases": settings.biases,
+    }
+    # all at once: __init__ of a frozen dataclass sets one after the other, which takes a third of the whole call
+    result = object.__new__(Fisher)
+    result.__dict__.update(fields)
+    return result
