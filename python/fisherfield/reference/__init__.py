@@ -2,6 +2,7 @@
 """The specification: the theory in plain NumPy, slow on purpose; the compiled core is held to it."""
 
 from . import gaussian
+from .edge import edge
 from .fisher import backward_sums, fisher
 from .learning_rate import max_learning_rate
 from .literal import wei2019_literal
@@ -12,6 +13,7 @@ from .verify import verify
 
 __all__ = [
     "backward_sums",
+    "edge",
     "fisher",
     "gaussian",
     "max_learning_rate",

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the bulk of the Fisher information ends at finite width, and how many eigenvalues lie above a number."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fisherfield as ff
+from fisherfield import reference
+from fisherfield.reference.arguments import settings_of
+from fisherfield.reference.bulk import Bulk
+from fisherfield.reference.edge import bulk_of
+
+
+def vanilla(widths: list[int], activation: str, sigma_w2: float, sigma_b2: float) -> ff.Network:
+    return ff.mlp([*widths, 1], activation=activation, batch_norm=False, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
+
+
+def normed(widths: list[int], activation: str) -> ff.Network:
+    return ff.mlp([*widths, 1], activation=activation, sigma_w2=2.0, sigma_b2=0.5)
+
+
+def bulk(net: ff.Network, theory: str = "exact", samples: int | None = None) -> Bulk:
+    found = bulk_of(net, settings_of(net, theory, samples, 0.0, 1.0, None))
+    assert found is not None
+    return found
+
+
+# Solved before with another rule for the neurons' means and gradients, and x_1 by integrals of the density: 0.3 %.
+# Sampled second eigenvalues of 3 networks each were 0.97 to 1.04 of them.
+POSITIONS = [
+    (vanilla([800] * 2, "tanh", 1.5, 0.0), "exact", 800, 4.41),
+    (vanilla([1000] * 3, "tanh", 1.5, 0.0), "exact", 500, 7.47),
+    (vanilla([800] * 3, "relu", 2.0, 0.5), "exact", 800, 10.85),
+    (normed([400] * 3, "relu"), "exact", 400, 4.66),
+    (normed([400] * 3, "relu"), "frozen", 400, 5.42),
+    (normed([400] * 4, "relu"), "exact", 400, 6.63),
+]
+
+
+@pytest.mark.parametrize(("net", "theory", "samples", "position"), POSITIONS)
+def test_classical_positions_are_those_solved_before(net, theory, samples, position):
+    assert reference.edge(net, theory, samples) == pytest.approx(position, rel=3e-3)
+
+
+# At 10^6 samples by another program, to four digits: 11.34 and 6.34 there, and 11.33 and 6.338 at more.
+@pytest.mark.parametrize(
+    ("widths", "activation", "edge"),
+    [([64, 256, 256, 256], "tanh", 11.33), ([300] * 4, "tanh", 6.338), ([64, 256, 256, 256], "relu", 5.211)],
+)
+def test_edges_of_infinite_data_are_those_solved_before(widths, activation, edge):
+    assert reference.edge(normed(widths, activation)) == pytest.approx(edge, rel=1e-4)  # its digits
+
+
+def test_one_layer_is_the_law_of_marchenko_and_pastur():
+    # Theta/n = X X^T/n + 1/n; N_0 = c n: density sqrt((hi - x)(x - lo))/(2 pi x) on lo, hi = (1 -+ sqrt c)^2
+    inputs, samples = 50, 100
+    found = reference.edge(ff.mlp([inputs, 1], batch_norm=False), samples=samples)
+    low, high = ((1 + sign * math.sqrt(inputs / samples)) ** 2 for sign in (-1, 1))
+    t, weight = np.polynomial.legendre.leggauss(200)
+    x = found + (high - found) * 0.5 * (1 + t)
+    above = samples * 0.5 * (high - found) * weight @ (np.sqrt((high - x) * (x - low)) / (2 * math.pi * x))
+    assert above == pytest.approx(0.5, rel=1e-5)  # of a square root by 200 nodes
+    assert bulk(ff.mlp([inputs, 1], batch_norm=False), samples=samples).density(1.0) == pytest.approx(
+        math.sqrt((high - 1) * (1 - low)) / (2 * math.pi), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+def test_the_number_above_is_the_integral_of_the_density(theory):
+    equations = bulk(normed([60, 80, 70], "relu"), theory, 90)
+    low, high = 0.5 * reference.edge(normed([60, 80, 70], "relu"), theory, 90), 2.0
+    t, weight = np.polynomial.legendre.leggauss(12)
+    x = low + (high - low) * 0.5 * (1 + t)
+    integral = 90 * 0.5 * (high - low) * sum(w * equations.density(each) for w, each in zip(weight, x, strict=True))
+    assert integral == pytest.approx(equations.above(low) - equations.above(high), rel=1e-6)  # 12 nodes
+
+
+def test_the_edge_is_where_the_imaginary_part_stops_to_depend_on_the_height():
+    # Im S(x + i h) is that of the density inside, and falls as h outside: 1 and 100 for heights 1e-4 and 1e-6
+    equations = bulk(normed([200] * 3, "tanh"))
+    edge = equations.end()
+
+    def ratio(x: float) -> float:
+        heights, u = [], None
+        for height in (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+            z = complex(x, height * x)
+            u = equations.solve(z, u)
+            heights.append(equations.update(u, z)[1].imag)
+        return heights[4] / heights[6]
+
+    assert ratio(0.99 * edge) == pytest.approx(1.0, abs=0.05)  # 1e-4 of x away from the axis, 1e-2 from the edge
+    assert ratio(1.01 * edge) == pytest.approx(100.0, rel=0.05)
+
+
+def test_the_edge_is_the_limit_of_many_samples():
+    net = normed([100] * 3, "tanh")
+    last = bulk(net, samples=10**7)
+    many = Bulk(**{**vars(last)}).end()  # at finite n, too, the real solution ends there
+    assert many == pytest.approx(reference.edge(net), rel=1e-4)  # 100/n of it
+
+
+def test_networks_that_the_equations_do_not_describe_have_none():
+    for net in (
+        ff.mlp([50, 60, 60, 1], norm="layer"),
+        ff.mlp([50, 60, 60, 1], residual=True),
+        ff.Network(50, [*normed([50, 60], "relu").layers, ff.BatchNorm()]),
+    ):
+        assert math.isnan(reference.edge(net, samples=100))
+    assert math.isnan(reference.edge(normed([50, 60], "relu"), "wei2019", 100))
