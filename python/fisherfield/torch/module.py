@@ -82,7 +82,7 @@ def module(net: Network | SampledNetwork, seed: int = 0, dtype: Any = None) -> t
 
 
 def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None) -> SampledNetwork:
-    """A torch.nn.Sequential as a `SampledNetwork` with the module's own weights, biases, gammas and betas.
+    """A torch.nn.Module as a `SampledNetwork` with the module's own weights, biases, gammas and betas.
 
     What is measured of it, by `sampled_fisher` and its like, is the module's: `describe` leaves the weights behind, and
     whoever samples a description draws new ones.
@@ -130,14 +130,15 @@ def sampled(module: torch.nn.Module, input_shape: Any = None, dtype: Any = None)
 
 
 def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = "measured") -> Network:
-    """A torch.nn.Sequential as a `Network`: what the theory says of it is asked of that.
+    """A torch.nn.Module as a `Network`: what the theory says of it is asked of that.
 
     Parameters
     ----------
-    module : torch.nn.Sequential or a layer
-        Of Linear, Conv2d, Conv1d, BatchNorm1d and 2d, LayerNorm, GroupNorm, activations that `Activation` has, Flatten,
-        AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, MaxPool1d and 2d, `ff.torch.Residual`, `ff.torch.Subsample`,
-        Dropout, Identity, and Sequentials of these.
+    module : torch.nn.Module
+        Of Linear, Conv2d, Conv1d, BatchNorm1d and 2d, LayerNorm, GroupNorm, RMSNorm, activations that `Activation` has,
+        Flatten, AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, MaxPool1d and 2d, `ff.torch.Residual`,
+        `ff.torch.Subsample`, Dropout, Identity, Sequentials of
+        these, and modules whose forward calls these, or the functions and methods that they equal, and adds.
     input_shape : int or (int,) or (int, int) or (int, int, int), optional
         One input's shape, without the batch: (units,), (channels, length) or (channels, height, width). It may be left
         out where the first layer is Linear, or for what `ff.torch.module` made.
@@ -159,9 +160,12 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Raises
     ------
     ValueError
-        By name and with what to do for a module that cannot be described (InstanceNorm, padding other than by zeros or
-        windows cut at the border, whatever has a forward of its own, hooks, shared parameters), for shapes that do not
-        fit, and for weights of no known initialiser or too few to tell which.
+        By its place in the module (``module.layer2[0].conv1``), by name and with what to do for what cannot be
+        described (InstanceNorm, padding other than by zeros or windows cut at the border, concatenation, products of
+        activations, recurrent layers, hooks, parametrisations, frozen or shared parameters, a forward that decides by
+        the numbers that come in), for shapes that do not fit, and for weights of no known initialiser or too few to
+        tell which. The sentence ends with
+        the call that measures the model instead, where that can be run.
     TypeError
         For what is no torch.nn.Module.
     ImportError
@@ -170,12 +174,18 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     Warns
     -----
     UserWarning
-        Of what the description says otherwise than the module: gamma or beta of outputs, or of positions of an image,
+        Of parameters that no output depends on, which are left out, and of what the description says otherwise than the
+        module: gamma or beta of outputs, or of positions of an image,
         that are not the same, which enter by their root mean square and their mean (those of hidden units and channels
         are described each); weights whose mean is not 0; a BatchNorm in eval mode, which is described as in train mode.
 
     Notes
     -----
+    A forward of a module's own is followed by torch.fx, on symbols that have the input's shape; nothing of the module
+    is changed. Arguments behind the first one have their defaults. A sum of two branches of one stream is a `Residual`:
+    its branch is the one with a factor, or the one that is not the stream as it is, or the one with more weights. What
+    is changed in place is read as it is at that time. What torch.compile wraps is described as it is.
+
     A layer without biases is one with ``bias=False``; biases that require no gradients are refused. Biases directly
     before a BatchNorm, which has theirs in beta, are mostly left out: theory "exact" counts them among the parameters
     alone, for BatchNorm takes their gradient away; "frozen" counts their gradient too.

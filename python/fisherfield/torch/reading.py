@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,50 +11,27 @@ import torch
 from torch import nn
 
 from .. import _numbers, _ways
-from ..network import Layer, Network
+from ..network import Layer, Network, Residual
 from ..network.layer import Shape, Spot, Stream
 from ..sampled import SampledNetwork
-from .layers import IDLE, LINES, READERS, ROWS, Reader, row_of
-from .variances import Origin, Reading, as_numpy
+from .folding import Item, Sum, folded, has_weights
+from .layers import IDLE, LINES, ROWS, Reader, row_of
+from .refused import (
+    changed,
+    held_as,
+    named_inside,
+    opaque,
+    own_forward,
+    place_of,
+    reader_of,
+    reason_against,
+    refusal,
+)
+from .shapes import fits
+from .tracing import Leaf, followed
+from .variances import Note, Origin, Reading, Unclear, as_numpy
 
 __all__ = ["read", "taken"]
-
-_POOL = "use AvgPool2d, or a convolution with a stride"
-_REFUSED = {
-    "MaxPool": "the theory has maxima over windows of one size alone: use MaxPool2d",
-    "MaxUnpool": "the theory has no such layers of images: use Conv2d",
-    "LPPool": f"the theory has no norms over positions: {_POOL}",
-    "InstanceNorm": (
-        "mean and variance of one channel of one sample are random at any width: use BatchNorm, LayerNorm or GroupNorm"
-    ),
-    "LocalResponseNorm": "the theory has no normalisation over neighbouring channels: use BatchNorm2d or LayerNorm",
-    "SyncBatchNorm": "use BatchNorm1d or BatchNorm2d, which it equals on one device",
-    "BatchNorm3d": "the theory has images of two dimensions: use Conv2d and BatchNorm2d",
-    "ZeroPad2d": "the theory has padding within convolutions alone: use padding= of Conv2d",
-    "ModuleList": "it has no forward: use Sequential",
-    "ModuleDict": "it has no forward: use Sequential",
-    "ConvTranspose": "the theory has no transposed convolutions: use Conv2d",
-    "Conv3d": "the theory has images of two dimensions: use Conv2d",
-    "PReLU": "its slope is trained: use LeakyReLU, or describe the network at the slope that it has now",
-    "RReLU": "its slope is random: use LeakyReLU",
-    "Embedding": "the theory takes numbers as inputs: begin with Linear or Conv2d",
-    "Bilinear": "the theory has layers of one input: use Linear",
-    **dict.fromkeys(
-        ("Attention", "Transformer"),
-        "the theory has no products of activations: describe the Sequentials of Linear layers in it, one by one",
-    ),
-    "GLU": "the theory has no products of activations: use an activation of each coordinate",
-    "Softmax": "it is no activation of each coordinate: leave it to the loss, as CrossEntropyLoss does",
-    "Softmin": "it is no activation of each coordinate: leave it to the loss",
-    **dict.fromkeys(("LSTM", "RNN", "GRU"), "the theory has no recurrent layers: use Linear or Conv1d"),
-    "Unflatten": (
-        "the theory has images from the input on or not at all: leave it out, and give input_shape as (channels, "
-        "height, width)"
-    ),
-    **dict.fromkeys(
-        ("Upsample", "PixelShuffle", "Fold", "ChannelShuffle"), "the theory has no such layers of images: use Conv2d"
-    ),
-}
 
 
 def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[str]]:
@@ -88,14 +65,17 @@ def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Rea
     if not isinstance(module, nn.Module):
         way = _ways.to_module(module)
         raise TypeError(f"module must be a torch.nn.Module, got {_numbers.shown(module)}{way}")
-    leaves = list(_leaves(module, "module"))
-    shape, line = _input(module, _input_shape(module, leaves, input_shape))
-    reading = Reading(Spot("module", 0, shape, None, Stream.INPUT, True), initial, line)
-    last = _through(reading, leaves, _last_affine(leaves))
+    module, where = _unwrapped(module, "module")
+    sizes = _input_shape(module, where, input_shape)
+    shape, line = _input(module, sizes)
+    reading = Reading(Spot(where, 0, shape, None, Stream.INPUT, True), initial, line)
+    items = _items(module, where, reading.seen)
+    last = _through(reading, items, _last_affine(items))
     origin = getattr(last, "_fisherfield", None)
     if isinstance(origin, Origin) and origin.layer is None:
         reading.layers.pop()  # the Flatten that no description has
         reading.tensors.pop()
+    _note_unread(reading, module, where)
     try:
         return Network(shape, tuple(reading.layers)), reading
     except ValueError as error:
@@ -103,39 +83,88 @@ def _reading(module: Any, input_shape: Any, initial: bool) -> tuple[Network, Rea
         raise ValueError(f"module cannot be described as the layers {names}: {error}") from None
 
 
-def _last_affine(leaves: list[tuple[str, Any]]) -> int:
-    """The place of the last leaf that holds weights; beyond all of them where none does."""
+def _items(module: Any, where: str, shape: Shape) -> Sequence[Item]:
+    """The layers of nested Sequentials as they are; whatever has a forward of its own is followed."""
+    leaves = list(_leaves(module, where))
+    if any(own_forward(part) for leaf in leaves for part in _parts(leaf.module)):
+        return folded(followed(module, where, shape))
+    return leaves
 
-    def affine(layer: Any) -> bool:
-        return any((reader := _reader(part)) is not None and reader.affine for part in layer.modules())
 
-    return max((place for place, (_, layer) in enumerate(leaves) if affine(layer)), default=len(leaves))
+def _parts(module: Any) -> Iterator[Any]:
+    """A leaf, and those of what it holds."""
+    yield module
+    if reader := reader_of(module):
+        for name in reader.holds:
+            for leaf in _leaves(getattr(module, name) or nn.Identity(), ""):
+                yield from _parts(leaf.module)
 
 
-def _through(reading: Reading, leaves: list[tuple[str, Any]], output: int) -> Any:
+def _note_unread(reading: Reading, module: Any, where: str) -> None:
+    """Names the parameters that no output depends on."""
+    unread = [
+        place_of(where, name)
+        for name, tensor in module.named_parameters()
+        if tensor.requires_grad and tensor.data_ptr() not in reading.owners
+    ]
+    if unread:
+        others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        reading.notes.append(Note(f"{unread[0]}{others}: no output depends on such a parameter, and it is left out"))
+
+
+def _last_affine(items: Sequence[Item]) -> int:
+    """The place of the last item that holds weights; beyond all of them where none does."""
+    return max((place for place, item in enumerate(items) if has_weights(item)), default=len(items))
+
+
+def _through(reading: Reading, items: Sequence[Item], output: int) -> Any:
     """Reads one layer after the other; those behind the output's place may be no activations. Returns the last one."""
     last = None
-    for place, (where, layer) in enumerate(leaves):
-        reading.spot = reading.spot._replace(where=where, hidden=reading.spot.hidden and place <= output)
-        reader = _reader(layer)
-        inside = [_branch(reading, layer, name) for name in (reader.holds if reader else ())]
-        try:
-            described = _read(reading, reader, layer, inside)
-            if described is not None:
-                _append(reading, described, layer)
-                last = layer
-        except (ValueError, TypeError) as error:
-            raise _refusal(where, layer, str(error).removeprefix(f"{where}: ")) from None
+    for place, item in enumerate(items):
+        reading.spot = reading.spot._replace(where=item.where, hidden=reading.spot.hidden and place <= output)
+        if isinstance(item, Sum):
+            _add(reading, item)
+            last = None
+        else:
+            last = _call(reading, item) or last
     return last
 
 
-def _branch(reading: Reading, layer: Any, name: str) -> tuple[Layer, ...]:
+def _add(reading: Reading, item: Sum) -> None:
+    """A sum of branches that a forward makes."""
+    branch, skip = (_branch(reading, items) for items in (item.branch, item.skip))
+    try:
+        _append(reading, Residual(branch, skip, item.scale), None)
+    except (ValueError, TypeError) as error:
+        raise refusal(item.where, "the sum", str(error).removeprefix(f"{item.where}: ")) from None
+
+
+def _call(reading: Reading, item: Leaf) -> Any:
+    """A module that is one layer or none; returned where it is one."""
+    layer, reader, seen = item.module, reader_of(item.module), reading.seen
+    number = next(reading.numbers)
+    inside = [_held(reading, layer, name) for name in (reader.holds if reader else ())]
+    try:
+        described = _read(reading, reader, layer, number, inside)
+        if described is not None:
+            _append(reading, described, layer)
+        if item.shape not in (None, reading.seen):
+            raise ValueError(f"it gives shape {item.shape}, and the layer that it is read as {reading.seen}")
+    except (ValueError, TypeError) as error:
+        measured = not isinstance(error, Unclear) and fits(layer, seen)
+        raise refusal(item.where, item.name, str(error).removeprefix(f"{item.where}: "), measured) from None
+    return layer if described is not None else None
+
+
+def _held(reading: Reading, layer: Any, name: str) -> tuple[Layer, ...]:
     """The layers of what a layer holds under this name; none where there is nothing."""
     held, where = getattr(layer, name), f"{reading.spot.where}.{name}"
-    if held is None:
-        return ()
-    branch, leaves = reading.branch(where), list(_leaves(held, where))
-    _through(branch, leaves, len(leaves))
+    return () if held is None else _branch(reading, list(_leaves(held, where)), where)
+
+
+def _branch(reading: Reading, items: Sequence[Item], where: str = "") -> tuple[Layer, ...]:
+    branch = reading.branch(where or reading.spot.where)
+    _through(branch, items, len(items))
     return tuple(branch.layers)
 
 
@@ -156,49 +185,27 @@ def _append(reading: Reading, described: Layer, layer: Any) -> None:
     reading.spot = spot.behind(described, steps[-1].after, spot.number + len(steps))
 
 
-def _refusal(where: str, layer: Any, why: object) -> ValueError:
-    return ValueError(f"{where}: {type(layer).__name__} cannot be described: {why}")
-
-
-def _leaves(module: Any, where: str) -> Iterator[tuple[str, Any]]:
+def _leaves(module: Any, where: str) -> Iterator[Leaf]:
     """The layers of nested Sequentials in order, each with its place."""
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not _changed(module):
+    module, where = _unwrapped(module, where)
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not changed(module):
         for place, child in enumerate(module):
             yield from _leaves(child, f"{where}[{place}]")
     else:
-        yield where, module
+        yield Leaf(where, module, type(module).__name__)
 
 
-def _changed(layer: Any) -> bool:
-    """Whether hooks, parametrisations or other methods may change what a layer computes, or its gradient."""
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    replaced = "forward" in vars(layer) or type(layer).__call__ is not nn.Module.__call__
-    return any(hooks) or replaced or hasattr(layer, "parametrizations")
+def _unwrapped(module: Any, where: str) -> tuple[Any, str]:
+    """What torch.compile has wrapped."""
+    while held_as(module) == "_orig_mod":
+        module, where = module._orig_mod, f"{where}._orig_mod"
+    return module, where
 
 
-def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tuple[int, ...]:
+def _input_shape(module: Any, where: str, shape: Any) -> tuple[int, ...]:
     if shape is None:
         origin = getattr(module, "_fisherfield", None)
-        if isinstance(origin, Network):
-            return origin.input_shape
-        name = "Linear"
-        for where, layer in leaves:
-            reader = _reader(layer)
-            if reader is None:
-                raise _refusal(where, layer, _why_not(layer, where))
-            if not isinstance(layer, tuple(IDLE)):
-                if inputs := reader.inputs(layer):
-                    return inputs
-                if reader.kind is not None and Stream.INPUT not in reader.kind.takes:
-                    advice = ROWS[reader.kind].advice.get(None, ROWS[reader.kind].otherwise)
-                    why = f"{reader.kind.needs}; it stands after the input"
-                    raise _refusal(where, layer, f"{why}: {advice}" if advice else why)
-                name = f"Linear but {type(layer).__name__}"
-                break
-        raise ValueError(
-            f"input_shape must be given where the first layer is not {name}: (units,), (channels, length) or "
-            "(channels, height, width), got None"
-        )
+        return origin.input_shape if isinstance(origin, Network) else _first_s_inputs(module, where)
     sizes = _numbers.entries("input_shape", shape, most=32) if _numbers.is_sequence(shape) else (shape,)
     if len(sizes) not in (1, 2, 3):
         raise ValueError(
@@ -208,6 +215,30 @@ def _input_shape(module: Any, leaves: list[tuple[str, Any]], shape: Any) -> tupl
     return tuple(_numbers.integer("input_shape", size, 1) for size in sizes)
 
 
+def _first_s_inputs(module: Any, where: str) -> tuple[int, ...]:
+    """The shape that the first layer takes, where it tells."""
+    name = "Linear"
+    for leaf in _leaves(module, where):
+        layer, reader = leaf.module, reader_of(leaf.module)
+        if reader is None and not own_forward(layer):
+            raise refusal(leaf.where, leaf.name, reason_against(layer, leaf.where))
+        if reader is None and (error := named_inside(layer, leaf.where)):
+            raise error
+        if not isinstance(layer, tuple(IDLE)):
+            if reader and (inputs := reader.inputs(layer)):
+                return inputs
+            if reader and reader.kind is not None and Stream.INPUT not in reader.kind.takes:
+                advice = ROWS[reader.kind].advice.get(None, ROWS[reader.kind].otherwise)
+                why = f"{reader.kind.needs}; it stands after the input"
+                raise refusal(leaf.where, leaf.name, f"{why}: {advice}" if advice else why)
+            name = f"Linear but {leaf.name}"
+            break
+    raise ValueError(
+        f"input_shape must be given where the first layer is not {name}: (units,), (channels, length) or "
+        "(channels, height, width), got None"
+    )
+
+
 def _input(module: Any, sizes: tuple[int, ...]) -> tuple[Shape, bool]:
     """The description's input shape, and whether the module's is (channels, length)."""
     if len(sizes) == 2:
@@ -215,37 +246,21 @@ def _input(module: Any, sizes: tuple[int, ...]) -> tuple[Shape, bool]:
     return sizes, len(sizes) == 3 and sizes[1] == 1 and any(isinstance(part, LINES) for part in module.modules())
 
 
-def _reader(layer: Any) -> Reader | None:
-    """What reads a module: that of the one of PyTorch's classes that it is, with its forward."""
-
-    def same(kind: Any, method: str) -> bool:
-        return getattr(type(layer), method, None) is getattr(kind, method, None)
-
-    computes = ("forward", "_conv_forward")
-    fitting = (kind for kind in READERS if isinstance(layer, kind) and all(same(kind, it) for it in computes))
-    return READERS.get(next(fitting, type(None)))
-
-
-def _read(reading: Reading, reader: Reader | None, layer: Any, inside: list[tuple[Layer, ...]]) -> Layer | None:
+def _read(
+    reading: Reading, reader: Reader | None, layer: Any, number: int, inside: list[tuple[Layer, ...]]
+) -> Layer | None:
     """A layer's description; None where it does nothing. What cannot be described is refused with what to do."""
     where = reading.spot.where
-    if _opaque(layer):
-        raise ValueError(_why_not(layer, where))
-    if any(isinstance(tensor, nn.parameter.UninitializedTensorMixin) for tensor in layer.parameters(recurse=False)):
-        raise ValueError("its sizes are not known yet: call the module on a batch once")
-    if _changed(layer) and not _wrapped(layer):
-        raise ValueError(
-            "hooks, parametrisations (weight_norm, spectral_norm) and a forward or __call__ in place of its own may "
-            "change what it computes: take them off"
-        )
-    for name, tensor in layer.named_parameters(recurse=False):
-        _check(reading, tensor, name, where)
-    if reader is None:
-        raise ValueError(_why_not(layer, where))
+    reason = reason_against(layer, where)
+    if reason is None or reader is None:
+        for name, tensor in () if opaque(layer) or changed(layer) else layer.named_parameters(recurse=False):
+            _check(reading, tensor, name, where, number)
+    if reason or reader is None:
+        raise ValueError(reason)
     return reader.read(reading, layer, where, *inside)
 
 
-def _check(reading: Reading, tensor: Any, name: str, where: str) -> None:
+def _check(reading: Reading, tensor: Any, name: str, where: str, number: int) -> None:
     """Refuses numbers that are not there, not real, or not a layer's own."""
     if tensor.numel() == 0:
         raise ValueError(f"it must have at least one input and one output, got a {name} of shape {tuple(tensor.shape)}")
@@ -256,44 +271,10 @@ def _check(reading: Reading, tensor: Any, name: str, where: str) -> None:
     if tensor._backward_hooks:
         raise ValueError(f"a hook on its {name} may change the gradient: take it off")
     if tensor.requires_grad:
-        own = f"{where}.{name}"
-        owner = reading.owners.setdefault(tensor.data_ptr(), own)
-        if owner != own:
+        owner, first = reading.owners.setdefault(tensor.data_ptr(), (f"{where}.{name}", number))
+        if owner == f"{where}.{name}" and first != number:
+            raise ValueError(
+                f"it is called twice, and the theory has independent weights: give each call its own {name}"
+            )
+        if first != number:
             raise ValueError(f"its {name} is {owner} too, and the theory has independent ones: give it its own")
-
-
-def _wrapped(layer: Any) -> str | None:
-    """Under what name torch.compile and the parallel wrappers hold the module."""
-    if "_orig_mod" in getattr(layer, "_modules", ()):
-        return "_orig_mod"
-    return "module" if isinstance(layer, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else None
-
-
-def _opaque(layer: Any) -> bool:
-    """Whether a module is what PyTorch's compilers have made of another one."""
-    made = isinstance(layer, (torch.jit.ScriptModule, torch.fx.GraphModule))
-    return made or ".quantized" in type(layer).__module__
-
-
-def _why_not(layer: Any, where: str) -> str:
-    if held := _wrapped(layer):
-        return f"it wraps another module: describe {where}.{held}"
-    if _opaque(layer):
-        return "its layers cannot be seen any more: describe the module that it was scripted, traced or quantised from"
-    kinds = [kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn") and kind not in READERS]
-    names = [kind.__name__ for kind in kinds]
-    for part, reason in _REFUSED.items():
-        if any(part in name for name in names):
-            return reason
-    for place, inner in layer.named_modules():
-        for part, reason in _REFUSED.items():
-            if place and part in type(inner).__name__ and _reader(inner) is None and names[:1] == ["Module"]:
-                return f"it holds {where}.{place}, {type(inner).__name__}, and {reason}"
-    if names and names[0] == type(layer).__name__ != "Module":
-        return "the theory has no such layer; of activations it has those of fisherfield.activation_names()"
-    inside = [name for name, child in layer.named_children() if isinstance(child, nn.Sequential)]
-    advice = f"describe its Sequential, {where}.{inside[0]}, if that is all of it, or " if len(inside) == 1 else ""
-    return (
-        "it has a forward of its own, whose sums, branches and functions cannot be seen from outside: "
-        f"{advice}write it as a Sequential of layers and ff.torch.Residual, or describe it by hand as an ff.Network"
-    )

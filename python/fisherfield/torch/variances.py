@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from ..network import Layer
 from ..network.layer import Shape, Spot
 
-__all__ = ["Note", "Origin", "Reading", "as_numpy", "as_seen", "made_of", "moments", "variances"]
+__all__ = ["Note", "Origin", "Reading", "Unclear", "as_numpy", "as_seen", "made_of", "moments", "variances"]
 
 _ERRORS = 6.0  # standard errors that a mean square may be off by chance
 _ODDS = math.log(1e4)  # by which the likeliest initialiser must be likelier than others
@@ -26,6 +28,10 @@ class Origin:
 
     layer: Layer | None
     moments: tuple[tuple[float, float], ...]
+
+
+class Unclear(ValueError):
+    """Weights of no known initialiser, or too few to tell which; measured variances are the way out."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Reading:
     layers: list[Layer] = field(default_factory=list)
     tensors: list[tuple[Any, ...]] = field(default_factory=list)  # of each step, None: it has none
     notes: list[Note] = field(default_factory=list)
-    owners: dict[int, str] = field(default_factory=dict)  # of weights, biases, gammas and betas, by their addresses
+    owners: dict[int, tuple[str, int]] = field(default_factory=dict)  # of tensors by address, and the call's number
+    numbers: Iterator[int] = field(default_factory=count)  # of calls
 
     @property
     def shape(self) -> Shape:
@@ -141,14 +148,14 @@ def _known(measured: float, weight: Any) -> float:
         fits.append((m / 2 * odds, value, name))
     if not fits:
         words = ", ".join(f"{name} {value:.4g}" for name, value in {"PyTorch's own": 1 / 3, **known}.items())
-        raise ValueError(
+        raise Unclear(
             f"its weights have fan_in times mean square {measured:.4g}, of no known initialiser ({words}): "
             "use variances='measured'"
         )
     best, likeliest, name = max(fits)
     for odds, value, other in fits:
         if odds > best - _ODDS and not math.isclose(value, likeliest):
-            raise ValueError(
+            raise Unclear(
                 f"its {m} weights are too few to tell {name} (sigma_w2 {likeliest:.4g}) from {other} ({value:.4g}): "
                 "use variances='measured'"
             )
@@ -167,7 +174,7 @@ def _known_bias(measured: float, bias: Any, fan_in: int) -> float:
         return 0.0
     known = 1 / (3 * fan_in)
     if not _likely(measured, float(bias.detach().abs().max()), known, bias.numel(), True):
-        raise ValueError(
+        raise Unclear(
             f"its biases have mean square {measured:.4g}, of no known initialiser (0, PyTorch's own {known:.4g}): "
             "use variances='measured'"
         )
