@@ -114,6 +114,10 @@ def subsample(draw, shape, activations):
     return ff.Subsample(shape[0] + draw(st.integers(0, 5)), draw(st.sampled_from((1, 2, (1, 2)))))
 
 
+def upsample(draw, shape, activations):
+    return ff.Upsample(draw(st.sampled_from((1, (1, 2)) if shape[1] == 1 else (1, 2, (1, 2)))))
+
+
 # Of the kinds whose sizes must fit what comes in one that does, or None; all others are drawn field by field.
 SIZED = {
     ff.Dense: dense,
@@ -124,6 +128,7 @@ SIZED = {
     ff.AvgPool2d: pool(ff.AvgPool2d),
     ff.MaxPool2d: pool(ff.MaxPool2d),
     ff.Subsample: subsample,
+    ff.Upsample: upsample,
 }
 
 

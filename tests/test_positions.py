@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
+from fisherfield.network.layer import two
 from fisherfield.reference.layers.affine import image_taps, window_of
 
 mp = mpmath.mp.clone()
@@ -88,6 +89,16 @@ def dropout(layer, state):
     return xx + more * np.diag(np.diagonal(xx)), xy, own + more * np.diag(np.diagonal(own)), across
 
 
+def upsample(step, state):
+    rows, columns = two(step.layer.factor)
+    source = [
+        row // rows * step.before[2] + column // columns
+        for row in range(step.after[1])
+        for column in range(step.after[2])
+    ]
+    return tuple(each[np.ix_(source, source)] for each in state)
+
+
 def after(step, fed, theory, rows):
     layer, (state, *skip) = step.layer, fed
     if layer.affine:
@@ -104,6 +115,8 @@ def after(step, fed, theory, rows):
         return tuple(np.array([[diagonal(matrix)]]) for matrix in state)
     if isinstance(layer, ff.AvgPool2d | ff.GlobalAvgPool2d):
         return pool(step, state)
+    if isinstance(layer, ff.Upsample):
+        return upsample(step, state)
     share = mp.mpf(layer.gamma) ** 2 / (diagonal(state[0]) + mp.mpf(layer.eps))  # a norm over units of mean 0
     return tuple(share * matrix for matrix in state)
 
@@ -188,6 +201,14 @@ CASES = {
     "noise": network(
         *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), "step", ff.Dropout(0.3), POOL2, conv(6, 1, 1, 0, 1.4, 0.3), "step"),
         *(ff.Dropout(0.2), conv(6, 1, 1, 1, 1.4, 0.3), "abs"),
+    ),
+    "repeated": network(
+        *((2, 1, 2), conv(6, 1, 1, 1, 1.4, 0.3), "step", ff.Upsample(2), conv(6, 2, 1, 0, 1.4, 0.3), ff.BatchNorm(0.8)),
+        *("relu", POOL2, ff.Upsample((1, 3)), conv(5, 2, 1, 1, 1.4, 0.3), "sign"),
+    ),
+    "repeated inputs": network(
+        *((2, 1, 2), ff.Upsample((2, 1)), ff.Dropout(0.3), conv(6, 2, 1, 1, 1.4, 0.3), "step"),
+        *(ff.Upsample((1, 2)), conv(6, (1, 2)), "abs"),
     ),
     "noise of the inputs": network((2, 1, 3), ff.Dropout(0.3), ff.AvgPool2d((1, 2), 1), conv(6, 1), "step"),
     "nothing in the border": network(

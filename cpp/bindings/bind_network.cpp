@@ -23,6 +23,9 @@ void bind_network(py::module_& module) {
                 handle.network().average_pool({kernel, stride, padding});
             },
             py::arg("kernel"), py::arg("stride"), py::arg("padding"))
+        .def(
+            "upsample", [](NetworkHandle& handle, const Pair& times) { handle.network().upsample(times); },
+            py::arg("times"), "every position so many times, side by side")
         .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); })
         .def(
             "layer",

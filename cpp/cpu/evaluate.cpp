@@ -59,6 +59,9 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
         case LayerKind::average_pool:
             state = average_pool(node.windows, std::move(state));
             break;
+        case LayerKind::upsample:
+            state = upsample(node.windows.stride, std::move(state));
+            break;
         case LayerKind::flatten: // what follows sees means over positions
             break;
         case LayerKind::add:

@@ -169,6 +169,13 @@ void Network::average_pool(const Windows& windows) {
     ++described_;
 }
 
+void Network::upsample(const Pair& times) {
+    close();
+    append(LayerKind::upsample, [&](Node& node, std::size_t) { node.windows.stride = times; });
+    at.size = {at.size[0] * times[0], at.size[1] * times[1]};
+    ++described_;
+}
+
 void Network::flatten() {
     close();
     at.channels *= static_cast<double>(at.size[0]) * at.size[1];
@@ -329,6 +336,7 @@ Network Network::published() const {
     for (const Node& node : nodes) {
         switch (node.kind) {
         case LayerKind::average_pool:
+        case LayerKind::upsample:
         case LayerKind::flatten:
             continue;
         case LayerKind::phi:

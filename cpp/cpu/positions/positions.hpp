@@ -47,6 +47,7 @@ Status scale(const Node& node, const Settings& settings, bool own, ImageState* z
 ImageState sum(const Node& node, ImageState branch, ImageState skip);
 ImageState mean(const Node& node, ImageState h, ImageState others);
 ImageState average_pool(const Windows& windows, ImageState h);
+ImageState upsample(const Pair& times, ImageState h);
 
 // Whether an integral is cheaper than looking up whether it was made before; else all that differ are kept for a while.
 bool cheap(const Activation& activation, double shift);

@@ -99,6 +99,7 @@ struct Network {
     void affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2);
     void activation(const Activation& activation);
     void average_pool(const Windows& windows);
+    void upsample(const Pair& times); // every position so many times, side by side
     void flatten();
     // Any kind that is nothing but its numbers; the first of them are those of each unit in `units`, if there are any.
     // Throws std::invalid_argument for what it does not know.

@@ -16,6 +16,7 @@ from .residual import Residual
 from .rms_norm import RMSNorm
 from .subsample import Subsample
 from .toml import load
+from .upsample import Upsample
 
 __all__ = [
     "Activation",
@@ -35,6 +36,7 @@ __all__ = [
     "RMSNorm",
     "Residual",
     "Subsample",
+    "Upsample",
     "activation_names",
     "convnet",
     "load",

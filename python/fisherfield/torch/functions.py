@@ -80,6 +80,10 @@ def _dropout(kind: Any, rate: float = 0.5) -> Callable[..., nn.Module]:
     return made
 
 
+def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **more: Any) -> nn.Module:
+    return nn.Upsample(size, scale_factor, mode)
+
+
 def _mean(x: Any, dim: Any = None, keepdim: bool = False) -> nn.Module:
     dims = {place % x.dim() for place in (dim if isinstance(dim, (tuple, list)) else (dim,)) if place is not None}
     if x.dim() not in (3, 4) or dims != set(range(2, x.dim())):
@@ -152,6 +156,7 @@ EQUALS: dict[str, Callable[..., nn.Module]] = {
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "group_norm": _group_norm,
+    "interpolate": _interpolate,
     "mean": _mean,
     "clamp": _clamp,
     "clip": _clamp,
@@ -187,7 +192,6 @@ _REFUSED = {
         "the theory keeps channels before positions, as they are",
     ),
     "unsqueeze": "the theory has images from the input on or not at all: give input_shape as the layers take it",
-    "interpolate": "the theory has no such layers of images: use Conv2d",
     "pad": "the theory has padding within convolutions alone: use padding= of Conv2d",
     "detach": "no gradient flows through it, and the theory's flows through all",
     **dict.fromkeys(("max", "amax", "topk", "maximum", "minimum"), "the theory has no maxima over units or positions"),

@@ -28,6 +28,7 @@ from ..network import (
     MaxPool2d,
     Residual,
     Subsample,
+    Upsample,
 )
 from ..network.dropout import Dropout
 from ..network.layer import Parts, Shape, Step
@@ -130,6 +131,11 @@ def _write_average_pool(layer: AvgPool2d, at: Writing) -> nn.Module:
 def _write_max_pool(layer: MaxPool2d, at: Writing) -> nn.Module:
     kernel, stride, padding, _ = at.sizes(layer)
     return (nn.MaxPool1d if at.line else nn.MaxPool2d)(kernel, stride, padding)
+
+
+def _write_upsample(layer: Upsample, at: Writing) -> nn.Module:
+    factor = _two(layer.factor)
+    return nn.Upsample(scale_factor=float(factor[1]) if at.line else tuple(map(float, factor)))
 
 
 def _write_activation(layer: Activation, at: Writing) -> nn.Module:
@@ -336,9 +342,26 @@ def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
         return GlobalAvgPool2d()
     if wanted == sizes:
         return None
+    if not any(aim % size for size, aim in zip(sizes, wanted, strict=True)):
+        return Upsample((wanted[0] // sizes[0], wanted[1] // sizes[1]))
     if any(size % aim for size, aim in zip(sizes, wanted, strict=True)):
         raise ValueError(f"its windows are not all of one size, from {sizes} to {wanted}: use AvgPool2d")
     return AvgPool2d((sizes[0] // wanted[0], sizes[1] // wanted[1]))
+
+
+def _upsample(reading: Reading, layer: Any, where: str) -> Upsample:
+    line = reading.line
+    _image(reading, line)
+    if layer.mode != "nearest":
+        raise ValueError(f"the theory repeats positions: use mode='nearest', got {_numbers.shown(layer.mode)}")
+    factors: tuple[float, ...] = ()
+    if layer.size is None:
+        factors = _two(layer.scale_factor, line)
+    else:
+        factors = tuple(aim / size for aim, size in zip(_two(layer.size, line), reading.shape[1:], strict=True))
+    if any(factor != int(factor) for factor in factors):
+        raise ValueError(f"the theory repeats positions a whole number of times, and it does {factors} times")
+    return Upsample((int(factors[0]), int(factors[1])))
 
 
 def _residual(reading: Reading, layer: Any, where: str, branch: tuple[Layer, ...], skip: tuple[Layer, ...]) -> Residual:
@@ -467,6 +490,11 @@ ROWS: dict[type[Layer], Row] = {
         {residual.Subsample: _subsample},
         line=lambda layer: False,
         otherwise="begin with Conv2d",
+    ),
+    Upsample: Row(
+        _write_upsample,
+        {nn.Upsample: _upsample},
+        line=lambda layer: None if _two(layer.factor)[0] == 1 else False,
     ),
     GlobalAvgPool2d: Row(
         lambda layer, at: (nn.AdaptiveAvgPool1d if at.line else nn.AdaptiveAvgPool2d)(1),

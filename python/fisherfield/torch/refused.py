@@ -55,9 +55,7 @@ _REFUSED = {
         "the theory has images from the input on or not at all: leave it out, and give input_shape as (channels, "
         "height, width)"
     ),
-    **dict.fromkeys(
-        ("Upsample", "PixelShuffle", "Fold", "ChannelShuffle"), "the theory has no such layers of images: use Conv2d"
-    ),
+    **dict.fromkeys(("PixelShuffle", "Fold", "ChannelShuffle"), "the theory has no such layers of images: use Conv2d"),
 }
 
 

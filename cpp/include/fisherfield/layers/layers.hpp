@@ -31,7 +31,8 @@ enum class LayerKind : std::int8_t {
     layer_norm,
     group_norm,
     rms_norm,
-    dropout
+    dropout,
+    upsample
 };
 
 struct LayerRow {
@@ -66,6 +67,7 @@ inline constexpr LayerRow kLayerRows[] = {
     {.name = "group_norm", .numbers = {"gamma", "beta", "eps"}, .of_sample = true, .asks_for_mean = true, .vectors = 2},
     {.name = "rms_norm", .numbers = {"gamma", "eps"}, .of_sample = true, .vectors = 1, .of_positions = true},
     {.name = "dropout", .numbers = {"rate"}},
+    {.name = "upsample"},
 };
 
 inline int LayerRow::count() const {
