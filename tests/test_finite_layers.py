@@ -82,6 +82,22 @@ class Case:
         """Kernel, stride, padding."""
         self.call("average_pool", lambda h: F.avg_pool2d(h, *windows, count_include_pad=True), *windows)
 
+    def max_pool(self, kernel, stride, padding=(0, 0)):
+        function = lambda h: F.max_pool2d(h, kernel, stride, padding)  # noqa: E731
+        self.call("layer", function, "max_pool", [*kernel, *stride, *padding], [], False)
+
+    def subsample(self, channels, stride):
+        function = lambda h: F.pad(  # noqa: E731
+            h[:, :, :: stride[0], :: stride[1]], (0, 0, 0, 0, 0, channels - h.shape[1])
+        )
+        self.call("layer", function, "subsample", [channels, *stride], [], False)
+
+    def flat_batch_norm(self, units):
+        """Of each unit of an image."""
+        gammas, betas = self.drawn(units, mean=1.0), self.drawn(units)
+        function = lambda h, g, b: F.batch_norm(h.flatten(1), None, None, g, b, training=True, eps=0.1)  # noqa: E731
+        self.call("batch_norm", function, gammas, betas, 0.1, True)
+
     def add(self, *inputs):
         """The sum of what these nodes give."""
         self.call("add", inputs, list(inputs))
@@ -97,9 +113,14 @@ class Case:
         core = (_core.Linearization64 if dtype == "float64" else _core.Linearization32)(
             list(self.shape), True, True, True
         )
-        for name, args, words, *_, before in self.calls:
-            core.last = before
-            getattr(core, name)(*map(converted, args), **words)
+        nodes = {-1: -1}  # of each call; of a flattened image there may be one more
+        for place, (name, args, words, *_, before) in enumerate(self.calls):
+            core.last = nodes[before]
+            if name == "add":
+                core.add([nodes[node] for node in args[0]])
+            else:
+                getattr(core, name)(*map(converted, args), **words)
+            nodes[place] = core.last
         return core
 
     def function(self, parameters, x):
@@ -107,7 +128,9 @@ class Case:
         for *_, function, count, before in self.calls:
             own = [next(rest) for _ in range(count)]
             if isinstance(function, tuple):
-                values.append(sum(x if node < 0 else values[node] for node in function))
+                parts = [x if node < 0 else values[node] for node in function]
+                same = len({part.ndim for part in parts}) == 1
+                values.append(sum(part if same else part.flatten(1) for part in parts))
             else:
                 values.append(function(x if before < 0 else values[before], *own))
         return values[-1].flatten(1)
@@ -207,6 +230,73 @@ def pool_case(*windows):
     return case
 
 
+def max_pool_case(*windows):
+    """Of what comes in, of activations, and before a BatchNorm that reads the largest."""
+    case = Case((2, 6, 7))
+    case.max_pool((1, 2), (1, 1))
+    case.conv2d(2, 3, (2, 2), padding=(0, 1))
+    case.max_pool(*windows)
+    case.batch_norm(3)
+    case.activation()
+    case.max_pool((2, 1), (1, 1), (1, 0))
+    case.dense(np.prod(case.function(case.parameters, inputs_of(case)).shape[1:]), 2)
+    return case
+
+
+def post_activation_case(skip, stride):
+    """Sums of what an activation gives, with a skip without parameters or none."""
+    case = Case((2, 5, 6))
+    case.conv2d(2, 4, (3, 3), padding=(1, 1))
+    case.batch_norm(4)
+    case.activation()
+    stream = case.last
+    case.conv2d(4, skip or 4, (3, 3), stride, (1, 1))
+    case.batch_norm(skip or 4)
+    branch = case.last
+    if skip:
+        case.last = stream
+        case.subsample(skip, stride)
+        stream = case.last
+    case.add(branch, stream)
+    case.activation()
+    case.batch_norm(skip or 4)
+    case.dense(np.prod(case.function(case.parameters, inputs_of(case)).shape[1:]), 2)
+    return case
+
+
+def depthwise_case(each):
+    """Each channel by its own taps, `each` times; then all channels together."""
+    case = Case((3, 5, 6))
+    case.batch_norm(3)
+    case.conv2d(3, 3 * each, (3, 2), (1, 2), (1, 0), groups=3)
+    case.batch_norm(3 * each)
+    case.activation()
+    case.conv2d(3 * each, 4, (1, 1))
+    case.batch_norm(4)
+    case.activation()
+    case.average_pool((2, 2), (2, 2), (0, 0))
+    case.batch_norm(4)
+    case.dense(np.prod(case.function(case.parameters, inputs_of(case)).shape[1:]), 2)
+    return case
+
+
+def flattened_units_case():
+    """Units of an image, each for itself: BatchNorm, and a sum with a layer's."""
+    case = Case((2, 3, 4))
+    case.flat_batch_norm(24)
+    case.dense(24, 6)
+    case.last = -1
+    case.conv2d(2, 3, (2, 3))
+    case.activation()
+    image = case.last
+    case.dense(12, 12)
+    case.add(image, case.last)
+    case.flat_batch_norm(12)
+    case.dense(12, 6)
+    case.add(1, case.last)
+    return case
+
+
 def normed_sum_case():
     """A BatchNorm directly behind a sum: of weights that it alone reads, and of the input."""
     case = Case((5,))
@@ -299,6 +389,11 @@ def projection_case():
 
 
 BATCH_NORMS = {
+    "depthwise": lambda: depthwise_case(1),
+    "depthwise, two of each": lambda: depthwise_case(2),
+    "sum with activations": lambda: post_activation_case(0, (1, 1)),
+    "skip without parameters": lambda: post_activation_case(7, (2, 2)),
+    "skip of the same channels": lambda: post_activation_case(4, (1, 2)),
     "BatchNorm of a sum": normed_sum_case,
     "BatchNorms of sums that others read": pre_activation_case,
     "two BatchNorms of the same": shared_weights_case,
@@ -325,6 +420,10 @@ CASES = BATCH_NORMS | {
     "groups across flattened channels": lambda: flattened_case(4, 36, (3, 4)),
     "one group of images": lambda: image_case("group_norm", 1, 4),
     "group_norm of a sum": lambda: residual_case("group_norm", 3, 6),
+    "max pools": lambda: max_pool_case((2, 2), (2, 2)),
+    "padded max pools": lambda: max_pool_case((3, 2), (2, 1), (1, 1)),
+    "max pools apart": lambda: max_pool_case((2, 1), (3, 2)),
+    "units of a flattened image": flattened_units_case,
     "padded pools": lambda: pool_case((3, 2), (2, 1), (1, 1)),
     "padded pools apart": lambda: pool_case((2, 2), (3, 3), (1, 0)),
     "dilation": lambda: convolution_case(2, 3, (2, 2), padding=(1, 0), dilation=(1, 2)),
@@ -404,6 +503,24 @@ def test_noise_is_of_the_size_of_rounding(case):
     assert 0.05 < np.median(change) < 50.0
 
 
+def test_of_equal_numbers_the_first_is_the_largest():
+    """z is channel 0 alone, of few values; the gradient of channel 1's weight tells which position was taken."""
+    x = drawn((7, 2, 6, 6), 97)
+    x[:, 0] = torch.round(x[:, 0])
+    weights = torch.tensor([[1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    windows = ((3, 2), (1, 2), (1, 1))
+    core = _core.Linearization64([2, 6, 6], True, True, True)
+    core.affine(weights.detach().numpy()[:, :, None, None], np.zeros(1), False)
+    core.layer("max_pool", [side for pair in windows for side in pair], [], False)
+    z = F.max_pool2d(F.conv2d(x, weights[:, :, None, None]), *windows)
+    core.affine(np.ones((1, z[0].numel())), np.zeros(1), False)
+    core.forward(x.numpy(), 1e6, True)
+    (expected,) = torch.autograd.grad(z.sum(), weights)
+    close(core.pull(np.ones((1, 7)))[0][:2], expected.numpy()[0], "float64")
+    ties = F.unfold(F.pad(x[:, :1], (1, 1, 1, 1), value=-np.inf), windows[0], stride=windows[1])
+    assert (ties == ties.max(dim=1, keepdim=True).values).sum(dim=1).double().mean() > 1.3
+
+
 def test_a_network_without_parameters_has_no_derivatives():
     core = _core.Linearization64([3], True, True, True)
     core.layer("layer_norm", [0.1], [np.ones(3), np.zeros(3)], False)
@@ -437,6 +554,23 @@ def test_what_is_no_layer_is_refused():
             ValueError, match=r"^weights must be \(C_out, 6/groups, height, width\) with groups that div"
         ):
             core.affine(weights, np.zeros(4), True)
+    images = _core.Linearization64([2, 3, 5], True, True, True)
+    for numbers, words in (
+        ([0, 1, 1, 1, 0, 0], "kernel must be whole numbers >= 1, got 0"),
+        ([1, 1, 1, 1.5, 0, 0], "stride must be whole numbers >= 1, got 1.5"),
+        ([2, 2, 1, 1, 0, -1], "padding must be whole numbers >= 0, got -1"),
+        ([2, 3, 1, 1, 1, 2], "padding must be at most half of the kernel, got 2"),
+        ([4, 3, 1, 1, 0, 1], "kernel must be at most the padded image's size, got 4"),
+    ):
+        with pytest.raises(ValueError, match=f"^max_pool: {words}$"):
+            images.layer("max_pool", numbers, [], False)
+    for numbers, words in (
+        ([1, 2, 2], "channels must be at least those that come in, got 1"),
+        ([2, 0, 2], "sizes must be whole numbers >= 1, got 0"),
+        ([2, 1, np.nan], "sizes must be whole numbers >= 1, got nan"),
+    ):
+        with pytest.raises(ValueError, match=f"^subsample: {words}$"):
+            images.layer("subsample", numbers, [], False)
     with pytest.raises(ValueError, match=r"^scale: factor must be finite, got nan$"):
         core.layer("scale", [np.nan], [], False)
     for node in (-2, 0):

@@ -289,7 +289,7 @@ def test_images_of_one_position_are_units(net, theory, given_data):
 # ------------------------------------------------------------------------------------------------- finite networks
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
-    strategies.networks(activations=("tanh", "sin"), most=5, side=3),
+    strategies.networks(activations=("tanh", "sin"), most=5, side=3, closed=False),
     st.integers(0, 99),
     st.booleans(),
 )
@@ -332,7 +332,7 @@ def test_gradients_of_the_reference_are_differences(net, seed, centred):
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
-    strategies.networks(activations=("relu", "tanh", "abs", "sin"), most=6, side=4).filter(
+    strategies.networks(activations=("relu", "tanh", "abs", "sin"), most=6, side=4, closed=False).filter(
         lambda net: not any(step.layer.random for step in net.steps)  # each draws numbers of its own
     ),
     st.integers(0, 99),

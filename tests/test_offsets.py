@@ -58,7 +58,8 @@ def dual(sampled, x, statistics="exact"):
             h = z[:, 0] if size is None else z.transpose(0, 2, 1).reshape(n, -1, *size)
         elif isinstance(layer, ff.BatchNorm):
             over, column = (0, *range(2, h.ndim)), (-1, *(1,) * (h.ndim - 2))
-            h = h - h.mean(axis=over).reshape(column)
+            for _ in range(2):  # of inputs as large as 1e12 the first mean has rounding of its own
+                h = h - h.mean(axis=over).reshape(column)
             s = np.sqrt((h**2).mean(axis=over) + Long(layer.eps)).reshape(column)
             gamma, beta = (part[norms].astype(Long).reshape(column) for part in (sampled.gammas, sampled.betas))
             norms += 1
@@ -68,6 +69,10 @@ def dual(sampled, x, statistics="exact"):
             value, slope = PHI[layer.function]
             tape.append(("phi", slope(h)))
             h = value(h)
+        elif isinstance(layer, ff.MaxPool2d):  # of 2 x 2
+            parts = np.array([h[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+            tape.append(("largest", parts.argmax(axis=0), h.shape))
+            h = parts.max(axis=0)
         elif isinstance(layer, ff.AvgPool2d):
             tape.append(("pool", 2, h.shape))
             h = sum(h[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
@@ -99,6 +104,12 @@ def gradient(tape, delta, through_mean, through_variance):
             delta = (delta - means - u * (delta * u).mean(axis=over, keepdims=True) * through_variance) / s
         elif kind == "phi":
             delta = delta * kept[0]
+        elif kind == "largest":
+            picked, shape = kept
+            back = np.zeros(shape, Long)
+            for tap in range(4):
+                back[:, :, tap // 2 :: 2, tap % 2 :: 2] = np.where(picked == tap, delta, 0)
+            delta = back
         elif kind == "pool":
             delta = np.repeat(np.repeat(delta, 2, axis=2), 2, axis=3) / 4
         else:
@@ -127,9 +138,32 @@ NETWORKS = {
         (2, 8, 8),
         [ff.AvgPool2d(2), ff.Conv2d(3, 2), ff.BatchNorm(), ff.Activation("tanh"), ff.Flatten(), ff.Dense(2)],
     ),
+    "normed first": ff.Network(6, [ff.BatchNorm(), ff.Dense(12), ff.Activation("tanh"), ff.Dense(2)]),
+    "trained first": ff.Network(
+        (2, 7, 7),
+        [
+            ff.BatchNorm(0.7, 0.3, 1e-5, True),
+            *(ff.Conv2d(3, 2, 2, 1), ff.BatchNorm(), ff.Activation("tanh"), ff.Flatten(), ff.Dense(2)),
+        ],
+    ),
+    "normed flat": ff.Network((2, 3, 3), [ff.Flatten(), ff.BatchNorm(trained=True), ff.Dense(9), ff.Dense(2)]),
+    "normed behind phi": ff.Network(
+        6,
+        [
+            *(ff.Dense(12), ff.BatchNorm(beta=20.0), ff.Activation("sigmoid")),
+            *(ff.BatchNorm(eps=1e-8, trained=True), ff.Activation("tanh"), ff.Dense(2)),
+        ],
+    ),
+    "largest": ff.Network(
+        (2, 9, 9),
+        [
+            *(ff.Conv2d(3, 2), ff.BatchNorm(), ff.MaxPool2d(2), ff.Activation("tanh"), ff.MaxPool2d(2)),
+            *(ff.BatchNorm(trained=True), ff.Flatten(), ff.Dense(2)),
+        ],
+    ),
     "images without": ff.convnet((2, 6, 6), [3, 4], 2, batch_norm=False),
 }
-INVARIANT = ("first", "trained", "unpadded", "pooled")
+INVARIANT = ("first", "trained", "unpadded", "pooled", "normed first", "trained first", "normed flat", "largest")
 OFFSETS = (0.0, 1e3, 1e6, 1e9, 1e12)
 
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -145,19 +144,24 @@ struct LinearizationHandle {
 
     // An image among flat inputs was flattened.
     void add(std::vector<int> inputs) {
-        const auto is_flat = [&](int node) { return linearization.shape(checked(node)).positions() == 1; };
-        if (std::any_of(inputs.begin(), inputs.end(), is_flat)) {
-            std::transform(inputs.begin(), inputs.end(), inputs.begin(), [&](int node) { return flat(node); });
-        }
+        const auto is_flat = [&](int node) { return linearization.shape(node).positions() == 1; };
+        bool flattened = false;
         for (const int node : inputs) {
-            const finite_network::Image &shape = linearization.shape(checked(node)),
-                                        &first = linearization.shape(inputs.front());
-            if (shape.channels != first.channels || shape.size != first.size) {
+            flattened = is_flat(checked(node)) || flattened;
+        }
+        const finite_network::Image first = linearization.shape(inputs.at(0));
+        for (const int node : inputs) {
+            const finite_network::Image& shape = linearization.shape(node);
+            const bool same = shape.channels == first.channels && shape.size == first.size;
+            if (!same && !(flattened && shape.units() == first.units())) {
                 throw std::invalid_argument("inputs of a sum must have one shape, got those of nodes " +
                                             std::to_string(inputs.front()) + " and " + std::to_string(node));
             }
         }
-        put(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.at(0))), inputs);
+        for (int& node : inputs) {
+            node = flattened ? flat(node) : node;
+        }
+        put(std::make_unique<finite_network::Add<T>>(linearization.shape(inputs.front())), inputs);
     }
 
     template <class X>

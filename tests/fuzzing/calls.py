@@ -69,6 +69,8 @@ CALLS: dict[str, dict[str, str]] = {
     },
     "ff.BatchNorm": {"gamma": "1.0", "beta": "0.0", "eps": "0.0", "trained": "False"},
     "ff.AvgPool2d": {"kernel": "2", "stride": "None"},
+    "ff.MaxPool2d": {"kernel": "3", "stride": "2", "padding": "1"},
+    "ff.Subsample": {"channels": "4", "stride": "(1, 2)"},
     "ff.Activation": {"function": '"leaky_relu"', "slope": "0.1", "kinks": "()"},
     "ff.Activation ": {"function": "np.tanh", "slope": "None", "kinks": "[0.0]"},
     "ff.Activation  ": {"function": '"polynomial"', "coefficients": "[1.0, 2.0]"},

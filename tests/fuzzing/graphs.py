@@ -20,13 +20,15 @@ Shape = tuple[int, ...]
 
 
 class Kinds(NamedTuple):
-    """What is drawn: names of activations, the largest side of an image, widths, and whether gamma is near 1."""
+    """What is drawn: names of activations, the largest side of an image, widths, whether gamma is near 1, and whether
+    all has a closed recursion."""
 
     names: Sequence[str]
     side: int
     width: Callable[[Random], int]
     ordinary: bool = False
     noise: bool = True
+    closed: bool = True
 
 
 def draw(random: Random, kinds: Kinds) -> str:
@@ -49,6 +51,7 @@ def network(shape: Shape, layers: Sequence[str]) -> str:
 def extended(random: Random, start: Shape, layers: list[str], at: Shape, kinds: Kinds) -> tuple[list[str], Shape]:
     """With one more layer where it may stand; and the shape behind it."""
     image = (flat, pool, pool) if len(at) == 3 else ()
+    image += (largest, largest, depthwise) if len(at) == 3 and not kinds.closed else ()
     text = pick(random, (*[activation, norm, over_units, residual] * 2, activation, affine, affine, *image))
     proposed = (noise if kinds.noise and chance(random, 0.04) else text)(random, at, kinds)
     layer = outcome(evaluate, proposed)
@@ -57,7 +60,8 @@ def extended(random: Random, start: Shape, layers: list[str], at: Shape, kinds: 
         return layers, at
     ends = ["ff.Flatten()", "ff.Dense(1)"] if len(after) == 3 else ["ff.Dense(1)"]
     whole = outcome(evaluate, network(start, [*layers, proposed, *ends]))
-    return (layers, at) if isinstance(whole, Refused) else ([*layers, proposed], after)
+    refused = isinstance(whole, Refused) or (kinds.closed and whole.needs_units)
+    return (layers, at) if refused else ([*layers, proposed], after)
 
 
 # ---------------------------------------------------------------------------------------------------- layers
@@ -138,8 +142,28 @@ def pool(random: Random, shape: Shape, kinds: Kinds) -> str:
     return f"ff.AvgPool2d({random.integers(2, 4)}, {random.integers(1, 3)}, {padding})"
 
 
+def largest(random: Random, shape: Shape, kinds: Kinds) -> str:
+    padding = int(random.integers(0, 2))
+    return f"ff.MaxPool2d({random.integers(2, 4)}, {random.integers(1, 3)}, {padding})"
+
+
+def depthwise(random: Random, shape: Shape, kinds: Kinds) -> str:
+    sigma_w2 = drawn.variance(random, 0.95)
+    return f"ff.Conv2d({shape[0] * int(random.integers(1, 3))}, 3, 1, 1, sigma_w2={sigma_w2!r}, groups={shape[0]})"
+
+
+def without_parameters(random: Random, shape: Shape, kinds: Kinds) -> str:
+    """A skip that changes an image's shape, and a branch that ends with the same."""
+    channels = shape[0] + int(random.integers(0, 5))
+    branch = [proposal(random, shape, kinds) for _ in range(int(random.integers(0, 3)))]
+    branch.append(f"ff.Conv2d({channels}, 3, 2, 1)")
+    return f"ff.Residual([{', '.join(branch)}], [ff.Subsample({channels})])"
+
+
 def residual(random: Random, shape: Shape, kinds: Kinds) -> str:
     """A skip that is what comes in, or weights of it; now and then with a norm behind."""
+    if not kinds.closed and len(shape) == 3 and chance(random, 0.3):
+        return without_parameters(random, shape, kinds)
     projected = chance(random, 0.5)
     width = kinds.width(random) if projected else shape[0]
     branch = [proposal(random, shape, kinds) for _ in range(int(random.integers(0, 3)))]

@@ -30,7 +30,7 @@ def norm(random: Random) -> str:
 def draw_graph(random: Random) -> str:
     """All kinds of layers."""
     with drawn.mildly():
-        kinds = graphs.Kinds(NAMES, 4, lambda random: int(random.integers(2, 13)), ordinary=True)
+        kinds = graphs.Kinds(NAMES, 4, lambda random: int(random.integers(2, 13)), ordinary=True, closed=False)
         net = graphs.draw(random, kinds)
     return on_inputs(random, net, evaluate(net).input_shape)
 

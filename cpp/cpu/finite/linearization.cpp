@@ -66,8 +66,10 @@ void Linearization<T>::settle() {
         }
     }
     removable_ = Means::none;
+    absorbed_ = false;
     for (int node = std::min(first_, size() - 1); node >= 0; --node) {
         removable_ = alone(nodes_[node]) ? nodes_[node].map->removable(removable_) : Means::none;
+        absorbed_ = absorbed_ || (node < first_ && nodes_[node].map->absorbs_means());
     }
 }
 
@@ -169,7 +171,9 @@ template <class X>
 void Linearization<T>::forward(const X* x, const Pass& pass, T* outputs) {
     settle();
     samples_ = pass.samples;
-    const bool centred = removable_ != Means::none && (sizeof(X) > sizeof(T) || first_ > 0);
+    // an affine layer that reads the input takes means off by itself
+    const bool centred =
+        removable_ != Means::none && (sizeof(X) > sizeof(T) || first_ > 0 || !nodes_[first_].map->has_weights());
     Buffer<T> activations = inputs(x, centred);
     if (pass.noise > 0.0 && !centred) { // what is lost of inputs of a higher precision
         const Noise random = pass.random();
@@ -182,7 +186,7 @@ void Linearization<T>::forward(const X* x, const Pass& pass, T* outputs) {
     }
     activations = run(std::move(activations), size(), pass);
     copy_rows(activations.get(), samples_, this->outputs(), outputs);
-    if (centred && pass.keep && nodes_[first_].map->keeps_whole_inputs()) {
+    if (centred && !absorbed_ && pass.keep && nodes_[first_].map->keeps_whole_inputs()) {
         Pass again = pass;
         again.keep = false;
         nodes_[first_].map->keep_inputs(run(inputs(x, false), first_, again));

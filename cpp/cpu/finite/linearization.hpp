@@ -98,6 +98,7 @@ private:
     std::vector<int> readers_;      // of the network's input, then of what each node gives
     int first_ = 0, last_ = 0;      // the first node with parameters, the last one with weights
     Means removable_ = Means::none; // of the input
+    bool absorbed_ = false;         // before the first node with parameters
     long samples_ = 0;
     std::vector<std::vector<T>> codes_; // what the layers' own parameters leave on the way back for the way forth
     Room<T> room_;

@@ -79,6 +79,8 @@ public:
     virtual void stands_behind(Map& /*before*/, bool /*first*/) {}
     // What may be taken off its inputs, given what may be taken off its results.
     virtual Means removable(Means /*behind*/) const { return Means::none; }
+    // Its results are the same, whether what may be taken off its inputs was.
+    virtual bool absorbs_means() const { return false; }
     // Inputs to keep in place of those that means were taken off of, where these have to count.
     virtual bool keeps_whole_inputs() const { return false; }
     virtual void keep_inputs(Buffer<T> /*activations*/) {}

@@ -46,6 +46,8 @@ public:
     bool in_place() const override { return true; }
     bool coupled() const override { return flows(); }
     void stands_behind(Map<T>& before, bool first) override;
+    Means removable(Means /*behind*/) const override { return Means::channels; }
+    bool absorbs_means() const override { return true; }
 
     double kept(double n) const override { return flows() || trained_ ? n * out.units() : 0.0; }
     double gram_flops(double n, double count) const override { return n * count * n * count * parameters(); }

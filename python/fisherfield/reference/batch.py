@@ -30,6 +30,7 @@ class Flow:
     where: str  # the layer stands in the network, "layers[3]"
     normed: bool  # all that read it, or the sums that it is a part of, are BatchNorms
     exact_offset: bool  # what was taken off is that of the inputs, and nothing was rounded
+    inputs: bool = False  # it reads the inputs, or their units as they are
     biases: bool = True  # the layer's count as parameters
     held: tuple[Any, Any] = (None, None)  # mean and variance in place of the batch's
     statistics: str = "exact"  # what the gradient flows through

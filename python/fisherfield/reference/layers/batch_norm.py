@@ -194,14 +194,20 @@ _CONSTANT = 1e-12
 
 
 def forward(layer: Norm, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
-    """The batch's own mean and biased variance, or those that are held; the variance is about the mean that is used."""
+    """The batch's own mean and biased variance, or those that are held; the variance is about the mean that is used.
+
+    What rounding leaves in the mean of large numbers, as inputs may be, is taken off once more.
+    """
     (gamma, beta), (h, offset), over = arrays, batch, axes(batch.h)
     mean, var = flow.held
     own = np.mean(h, axis=over)
     centred = h - of_channels(own if mean is None else mean - offset, h)
+    if mean is None:
+        rest = np.mean(centred, axis=over)
+        own, centred = own + rest, centred - of_channels(rest, h)
     mean = own + offset if mean is None else mean
     var = np.mean(centred**2, axis=over) if var is None else var
-    length = np.mean(h**2, axis=over) + (0.0 if flow.exact_offset else offset**2)
+    length = np.mean(centred**2 if flow.inputs else h**2, axis=over) + (0.0 if flow.exact_offset else offset**2)
     constant = var <= _CONSTANT**2 * length
     if layer.eps == 0 and constant.any():
         kind = "unit" if h.ndim == 2 else "channel"
