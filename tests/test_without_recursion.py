@@ -4,6 +4,7 @@
 import pickle
 import re
 
+import numpy as np
 import pytest
 
 import fisherfield as ff
@@ -193,3 +194,45 @@ def test_a_depthwise_convolution_between_others_may_be_a_branch():
     branch = [ff.Conv2d(12, 1), BN, RELU, conv(12, groups=12), BN, RELU, ff.Conv2d(4, 1), BN]
     net = image(*STEM, ff.Residual(branch))
     assert net.needs_units.startswith("layers[3].branch[3]: Conv2d has no closed recursion")
+
+
+def test_widths_are_changed_with_what_goes_by_them():
+    branch = [ff.Conv2d(12, 1), BN, RELU, conv(12, groups=12), BN, RELU, ff.Conv2d(4, 1), BN]
+    down = ff.Residual([conv(8, 2), BN], [ff.AvgPool2d(1), ff.Subsample(8)])
+    net = image(*STEM, ff.Residual(branch), RELU, down, RELU)
+    wide = net.with_widths([6, 18, 18, 6, 10])
+    assert wide.layers[3].branch[3] == conv(18, groups=18)
+    assert wide.layers[5].skip == (ff.AvgPool2d(1), ff.Subsample(10))
+    assert wide.with_widths([4, 12, 12, 4, 8]) == net
+    flat = ff.Network(IMAGE, [*STEM, ff.Flatten(), BN, D(5), RELU, ff.Residual([D(5)]), D(2)])
+    assert flat.with_widths([6, 7, 7]).shapes[-3:] == ((7,), (7,), (2,))
+
+
+def test_verify_samples_what_no_theory_is_known_of():
+    net = image(conv(4), ff.MaxPool2d(3, 2, 1), RELU, block(6, [ff.Subsample(6)], 2), RELU)
+    found = ff.verify(net, widths=[6, 12], seeds=2, samples=8)
+    assert found.fishers == (None, None)
+    assert np.isnan(found.theory["lambda_max"]).all()
+    assert np.isnan(found.others["frozen"]).all()
+    for width, seed, value in ((0, 0, 6), (1, 1, 12)):
+        scaled = net.with_widths([round(2 * value / 3), value, value])
+        measured = ff.sampled_fisher(scaled, ff.data.gaussian(scaled, 8, seed), seed).lambda_max
+        assert found.runs["lambda_max"][width, seed] == pytest.approx(measured, rel=1e-6)  # Lanczos' tolerance
+    assert re.fullmatch(
+        r"At width 12 2 networks had lambda_max [\d.]+ \+- [\d.]+, and no theory is known: layers\[1\]: MaxPool2d has "
+        r"no closed recursion: the largest .*\.",
+        found.verdict,
+    )
+    assert "not known" in repr(found)
+    assert "not known" in found._repr_html_()
+    assert found.to_pandas()["theory"].isna().all()
+    one = ff.verify(net, seeds=1, samples=8)
+    assert one.verdict.startswith("One network had lambda_max ")
+
+
+def test_verify_draws_what_no_theory_is_known_of():
+    pytest.importorskip("matplotlib")
+    net = ff.Network(6, [D(8), RELU, ff.Residual([D(8)]), RELU, D(1)])
+    for widths in (None, [8, 16, 24]):
+        [axes] = ff.verify(net, widths=widths, seeds=3, samples=8).plot().axes
+        assert axes.get_legend_handles_labels()[1] == ["each network", "sampled: mean, two standard errors"]

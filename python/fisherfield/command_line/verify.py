@@ -182,9 +182,10 @@ def _as_json(file: str, verification: Verification) -> dict[str, Any]:
         "errors": {name: plain(values) for name, values in verification.errors.items()},
         "theory": {name: plain(values) for name, values in verification.theory.items()},
         "lambda_max_of_other_theories": {name: plain(values) for name, values in verification.others.items()},
-        "bound": [result.bound for result in verification.fishers],
-        "holds": [result.holds for result in verification.fishers],
-        "reason": [result.reason for result in verification.fishers],
+        **{
+            name: [getattr(result, name, None) for result in verification.fishers]
+            for name in ("bound", "holds", "reason")
+        },
         "power": None
         if power is None or not math.isfinite(power.exponent)
         else {

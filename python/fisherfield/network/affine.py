@@ -53,8 +53,7 @@ class Affine(Layer):
         """Units or channels."""
         return int(getattr(self, self.width_field))
 
-    def widened(self, width: int) -> Affine:
-        """With so many units or channels."""
+    def widened(self, width: int, channels: int, before: Shape) -> Affine:
         return dataclasses.replace(self, **{self.width_field: width})
 
     def arrays(self, before: Shape, after: Shape) -> tuple[Array, ...]:
@@ -119,6 +118,10 @@ class _Convolution(Affine):
     @property
     def padded(self) -> bool:
         return any(two(self.padding))
+
+    def widened(self, width: int, channels: int, before: Shape) -> Affine:
+        groups = channels if self.depthwise(before) else self.groups
+        return dataclasses.replace(self, channels=width, groups=groups)
 
     def depthwise(self, before: Shape) -> bool:
         """Whether each of its channels is made of one channel alone."""

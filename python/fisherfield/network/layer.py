@@ -225,6 +225,7 @@ class Layer:
     of_units: ClassVar[bool] = False  # it makes one block with the affine layer before it
     image: ClassVar[bool | None] = None  # whether it takes an image or a flat input; None: either
     behind_output: ClassVar[bool] = True  # whether it may stand behind the last affine layer
+    as_wide_as_branch: ClassVar[bool] = False  # at the end of a skip it gives as many channels as the branch
 
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -350,6 +351,10 @@ class Layer:
     def replaced(self, name: str, value: Any) -> Layer:
         """With one of `replaceable` changed."""
         return dataclasses.replace(self, **{name: value})
+
+    def widened(self, width: int, channels: int, before: Shape) -> Layer:
+        """Where it has a width with this one, of so many channels that come in in place of those of `before`."""
+        return self
 
     def outline(self, after: Shape) -> str:
         """Its part of a network's outline; empty where it goes without saying."""

@@ -195,9 +195,7 @@ class Network:
         hidden = self.depth - 1
         if not _numbers.is_sequence(widths) or len(sizes := _numbers.entries("widths", widths)) != hidden:
             raise ValueError(f"widths must be {hidden} whole numbers, one a hidden layer, got {shown(widths)}")
-        each = iter((*sizes, self.outputs))
-        widened = _mapped(self.layers, lambda leaf: cast("Affine", leaf).widened(next(each)) if leaf.affine else leaf)
-        return Network(self.input_shape, widened)
+        return Network(self.input_shape, _widened(self, (*sizes, self.outputs)))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network as TOML; `load` reads it back equal.
@@ -373,6 +371,27 @@ def _mapped(layers: tuple[Layer, ...], change: Any) -> tuple[Layer, ...]:
     """With every leaf changed; those are left out whose change is None."""
     changed = (layer.mapped(change) for layer in layers)
     return tuple(layer for layer in changed if layer is not None)
+
+
+def _widened(net: Network, widths: Sequence[int]) -> tuple[Layer, ...]:
+    """With so many units or channels of every affine layer, and what goes by the channels around it."""
+    each, leaves = iter(widths), []
+    channels = {-1: net.input_shape[0]}
+    for number, step in enumerate(net.steps):
+        came, layer = channels[step.reads[0]], step.layer
+        channels[number] = came * step.after[0] // step.before[0] if len(step.after) < len(step.before) else came
+        if layer.affine or layer.as_wide_as_branch:
+            beside = next((other.reads[0] for other in net.steps if number in other.reads[1:]), number)
+            channels[number] = next(each) if layer.affine else channels[beside]
+            layer = layer.widened(channels[number], came, step.before)
+        leaves.append(layer)
+    new = iter(leaves)
+
+    def changed(leaf: Layer) -> Layer:
+        taken = next(new)
+        return leaf if leaf.held() else taken
+
+    return _mapped(net.layers, changed)
 
 
 def _replaced(layers: tuple[Layer, ...], name: str, value: Any) -> tuple[Layer, ...]:

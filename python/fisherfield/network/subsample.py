@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ class Subsample(Layer):
 
     image = True
     in_place = False
+    as_wide_as_branch = True
     takes = (*GAUSSIAN, Stream.ACTIVATIONS)
     needs = "Subsample must stand behind a Dense or a convolution"
 
@@ -49,6 +51,9 @@ class Subsample(Layer):
                 f"{spot.where}: Subsample must be the last layer of a skip, and it stands behind the output"
             )
         yield from super().steps(spot)
+
+    def widened(self, width: int, channels: int, before: Shape) -> Subsample:
+        return dataclasses.replace(self, channels=width)
 
     def window(self, before: Shape) -> Window:
         return Window((1, 1), two(self.stride))

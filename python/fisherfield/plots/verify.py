@@ -44,10 +44,11 @@ def plot(verification: Verification, quantity: str, ax: Any) -> Figure:
 
     _numbers.axes_of(ax)
     _numbers.choice("quantity", quantity, tuple(verification.runs))
-    figure: Figure = drawing(12, 6) if ax is None else ax.figure
+    known = any(result is not None for result in verification.fishers)
+    figure: Figure = drawing(12 if known else 6, 6) if ax is None else ax.figure
     with matplotlib.rc_context(_FONTS):
-        if ax is not None:
-            _values(ax, verification, quantity)
+        if ax is not None or not known:  # where no theory is known, nothing is to be drawn beside the values
+            _values(figure.subplots() if ax is None else ax, verification, quantity)
             return figure
         values, closeness = figure.subplots(1, 2)
         _values(values, verification, quantity)
@@ -115,6 +116,8 @@ def _values(ax: Any, verification: Verification, quantity: str) -> None:
             if any(differs(*pair) for pair in zip(values, verification.theory[quantity], strict=True)):
                 lines[name] = values
     for name, values in lines.items():
+        if np.isnan(values).all():
+            continue
         if several:
             ax.plot(at, values[order], label=f"theory {name}", **STYLES[name])
         else:

@@ -84,11 +84,11 @@ class Verification(InNotebooks):
     runs : dict of ndarray, (W, S)
         Every quantity of every network.
     theory : dict of ndarray, (W,)
-        Every quantity by the theory that goes with the statistics.
+        Every quantity by the theory that goes with the statistics; NaN where none is known.
     others : dict of ndarray, (W,)
         lambda_max by the other theories; NaN where one refuses the network.
-    fishers : tuple of Fisher, (W,)
-        The theory's results, which say whether they hold.
+    fishers : tuple of Fisher or None, (W,)
+        The theory's results, which say whether they hold; None where no theory is known (`Network.needs_units`).
     sampled, errors : dict of ndarray, (W,)
         Mean over the seeds, and its standard error; NaN for a single seed.
     ratio, ratio_errors : dict of ndarray, (W,)
@@ -110,7 +110,7 @@ class Verification(InNotebooks):
     runs: dict[str, Array]
     theory: dict[str, Array]
     others: dict[str, Array]
-    fishers: tuple[Fisher, ...]
+    fishers: tuple[Fisher | None, ...]
     seconds: float = 0.0
     rounding: float = 0.0
 
@@ -271,15 +271,17 @@ def rows_of(verification: Verification) -> Iterator[tuple[str, str, str, str, st
     """The table: width, quantity, sampled, theory and their ratio; other theories have nothing sampled of their own."""
     for row, (width, result) in enumerate(zip(verification.widths, verification.fishers, strict=True)):
         for name in verification.shown:
-            bound = "" if name not in ("lambda_max", "outlier") or result.bound == "=" else f"{result.bound} "
+            bound = f"{result.bound} " if result and result.bound != "=" and name in ("lambda_max", "outlier") else ""
             if name == "outlier" and bound and verification.network.outputs > 1:
                 bound = "~ "  # what holds for the largest of C does not for their mean
             yield (
                 str(width) if name == "lambda_max" else "",
                 _WORDS[name],
                 with_error(verification.sampled[name][row], verification.errors[name][row]),
-                f"{bound}{verification.theory[name][row]:.5g}",
-                with_error(verification.ratio[name][row], verification.ratio_errors[name][row]),
+                "not known" if result is None else f"{bound}{verification.theory[name][row]:.5g}",
+                ""
+                if result is None
+                else with_error(verification.ratio[name][row], verification.ratio_errors[name][row]),
             )
         mean, error = verification.sampled["lambda_max"][row], verification.errors["lambda_max"][row]
         for other, values in verification.others.items():
@@ -328,6 +330,11 @@ def _sentences(verification: Verification) -> Iterator[str]:
     where = f"At width {verification.widths[row]} " if verification.widths.size > 1 else ""
     whose = f"{count} networks" if count > 1 else "one network"
     sampled = with_error(verification.sampled[name][row], verification.errors[name][row])
+    if verification.fishers[row] is None:
+        who = f"{where}{whose}" if where else whose[0].upper() + whose[1:]
+        yield f"{who} had lambda_max {sampled}, and no theory is known: {verification.network.needs_units}."
+        yield from _rounding(verification)
+        return
     sentence = f"theory {theory} predicts lambda_max {verification.theory[name][row]:.5g}, and {whose} had {sampled}"
     sentence = where + sentence if where else sentence[0].upper() + sentence[1:]
     if math.isnan(ratio):
@@ -350,14 +357,18 @@ def _sentences(verification: Verification) -> Iterator[str]:
     ]
     if apart:
         yield f"Against the same networks theory {' and '.join(apart)}."
+    yield from _rounding(verification)
+    result = verification.fishers[row]
+    if result and result.reason:
+        yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."
+
+
+def _rounding(verification: Verification) -> Iterator[str]:
     if verification.rounding > LOSS[verification.settings["dtype"]]:
         yield (
             f"Rounding in {verification.settings['dtype']} may change the sampled eigenvalues by "
             f"{verification.rounding:.1g} times the largest: take common offsets off the inputs and betas."
         )
-    result = verification.fishers[row]
-    if result.reason:
-        yield f"{'Note' if result.holds else f'By its own word {theory} does not hold here'}: {result.reason}."
 
 
 def _closing(verification: Verification) -> str:

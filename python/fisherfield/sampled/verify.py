@@ -87,7 +87,8 @@ def verify(
     Raises
     ------
     ValueError, TypeError
-        In one sentence, for arguments out of range and networks that the theory or a batch refuses.
+        In one sentence, for arguments out of range and networks that the theory or a batch refuses. One that no closed
+        recursion has (`Network.needs_units`) is sampled all the same, and the verdict says that no theory is known.
     RuntimeError
         For worker processes that ended abruptly (`BrokenExecutor`).
 
@@ -122,7 +123,7 @@ def verify(
     progress = progress_of(progress)
     networks = [copy.copy(net)] if numbers is None else [_scaled(net, width) for width in numbers]
     data: dict[str, Any] = {"samples": n, "overlap": overlap, "length": length, "biases": biases}
-    fishers = tuple(fisher(each, statistics, **data) for each in networks)
+    fishers = tuple(_known(each, statistics, data) for each in networks)
     others: dict[str, Any] = {
         name: np.array([_lambda_max(each, name, data) for each in networks])
         for name in _numbers.THEORIES
@@ -146,7 +147,7 @@ def verify(
         widths=np.array([_widest(each) for each in networks], np.int64),
         seeds=np.array(chosen, np.int64),
         runs=runs,
-        theory={name: np.array([_predicted(each, name) for each in fishers]) for name in QUANTITIES},
+        theory={name: np.array([_predicted(each, name) for each in fishers], np.float64) for name in QUANTITIES},
         others=others,
         fishers=fishers,
         seconds=time.perf_counter() - begin,
@@ -289,8 +290,18 @@ def _results(
         ) from error
 
 
-def _predicted(result: Fisher, name: str) -> float:
-    return float(getattr(result, "lambda_max" if name == "outlier" else name))
+def _known(net: Network, theory: Theory, data: dict[str, Any]) -> Fisher | None:
+    """What the theory says; None of a network that it does not know, which is sampled all the same."""
+    try:
+        return fisher(net, theory, **data)
+    except ValueError:
+        if not net.needs_units:
+            raise
+        return None
+
+
+def _predicted(result: Fisher | None, name: str) -> float:
+    return math.nan if result is None else float(getattr(result, "lambda_max" if name == "outlier" else name))
 
 
 def _lambda_max(net: Network, theory: Theory, data: dict[str, Any]) -> float:
