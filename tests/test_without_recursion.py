@@ -236,3 +236,69 @@ def test_verify_draws_what_no_theory_is_known_of():
     for widths in (None, [8, 16, 24]):
         [axes] = ff.verify(net, widths=widths, seeds=3, samples=8).plot().axes
         assert axes.get_legend_handles_labels()[1] == ["each network", "sampled: mean, two standard errors"]
+
+
+# ------------------------------------------------------------------------------------------------- finite networks
+# Units that relu has switched off have no variance over few samples.
+FINITE = {name: net.replace(eps=1e-3) if net.batch_norms else net for name, (net, _) in NETWORKS.items()}
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_modules_have_the_same_outputs_gradients_and_description(name):
+    pytest.importorskip("torch")
+    from test_torch import assert_same
+
+    assert_same(FINITE[name])
+
+
+@pytest.mark.parametrize("statistics", reference.sampled.STATISTICS)
+@pytest.mark.parametrize("name", FINITE)
+def test_all_eigenvalues_are_the_reference_s(name, statistics):
+    net = FINITE[name].replace(trained=True) if FINITE[name].batch_norms else FINITE[name]
+    x = np.random.default_rng(5).standard_normal((5, *net.input_shape))
+    slow = reference.sampled_fisher(net, x, 2, statistics, k="all")
+    for dtype, tolerance in (("float64", 1e-13), ("float32", 1e-5)):  # some dozen roundings
+        fast = ff.sampled_fisher(net, x, seed=2, statistics=statistics, k="all", method="dense", dtype=dtype)
+        np.testing.assert_allclose(fast.eigenvalues, slow[: len(fast.eigenvalues)], rtol=0, atol=tolerance * slow[0])
+
+
+def test_a_user_s_own_resnet_is_read_with_its_numbers():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    def layers(before, after, stride):
+        first, second = nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        return nn.Sequential(first, nn.BatchNorm2d(after), nn.ReLU(inplace=True), second, nn.BatchNorm2d(after))
+
+    own = nn.Sequential(
+        *(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+        nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),  # which changes nothing here
+        *(ff.torch.Residual(layers(4, 4, 1)), nn.ReLU()),
+        *(ff.torch.Residual(layers(4, 6, 2), ff.torch.Subsample(6)), nn.ReLU()),
+        *(nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)),
+    ).double()
+    net = ff.torch.describe(own, (3, 9, 9))
+    assert net.layers[4] == ff.MaxPool2d((3, 3), (2, 2), (1, 1))
+    assert net.layers[7].skip == (ff.Subsample(6),)
+    assert net.layers[9].groups == 6
+    assert net.needs_units.startswith("layers[0]: BatchNorm")
+    x = torch.randn(6, 3, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(ff.torch.sampled(own, (3, 9, 9))(x.numpy()), own(x).detach().numpy(), rtol=1e-11)
+    assert "6, stride=2" in repr(own)
+    line = nn.Sequential(nn.Conv1d(2, 4, 3), nn.MaxPool1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1)).double()
+    described = ff.torch.describe(line, (2, 6))
+    assert described.layers[1] == ff.MaxPool2d((1, 2), (1, 2))
+    x = torch.randn(5, 2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = ff.torch.sampled(line, (2, 6))(x.numpy()[:, :, None])
+    np.testing.assert_allclose(values, line(x).detach().numpy(), rtol=1e-12)
+
+
+def test_a_subsample_of_pytorch_refuses_what_does_not_fit():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"^channels must be a whole number >= 1, got 0$"):
+        ff.torch.Subsample(0)
+    with pytest.raises(ValueError, match=r"^x must have at most 2 channels, got 3$"):
+        ff.torch.Subsample(2)(torch.zeros(1, 3, 4, 4))
+    picked = ff.torch.Subsample(3, (1, 2))(torch.arange(12.0).reshape(1, 2, 2, 3))
+    assert picked.tolist() == [[[[0, 2], [3, 5]], [[6, 8], [9, 11]], [[0, 0], [0, 0]]]]
