@@ -68,6 +68,16 @@ def krylov(product: Product, start: Vectors, steps: int) -> tuple[Vectors, Vecto
     return values, vectors[0] ** 2
 
 
+def basis_of(k: int, block: int) -> int:
+    """How many vectors a basis holds where there is room; at least two more than `least_kept`."""
+    return 4 * max(k, block) + 20
+
+
+def least_kept(k: int, block: int) -> int:
+    """How many of them a full basis is restarted from."""
+    return 2 * max(k, block) + 5
+
+
 def largest_eigenpairs(
     product: Product,
     start: Vectors,
@@ -77,16 +87,20 @@ def largest_eigenpairs(
     random: np.random.Generator,
     hear: Callable[[int, float], Any] | None = None,
     eps: float = _EPS,
+    confirm: int = 0,
+    width: int | None = None,
 ) -> Eigenpairs:
     """The k largest eigenvalues, each to `tolerance` times the largest in size, in at most `most` products.
 
-    `start` holds a row for every vector of the block, `eps` is the rounding error of a product. What was not reached
-    after `most` products shows in `errors`.
+    `start` holds a row for every vector of the block, in the dtype that vectors are kept in; `eps` is the rounding
+    error of a product. What was not reached after `most` products shows in `errors`. A start that knows nothing of a
+    cluster's space must see `confirm` products more agree: the next Ritz value may not be the cluster's next. `width`
+    is how many vectors the basis may hold, `basis_of` of them without it.
     """
     size = start.shape[1]
-    width = min(size, 4 * max(k, len(start)) + 20)  # of the basis
-    basis, images = np.empty((2, width, size))
-    held = products = 0
+    width = min(size, basis_of(k, len(start)) if width is None else width)
+    basis, images = np.empty((2, width, size), start.dtype)
+    held = products = agreeing = 0
     queue: list[Vectors] = list(start)
     while True:
         w = queue.pop(0)
@@ -99,27 +113,32 @@ def largest_eigenpairs(
         products, held = products + 1, held + 1
         if queue and products < most and held < size:
             continue
-        projection = basis[:held] @ images[:held].T
+        projection = (basis[:held] @ images[:held].T).astype(np.float64)
         values, vectors = np.linalg.eigh((projection + projection.T) / 2)
-        values, rotation = values[::-1], vectors.T[::-1]
+        values, rotation = values[::-1], vectors.T[::-1].astype(start.dtype)
         pairs = rotation @ basis[:held]
-        rests = rotation @ images[:held] - values[:, None] * pairs
+        rests = rotation @ images[:held]
+        for rest, value, pair in zip(rests, values, pairs, strict=True):  # row by row: they may be long
+            rest -= value * pair
         residuals = np.linalg.norm(rests, axis=1)
         errors = np.maximum(_errors(values, residuals), eps * np.abs(values).max())[:k]
         if hear is not None:
             hear(products, float(values[0]))
         wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
+        agreeing = 0 if wrong.size or held < k else agreeing + 1
         # A few dozen dimensions are searched whole: there a vector may still be missing that lies beside the first.
-        if held == size or products >= most or (held >= k and not wrong.size and size > width):
+        if held == size or products >= most or (agreeing > confirm and size > width):
             first = slice(min(k, held))
             if held < size:  # values that the tolerance does not tell from 0 are not told from each other
                 below = np.abs(values[: errors.size]) <= tolerance * np.abs(values).max()
                 errors[below] = np.maximum(errors[below], tolerance * np.abs(values).max())
             of_pairs = rotation[first] @ images[:held]
             return Eigenpairs(values[first].copy(), errors, residuals[first], pairs[first].copy(), of_pairs, products)
-        next_ = rests[wrong[0]] if wrong.size else random.standard_normal((size,))
+        next_ = rests[wrong[0] if wrong.size else int(np.argmax(errors))]
+        if not (wrong.size or confirm):
+            next_ = random.standard_normal((size,))
         if held == width:
-            held = 2 * max(k, len(start)) + 5
+            held = least_kept(k, len(start))
             basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]
         queue = [next_]
 

@@ -1,21 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Descriptions as PyTorch modules, and PyTorch modules as descriptions."""
+"""Descriptions as PyTorch modules, PyTorch modules as descriptions, and any module measured."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .._words import shown
 from .module import describe, module, sampled
 
 if TYPE_CHECKING:
+    from .measuring import measure
     from .residual import Residual, Subsample
+    from .spectrum import ModuleSpectrum
 
 __all__ = [
+    "ModuleSpectrum",
     "Residual",
     "Subsample",
     "describe",
+    "measure",
     "module",
     "sampled",
 ]
+
+# What PyTorch is imported with. A module of the name of what it gives would stand in its place.
+_HOMES = {
+    "ModuleSpectrum": "spectrum",
+    "Residual": "residual",
+    "Subsample": "residual",
+    "measure": "measuring",
+}
 
 
 def __dir__() -> list[str]:
@@ -23,11 +36,10 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Residual", "Subsample"):  # classes of PyTorch's, which are imported with it
+    if name in _HOMES:
         from .._optional import optional
 
         optional("torch", "fisherfield.torch needs PyTorch", "fisherfield[torch]")
-        from . import residual
-
-        return getattr(residual, name)
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {shown(name)}")
