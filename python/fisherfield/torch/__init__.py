@@ -8,14 +8,17 @@ from .._words import shown
 from .module import describe, module, sampled
 
 if TYPE_CHECKING:
+    from .autograd import AutogradCheck, check_autograd
     from .measuring import measure
     from .residual import Residual, Subsample
     from .spectrum import ModuleSpectrum
 
 __all__ = [
+    "AutogradCheck",
     "ModuleSpectrum",
     "Residual",
     "Subsample",
+    "check_autograd",
     "describe",
     "measure",
     "module",
@@ -24,9 +27,11 @@ __all__ = [
 
 # What PyTorch is imported with. A module of the name of what it gives would stand in its place.
 _HOMES = {
+    "AutogradCheck": "autograd",
     "ModuleSpectrum": "spectrum",
     "Residual": "residual",
     "Subsample": "residual",
+    "check_autograd": "autograd",
     "measure": "measuring",
 }
 
