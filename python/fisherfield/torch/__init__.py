@@ -9,17 +9,20 @@ from .module import describe, module, sampled
 
 if TYPE_CHECKING:
     from .autograd import AutogradCheck, check_autograd
+    from .first_steps import FirstStep, first_step
     from .measuring import measure
     from .residual import Residual, Subsample
     from .spectrum import ModuleSpectrum
 
 __all__ = [
     "AutogradCheck",
+    "FirstStep",
     "ModuleSpectrum",
     "Residual",
     "Subsample",
     "check_autograd",
     "describe",
+    "first_step",
     "measure",
     "module",
     "sampled",
@@ -28,10 +31,12 @@ __all__ = [
 # What PyTorch is imported with. A module of the name of what it gives would stand in its place.
 _HOMES = {
     "AutogradCheck": "autograd",
+    "FirstStep": "first_steps",
     "ModuleSpectrum": "spectrum",
     "Residual": "residual",
     "Subsample": "residual",
     "check_autograd": "autograd",
+    "first_step": "first_steps",
     "measure": "measuring",
 }
 

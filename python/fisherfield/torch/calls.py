@@ -30,7 +30,7 @@ with warnings.catch_warnings():  # what PyTorch compiles as forward mode is firs
     with forward_mode.dual_level():
         forward_mode.make_dual(torch.zeros(1), torch.zeros(1))
 
-__all__ = ["Calls", "batch_of", "module_of", "rows", "unwrapped"]
+__all__ = ["Calls", "batch_of", "module_of", "precise_dtype", "rows", "unwrapped"]
 
 Tensors = list[torch.Tensor]
 Loss = Callable[[torch.Tensor, Any], torch.Tensor]
@@ -66,13 +66,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def _precise_dtype(dtype: torch.dtype) -> torch.dtype:
+def precise_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 in place of the halves."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to(_precise_dtype(tensor.dtype), copy=True)
+    return tensor.detach().to(precise_dtype(tensor.dtype), copy=True)
 
 
 def batch_of(name: str, value: Any, like: torch.Tensor) -> Any:
@@ -186,6 +186,10 @@ class Calls:
         if not outputs.requires_grad:
             raise ValueError("module must pass gradients from its outputs to its parameters, and it detaches them")
         self._kept, self.outputs = (outputs, leaves), outputs.detach()
+
+    def forget(self) -> None:
+        """The graph of that pass, and its memory."""
+        self._kept = None
 
     def in_chunks(self, size: int) -> None:
         """So many samples at a time, of which nothing is kept."""
@@ -358,7 +362,7 @@ def _checked(outputs: Any, samples: int) -> torch.Tensor:
         )
     if not bool(torch.isfinite(outputs.detach()).all()):
         raise ValueError("module must return finite outputs, got NaN or infinity")
-    return outputs.to(_precise_dtype(outputs.dtype))
+    return outputs.to(precise_dtype(outputs.dtype))
 
 
 def _shapes(x: Any) -> str:

@@ -20,7 +20,7 @@ from .. import _numbers, _ways
 from .._words import shown
 from .calls import rows
 
-__all__ = ["Curvature", "Root", "curvature_of", "loss_of", "name_of", "root_of", "share_of", "targets_of"]
+__all__ = ["Curvature", "Loss", "Root", "curvature_of", "loss_of", "name_of", "root_of", "share_of", "targets_of"]
 
 _BLOCKS = 2**24  # numbers that all blocks of H may have
 Loss = Callable[[torch.Tensor, Any], torch.Tensor]
