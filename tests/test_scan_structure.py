@@ -314,6 +314,50 @@ def test_activations_are_words_in_memory_and_in_every_file(tmp_path):
     assert "relu, tanh, leaky_relu(0.3), gelu, 4 values" in repr(scan)
 
 
+@pytest.mark.parametrize(
+    ("net", "axes"),
+    [
+        (ff.mlp([12, 20, 20, 3], "erf"), {"layers[2].activation": PHIS}),
+        (ff.mlp([12, 20, 20, 3], batch_norm=False), {"layers[3].activation": PHIS, "layers[1].activation": PHIS[:2]}),
+        (ff.mlp([12, 20, 20, 3]), {"activation": ["erf", "relu"], "layers[2].activation": PHIS, "gamma": [0.5, 2.0]}),
+        (net_of(widths=(8, 8, 8, 3), scales=(0.5,)), {"layers[1].branch[1].activation": PHIS, "scale": [0.2, 1.0]}),
+    ],
+)
+def test_an_axis_of_one_layers_activation_is_the_network_with_each_there(net, axes):
+    def changed(**point):
+        own = net
+        for name in sorted(point, key=lambda name: "." in name):
+            where, _, field = name.rpartition(".")
+            own = with_one(own, where, field, point[name]) if where else own.replace(**{field: point[name]})
+        return own
+
+    scan = ff.scan(net, axes, QUANTITIES, samples=50)
+    agree(scan, changed, samples=50)
+    slow = ff.reference.scan(net, axes, ("lambda_max",), samples=50)
+    assert np.abs(scan.lambda_max / slow["lambda_max"] - 1).max() < ROUNDING
+
+
+def test_one_layers_activations_are_words_in_memory_and_in_every_file(tmp_path):
+    pytest.importorskip("xarray")
+    pytest.importorskip("zarr")
+    net = ff.mlp([12, 20, 20, 3], batch_norm=False)
+    axes = {
+        "layers[1].activation": ["tanh", "erf"],
+        ("layers[3].activation", "sigma_w2"): [("relu", 1.0), ("erf", 2.0)],
+    }
+    scan = ff.scan(net, axes)
+    grid = ff.scan(net, {"layers[1].activation": ["tanh", "erf"], "layers[3].activation": ["relu", "erf"]})
+    np.testing.assert_array_equal(scan.lambda_max[:, 1], grid.lambda_max[:, 1])  # sigma_w2 is 2 there, too
+    stored = ff.scan(net, axes, store=tmp_path / "store.zarr", chunk=1)
+    scan.to_xarray().to_netcdf(tmp_path / "scan.nc", engine="scipy")
+    scan.save(tmp_path / "scan.zarr")
+    files = [ff.Scan.open(tmp_path / name) for name in ("scan.nc", "scan.zarr", "store.zarr")]
+    for each in (scan, stored, *files, ff.Scan.open(stored.to_xarray())):
+        assert each.axes["layers[1].activation"].tolist() == ["tanh", "erf"]
+        assert each.axes["layers[3].activation"].tolist() == ["relu", "erf"]
+        np.testing.assert_array_equal(np.asarray(each.lambda_max), scan.lambda_max)
+
+
 def test_activations_are_paired_with_other_axes_and_sent_to_workers():
     from concurrent.futures import ThreadPoolExecutor
 
@@ -332,6 +376,14 @@ def test_tables_are_made_of_every_activation():
     assert [text.split()[0] for text in scan.settings["tables"].split(", ")] == ["tanh", "gelu"]
     exact = ff.scan(net, {"activation": ["relu", "tanh", "gelu"]}, ("lambda_max",))
     assert np.abs(scan.lambda_max / exact.lambda_max - 1).max() < 1e-9  # what the documentation says of tables
+
+
+def test_tables_are_made_of_the_activations_that_a_layer_has_at_some_point():
+    net = ff.mlp([12, 20, 20, 3], "erf", batch_norm=False)
+    scan = ff.scan(net, {"layers[1].activation": ["tanh", "gelu"]}, ("lambda_max",), tables=True)
+    assert sorted(text.split()[0] for text in scan.settings["tables"].split(", ")) == ["erf", "gelu", "tanh"]
+    scan = ff.scan(net, {f"layers[{at}].activation": ["tanh", "relu"] for at in (1, 3)}, ("lambda_max",), tables=True)
+    assert [text.split()[0] for text in scan.settings["tables"].split(", ")] == ["tanh"]
 
 
 @pytest.mark.parametrize(
@@ -354,6 +406,19 @@ def test_a_network_without_activations_has_no_axis_of_them():
         ff.scan(ff.Network(4, [ff.Dense(3)]), {"activation": ["relu"]})
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("layers[0].activation", "axis layers[0].activation must name a layer that has activation, got Dense(units=20"),
+        ("layers[9].activation", "axis layers[9].activation must name a layer from 0 to 6, got 9"),
+        ("layers[2].trained", "sigma_b2, rate, scale, activation, got"),
+    ],
+)
+def test_a_layer_without_an_activation_has_no_axis_of_it(name, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ff.scan(ff.mlp([12, 20, 20, 3]), {name: ["relu"]})
+
+
 def test_activations_are_drawn_by_name_and_selected_by_it():
     pytest.importorskip("matplotlib")
     net = ff.mlp([12, 20, 20, 3])
@@ -363,6 +428,10 @@ def test_activations_are_drawn_by_name_and_selected_by_it():
     scan = ff.scan(net, {"gamma": np.linspace(0.5, 2, 10), "activation": PHIS})
     lines = scan.plot().axes[0].get_legend_handles_labels()[1]
     assert lines == ["relu", "tanh", "leaky_relu(0.3)", "gelu"]
+    of_one = ff.scan(net, {"layers[2].activation": PHIS, "gamma": np.linspace(0.5, 2, 10)})
+    assert of_one.plot().axes[0].get_legend_handles_labels()[1] == lines
+    assert ff.scan(net, {"layers[2].activation": PHIS}).plot().axes[0].get_xlabel() == "activation, of layers[2] alone"
+    assert of_one.plot(select={"layers[2].activation": "tanh"}).axes[0].get_title().endswith("layers[2] = tanh")
     one = scan.plot(select={"activation": "tanh"}).axes[0]
     assert one.get_title().endswith("activation = tanh")
     np.testing.assert_array_equal(one.lines[0].get_ydata(), scan.lambda_max[:, 1])
@@ -382,3 +451,8 @@ def test_the_command_line_takes_activations(fisherfield, tmp_path, monkeypatch):
     assert "activation=tanh, gamma=1" in output
     phis = ff.Scan.open(tmp_path / "scan.nc").axes["activation"].tolist()
     assert phis == ["relu", "polynomial(0.0, 1.0, 0.2)", "tanh"]
+    code, output, error = fisherfield(
+        "scan", tmp_path / "net.toml", "--axis", "layers[2].activation=relu,tanh", "--out", tmp_path / "one.nc"
+    )
+    assert (code, error) == (0, "")
+    assert ff.Scan.open(tmp_path / "one.nc").axes["layers[2].activation"].tolist() == ["relu", "tanh"]

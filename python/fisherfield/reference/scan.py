@@ -128,13 +128,16 @@ def _changed(net: Network, point: dict[str, Any]) -> Network:
     return net
 
 
-def _with_one(layers: tuple[Any, ...], where: str, field: str, value: float) -> tuple[Any, ...]:
+def _with_one(layers: tuple[Any, ...], where: str, field: str, value: Any) -> tuple[Any, ...]:
     """Layers with a field changed in the one at "[2]", or in what that holds, at "[2].branch[0]"."""
     place, _, inside = where[1:].partition("]")
     holder, _, rest = inside[1:].partition("[")
     layer = layers[int(place)]
-    new = _with_one(getattr(layer, holder), f"[{rest}", field, value) if holder else value
-    return (*layers[: int(place)], dataclasses.replace(layer, **{holder or field: new}), *layers[int(place) + 1 :])
+    if holder:
+        new = dataclasses.replace(layer, **{holder: _with_one(getattr(layer, holder), f"[{rest}", field, value)})
+    else:
+        new = layer.replaced(field, value)
+    return (*layers[: int(place)], new, *layers[int(place) + 1 :])
 
 
 def _deep(layers: list[Any], depth: int) -> list[Any]:

@@ -15,7 +15,7 @@ from ..network import Network
 from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of, meaning
 from .store import UNWRITTEN, VERSION, Described
-from .structure import ACTIVATION
+from .structure import names_activations
 
 
 def dimensions_of(grid: Grid) -> dict[str, tuple[str, ...]]:
@@ -89,9 +89,9 @@ def _flags(words: dict[int, str]) -> dict[str, Any]:
 
 def named(axes: Mapping[str, NDArray[Any]], activations: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The axes with the activations' names in place of their numbers."""
-    coded = ACTIVATION in axes and axes[ACTIVATION].dtype.kind in "iuf"
-    names = np.asarray(activations, dtype=np.str_)
-    return {**axes, **({ACTIVATION: names[axes[ACTIVATION].astype(np.intp)]} if coded else {})}
+    words = np.asarray(activations, dtype=np.str_)
+    coded = [name for name in axes if names_activations(name) and axes[name].dtype.kind in "iuf"]
+    return {**axes, **{name: words[axes[name].astype(np.intp)] for name in coded}}
 
 
 def coordinates_of(

@@ -21,7 +21,7 @@ from ..network import Network
 from .arguments import WHOLE
 from .grid import field_of
 from .scan import random_points
-from .structure import ACTIVATION
+from .structure import names_activations
 
 _GRAMMAR = "NAME=START:STOP:COUNT, NAME=START:STOP:COUNT:log or NAME=VALUE,VALUE,..."
 _MOST = 2**27  # values of one axis: a gigabyte
@@ -86,7 +86,7 @@ def _axis(text: str) -> tuple[str, Values | list[str] | _Range]:
     try:
         if not name or len(words) > 3:
             raise ValueError
-        if name == ACTIVATION:
+        if names_activations(name):
             return name, re.split(r",\s*(?![^()]*\))", value)  # commas within parentheses belong to a name
         if len(words) == 1:
             return name, np.array([float(word) for word in value.split(",")])
@@ -165,7 +165,7 @@ def selections_of(texts: Sequence[str]) -> dict[str, float | str]:
     for text in texts:
         name, _, number = (word.strip() for word in text.partition("="))
         try:
-            value = number if name == ACTIVATION else float(number)
+            value = number if names_activations(name) else float(number)
         except ValueError:
             raise ValueError(f"--select must be NAME=VALUE, got {shown(text)}") from None
         if name in chosen:

@@ -64,7 +64,7 @@ class Grid:
     dimensions: tuple[str, ...]
     shape: tuple[int, ...]
     axes: tuple[Axis, ...]
-    activations: tuple[str, ...] = ()  # what the values of an axis of activations count
+    activations: tuple[str, ...] = ()  # what the values of axes of activations count
 
     @property
     def points(self) -> int:
@@ -130,7 +130,7 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
             allowed = layer_axes()[field].range if field in layer_axes() else None
             if field == ACTIVATION:
                 each = activations_of(name, column)
-                activations = tuple(dict.fromkeys(each))
+                activations = tuple(dict.fromkeys((*activations, *each)))
                 column = [activations.index(phi) for phi in each]
             values[name] = axis_values(name, field, column, allowed)
             placed.append(Axis(name, field, layer, len(dimensions)))
@@ -194,8 +194,8 @@ def field_of(net: Network, name: Any) -> tuple[str, int]:
 
 def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str, int]:
     name, where_cut = cut(name), cut(where)
-    if field not in layer_axes():
-        raise ValueError(f"axis {name} must name one of {', '.join(layer_axes())}, got {shown(field)}")
+    if field not in (words := (*layer_axes(), ACTIVATION)):
+        raise ValueError(f"axis {name} must name one of {', '.join(words)}, got {shown(field)}")
     steps = {step.where: number for number, step in enumerate(net.steps)}
     if where not in steps:
         if "." in where:
@@ -203,7 +203,7 @@ def _of_one_layer(net: Network, name: str, where: str, field: str) -> tuple[str,
             raise ValueError(f"axis {name} must name a layer that the network has, got {where_cut}{hint}")
         raise ValueError(f"axis {name} must name a layer from 0 to {len(net.layers) - 1}, got {cut(where[7:-1])}")
     layer = net.steps[steps[where]].layer
-    if field not in layer.axes() or not layer.has(field):
+    if field not in (*layer.axes(), ACTIVATION) or not layer.has(field):
         inside = [step.where for step in net.steps if step.where.startswith(f"{where}.") and step.layer.has(field)]
         hint = f"; it holds {inside[0]}.{field}" if inside else ""
         raise ValueError(f"axis {name} must name a layer that has {field}, got {shown(layer)}{hint}")

@@ -22,7 +22,7 @@ from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of
 from .grid import grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, core_names
-from .structure import most_layers, with_activation
+from .structure import most_layers, with_activations
 from .table import Scan
 from .work import carried_out
 
@@ -182,7 +182,7 @@ def scan(
     )
     _numbers.choice("backend", backend, _numbers.BACKENDS)
     wanted = quantities_of(quantities, QUANTITIES)
-    networks = [with_activation(net, phi) for phi in grid.activations] or [net]
+    networks = with_activations(net, grid, values)
     made = _tables(networks, tables_of(tables, backend), wanted, settings.theory)
     client = _numbers.client_of(client)
     progress = progress_of(progress)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..network import Network
 from ..network.layer import Step
 
 if TYPE_CHECKING:
-    from .grid import Slot
+    from .grid import Grid, Slot
 
 
 class Run(NamedTuple):
@@ -108,6 +108,11 @@ ACTIVATION = "activation"
 STRUCTURES = (ACTIVATION, *COUNTS)
 
 
+def names_activations(name: str) -> bool:
+    """Whether the values of an axis are activations, of all layers or of one."""
+    return name.rpartition(".")[2] == ACTIVATION
+
+
 def refuse_other(net: Network, name: str) -> None:
     """A network that the axis cannot change."""
     if name in COUNTS:
@@ -145,7 +150,7 @@ def by_network(
 ) -> list[tuple[Network, int, NDArray[np.intp], tuple[Slot, ...]]]:
     """(network, dimension, places along it, slots there) for every value that the first of these axes has in a box.
 
-    An axis of activations has their numbers in `activations`.
+    An axis of activations has their numbers in `activations`. That of a single layer comes behind that of all.
     """
     varied = next(slot for slot in slots if slot.axis.field in STRUCTURES)
     dimension, name = varied.axis.dimension, varied.axis.field
@@ -154,12 +159,29 @@ def by_network(
     for value in np.unique(varied.values):
         places = np.flatnonzero(varied.values == value)
         rest = tuple(slot.at(dimension, places) for slot in others)
-        changed = with_many(net, name, int(value)) if name in COUNTS else with_activation(net, activations[int(value)])
+        if name in COUNTS:
+            changed = with_many(net, name, int(value))
+        else:
+            changed = with_activation(net, activations[int(value)], varied.axis.layer)
         parts.append((changed, dimension, places, rest))
     return parts
 
 
 @functools.lru_cache(maxsize=256)
-def with_activation(net: Network, name: str) -> Network:
-    """The network with another activation everywhere."""
-    return net.replace(activation=name)
+def with_activation(net: Network, name: str, layer: int) -> Network:
+    """The network with another activation everywhere (-1), or in one layer, by its number in `Network.steps`."""
+    if layer < 0:
+        return net.replace(activation=name)
+    each = [(number, step.layer) for number, step in enumerate(net.steps) if step.layer.has(ACTIVATION)]
+    return net.replace(activation=[name if number == layer else own for number, own in each])
+
+
+def with_activations(net: Network, grid: Grid, values: Mapping[str, NDArray[np.float64]]) -> list[Network]:
+    """Networks that have between them every activation where a point has it, and no other."""
+    networks = [net]
+    for axis in sorted(grid.axes, key=lambda axis: axis.layer):
+        if axis.field == ACTIVATION:
+            first, *others = (grid.activations[int(number)] for number in np.unique(values[axis.name]))
+            networks = [with_activation(one, first, axis.layer) for one in networks]
+            networks += [with_activation(networks[0], phi, axis.layer) for phi in others]
+    return networks

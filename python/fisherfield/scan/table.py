@@ -24,7 +24,7 @@ from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of
 from .layout import ACTIVATIONS, DIMENSIONS, Damaged, dimensions_from
 from .store import VERSION, opened
-from .structure import ACTIVATION
+from .structure import names_activations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -336,11 +336,14 @@ def range_in_words(values: NDArray[Any]) -> str:
 
 def numbered(dataset: Any) -> Any:
     """A Dataset as stores have it: numbers in place of words, for which Zarr has no standard."""
-    if dataset.coords.get(ACTIVATION, np.zeros(1)).dtype.kind != "U":
+    coded = [name for name, own in dataset.coords.items() if names_activations(str(name)) and own.dtype.kind == "U"]
+    if not coded:
         return dataset
-    words, numbers = np.unique(dataset[ACTIVATION].values, return_inverse=True)
-    own = dataset[ACTIVATION]
-    dataset = dataset.assign_coords({ACTIVATION: (own.dims, numbers.reshape(own.shape).astype(float), own.attrs)})
+    words = np.unique(np.concatenate([dataset[name].values.ravel() for name in coded]))
+    for name in coded:
+        own = dataset[name]
+        numbers = np.searchsorted(words, own.values).astype(float)
+        dataset = dataset.assign_coords({name: (own.dims, numbers, own.attrs)})
     return dataset.assign_attrs({ACTIVATIONS: words.tolist()})
 
 
