@@ -534,12 +534,22 @@ def test_replace_refuses_in_a_sentence(changes, error, sentence):
         ff.mlp([5, 4, 3, 2]).replace(**changes)
 
 
-@pytest.mark.parametrize("name", ["gamma", "beta", "eps", "trained"])
-def test_replace_refuses_what_no_layer_has(name):
-    with pytest.raises(ValueError, match=f"^{name} cannot be replaced: the network has no BatchNorm$"):
-        ff.mlp([3, 4, 5], batch_norm=False).replace(**{name: 1.0})
-    with pytest.raises(ValueError, match=r"^activation cannot be replaced: the network has no Activation$"):
-        ff.mlp([3, 5]).replace(activation="tanh")
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("gamma", "BatchNorm, GroupNorm, LayerNorm or RMSNorm"),
+        ("gamma_scale", "BatchNorm, GroupNorm, LayerNorm or RMSNorm"),
+        ("eps", "BatchNorm, GroupNorm, LayerNorm or RMSNorm"),
+        ("trained", "BatchNorm, GroupNorm, LayerNorm or RMSNorm"),
+        ("beta", "BatchNorm, GroupNorm or LayerNorm"),
+        ("scale", "Residual"),
+        ("rate", "Dropout"),
+        ("activation", "Activation"),
+    ],
+)
+def test_replace_refuses_what_no_layer_has_and_names_every_kind_that_has_it(name, kinds):
+    with pytest.raises(ValueError, match=f"^{name} cannot be replaced: the network has no {kinds}$"):
+        ff.mlp([3, 5]).replace(**{name: 1.0})
 
 
 # refusals -------------------------------------------------------------------------------------------------------------

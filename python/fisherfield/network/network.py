@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import _numbers
-from .._words import did_you_mean, shown
+from .._words import did_you_mean, one_of, shown
 from .layer import Layer, Seen, Shape, Spot, Step, Stream, kinds
 
 if TYPE_CHECKING:
@@ -405,7 +405,8 @@ def _replaced(layers: tuple[Layer, ...], name: str, value: Any) -> tuple[Layer, 
     leaves = [leaf for layer in layers for leaf in layer.leaves()]
     count = sum(leaf.has(name) for leaf in leaves)
     if not count:
-        raise ValueError(f"{name} cannot be replaced: the network has no {max(owners, key=lambda kind: owners[kind])}")
+        names = one_of(kind for kind, owns in owners.items() if owns)
+        raise ValueError(f"{name} cannot be replaced: the network has no {names}")
     values = iter(per_layer(name, value, count))
     return _mapped(layers, lambda leaf: leaf.replaced(name, next(values)) if leaf.has(name) else leaf)
 
