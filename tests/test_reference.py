@@ -3,6 +3,7 @@
 
 import inspect
 import math
+import re
 from fractions import Fraction
 
 import mpmath
@@ -319,3 +320,16 @@ def test_two_billion_units_take_no_room_in_the_reference():
     net = ff.Network(2 * 10**9, [ff.Dense(2 * 10**9), ff.Activation("relu"), ff.Dense(3)])
     # a dozen roundings
     assert reference.fisher(net).a == pytest.approx(ff.fisher(net).a, rel=1e-14)
+
+
+@pytest.mark.parametrize("q", [1e8, 1e90])
+@pytest.mark.parametrize("phi", [f"polynomial({'0, ' * 32}1)", "hermite(31)", "monomial(32)", "exp"])
+def test_activations_that_leave_float64_are_refused_without_a_warning(phi, q):
+    words = f"^an activation and its square must not overflow float64, got a variance of {re.escape(f'{q:g}')}$"
+    for integral in (quadrature.second_moment, quadrature.slope_second_moment):
+        if (phi, q, integral) == ("hermite(31)", 1e8, quadrature.slope_second_moment):
+            continue  # the one that fits
+        with pytest.raises(ValueError, match=words):
+            integral(phi, q)
+    with pytest.raises(ValueError, match=words):
+        reference.fisher(ff.mlp([10, 20, 3], phi, batch_norm=False, sigma_w2=[q, 1.0], sigma_b2=0.0))

@@ -164,10 +164,20 @@ def half_square(
     return total
 
 
+def _finite(integral: Callable[..., float], q: float, *rest: float) -> float:
+    """Refuses an integrand that leaves float64 at a node, though the integral itself may not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = integral(q, *rest)
+    if not np.isfinite(value):
+        raise ValueError(f"an activation and its square must not overflow float64, got a variance of {q:g}")
+    return value
+
+
 def each(integral: Callable[..., float], *arrays: Any, symmetric: bool = False) -> Any:
     """`integral` of every entry of the broadcast arrays; entries that agree to 14 digits are integrated once.
 
-    symmetric: the first two arguments (q1, q2) may change places.
+    symmetric: the first two arguments (q1, q2) may change places. The first one is a variance.
+    Raises ValueError for what overflows.
     """
     columns = [np.asarray(array, dtype=np.float64) for array in np.broadcast_arrays(*arrays)]
     shape = columns[0].shape
@@ -179,6 +189,6 @@ def each(integral: Callable[..., float], *arrays: Any, symmetric: bool = False) 
     for place, row in enumerate(rows):
         key = tuple(f"{value:.13e}" for value in row)
         if key not in seen:
-            seen[key] = integral(*map(float, row))
+            seen[key] = _finite(integral, *map(float, row))
         out[place] = seen[key]
     return out.reshape(shape)[()]
