@@ -315,6 +315,8 @@ def test_save_writes_what_its_ending_says(tmp_path, ending):
         for name in ("lambda_max", "status", *RIGHT.dimensions):
             np.testing.assert_array_equal(read[name], np.asarray(whole[name]).ravel())
     if ending == ".zarr":
+        names = list(json.loads((path / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"])
+        assert names == sorted(names)  # whatever order the system lists files in
         with pytest.raises(ValueError, match=r"^path must be a new folder, got .* which is there$"):
             RIGHT.save(path)
     else:

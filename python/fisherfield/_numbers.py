@@ -52,7 +52,7 @@ def _no_number(value: Any) -> bool:
 def float_of(name: str, value: Any, allowed: str) -> float:
     if type(value) is float:  # looking at all else takes longer than the conversion
         return value
-    if _no_number(value):
+    if _no_number(value) or getattr(value, "ndim", 0) > 0:  # NumPy before 2.4 takes an array of one number for it
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     try:
         return float(value)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 from .._numbers import path_of
 from .._optional import optional
 from .._words import shown
+from .layout import in_order
 from .table import Scan, numbered
 
 _NEEDS = {".zarr": ("zarr",), ".nc": ("xarray", "h5netcdf"), ".csv": ("pandas",), ".parquet": ("pandas", "pyarrow")}
@@ -70,6 +72,8 @@ def save(scan: Scan, path: Any) -> None:
     with replacing(place) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata")  # which Zarr has had for years, and no standard yet
         numbered(scan.to_xarray()).to_zarr(partial, mode="w", consolidated=True)
+        root = partial / "zarr.json"
+        root.write_text(json.dumps(in_order(json.loads(root.read_bytes())), indent=2), encoding="utf-8")
 
 
 @contextmanager

@@ -200,6 +200,12 @@ def root_of(path: str) -> dict[str, Any] | None:
     return dict(root)
 
 
+def in_order(root: dict[str, Any]) -> dict[str, Any]:
+    """Metadata whose arrays stand by name, which is by chance as Zarr 3.0 writes them."""
+    held = root["consolidated_metadata"]
+    return {**root, "consolidated_metadata": {**held, "metadata": dict(sorted(held["metadata"].items()))}}
+
+
 def marked(root: dict[str, Any], values: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Metadata with their digest, in which those of the axes' values are."""
     import hashlib

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from .._optional import optional
 from .._words import shown
-from .layout import MARK, TWIN, Damaged, Layout, damage, layout_of, marked, read, root_of, same, sound
+from .layout import MARK, TWIN, Damaged, Layout, damage, in_order, layout_of, marked, read, root_of, same, sound
 from .lock import Lock
 
 # An attribute of the folder until its metadata are complete; then those of the scan replace it.
@@ -336,9 +336,7 @@ def _described(
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         whole = zarr.consolidate_metadata(memory)
     whole.attrs.put(attributes)
-    root = json.loads(files["zarr.json"].to_bytes())
-    held = root["consolidated_metadata"]
-    held["metadata"] = dict(sorted(held["metadata"].items()))  # by chance in Zarr 3.0
+    root = in_order(json.loads(files["zarr.json"].to_bytes()))
     return marked(root, {name: values for name, (_, values, _) in coordinates.items()})
 
 
