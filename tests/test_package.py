@@ -5,8 +5,11 @@ import ast
 import inspect
 import os
 import pickle
+import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -189,3 +192,20 @@ def test_the_environment_sets_up_the_core_by_whichever_way_it_comes(way):
     path = _core.simd_paths()[0]  # one that every machine has
     code = f"{way}\nfrom fisherfield import _core\nprint(_core.num_threads(), _core.simd_path())"
     assert run(code, FISHERFIELD_NUM_THREADS="3", FISHERFIELD_SIMD=path) == f"3 {path}"
+
+
+# ------------------------------------------------------------------------------------------------- lowest versions
+
+MINIMA = Path(__file__).parent.parent / ".ci" / "minima.py"
+
+
+@pytest.mark.skipif(not MINIMA.exists(), reason="a source distribution has no continuous integration")
+def test_the_lowest_versions_that_are_tested_are_those_that_are_asked_for():
+    minima = runpy.run_path(str(MINIMA))["minima"]
+    project = tomllib.loads((MINIMA.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {*project["dependencies"], *sum(project["optional-dependencies"].values(), [])}  # noqa: RUF017
+    plain = {re.sub(r"\[.*\]", "", text).replace(">=", "==") for text in asked if not text.startswith("fisherfield[")}
+    assert minima(project) == sorted(plain)
+    assert {text.partition("==")[0] for text in plain} >= {"numpy", "typer", "zarr", "torch", "dask", "pytest"}
+    with pytest.raises(SystemExit, match=r"^pyproject.toml must have NAME>=VERSION everywhere, got 'numpy'$"):
+        minima({**project, "dependencies": ["numpy"]})
