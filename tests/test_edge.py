@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import fisherfield as ff
-from fisherfield import reference
+from fisherfield import _core, reference
 from fisherfield.reference.arguments import settings_of
 from fisherfield.reference.bulk import Bulk
 from fisherfield.reference.edge import bulk_of
+from fisherfield.theory.settings import Settings
 
 
 def vanilla(widths: list[int], activation: str, sigma_w2: float, sigma_b2: float) -> ff.Network:
@@ -109,3 +110,76 @@ def test_networks_that_the_equations_do_not_describe_have_none():
     ):
         assert math.isnan(reference.edge(net, samples=100))
     assert math.isnan(reference.edge(normed([50, 60], "relu"), "wei2019", 100))
+
+
+# Activations of every shape, in networks of every theory; with all that a layer has.
+RICH = ff.mlp(
+    [40, 50, 60, 3], "selu", gamma=2.0, beta=0.3, eps=0.1, trained=True, sigma_w2=[1.0, 2.0, 1.5], sigma_b2=0.2
+)
+CASES = [
+    (normed([64, 80, 70], "tanh"), "exact", None),
+    (normed([50, 60, 70], "relu"), "frozen", 90),
+    (vanilla([100, 60, 80], "relu", 2.0, 0.5), "exact", 50),
+    (normed([60, 50, 40], "gelu"), "exact", 300),
+    (normed([60, 50, 40], "sign"), "exact", 300),
+    (normed([60, 50], "elu"), "frozen", None),
+    (normed([60, 50], "abs"), "exact", 40),
+    (RICH, "frozen", 77),
+    (RICH, "exact", None),
+    (ff.mlp([30, 5], batch_norm=False), "exact", 20),
+]
+
+
+def core_edge(net: ff.Network, theory: str = "exact", samples: int | None = None) -> float:
+    return _core.edge(net._compiled, Settings.of(net, theory, samples))
+
+
+@pytest.mark.parametrize(("net", "theory", "samples"), CASES)
+def test_the_core_has_the_edge_of_the_reference(net, theory, samples):
+    # both solve the same equations to 1e-12; behind 1e-6 of x the edge is drawn from two secants
+    assert core_edge(net, theory, samples) == pytest.approx(reference.edge(net, theory, samples), rel=1e-9)
+
+
+def test_the_core_has_the_density_of_the_reference():
+    net = normed([50, 60, 70], "relu")
+    equations = bulk(net, "frozen", 90)
+    x = np.array([1.0, 0.2, 3.0, 0.01])  # the last lies below r, as no eigenvalue does
+    density, above = _core.bulk_spectrum(net._compiled, Settings.of(net, "frozen", 90), x)
+    for place in (0, 2):
+        assert density[place] == pytest.approx(equations.density(x[place]), rel=1e-9)
+        assert above[place] == pytest.approx(equations.above(x[place]), rel=1e-9)
+    assert density[3] == 0.0
+    assert above[3] == 90.0
+
+
+def test_deep_networks_have_an_edge_above_the_least_eigenvalue():
+    for depth in (8, 12, 16):
+        for theory in ("exact", "frozen"):
+            net = normed([100] * depth, "relu")
+            assert core_edge(net, theory, 100) > bulk_of_r(net, theory, 100)
+
+
+def bulk_of_r(net: ff.Network, theory: str, samples: int) -> float:
+    equations = bulk(net, theory, samples)
+    return equations.share * equations.r
+
+
+def test_edges_lie_below_their_ceiling():
+    # (a - b) (1/sqrt(n) + sum 1/sqrt(N_l))^2; how close they come is counted, so that the law is not empty
+    generator, closest = np.random.default_rng(5), 0.0
+    for _ in range(60):
+        depth = int(generator.integers(1, 7))
+        widths = [int(width) for width in 2 ** generator.uniform(4, 9, depth)]
+        activation = generator.choice(["relu", "tanh", "erf", "selu", "gelu", "sin", "linear"])
+        samples = None if generator.random() < 0.2 else int(2 ** generator.uniform(3, 12))
+        norm = generator.random() < 0.6
+        sigmas = {"sigma_w2": generator.uniform(0.5, 3.0), "sigma_b2": generator.uniform(0.0, 1.0)}
+        net = ff.mlp([*widths, 1], str(activation), batch_norm=bool(norm), **sigmas)
+        theory = "frozen" if norm and generator.random() < 0.5 else "exact"
+        edge = core_edge(net, theory, samples)
+        assert math.isfinite(edge), (net, theory, samples)
+        of = ff.fisher(net, theory, samples)
+        ceiling = (of.a - of.b) * ((0 if samples is None else samples**-0.5) + sum(w**-0.5 for w in widths)) ** 2
+        closest = max(closest, edge / ceiling)
+        assert edge < ceiling * (1 + 1e-12), (net, theory, samples)  # equal, but for rounding, in one layer
+    assert closest > 0.5

@@ -75,6 +75,7 @@ void bind_activations(py::module_& module);
 void bind_gaussian(py::module_& module);
 void bind_table(py::module_& module);
 void bind_network(py::module_& module);
+void bind_edge(py::module_& module);
 void bind_fisher(py::module_& module);
 void bind_scan(py::module_& module);
 void bind_sampled(py::module_& module);

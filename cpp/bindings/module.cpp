@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, module) {
     bind_table(module);       // Table, tabulate
     bind_network(module);     // Network
     bind_fisher(module);      // order_parameters, fisher, contributions, max_learning_rate
+    bind_edge(module);        // edge, bulk_spectrum
     bind_scan(module);
     bind_sampled(module); // Linearization64, Linearization32
     bind_threads(module); // set_num_threads, num_threads

@@ -158,6 +158,13 @@ def order_parameters(network: Network, settings: _Settings) -> OrderParameters: 
 def contributions(network: Network, settings: _Settings) -> Contributions: ...
 def step_limit(momentum: float, nesterov: bool) -> float: ...
 
+# Where the bulk ends; NaN of networks that its equations do not describe. And at each x the density of the n
+# eigenvalues, and how many lie above.
+def edge(network: Network, settings: _Settings) -> float: ...
+def bulk_spectrum(
+    network: Network, settings: _Settings, x: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
 # (name, layer, values) of what varies: in one of the layers that were added, by its number, or in all (-1); an array
 # with the box's number of dimensions each. Statuses are Status's.
 def scan(

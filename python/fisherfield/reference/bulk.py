@@ -69,7 +69,8 @@ MEANS = np.polynomial.hermite_e.hermegauss(32)
 # All that depends on g is even in it: half of 16.
 GRADIENTS = tuple(each[8:] for each in np.polynomial.hermite_e.hermegauss(16))
 _PANELS = np.arange(-10.0, 11.0)
-# How far from the real axis, relative to x, a solution is sought first: there the plain iteration converges.
+# How far from the real axis a solution is sought first, relative to how far x lies above r, which all eigenvalues do:
+# there the plain iteration converges.
 _HEIGHTS = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-6, 0.0)
 
 
@@ -97,13 +98,20 @@ def moments(function: Any, m: float, v: float) -> dict[str, float]:
     f, df = phi(function)(m + root * u), slope(function)(m + root * u)
     f0, df0 = float(weight @ f), float(weight @ df)
     f, df = f - f0, df - df0
-    b, s, bend = float(weight @ (u * f)) / root, df0, float(weight @ (u * df)) / root
-    slope_variance = float(weight @ (df * df))
+    slope_variance, variance = float(weight @ (df * df)), float(weight @ (f * f))
+
+    def kept(mean: float, square: float) -> float:
+        """What rounding leaves of the means of even and odd functions is none."""
+        return mean if mean**2 > 1e-26 * square else 0.0
+
+    s = kept(df0, slope_variance)
+    b = kept(float(weight @ (u * f)), variance) / root
+    bend = kept(float(weight @ (u * df)), slope_variance + s * s) / root
     return {
         "b": b,
         "s": s,
         "bend": bend,
-        "c": max(float(weight @ (f * f)) - b * b * v, 0.0),
+        "c": max(variance - b * b * v, 0.0),
         "cx": float(weight @ (f * df)) - b * bend * v,
         "cd": max(slope_variance - bend * bend * v, 0.0),
         "slope_variance": slope_variance,
@@ -211,8 +219,9 @@ class Bulk:
             u = u + step
             if not np.all(np.isfinite(u)):
                 return None
-            if np.all(np.abs(step) <= 1e-11 * np.abs(u) + 1e-300):
-                return u if np.all(np.imag(u) * self._signs >= -1e-9 * np.abs(u)) else None
+            floor = 1e-25 * np.max(np.abs(u))  # what rounding makes of unknowns that are 0
+            if np.all(np.abs(step) <= 1e-11 * np.abs(u) + floor):
+                return u if np.all(np.imag(u) * self._signs >= -1e-9 * np.abs(u) - floor) else None
         return None
 
     def at(self, x: float, warm: list[Complex | None] | None = None) -> Complex:
@@ -226,7 +235,7 @@ class Bulk:
                 return u
         u = None
         for place, height in enumerate(_HEIGHTS):
-            z = complex(x, height * x)
+            z = complex(x, height * (x - self.share * self.r))
             near = None if warm[place] is None or not height else self.solve(z, warm[place])
             u = near if near is not None else self.solve(z, u)
             if u is None:
@@ -257,10 +266,11 @@ class Bulk:
         def excess(x: float) -> float:
             return float(max(self.above(x, warm), 0.0) ** (2 / 3) - 0.5 ** (2 / 3))
 
-        high = self.ceiling()
+        least = self.share * self.r
+        high = least + self.ceiling()
         low, f_low, f_high = high, -1.0, -(0.5 ** (2 / 3))
         while f_low < 0:
-            high, low = low, 0.8 * low
+            high, low = low, least + 0.8 * (low - least)
             f_high, f_low = f_low, excess(low)
         secant: float = low
         for _ in range(100):
@@ -301,7 +311,7 @@ class Bulk:
         u = np.real(self.start(complex(x)))
         here = rate(x, u)
         step = 0.1 * x
-        while here is not None and step > 1e-13 * x:
+        while here is not None:
             rate_of_s, u, du = here
             below = rate(x - step, u - step * du)
             if below is None:
@@ -309,7 +319,8 @@ class Bulk:
                 continue
             f, f_below = 1 / rate_of_s**2, 1 / below[0] ** 2
             x, here = x - step, below
-            step = min(f_below * step / (f - f_below), 0.1 * x) if f > f_below else 0.0
-        if here is None:
-            raise ArithmeticError("the bulk's equations have no real solution far above the edge")
-        return x
+            rest = f_below * step / (f - f_below)  # down to the edge
+            if rest < 1e-6 * x:  # closer, 1 - update' is singular; off by the product of the last two distances
+                return x - rest
+            step = min(0.97 * rest, 0.1 * x)
+        raise ArithmeticError("the bulk's equations have no real solution far above the edge")

@@ -96,7 +96,7 @@ def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     r = sum(width * v * rest for width, (_, v), (_, rest) in zip(widths, hats, tilde, strict=True))
     trained = sum(seen[at][-1] * sum(tilde[at + 1]) for at in range(len(hidden)))
     d = r + trained + sum(w * v * xy for w, (_, v), (xy, _) in zip(widths, hats, tilde, strict=True))
-    d += sum(one * rest for one, (_, rest) in zip(own, tilde, strict=True))
+    d += float(outlier) * sum(one * rest for one, (_, rest) in zip(own, tilde, strict=True))
     return Bulk(
         layers=tuple(layers),
         inputs=widths[0],
@@ -130,5 +130,7 @@ def edge(
         return math.nan
     if not bulk.d > 0:
         return 0.0
+    if not bulk.layers and bulk.share == 0:  # all N_0 eigenvalues are one
+        return float(bulk.alpha[0] * bulk.v0)
     sharp = bulk.share == 0 and not np.any(bulk.beta)
     return bulk.end() if sharp else bulk.position()
