@@ -25,6 +25,7 @@ __all__ = [
     "number",
     "refuse_large_images",
     "settings_of",
+    "units_of",
     "whole",
 ]
 
@@ -63,6 +64,13 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
     lowest = 0.0 if samples is None else -length / max(samples - 1, 1)
     biases = theory != "wei2019" if biases is None else boolean("biases", biases)
     return Settings(theory, samples, number("overlap", overlap, lowest, length), length, biases)
+
+
+def units_of(value: Any) -> Any:
+    """ "auto", None, or how many units there are in all."""
+    if value is None or (isinstance(value, str) and value == "auto"):
+        return value
+    return whole("units", value, 64, 2**20)
 
 
 def network_of(net: Any) -> Network:

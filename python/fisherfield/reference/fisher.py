@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..network import Dense, Network
 from . import quadrature
-from .arguments import settings_of
-from .order_parameters import forward
+from .arguments import Settings, settings_of, units_of, whole
+from .order_parameters import Pass, forward, sampled_passes
+from .units.walk import drawing
 from .wei2019 import following
 
-__all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
+__all__ = ["Fisher", "Layers", "backward_sums", "fisher", "fisher_of_units"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Fisher:
     regime: str
     theory: str
     layers: Layers
+    error: float  # of lambda_max by sampled units; 0 where there are none
 
 
 def fisher(
@@ -61,7 +64,36 @@ def fisher(
     or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
     """
     settings = settings_of(net, theory, samples, overlap, length, biases)
-    end, n = forward(net, settings), settings.samples
+    return _spectrum(net, settings, forward(net, settings))
+
+
+def fisher_of_units(
+    net: Network,
+    theory: str = "exact",
+    samples: int | None = None,
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    *,
+    units: Any = "auto",
+    seed: int = 0,
+) -> Fisher:
+    """The same by sampled units (docs/theory.md, section 12): a and b are means over their four groups, and lambda_max
+    of each group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
+    """
+    settings = settings_of(net, theory, samples, overlap, length, biases)
+    how = drawing(net, settings, units_of(units), whole("seed", seed, 0, 2**63 - 1))
+    if how is None:
+        return _spectrum(net, settings, forward(net, settings))
+    passes = sampled_passes(net, settings, how)
+    each = [_spectrum(net, settings, one).lambda_max for one in passes]
+    ends = {name: np.mean([getattr(one, name) for one in passes], axis=0) for name in ("D", "o", "d")}
+    error = float(np.std(each, ddof=1) / np.sqrt(len(each)))
+    return replace(_spectrum(net, settings, Pass(passes[0].rows, **ends)), error=error)
+
+
+def _spectrum(net: Network, settings: Settings, end: Pass) -> Fisher:
+    n = settings.samples
     outputs, parameters = net.outputs, net.parameters(settings.biases)
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
     mean = outputs * a / parameters
@@ -93,8 +125,9 @@ def fisher(
         multiplicity=min(most, parameters),
         parameters=parameters,
         regime="outlier" if outlier else "bulk",
-        theory=theory,
+        theory=settings.theory,
         layers=Layers(end.D, end.o),
+        error=0.0,
     )
 
 

@@ -22,6 +22,9 @@ class Kind(NamedTuple):
     back: Callable[..., Any]  # (layer, arrays, that, delta, flow) -> delta before the layer, gradients of the arrays
     takes_gaussian: bool = False  # a pre-activation; before all others phi is the identity
     arrays: tuple[str, ...] = ()  # of a sampled network, in the order of the parameters
+    # (layer, units or state, place, sampling) -> units or state; None: of averages over units, by `state`
+    units: Callable[..., Any] | None = None
+    of_averages: bool = False  # by `state`, too, unless what reads it needs the units themselves
 
 
 def without_recursion(layer: Any, *states: Any) -> State:

@@ -18,8 +18,9 @@ from .layers.affine import fan_in
 from .layers.flatten import over_positions
 from .layers.phi import LINEAR, activation
 from .state import Place, State, inputs
+from .units import walk as units
 
-__all__ = ["OrderParameters", "Pass", "forward", "order_parameters"]
+__all__ = ["OrderParameters", "Pass", "forward", "order_parameters", "sampled_passes"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,27 @@ def order_parameters(
 def forward(net: Network, settings: Settings) -> Pass:
     """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5)."""
     walk = wei2019.walk if settings.theory == "wei2019" else _walk
+    return _passed(lambda add: walk(net, settings, add))
+
+
+def sampled_passes(net: Network, settings: Settings, how: units.Drawing) -> list[Pass]:
+    """One pass for each group of units (section 12)."""
+    homogeneous = _homogeneous(net.steps)
+
+    def passed(group: int) -> Pass:
+        return _passed(lambda add: units.walk(net, settings, how, group, homogeneous, add))
+
+    return [passed(group) for group in range(units.GROUPS)]
+
+
+def _passed(walk: Callable[[Callable[[int, State, State], None]], State]) -> Pass:
     rows: list[tuple[Any, ...]] = []
 
     def add(fan: int, fed: State, z: State) -> None:
         sums = (float(np.sum(part)) for part in (z.D, z.o, z.d))
         rows.append((fan, fed.q, fed.xy, fed.v, z.q, z.xy, z.v, *sums))
 
-    end = walk(net, settings, add)
+    end = walk(add)
     return Pass(OrderParameters(*(np.array(column) for column in zip(*rows, strict=True))), end.D, end.o, end.d)
 
 

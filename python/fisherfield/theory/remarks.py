@@ -104,7 +104,7 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
         )
     if theory == "exact" and facts.batch_norm and facts.sums and not facts.last_normed:
         notes.append("the outlier passes the sums by their skips: BatchNorm behind the last sum would take it away")
-    if theory == "exact" and facts.padded_norm:
+    if theory == "exact" and facts.padded_norms:
         seen, kind = ("with AvgPool2d 2 to 34", other) if facts.pooled_norm else ("2 to 5", notes)
         kind.append(_PADDED.format(seen))
     if theory == "exact" and facts.image_norm and samples is not None:

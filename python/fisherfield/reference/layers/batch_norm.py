@@ -15,6 +15,7 @@ from ...network import BatchNorm
 from ..batch import Batch, Flow, axes, of_channels
 from ..kind import Kind
 from ..state import Place, State, known
+from ..units.batch_norm import batch_norm as of_units
 from .phi import correlations, over_roots
 
 __all__ = ["KINDS", "back", "batch_norm", "forward", "variance"]
@@ -240,4 +241,6 @@ def back(
     return dz / of_channels(np.sqrt(var + layer.eps), du), gradients
 
 
-KINDS: dict[type, Kind] = {BatchNorm: Kind(batch_norm, forward, back, takes_gaussian=True, arrays=("gammas", "betas"))}
+KINDS: dict[type, Kind] = {
+    BatchNorm: Kind(batch_norm, forward, back, takes_gaussian=True, arrays=("gammas", "betas"), units=of_units)
+}

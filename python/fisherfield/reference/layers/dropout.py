@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from ...network.dropout import Dropout
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
+from ..units.state import Sampling, Units, as_units, normals
 
 __all__ = ["KINDS", "back", "dropout", "forward"]
 
@@ -32,6 +34,16 @@ def dropout(layer: Dropout, state: State, at: Place) -> State:
     return replace(state, v=state.v + more * own * state.q, d=state.d + more * own * state.D, apart=apart)
 
 
+# ---------------------------------------------------------------------------------------------------- sampled units
+def of_units(layer: Dropout, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """A mask for every unit, sample and position."""
+    units = as_units(state, sampling)
+    shape = units.h.shape
+    uniform = ndtr(normals(sampling, 5, shape[0], shape[1] * shape[2])).reshape(shape)
+    factor = (uniform >= layer.rate) / (1 - layer.rate)
+    return units.times(factor * units.h, factor)
+
+
 # ---------------------------------------------------------------------------------------------------- finite networks
 def forward(layer: Dropout, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
     """The mask is the network's: of its seed and of the layer's place."""
@@ -46,4 +58,4 @@ def back(
     return kept * delta, []
 
 
-KINDS: dict[type, Kind] = {Dropout: Kind(dropout, forward, back)}
+KINDS: dict[type, Kind] = {Dropout: Kind(dropout, forward, back, units=of_units, of_averages=True)}

@@ -25,6 +25,7 @@ from .. import activations, quadrature
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
+from ..units.state import Sampling, Units, as_units
 
 __all__ = ["KINDS", "LINEAR", "activation", "back", "forward"]
 
@@ -120,6 +121,13 @@ def over_roots(matrix: np.ndarray, variances: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(roots > 0, matrix / np.where(roots > 0, roots, 1.0), 0.0))
 
 
+# ---------------------------------------------------------------------------------------------------- sampled units
+def of_units(phi: Activation, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """h = phi(z) and dh = phi'(z) dz."""
+    units = as_units(state, sampling)
+    return units.times(activations.phi(phi)(units.h), activations.slope(phi)(units.h))
+
+
 # ---------------------------------------------------------------------------------------------------- finite networks
 def forward(layer: Activation, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
     return Batch(activations.phi(layer)(batch.h)), batch.h
@@ -132,4 +140,4 @@ def back(
     return delta * activations.slope(layer)(kept), []
 
 
-KINDS: dict[type, Kind] = {Activation: Kind(activation, forward, back, takes_gaussian=True)}
+KINDS: dict[type, Kind] = {Activation: Kind(activation, forward, back, takes_gaussian=True, units=of_units)}

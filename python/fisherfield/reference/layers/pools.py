@@ -17,6 +17,7 @@ from ...network import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from ..batch import Batch, Flow
 from ..kind import Kind, without_recursion
 from ..state import Place, State
+from ..units.state import Low, Sampling, Units, as_units
 from .affine import framed_apart, image_taps, padded, taps, unpadded, window_of
 
 __all__ = ["KINDS", "average_pool", "back", "forward"]
@@ -46,6 +47,39 @@ def _apart_of_means(apart: np.ndarray, counts: np.ndarray, taps: int) -> np.ndar
     counts = counts @ np.eye(len(apart))[first]
     w = counts[:, None, :] - counts[None, :, :]
     return np.asarray(np.maximum(np.sum((w @ apart) * w, axis=-1) / (-2 * taps**2), 0.0))
+
+
+# ---------------------------------------------------------------------------------------------------- sampled units
+def of_units(layer: AvgPool2d | GlobalAvgPool2d, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """Every tap of a window has its share, those in the padding none."""
+    units = as_units(state, sampling)
+    assert units.positions is not None
+    after, reads = image_taps(units.positions, window_of(layer, at.shape))
+    shares = [np.broadcast_to((tap >= 0) / len(reads), (*units.h.shape[:2], tap.size)) for tap in reads]
+    return pooled(units, after, reads, shares)
+
+
+def largest_of_windows(units: Units, after: tuple[int, int], reads: list[np.ndarray]) -> Units:
+    """Max pooling: all of a window's largest tap, of equals the first, and never of the padding. It takes the kernel of
+    what it picked with it, Theta'[a, a'] = Theta[picked by x at a, picked by y at a']."""
+    values = np.stack([np.where(tap >= 0, units.h[..., tap], -np.inf) for tap in reads])
+    picked = np.argmax(values, axis=0)
+    return pooled(units, after, reads, [np.where(picked == tap, 1.0, 0.0) for tap in range(len(reads))])
+
+
+def pooled(units: Units, after: tuple[int, int], reads: list[np.ndarray], shares: list[np.ndarray]) -> Units:
+    """h(a) = sum_t share_t(a) h(s a + t): each of a unit's taps becomes one for each tap of the window."""
+
+    taps = list(zip(shares, reads, strict=True))
+
+    def linear(x: np.ndarray) -> np.ndarray:
+        return np.asarray(sum(share * x[..., tap] for share, tap in taps))
+
+    terms = tuple(
+        replace(term, taps=tuple((share * A[..., tap], inner[tap]) for A, inner in term.taps for share, tap in taps))
+        for term in units.terms
+    )
+    return Units(linear(units.h), terms, tuple(Low(linear(low.P), linear(low.Q)) for low in units.lows), after)
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks
@@ -96,7 +130,7 @@ def back_from_largest(
     return unpadded(dh, window), []
 
 
-_KIND = Kind(average_pool, forward, back)
+_KIND = Kind(average_pool, forward, back, units=of_units, of_averages=True)
 
 KINDS: dict[type, Kind] = {
     AvgPool2d: _KIND,

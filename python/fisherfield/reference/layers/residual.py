@@ -16,6 +16,7 @@ from ...network import Residual
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State, known
+from ..units.state import Sampling, Units, as_units, side_by_side
 from .phi import over_roots
 
 __all__ = ["KINDS", "add", "back", "forward"]
@@ -70,6 +71,15 @@ def _of_positions(own: State, other: State, factor: float, beside: float) -> tup
     return R, beyond(own.xy, other.xy), one
 
 
+# ---------------------------------------------------------------------------------------------------- sampled units
+def of_units(layer: Residual, branch: Any, skip: Any, at: Place, sampling: Sampling) -> State | Units:
+    """Gaussian states stay such. The branch's units were drawn for it alone, and are independent of the stream's: what
+    <grad z_s, grad z_b> is of one unit has mean 0, and is of order C^-1/2."""
+    if isinstance(branch, State) and isinstance(skip, State) and branch.gaussian and skip.gaussian:
+        return add(layer, branch, skip, at)
+    return side_by_side(as_units(skip, sampling, 1), as_units(branch, sampling, 0), layer.scale)
+
+
 # ---------------------------------------------------------------------------------------------------- finite networks
 def forward(
     layer: Residual, arrays: tuple[np.ndarray, ...], branch: Batch, skip: Batch, flow: Flow
@@ -84,4 +94,4 @@ def back(
     return (layer.scale * delta, delta), []
 
 
-KINDS: dict[type, Kind] = {Residual: Kind(add, forward, back, takes_gaussian=True)}
+KINDS: dict[type, Kind] = {Residual: Kind(add, forward, back, takes_gaussian=True, units=of_units)}

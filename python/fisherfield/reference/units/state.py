@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sampled units: channels as they are behind a BatchNorm, an activation, a max pooling or a sum; docs/theory.md,
+section 12.
+
+A Gaussian state (state.py) says all of a pre-activation's channels, which are i.i.d.; behind what is not linear they
+are neither Gaussian nor, with their own statistics and argmaxes, of one tangent kernel. So M of them are drawn, each
+with R samples of the batch, and every layer maps them. What the next affine layer reads are averages over units:
+a state again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from ..state import State
+
+__all__ = ["Low", "Sampling", "Term", "Units", "as_units", "averaged", "drawn", "normals", "side_by_side"]
+
+_JITTER = 1e-6  # of the mean variance, so that a covariance of positions that see the same has a Cholesky factor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How units are drawn at one step of one group's pass."""
+
+    seed: int
+    group: int
+    step: int
+    units: int  # M where images are largest
+    largest: int  # the positions of these
+    samples: int | None  # n
+    of_batch: bool  # the R samples are the batch, n of them: statistics are their own
+    reads: int  # R
+
+    def count(self, positions: int) -> int:
+        """M: small images make most of the noise and cost nothing, so they get more units, by a power of two."""
+        more = 1
+        while 2 * more * positions <= self.largest and 2 * more * self.units <= 2**13:
+            more *= 2
+        return self.units * more
+
+
+@dataclass(frozen=True)
+class Term:
+    """Of the kernel of unit i: sum over taps t, t' of A_t(x)[p] A_t'(y)[p'] (o + delta_xy d)[reads_t p, reads_t' p'].
+
+    One tap before a pooling; o and d, with one matrix for each affine layer, are the same for all units.
+    """
+
+    taps: tuple[tuple[np.ndarray, np.ndarray], ...]  # A (M, R, K), reads (K,)
+    o: np.ndarray
+    d: np.ndarray
+
+
+@dataclass(frozen=True)
+class Low:
+    """Of the kernel of unit i: P(x)[p] Q(y)[p'] + Q(x)[p] P(y)[p'], Q with one array for each affine layer."""
+
+    P: np.ndarray  # (M, R, K)
+    Q: np.ndarray  # (layers, M, R, K)
+
+
+@dataclass(frozen=True)
+class Units:
+    """M channels, each with R samples and K positions, and every channel's own tangent kernel."""
+
+    h: np.ndarray  # (M, R, K)
+    terms: tuple[Term, ...]
+    lows: tuple[Low, ...]
+    positions: tuple[int, int] | None
+
+    def times(self, h: np.ndarray, factor: Any) -> Units:
+        """Values h with the slopes `factor` (M, R, K): the chain rule, for each unit, sample and position."""
+        terms = tuple(replace(term, taps=tuple((A * factor, reads) for A, reads in term.taps)) for term in self.terms)
+        lows = tuple(Low(low.P * factor, low.Q * factor) for low in self.lows)
+        return replace(self, h=h, terms=terms, lows=lows)
+
+
+# ---------------------------------------------------------------------------------------------------- drawing
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * _MIX[0]
+    x = (x ^ (x >> np.uint64(27))) * _MIX[1]
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def normals(sampling: Sampling, which: int, units: int, size: int) -> np.ndarray:
+    """(units, size) standard normals, each by its own counter, whoever draws it: unit i, number j."""
+    return np.asarray(ndtri(((_bits(sampling, which, units, size) >> np.uint64(11)) + 0.5) * 2.0**-53))
+
+
+def _bits(sampling: Sampling, which: int, units: int, size: int) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        key = np.zeros(1, np.uint64)
+        for word in (sampling.seed, sampling.group, sampling.step, which):
+            key = _mixed(key + np.uint64(word) + _GOLDEN)
+        key = _mixed(key + np.arange(units, dtype=np.uint64)[:, None] * _GOLDEN)
+        return _mixed(key + np.arange(1, size + 1, dtype=np.uint64) * _GOLDEN)
+
+
+def _symmetric_root(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """S with S S = matrix, of which what noise leaves below 0 is cut. Its entries depend on no choice of eigenvectors,
+    which flips and turns of an image leave open. With the leading eigenvector, of a sum >= 0."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    leading = vectors[:, -1]
+    leading = -leading if np.sum(leading) < 0 else leading
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T), leading
+
+
+def _cholesky(matrix: np.ndarray) -> np.ndarray:
+    """L with L L^T = matrix, whose eigenvalues are >= 0: an average of squares, or a difference of such that is one."""
+    mean = float(np.mean(np.diagonal(matrix)))
+    if mean <= 0.0:
+        return np.zeros_like(matrix)
+    try:
+        return np.linalg.cholesky(matrix + _JITTER * mean * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        return _symmetric_root(matrix)[0]
+
+
+def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """alpha (M, K) and b (M, R, K) of z(x) = mean + alpha + b(x).
+
+    Given its weights a channel is Gaussian over the data: what different inputs share, alpha ~ N(0, xy), is drawn once
+    for each unit, and b ~ N(0, v) anew for each sample. Units come in pairs (z, -z): whatever is odd in z has no noise.
+    Along the leading eigenvector of xy, which holds most of it, alpha takes each of 2 half quantiles once.
+    """
+    xy, v = (np.atleast_2d(each) for each in (state.xy, state.v))
+    positions, half = len(xy), sampling.count(len(xy)) // 2
+    size = sampling.reads * positions
+    root, leading = _symmetric_root(xy)
+    g = normals(sampling, 2 * which, half, positions)
+    order = np.argsort(_bits(sampling, 2 * which + 6, half, 1)[:, 0], kind="stable")
+    quantiles = np.empty(half)
+    quantiles[order] = ndtri((np.arange(half) + 0.5) / (2 * half))
+    alpha = (g + (quantiles - g @ leading)[:, None] * leading) @ root
+    b = normals(sampling, 2 * which + 1, half, size).reshape(half, sampling.reads, positions) @ _cholesky(v).T
+    return np.concatenate([alpha, -alpha]), np.concatenate([b, -b])
+
+
+def as_units(state: State | Units, sampling: Sampling, which: int = 0) -> Units:
+    """Units of a Gaussian state as they are: A = 1, and what goes with their own values, ou and du, with A = u."""
+    if isinstance(state, Units):
+        return state
+    alpha, b = drawn(state, sampling, which)
+    z = alpha[:, None] + b
+    reads, matrix = np.arange(z.shape[2]), _matrices(state)
+    terms = [Term(((np.ones_like(z), reads),), matrix["o"], matrix["d"])]
+    if np.any(state.ou) or np.any(state.du):
+        q = np.diagonal(np.atleast_2d(state.q))
+        u = z / np.sqrt(np.where(q > 0, q, 1.0))
+        terms.append(Term(((u, reads),), matrix["ou"], matrix["du"]))
+    return Units(z + np.asarray(state.mean), tuple(terms), (), state.positions)
+
+
+def _matrices(state: State) -> dict[str, np.ndarray]:
+    """(layers, K, K) of each part of the tangent kernel."""
+    parts = {name: getattr(state, name) for name in ("o", "d", "ou", "du")}
+    return {name: part if part.ndim == 3 else part[:, None, None] for name, part in parts.items()}
+
+
+# ---------------------------------------------------------------------------------------------------- averages
+def _pairs(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over units of A(x) B(y)^T for x != y, and of A(x) B(x)^T less that, (K, K); B may have layers before.
+
+    The second is never a difference: with means over the R samples, sum_x (A - mean A)(B - mean B)^T/(R - 1) is an
+    unbiased estimate of it, and of squares has no eigenvalue below 0.
+    """
+    units, reads, _ = A.shape
+    mean_A, mean_B = A.mean(axis=1), B.mean(axis=-2)
+    rest_A, rest_B = A - mean_A[:, None], B - mean_B[..., None, :]
+    v = np.einsum("mrk,...mrl->...kl", rest_A, rest_B, optimize=True) / (units * (reads - 1))
+    xy = np.einsum("mk,...ml->...kl", mean_A, mean_B, optimize=True) / units - v / reads
+    return xy, v
+
+
+def averaged(units: State | Units) -> State:
+    """What an affine layer reads of units: lengths, overlaps and tangent kernels, averaged over them. With <A, B> the
+    means of A(x) B(y)^T over units,
+
+        H = <h, h>,    Theta = sum_t,t' <A_t, A_t'> (o + delta_xy d)[reads_t, reads_t'] + sum_lows <P, Q> + <Q, P>.
+    """
+    if isinstance(units, State):
+        return units
+    xy, v = _pairs(units.h, units.h)
+    o: Any = 0.0
+    d: Any = 0.0
+    for term in units.terms:
+        for A, reads in term.taps:
+            for B, others in term.taps:
+                of_two, more = _pairs(A, B)
+                matrix_o, matrix_d = (each[:, reads[:, None], others] for each in (term.o, term.d))
+                o = o + of_two * matrix_o
+                d = d + more * matrix_o + (of_two + more) * matrix_d
+    for low in units.lows:
+        of_two, more = _pairs(low.P, low.Q)
+        o = o + of_two + np.swapaxes(of_two, -1, -2)
+        d = d + more + np.swapaxes(more, -1, -2)
+    mean = units.h.mean(axis=(0, 1))
+    if units.positions is None:
+        none = np.zeros(len(o))
+        return State(False, float(xy[0, 0]), float(v[0, 0]), 0.0, float(mean[0]), o[:, 0, 0], d[:, 0, 0], none, none)
+    q = np.diagonal(xy + v)
+    apart = np.maximum((q[:, None] + q) / 2 - (xy + v), 0.0)
+    none = np.zeros_like(o)
+    return State(False, xy, v, np.zeros_like(xy), mean, o, d, none, none, units.positions, apart)
+
+
+def side_by_side(first: Units, second: Units, scale: float) -> Units:
+    """first + scale second, of units that are independent of each other: kernels add. Where one has fewer, each of its
+    units meets several of the other's."""
+    most = max(len(first.h), len(second.h))
+    first, second = _repeated(first, most), _repeated(second, most)
+    second = second.times(scale * second.h, np.asarray(scale))
+    return replace(first, h=first.h + second.h, terms=first.terms + second.terms, lows=first.lows + second.lows)
+
+
+def _repeated(units: Units, count: int) -> Units:
+    times = count // len(units.h)
+
+    def of(A: np.ndarray) -> np.ndarray:
+        return np.concatenate([A] * times, axis=-3)
+
+    terms = tuple(replace(term, taps=tuple((of(A), reads) for A, reads in term.taps)) for term in units.terms)
+    lows = tuple(Low(of(low.P), of(low.Q)) for low in units.lows)
+    return replace(units, h=of(units.h), terms=terms, lows=lows)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The pass through a network's layers with sampled units from some step on; docs/theory.md, section 12."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+from ...network import Network
+from ...network.layer import Step
+from ..arguments import Settings, refuse_large_images
+from ..layers import KINDS
+from ..layers.affine import fan_in
+from ..layers.flatten import over_positions
+from ..layers.phi import LINEAR, activation
+from ..state import Place, State, inputs
+from .state import Sampling, Units, averaged
+
+__all__ = ["GROUPS", "Drawing", "drawing", "walk"]
+
+GROUPS = 4  # of units, each a pass by itself: how they differ is the sampling error
+_BATCH = 256  # samples, up to which a unit's samples are the batch itself
+_READS = 16  # of a unit, where they are not
+_AT_HOME = 2**16  # units times positions of a group
+
+
+class Drawing(NamedTuple):
+    """From which step on units are drawn, how many in each group, and their samples."""
+
+    first: int
+    units: int
+    largest: int  # positions of the largest image among them
+    of_batch: bool
+    reads: int
+    seed: int
+
+
+def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing | None:
+    """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
+    first = net.sampled_from(settings.theory) if units == "auto" else None if units is None else 0
+    if first is None or settings.theory == "wei2019":
+        return None
+    places = [math.prod(step.after[1:]) for step in net.steps[first:] if KINDS[type(step.layer)].units is not None]
+    largest, n = max(places, default=1), settings.samples
+    of_batch = n is not None and n <= _BATCH and bool(net.batch_norms)
+    reads = n if of_batch and n is not None else _READS
+    return Drawing(first, _count(units, largest, reads), largest, of_batch, reads, seed)
+
+
+def _count(units: Any, largest: int, reads: int) -> int:
+    """M of a group, even; at home as many as make some 2^16 numbers for each sample, and 2^23 for all of them."""
+    if units != "auto":
+        return max(2, 2 * round(int(units) / (2 * GROUPS)))
+    most = min(_AT_HOME // largest, 2**20 // (largest * reads))
+    return int(2 ** min(max(math.floor(math.log2(max(most, 1))), 5), 13))
+
+
+def walk(
+    net: Network,
+    settings: Settings,
+    how: Drawing,
+    group: int,
+    homogeneous: list[bool],
+    add: Callable[[int, State, State], None],
+) -> State:
+    """Every layer maps the states, or units, that it reads. Units become averages where nothing that reads them needs
+    more."""
+    refuse_large_images(net)
+    states: dict[int, State | Units] = {-1: inputs(net, settings.length, settings.overlap)}
+    kept = _kept(net.steps)
+    source = -1
+    for number, step in enumerate(net.steps):
+        kind, layer = KINDS[type(step.layer)], cast("Any", step.layer)
+        if getattr(layer, "of_each", False):
+            raise ValueError(f"units must be None where gamma and beta differ from unit to unit, as in {step.where}")
+        source += layer.affine
+        at = Place(settings.theory, settings.samples, settings.biases, step.before, max(source, 0), homogeneous[number])
+        fed = [states[read] for read in step.reads]
+        closed = all(isinstance(each, State) for each in fed) and (kind.of_averages or number < how.first)
+        if kind.units is None or closed or (kind.of_averages and not kept[number]):
+            read = [averaged(each) for each in fed]
+            read = read if kind.takes_gaussian else [_activated(each) for each in read]
+            after: State | Units = kind.state(layer, *read, at)
+            if layer.affine:
+                add(fan_in(layer, step.before), over_positions(read[0]), over_positions(cast("State", after)))
+        else:
+            sampling = Sampling(
+                how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads
+            )
+            after = kind.units(layer, *fed, at, sampling)
+        states[number] = after
+    return over_positions(_activated(averaged(states[len(net.steps) - 1])))
+
+
+def _kept(steps: tuple[Step, ...]) -> list[bool]:
+    """Whether anything that reads a step needs its units."""
+    kept = [False] * len(steps)
+    for number in reversed(range(len(steps))):
+        kind = KINDS[type(steps[number].layer)]
+        if kind.units is not None and (kept[number] or not kind.of_averages):
+            for read in steps[number].reads:
+                if read >= 0:
+                    kept[read] = True
+    return kept
+
+
+def _activated(state: State) -> State:
+    return activation(LINEAR, state) if state.gaussian else state
