@@ -9,7 +9,6 @@ from scipy.special import ndtr
 import fisherfield as ff
 from fisherfield import reference
 from fisherfield.network.layer import Window
-from fisherfield.reference.fisher import fisher_of_units
 from fisherfield.reference.layers import KINDS
 from fisherfield.reference.layers.affine import image_taps
 from fisherfield.reference.layers.pools import largest_of_windows
@@ -197,8 +196,8 @@ def test_units_are_the_closed_recursion_within_their_error():
     for net, theory, seed in chains():
         if theory == "frozen" and net.batch_norms and len(net.input_shape) == 3:
             continue
-        sampled = fisher_of_units(net, theory, units=512, seed=seed)
-        z.append((sampled.b - reference.fisher(net, theory).b) / (sampled.error + 1e-9 * sampled.b))
+        sampled = reference.fisher(net, theory, units=512, seed=seed)
+        z.append((sampled.b - reference.fisher(net, theory, units=None).b) / (sampled.error + 1e-9 * sampled.b))
     z = np.abs(z)
     assert len(z) > 20
     assert np.mean(z > 3.18) < 0.2
@@ -209,7 +208,7 @@ def test_units_are_the_closed_recursion_within_their_error():
 def test_units_of_a_batch_are_exact_at_every_n(n):
     """As the closed finite batch of positively homogeneous phi is."""
     net = dense(ff.BatchNorm(1.4, trained=True), RELU, depth=2)
-    closed, sampled = (fisher_of_units(net, samples=n, units=units) for units in (None, 16384))
+    closed, sampled = (reference.fisher(net, samples=n, units=units) for units in (None, 16384))
     assert 0 < sampled.error < 0.02 * closed.lambda_max  # of a heavy tail, 1/s^2 of 5 degrees of freedom
     # Student's t of 3 degrees of freedom: once in 300
     assert abs(sampled.lambda_max - closed.lambda_max) < 8 * sampled.error
@@ -221,7 +220,7 @@ def test_images_of_one_position_are_dense_networks():
     layers = [ff.Conv2d(60, 1), norm, RELU, ff.Conv2d(60, 1), norm, RELU, ff.Flatten(), ff.Dense(1)]
     one = ff.Network((15, 1, 1), layers)
     for theory in ("exact", "frozen"):
-        a, b = (fisher_of_units(net, theory, samples=12, units=256) for net in (flat, one))
+        a, b = (reference.fisher(net, theory, samples=12, units=256) for net in (flat, one))
         assert (a.a, a.b, a.error) == pytest.approx((b.a, b.b, b.error), rel=1e-12)
         # the last Dense's part and those before it
         assert a.layers.b == pytest.approx(b.layers.b, rel=1e-12)
@@ -230,7 +229,7 @@ def test_images_of_one_position_are_dense_networks():
 def test_the_stream_of_a_pre_activation_network_stays_gaussian():
     block = ff.Residual([RELU, ff.Dense(40)], scale=0.7)
     net = ff.Network(10, [ff.Dense(40), block, block, RELU, ff.Dense(1)])
-    closed, sampled = (fisher_of_units(net, units=units) for units in (None, 8192))
+    closed, sampled = (reference.fisher(net, units=units) for units in (None, 8192))
     assert abs(sampled.b - closed.b) < 8 * sampled.error
     assert sampled.error < 0.05 * closed.b
 
@@ -240,7 +239,7 @@ def test_projection_skips_are_two_gaussian_states_or_units():
     block = ff.Residual([ff.Dense(40), ff.BatchNorm(), RELU, ff.Dense(40), ff.BatchNorm()], skip)
     net = ff.Network(10, [ff.Dense(40), RELU, block, RELU, ff.Dense(1)])
     for theory in ("exact", "frozen"):
-        closed, sampled = (fisher_of_units(net, theory, units=units) for units in (None, 8192))
+        closed, sampled = (reference.fisher(net, theory, units=units) for units in (None, 8192))
         assert abs(sampled.b - closed.b) < 8 * sampled.error
         assert sampled.error < 0.05 * closed.b
 
@@ -249,7 +248,7 @@ def test_four_times_the_units_have_a_quarter_of_the_variance():
     net = image(ff.BatchNorm(), RELU)
     scatter = []
     for units in (64, 256):
-        numbers = [fisher_of_units(net, samples=10, units=units, seed=seed).lambda_max for seed in range(40)]
+        numbers = [reference.fisher(net, samples=10, units=units, seed=seed).lambda_max for seed in range(40)]
         scatter.append(np.var(numbers))
     # two variances of 39 degrees of freedom each: their ratio is within 0.45 to 2.2 times 4 in 98 of 100
     assert 1.8 < scatter[0] / scatter[1] < 8.8
@@ -291,7 +290,7 @@ def test_normal_numbers_are_those_of_their_counters():
 @pytest.mark.parametrize("theory", ["exact", "frozen"])
 def test_each_layers_part_sums_to_the_whole(theory):
     net = image(ff.BatchNorm(trained=True), RELU, pool=True)
-    spectrum = fisher_of_units(net, theory, samples=10, units=64)
+    spectrum = reference.fisher(net, theory, samples=10, units=64)
     assert (np.sum(spectrum.layers.a), np.sum(spectrum.layers.b)) == pytest.approx((spectrum.a, spectrum.b), rel=1e-12)
     assert np.all(spectrum.layers.a > 0)
 
@@ -301,7 +300,7 @@ def test_a_padded_network_of_the_paper():
     as many units 301.5 +- 0.4."""
     blocks = [each for c in (30, 60, 90) for each in (ff.Conv2d(c, 3, 2, 1), ff.BatchNorm(), RELU)]
     net = ff.Network((1, 28, 28), [*blocks, ff.Flatten(), ff.Dense(10)])
-    assert reference.fisher(net, samples=600).lambda_max == pytest.approx(306.0, abs=0.05)
-    sampled = fisher_of_units(net, samples=600, units=512)
+    assert reference.fisher(net, samples=600, units=None).lambda_max == pytest.approx(306.0, abs=0.05)
+    sampled = reference.fisher(net, samples=600, units=512)
     assert sampled.lambda_max == pytest.approx(301.5, abs=0.4 + 8 * sampled.error)
     assert sampled.error < 2

@@ -31,15 +31,20 @@ struct Numbers {
     double outputs, multiplicity;
 };
 
-Numbers numbers_of(const NetworkHandle& handle, double parameters, const Settings& settings) {
-    const Network& network = handle.seen_by(settings.theory);
+Numbers numbers_of(const TangentKernel<Scaled>& kernel, double outputs, double parameters, const Settings& settings) {
     Numbers out{};
-    out.kernel = without_gil(network, [&] { return evaluate(network, settings); });
-    out.outputs = network.outputs();
+    out.kernel = kernel;
+    out.outputs = outputs;
     const Shares<double> share = shares(out.outputs, parameters);
     out.spectrum = spectrum(out.kernel, settings, Shares<Scaled>{share.all, share.others});
     out.multiplicity = multiplicity(out.spectrum.outlier, settings, out.outputs, parameters);
     return out;
+}
+
+Numbers numbers_of(const NetworkHandle& handle, double parameters, const Settings& settings) {
+    const Network& network = handle.seen_by(settings.theory);
+    const auto kernel = without_gil(network, [&] { return evaluate(network, settings); });
+    return numbers_of(kernel, network.outputs(), parameters, settings);
 }
 
 py::object record_of(const Record& record, const Numbers& numbers) {
@@ -125,6 +130,19 @@ void bind_fisher(py::module_& module) {
             return record_of(records.spectrum, numbers_of(network, parameters, settings_of(settings)));
         },
         py::arg("network"), py::arg("parameters"), py::arg("settings"));
+    module.def(
+        "spectrum",
+        [records](double o, double d, double outputs, double parameters, const py::handle& settings) {
+            const TangentKernel<Scaled> kernel{o, d, 0.0, 0.0};
+            return record_of(records.spectrum, numbers_of(kernel, outputs, parameters, settings_of(settings)));
+        },
+        py::arg("o"), py::arg("d"), py::arg("outputs"), py::arg("parameters"), py::arg("settings"));
+    module.def(
+        "rate_of",
+        [](double lambda_max, double outputs, const py::handle& descent) {
+            return max_learning_rate(Scaled(lambda_max), descent_of(descent), loss_of(descent), outputs);
+        },
+        py::arg("lambda_max"), py::arg("outputs"), py::arg("descent"));
     module.def(
         "max_learning_rate",
         [records](const NetworkHandle& network, double parameters, const py::handle& settings,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -17,29 +18,19 @@
 #include "finite/phi.hpp"
 #include "finite/pools.hpp"
 #include "fisherfield/conversion.hpp"
+#include "scipy_routines.hpp"
 
 namespace fisherfield {
 
 namespace {
-
-// A BLAS routine as SciPy hands it to compiled code: a capsule whose name is the C signature.
-template <class Routine>
-void take(const char* name, Routine* routine) {
-    const py::object capsule = py::module_::import("scipy.linalg.cython_blas").attr("__pyx_capi__")[name];
-    const char* signature = PyCapsule_GetName(capsule.ptr());
-    if (signature == nullptr || std::strstr(signature, "int *") == nullptr) {
-        throw std::runtime_error(std::string("SciPy's BLAS has no ") + name + " with 32-bit integers");
-    }
-    *routine = reinterpret_cast<Routine>(PyCapsule_GetPointer(capsule.ptr(), signature));
-}
 
 template <class T>
 void load_blas() {
     Blas<T>& blas = Blas<T>::in_use();
     if (!blas.gemm) {
         const bool twice = sizeof(T) == 8;
-        take(twice ? "dsyrk" : "ssyrk", &blas.syrk);
-        take(twice ? "dgemm" : "sgemm", &blas.gemm);
+        take_routine("cython_blas", twice ? "dsyrk" : "ssyrk", &blas.syrk);
+        take_routine("cython_blas", twice ? "dgemm" : "sgemm", &blas.gemm);
     }
 }
 

@@ -79,6 +79,7 @@ void bind_edge(py::module_& module);
 void bind_fisher(py::module_& module);
 void bind_scan(py::module_& module);
 void bind_sampled(py::module_& module);
+void bind_units(py::module_& module);
 void bind_threads(py::module_& module);
 
 } // namespace fisherfield

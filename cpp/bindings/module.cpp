@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, module) {
     bind_edge(module);        // edge, bulk_spectrum
     bind_scan(module);
     bind_sampled(module); // Linearization64, Linearization32
+    bind_units(module);
     bind_threads(module); // set_num_threads, num_threads
 }

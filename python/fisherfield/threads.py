@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from . import _core, _numbers
 
 __all__ = ["num_threads", "set_num_threads"]
+
+_lock = threading.Lock()
 
 _MOST = 4096
 
@@ -28,6 +33,26 @@ def set_num_threads(threads: int) -> None:
 def num_threads() -> int:
     """How many threads loops may use."""
     return _core.num_threads()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS with one thread, so that its sums do not depend on how many there are; loops call it from their own."""
+    with _lock:
+        limits = _blas().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            limits.restore_original_limits()
+
+
+@cache
+def _blas() -> Any:
+    import scipy.linalg.cython_blas  # noqa: F401  (the BLAS that the core calls must be there to be found)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def usable_processors() -> int:

@@ -264,6 +264,7 @@ class _Facts:
     narrowest: int | None  # units of the narrowest hidden layer, positions counted; None if there is none
     fewest_channels: int | None  # of a hidden convolution
     last_width: int | None  # N_{L-1}
+    last_channels: int  # of the last hidden layer, or its units; 0 if there is none
     fewest_inputs: int  # of an affine layer, positions counted
     fewest_read: int | None  # channels that a group of a convolution in groups reads; None if there is none
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
@@ -324,6 +325,7 @@ class _Facts:
             narrowest=min(units, default=None),
             fewest_channels=min((step.after[0] for step in hidden if step.image), default=None),
             last_width=units[-1] if units else None,
+            last_channels=hidden[-1].after[0] if hidden else 0,
             fewest_inputs=min(math.prod(steps[at].before) for at in affine),
             fewest_read=min((channels for of_affine, channels in grouped if of_affine), default=None),
             fewest_normed=min((channels for of_affine, channels in grouped if not of_affine), default=None),

@@ -66,11 +66,13 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
     return Settings(theory, samples, number("overlap", overlap, lowest, length), length, biases)
 
 
-def units_of(value: Any) -> Any:
-    """ "auto", None, or how many units there are in all."""
-    if value is None or (isinstance(value, str) and value == "auto"):
-        return value
-    return whole("units", value, 64, 2**20)
+def units_of(units: Any, seed: Any, memory: Any) -> tuple[Any, int]:
+    """Units, "auto", None, or how many there are in all, and their seed. The memory is the core's to count."""
+    if memory is not None:
+        number("memory", memory, 1 / LARGEST)
+    if not (units is None or (isinstance(units, str) and units == "auto")):
+        units = whole("units", units, 64, 2**20)
+    return units, whole("seed", seed, 0, 2**63)
 
 
 def network_of(net: Any) -> Network:

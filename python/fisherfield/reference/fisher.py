@@ -10,12 +10,12 @@ import numpy as np
 
 from ..network import Dense, Network
 from . import quadrature
-from .arguments import Settings, settings_of, units_of, whole
+from .arguments import Settings, settings_of, units_of
 from .order_parameters import Pass, forward, sampled_passes
 from .units.walk import drawing
 from .wei2019 import following
 
-__all__ = ["Fisher", "Layers", "backward_sums", "fisher", "fisher_of_units"]
+__all__ = ["Fisher", "Layers", "backward_sums", "fisher"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ def fisher(
     overlap: float = 0.0,
     length: float = 1.0,
     biases: bool | None = None,
+    *,
+    units: Any = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> Fisher:
     """Spectrum of F = (1/n) sum_i sum_k grad f_k(x_i) grad f_k(x_i)^T.
 
@@ -62,27 +66,12 @@ def fisher(
     n C > P, infinite data among them: F has P eigenvalues only. Where the C outliers stand out of their mean C a/P, the
     other P - C share what is left of the trace, C (n-1)(a - b)/n; else nothing stands out, and lambda_max is the mean,
     or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
+
+    With sampled units (docs/theory.md, section 12) a and b are means over their four groups, and lambda_max of each
+    group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
     """
     settings = settings_of(net, theory, samples, overlap, length, biases)
-    return _spectrum(net, settings, forward(net, settings))
-
-
-def fisher_of_units(
-    net: Network,
-    theory: str = "exact",
-    samples: int | None = None,
-    overlap: float = 0.0,
-    length: float = 1.0,
-    biases: bool | None = None,
-    *,
-    units: Any = "auto",
-    seed: int = 0,
-) -> Fisher:
-    """The same by sampled units (docs/theory.md, section 12): a and b are means over their four groups, and lambda_max
-    of each group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
-    """
-    settings = settings_of(net, theory, samples, overlap, length, biases)
-    how = drawing(net, settings, units_of(units), whole("seed", seed, 0, 2**63 - 1))
+    how = drawing(net, settings, *units_of(units, seed, memory))
     if how is None:
         return _spectrum(net, settings, forward(net, settings))
     passes = sampled_passes(net, settings, how)

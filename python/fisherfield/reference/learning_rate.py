@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..network import Network
 from .arguments import LARGEST, boolean, loss_of, network_of, number
@@ -23,6 +24,10 @@ def max_learning_rate(
     loss: str = "sum",
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    *,
+    units: Any = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> float:
     """eta at which descent stops being stable along lambda, the largest eigenvalue of the loss's Hessian at a minimum.
 
@@ -52,6 +57,7 @@ def max_learning_rate(
     if 0 < decay < 1 / LARGEST:
         raise ValueError(f"weight_decay must be 0 or at least {1 / LARGEST:g}, got {weight_decay!r}")
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
-    top = factor * fisher(net, theory, samples, overlap, length, biases).lambda_max + decay
+    spectrum = fisher(net, theory, samples, overlap, length, biases, units=units, seed=seed, memory=memory)
+    top = factor * spectrum.lambda_max + decay
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
     return limit / top if top > 0 else math.inf

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from ..network import Activation, Network
 from ..network.layer import Step
 from . import wei2019
-from .arguments import Settings, refuse_large_images, settings_of
+from .arguments import Settings, refuse_large_images, settings_of, units_of
 from .layers import KINDS
 from .layers.affine import fan_in
 from .layers.flatten import over_positions
 from .layers.phi import LINEAR, activation
 from .state import Place, State, inputs
-from .units import walk as units
+from .units import walk as units_walk
 
 __all__ = ["OrderParameters", "Pass", "forward", "order_parameters", "sampled_passes"]
 
@@ -57,9 +57,18 @@ def order_parameters(
     *,
     samples: int | None = None,
     biases: bool | None = None,
+    units: Any = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> OrderParameters:
-    """Lengths q, overlaps q_xy and tangent kernel (D, o) of every affine layer."""
-    return forward(net, settings_of(net, theory, samples, overlap, length, biases)).rows
+    """Lengths q, overlaps q_xy and tangent kernel (D, o) of every affine layer; of units their means."""
+    settings = settings_of(net, theory, samples, overlap, length, biases)
+    how = units_walk.drawing(net, settings, *units_of(units, seed, memory))
+    if how is None:
+        return forward(net, settings).rows
+    rows = [passed.rows for passed in sampled_passes(net, settings, how)]
+    names = (field.name for field in fields(OrderParameters))
+    return OrderParameters(**{name: np.mean([getattr(row, name) for row in rows], axis=0) for name in names})
 
 
 def forward(net: Network, settings: Settings) -> Pass:
@@ -68,14 +77,14 @@ def forward(net: Network, settings: Settings) -> Pass:
     return _passed(lambda add: walk(net, settings, add))
 
 
-def sampled_passes(net: Network, settings: Settings, how: units.Drawing) -> list[Pass]:
+def sampled_passes(net: Network, settings: Settings, how: units_walk.Drawing) -> list[Pass]:
     """One pass for each group of units (section 12)."""
     homogeneous = _homogeneous(net.steps)
 
     def passed(group: int) -> Pass:
-        return _passed(lambda add: units.walk(net, settings, how, group, homogeneous, add))
+        return _passed(lambda add: units_walk.walk(net, settings, how, group, homogeneous, add))
 
-    return [passed(group) for group in range(units.GROUPS)]
+    return [passed(group) for group in range(units_walk.GROUPS)]
 
 
 def _passed(walk: Callable[[Callable[[int, State, State], None]], State]) -> Pass:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-def _refused(net: Network, failure: _core.Failure, overlap: float) -> ValueError:
+def refused(net: Network, failure: _core.Failure, overlap: float) -> ValueError:
     """In words; layers are counted from 1, as affine ones."""
     steps = net.steps
     layer = sum(step.layer.affine for step in steps[: failure.node + 1])
@@ -42,7 +42,7 @@ def spectrum(net: Network, settings: Settings) -> _core.Spectrum:
     try:
         return _core.fisher(net._compiled, float(net._counts[settings.biases]), settings)
     except _core.Failure as failure:
-        raise _refused(net, failure, settings.overlap) from None
+        raise refused(net, failure, settings.overlap) from None
 
 
 def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> _core.LearningRate:
@@ -50,7 +50,12 @@ def max_learning_rate(net: Network, settings: Settings, descent: Descent) -> _co
     try:
         return _core.max_learning_rate(net._compiled, float(net._counts[settings.biases]), settings, descent)
     except _core.Failure as failure:
-        raise _refused(net, failure, settings.overlap) from None
+        raise refused(net, failure, settings.overlap) from None
+
+
+def rate_of(lambda_max: float, net: Network, descent: Descent) -> float:
+    """The rate for a largest eigenvalue that is known."""
+    return _core.rate_of(lambda_max, float(net.outputs), descent)
 
 
 def order_parameters(net: Network, settings: Settings) -> _core.OrderParameters:
@@ -58,7 +63,7 @@ def order_parameters(net: Network, settings: Settings) -> _core.OrderParameters:
     try:
         return _core.order_parameters(net._compiled, settings)
     except _core.Failure as failure:
-        raise _refused(net, failure, settings.overlap) from None
+        raise refused(net, failure, settings.overlap) from None
 
 
 def contributions(net: Network, settings: Settings) -> _core.Contributions:
@@ -66,7 +71,7 @@ def contributions(net: Network, settings: Settings) -> _core.Contributions:
     try:
         return _core.contributions(net._compiled, settings)
     except _core.Failure as failure:
-        raise _refused(net, failure, settings.overlap) from None
+        raise refused(net, failure, settings.overlap) from None
 
 
 def scan(

@@ -17,8 +17,9 @@ from .._numbers import Theory
 from .._words import data_in_words
 from ..network import Network
 from . import calls
+from . import units as sampled_units
 from .order_parameters import where_of
-from .remarks import remarks
+from .remarks import of_units, remarks
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Fisher(InNotebooks):
         Why it does not hold, or what was left out; empty if there is nothing to say.
     bound : {"=", ">=", "~"}
         ">=" where all sampled networks had their largest eigenvalue above lambda_max, "~" where some lay below.
+    error : float
+        The sampling error of lambda_max, of sampled units; 0 by a closed recursion.
     network, samples, overlap, length, biases
         What it was computed for.
     layers : Layers
@@ -94,24 +97,33 @@ class Fisher(InNotebooks):
     overlap: float
     length: float
     biases: bool
+    error: float = 0.0
+    drawing: sampled_units.Drawing | None = field(default=None, repr=False)  # how units were drawn, if they were
 
     @cached_property
     def layers(self) -> Layers:
         """Each affine layer's part of a and of b; for convolutions one more forward pass each."""
         refuse_large_images(self.network, self.theory)
         settings = Settings(self.theory, self.samples, self.overlap, self.length, self.biases)
+        if self.drawing is not None:
+            return Layers(*sampled_units.contributions(self.network, settings, self.drawing), where_of(self.network))
         parts = calls.contributions(self.network, settings)
         return Layers(parts.a, parts.b, where_of(self.network))
 
     def __repr__(self) -> str:
         rows = [
-            ("lambda_max", f"{self.bound} {self.lambda_max:.6g}", f"{self.regime}, {self.multiplicity} times"),
+            (
+                "lambda_max",
+                f"{self.bound} {self.lambda_max:.6g}",
+                f"{self.regime}, {self.multiplicity} times{f', +- {self.error:.2g}' if self.drawing else ''}",
+            ),
             ("bulk", f"  {self.bulk:.6g}", "mean of the other non-zero eigenvalues"),
             ("mean", f"  {self.mean:.6g}", f"of all {self.parameters} eigenvalues"),
             ("second moment", f"  {self.second_moment:.6g}", "of all"),
         ]
         biases = "with biases" if self.biases else "without biases"
-        title = f"Fisher information, theory {self.theory}, {data_in_words(self.samples)}, {biases}, loss sum"
+        by_units = ", by sampled units" if self.drawing else ""
+        title = f"Fisher information, theory {self.theory}{by_units}, {data_in_words(self.samples)}, {biases}, loss sum"
         lines = [title, *(f"  {name:<14}{value:<18}{words}" for name, value, words in rows)]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
@@ -125,6 +137,10 @@ def fisher(
     overlap: float = 0.0,
     length: float = 1.0,
     biases: bool | None = None,
+    *,
+    units: int | str | None = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> Fisher:
     """lambda_max = max{(a + (n-1) b)/n, (a - b)/n, mean} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and more.
 
@@ -141,6 +157,14 @@ def fisher(
         q_hat_xy^0 and q_hat^0: E x.y/N_0 of two inputs, E x.x/N_0 of one; 0 and 1 for standardised independent inputs.
     biases : bool, optional
         Whether the biases are among the parameters; None: in all theories but "wei2019", which was published without.
+    units : "auto", None or int
+        Sampled units (docs/theory.md, section 12): "auto" draws them where the closed recursion is not exact, for the
+        whole network; None keeps to the recursion; a number from 64 to 2^20 draws so many, in four groups, where images
+        are largest, and more where they are smaller. Products are float32: 1e-6 of lambda_max.
+    seed : int
+        Of the units: the number is the same for a seed, with any number of threads.
+    memory : float, optional
+        Bytes that units may take; None: what there is.
 
     Returns
     -------
@@ -159,12 +183,21 @@ def fisher(
     and 9.
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
+    how = sampled_units.drawing(net, settings, units, seed, memory)
+    if how is not None:
+        return result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
     return result_of(net, settings, calls.spectrum(net, settings))
 
 
-def result_of(net: Network, settings: Settings, spectrum: Spectrum) -> Fisher:
+def result_of(
+    net: Network,
+    settings: Settings,
+    spectrum: Spectrum,
+    error: float = 0.0,
+    how: sampled_units.Drawing | None = None,
+) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
-    below, other, notes = remarks(net, settings, spectrum)
+    below, other, notes = remarks(net, settings, spectrum) if how is None else of_units(net, settings, spectrum)
     fields = {
         "lambda_max": spectrum.lambda_max,
         "bulk": spectrum.bulk,
@@ -184,6 +217,8 @@ def result_of(net: Network, settings: Settings, spectrum: Spectrum) -> Fisher:
         "overlap": settings.overlap,
         "length": settings.length,
         "biases": settings.biases,
+        "error": error,
+        "drawing": how,
     }
     # all at once: __init__ of a frozen dataclass sets one after the other, which takes a third of the whole call
     result = object.__new__(Fisher)

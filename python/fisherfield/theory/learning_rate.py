@@ -10,6 +10,7 @@ from .._numbers import Loss, Theory
 from .._words import data_in_words, descent_in_words
 from ..network import Network
 from . import calls
+from . import units as sampled_units
 from .fisher import Fisher, result_of
 from .settings import Descent, Settings
 
@@ -118,6 +119,10 @@ def max_learning_rate(
     loss: Loss = "sum",
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    *,
+    units: int | str | None = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> LearningRate:
     """eta_star = 2 (1 + momentum)/lambda_max, lambda_max in the convention of the loss (Wei, Stokes and Schwab, eq. 7).
 
@@ -130,7 +135,7 @@ def max_learning_rate(
     momentum : float
         mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}): the heavy ball, which is what
         `torch.optim.SGD` does by default.
-    theory, samples, overlap, length, biases
+    theory, samples, overlap, length, biases, units, seed, memory
         As in `fisher`.
     loss : {"sum", "mean", "mse", "cross_entropy"}
         1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
@@ -158,10 +163,16 @@ def max_learning_rate(
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
-    limit = calls.max_learning_rate(net, settings, descent)
+    how = sampled_units.drawing(net, settings, units, seed, memory)
+    if how is None:
+        limit = calls.max_learning_rate(net, settings, descent)
+        rate, fisher = limit.max_learning_rate, result_of(net, settings, limit.spectrum)
+    else:
+        fisher = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
+        rate = calls.rate_of(fisher.lambda_max, net, descent)
     return LearningRate(
-        limit.max_learning_rate,
-        result_of(net, settings, limit.spectrum),
+        rate,
+        fisher,
         descent.momentum,
         descent.loss,
         descent.nesterov,

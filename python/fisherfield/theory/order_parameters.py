@@ -15,6 +15,7 @@ from .._numbers import Theory
 from .._optional import optional
 from ..network import Network
 from . import calls
+from . import units as sampled_units
 from .settings import Settings
 
 Column = NDArray[np.float64]
@@ -105,6 +106,9 @@ def order_parameters(
     *,
     samples: int | None = None,
     biases: bool | None = None,
+    units: int | str | None = "auto",
+    seed: int = 0,
+    memory: float | None = None,
 ) -> OrderParameters:
     """Lengths q, overlaps q_xy and the tangent kernel (theta, theta_xy) after every affine layer.
 
@@ -120,6 +124,8 @@ def order_parameters(
         n; None is infinite data.
     biases : bool, optional
         Whether the biases' gradients count in theta; None: in all theories but "wei2019".
+    units, seed, memory
+        As in `fisher`; means over units.
 
     Returns
     -------
@@ -132,6 +138,10 @@ def order_parameters(
         cannot be formed.
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases)
+    how = sampled_units.drawing(net, settings, units, seed, memory)
+    if how is not None:
+        columns = {name: column.mean(axis=0) for name, column in sampled_units.passes(net, settings, how).rows.items()}
+        return OrderParameters(**columns, theory=settings.theory, where=where_of(net), reason="")
     numbers = calls.order_parameters(net, settings)
     first = numbers.beyond_range
     return OrderParameters(

@@ -122,8 +122,10 @@ def over_roots(matrix: np.ndarray, variances: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------- sampled units
-def of_units(phi: Activation, state: State | Units, at: Place, sampling: Sampling) -> Units:
-    """h = phi(z) and dh = phi'(z) dz."""
+def of_units(phi: Activation, state: State | Units, at: Place, sampling: Sampling) -> State | Units:
+    """h = phi(z) and dh = phi'(z) dz. The identity leaves both as they are."""
+    if phi == LINEAR:
+        return activation(phi, state) if isinstance(state, State) and state.gaussian else state
     units = as_units(state, sampling)
     return units.times(activations.phi(phi)(units.h), activations.slope(phi)(units.h))
 

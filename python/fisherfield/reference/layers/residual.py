@@ -75,7 +75,7 @@ def _of_positions(own: State, other: State, factor: float, beside: float) -> tup
 def of_units(layer: Residual, branch: Any, skip: Any, at: Place, sampling: Sampling) -> State | Units:
     """Gaussian states stay such. The branch's units were drawn for it alone, and are independent of the stream's: what
     <grad z_s, grad z_b> is of one unit has mean 0, and is of order C^-1/2."""
-    if isinstance(branch, State) and isinstance(skip, State) and branch.gaussian and skip.gaussian:
+    if all(isinstance(part, State) and part.gaussian and not np.any([part.ou, part.du]) for part in (branch, skip)):
         return add(layer, branch, skip, at)
     return side_by_side(as_units(skip, sampling, 1), as_units(branch, sampling, 0), layer.scale)
 

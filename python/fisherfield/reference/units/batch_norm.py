@@ -104,7 +104,7 @@ def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> U
         v_x = [(d u_x)/n + o ubar]/K less its mean,   w = [mean_x u_x d u_x/n + ubar o ubar]/K^2,
         mean_x u_x d u_x = ubar d ubar + sum_aa' d_aa' v_aa'/s^2,
 
-    so that o is centred to o + d/n - t_a - t_a' + t, for all units alike, but keeps its d.
+    so that for all units alike o becomes o - t_a - t_a' + t, and d stays.
     """
     alpha, b = drawn(state, sampling)
     xy_v = np.atleast_2d(state.v)
@@ -130,7 +130,7 @@ def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> U
         w = (part * of_d + np.einsum("lmk,mk->lm", of_o, ubar)) / positions**2
         v = part * np.einsum("mrk,lkj->lmrj", u, d) + (of_o - np.einsum("mk,lk->lm", ubar, t)[..., None])[:, :, None]
         lows = (Low(-c * u, c * (v / positions - w[..., None, None] * u / 2)),)
-        o = both - t[:, :, None] - t[:, None, :] + t.mean(axis=1)[:, None, None]
+        o = o - t[:, :, None] - t[:, None, :] + t.mean(axis=1)[:, None, None]
     terms = (Term(((c * one, np.arange(positions)),), o, d),)
     lows = (*lows, *_trained(layer, u, at, len(o)))
     return Units(layer.gamma * u + layer.beta, terms, lows, state.positions)

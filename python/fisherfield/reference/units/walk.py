@@ -26,9 +26,8 @@ _AT_HOME = 2**16  # units times positions of a group
 
 
 class Drawing(NamedTuple):
-    """From which step on units are drawn, how many in each group, and their samples."""
+    """How many units are drawn in each group, and their samples."""
 
-    first: int
     units: int
     largest: int  # positions of the largest image among them
     of_batch: bool
@@ -38,14 +37,14 @@ class Drawing(NamedTuple):
 
 def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing | None:
     """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
-    first = net.sampled_from(settings.theory) if units == "auto" else None if units is None else 0
-    if first is None or settings.theory == "wei2019":
+    wanted = net.sampled_from(settings.theory) is not None if units == "auto" else units is not None
+    if not wanted or settings.theory == "wei2019":
         return None
-    places = [math.prod(step.after[1:]) for step in net.steps[first:] if KINDS[type(step.layer)].units is not None]
+    places = [math.prod(step.after[1:]) for step in net.steps if not step.layer.affine]
     largest, n = max(places, default=1), settings.samples
     of_batch = n is not None and n <= _BATCH and bool(net.batch_norms)
     reads = n if of_batch and n is not None else _READS
-    return Drawing(first, _count(units, largest, reads), largest, of_batch, reads, seed)
+    return Drawing(_count(units, largest, reads), largest, of_batch, reads, seed)
 
 
 def _count(units: Any, largest: int, reads: int) -> int:
@@ -77,7 +76,7 @@ def walk(
         source += layer.affine
         at = Place(settings.theory, settings.samples, settings.biases, step.before, max(source, 0), homogeneous[number])
         fed = [states[read] for read in step.reads]
-        closed = all(isinstance(each, State) for each in fed) and (kind.of_averages or number < how.first)
+        closed = all(isinstance(each, State) for each in fed) and kind.of_averages
         if kind.units is None or closed or (kind.of_averages and not kept[number]):
             read = [averaged(each) for each in fed]
             read = read if kind.takes_gaussian else [_activated(each) for each in read]

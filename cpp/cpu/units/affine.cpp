@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Affine layers read averages (layers/affine.hpp, positions/windows.cpp), and give Gaussian units.
+#include "kinds.hpp"
+#include "windows.hpp"
+
+namespace fisherfield::sampled_units {
+
+namespace {
+
+// (1/|F|) sum_t M[s a + t, s a' + t]; null of zeros.
+Matrix mean_over_taps(Room& room, const Matrix& from, long before, const std::vector<std::vector<int>>& taps) {
+    if (!from) {
+        return nullptr;
+    }
+    const long k = static_cast<long>(taps[0].size());
+    Matrix out = matrix(room, k);
+    const double share = 1.0 / static_cast<double>(taps.size());
+    each(room, k, [&](long a) {
+        double* const row = out->data() + a * k;
+        std::fill_n(row, k, 0.0);
+        for (const std::vector<int>& tap : taps) {
+            if (tap[a] < 0) {
+                continue;
+            }
+            const double* const read = from->data() + static_cast<long>(tap[a]) * before;
+            for (long b = 0; b < k; ++b) {
+                row[b] += tap[b] < 0 ? 0.0 : share * read[tap[b]];
+            }
+        }
+    });
+    return out;
+}
+
+std::shared_ptr<Averages> affine(Room& room, const Node& node, std::shared_ptr<Averages> in) {
+    const long before = in->positions();
+    const double w2 = node.numbers[0], b2 = node.numbers[1];
+    const double bias = room.settings.biases && node.trained ? 1.0 : 0.0;
+    const auto taps = taps_of(in->size, node.windows);
+    auto out = std::make_shared<Averages>();
+    out->gaussian = true;
+    out->size = node.windows.on(in->size);
+    const long k = out->positions();
+    const auto mean = [&](const Matrix& from) { return mean_over_taps(room, from, before, taps); };
+    const auto there = [&](Matrix* of) {
+        if (!*of) {
+            *of = matrix(room, k);
+            each(room, k * k, [&](long i) { (**of)[i] = 0.0; });
+        }
+    };
+    out->xy = mean(in->xy);
+    out->v = mean(in->v);
+    out->o = mean(in->o);
+    out->d = mean(in->d);
+    for (Matrix* const each_one : {&out->xy, &out->o, &out->d}) {
+        there(each_one);
+    }
+    const double fan = room.owns(node) ? node.fan_in : 0.0, one = room.owns(node) ? bias : 0.0;
+    each(room, k * k, [&](long i) {
+        double &xy = (*out->xy)[i], &v = (*out->v)[i], &o = (*out->o)[i], &d = (*out->d)[i];
+        o = fan * xy + one + w2 * o;
+        d = fan * v + w2 * d;
+        xy = b2 + w2 * xy;
+        v *= w2;
+    });
+    return out;
+}
+
+const Entered entered({.kind = LayerKind::affine, .of_averages = affine});
+
+} // namespace
+
+} // namespace fisherfield::sampled_units

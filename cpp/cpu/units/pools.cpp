@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Pooling and flattening. Of units every tap becomes one for each tap of the window, with its share; of averages
+// average pooling is H <- P H P^T.
+#include <algorithm>
+#include <numeric>
+
+#include "kinds.hpp"
+#include "windows.hpp"
+
+namespace fisherfield::sampled_units {
+
+namespace {
+
+using Taps = std::vector<std::vector<int>>;
+
+// out[row][a] = sum of share(tap, row, a) from[row][reads of the tap], or of one tap alone.
+template <class Share>
+void gather(const Room& room, const Units& units, const Taps& taps, long first, long last, const float* from,
+            float* out, const Share& share) {
+    const long before = units.positions(), k = static_cast<long>(taps[0].size());
+    each(room, units.rows(), [&](long row) {
+        float* const to = out + row * k;
+        std::fill_n(to, k, 0.0F);
+        for (long tap = first; tap < last; ++tap) {
+            const std::vector<int>& reads = taps[tap];
+            for (long a = 0; a < k; ++a) {
+                if (reads[a] >= 0) {
+                    to[a] += share(tap, row * k + a) * from[row * before + reads[a]];
+                }
+            }
+        }
+    });
+}
+
+template <class Share>
+std::shared_ptr<Units> pooled(Room& room, const Units& units, const Pair& size, const Taps& taps, const Share& share) {
+    const long k = static_cast<long>(size[0]) * size[1], all = static_cast<long>(taps.size());
+    auto out = std::make_shared<Units>();
+    out->size = size;
+    out->count = units.count;
+    out->reads = units.reads;
+    const auto of = [&](const Floats& from, long first, long last) {
+        Floats to = floats(room, static_cast<std::size_t>(units.rows()) * k);
+        gather(room, units, taps, first, last, from->data(), to->data(), share);
+        return to;
+    };
+    out->h = of(units.h, 0, all);
+    for (const Term& term : units.terms) {
+        Term& new_term = out->terms.emplace_back(Term{{}, term.o, term.d, term.positions});
+        for (const Tap& inner : term.taps) {
+            for (long tap = 0; tap < all; ++tap) {
+                auto reads = std::make_shared<std::vector<int>>(k, -1);
+                for (long a = 0; a < k; ++a) {
+                    (*reads)[a] = taps[tap][a] < 0 ? -1 : (*inner.reads)[taps[tap][a]];
+                }
+                new_term.taps.push_back({of(inner.slopes, tap, tap + 1), reads});
+            }
+        }
+    }
+    for (const Low& low : units.lows) {
+        const Floats P = of(low.P, 0, all);
+        out->lows.push_back({P, low.P == low.Q ? P : of(low.Q, 0, all), low.factor});
+    }
+    return out;
+}
+
+Value average_units(Room& room, const Node& node, Inputs in) {
+    const auto units = as_units(room, std::move(in.first), node.place);
+    const Taps taps = taps_of(units->size, node.windows);
+    const float share = 1.0F / static_cast<float>(taps.size());
+    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps, [&](long, long) { return share; })};
+}
+
+// Rows first, then columns: (P H) P^T.
+Matrix pooled(Room& room, const Matrix& from, long before, const Taps& taps) {
+    if (!from) {
+        return nullptr;
+    }
+    const long k = static_cast<long>(taps[0].size());
+    Array<double> rows(room, static_cast<std::size_t>(k) * before);
+    Matrix out = matrix(room, k);
+    const double share = 1.0 / static_cast<double>(taps.size());
+    each(room, k, [&](long a) {
+        double* const row = rows.data() + a * before;
+        std::fill_n(row, before, 0.0);
+        for (const std::vector<int>& tap : taps) {
+            for (long b = 0; tap[a] >= 0 && b < before; ++b) {
+                row[b] += share * (*from)[static_cast<long>(tap[a]) * before + b];
+            }
+        }
+        for (long b = 0; b < k; ++b) {
+            double sum = 0.0;
+            for (const std::vector<int>& tap : taps) {
+                sum += tap[b] >= 0 ? row[tap[b]] : 0.0;
+            }
+            (*out)[a * k + b] = share * sum;
+        }
+    });
+    return out;
+}
+
+std::shared_ptr<Averages> average(Room& room, const Node& node, std::shared_ptr<Averages> in) {
+    const Taps taps = taps_of(in->size, node.windows);
+    auto out = std::make_shared<Averages>();
+    out->size = node.windows.on(in->size);
+    const long before = in->positions();
+    out->xy = pooled(room, in->xy, before, taps);
+    out->v = pooled(room, in->v, before, taps);
+    out->o = pooled(room, in->o, before, taps);
+    out->d = pooled(room, in->d, before, taps);
+    if (!in->mean.empty()) {
+        out->mean.assign(out->positions(), 0.0);
+        for (const std::vector<int>& tap : taps) {
+            for (std::size_t a = 0; a < tap.size(); ++a) {
+                out->mean[a] += tap[a] < 0 ? 0.0 : in->mean[tap[a]] / static_cast<double>(taps.size());
+            }
+        }
+    }
+    return out;
+}
+
+// Different positions are different units: means of the diagonals.
+std::shared_ptr<Averages> flatten(Room& room, const Node&, std::shared_ptr<Averages> in) {
+    const long k = in->positions();
+    auto out = std::make_shared<Averages>();
+    for (auto [from, to] : {std::pair{&in->xy, &out->xy}, {&in->v, &out->v}, {&in->o, &out->o}, {&in->d, &out->d}}) {
+        if (*from) {
+            *to = matrix(room, 1);
+            each(room, 1, [&](long) {
+                double sum = 0.0;
+                for (long a = 0; a < k; ++a) {
+                    sum += (**from)[a * k + a];
+                }
+                (**to)[0] = sum / static_cast<double>(k);
+            });
+        }
+    }
+    if (!in->mean.empty()) {
+        out->mean = {std::accumulate(in->mean.begin(), in->mean.end(), 0.0) / static_cast<double>(k)};
+    }
+    return out;
+}
+
+const Entered entered_average({.kind = LayerKind::average_pool, .of_averages = average, .of_units = average_units});
+const Entered entered_flatten({.kind = LayerKind::flatten, .of_averages = flatten});
+
+} // namespace
+
+} // namespace fisherfield::sampled_units

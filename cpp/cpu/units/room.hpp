@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a pass of sampled units takes: how units are drawn, and its memory. A rehearsal makes the same arrays without
+// numbers, so that what a pass will need is known before it begins.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "buffer.hpp"
+#include "fisherfield/network.hpp"
+#include "fisherfield/settings.hpp"
+
+namespace fisherfield::sampled_units {
+
+// How units are drawn.
+struct Drawing {
+    long units = 0;        // M of a group, where images are largest
+    long largest = 1;      // the positions of these
+    bool of_batch = false; // the samples of a unit are the batch: statistics are their own
+    long reads = 0;        // R, samples of a unit
+    std::uint64_t seed = 0;
+};
+
+inline constexpr long kMostUnits = 1 << 13; // of a group
+
+// Small images make most of the noise and cost nothing: they get more units, by a power of two.
+inline long unit_count(const Drawing& how, long positions) {
+    long more = 1;
+    while (2 * more * positions <= how.largest && 2 * more * how.units <= kMostUnits) {
+        more *= 2;
+    }
+    return how.units * more;
+}
+
+// Bytes that arrays hold now, and held at most.
+struct Meter {
+    double now = 0.0, peak = 0.0;
+
+    void take(double bytes) {
+        now += bytes;
+        peak = now > peak ? now : peak;
+    }
+};
+
+struct Room {
+    const Network& network;
+    const Settings& settings;
+    const Drawing& how;
+    int group = 0;
+    int only = -1; // gradients by this affine layer's parameters alone; -1: by all
+    bool rehearsal = false;
+    Meter meter{};
+
+    bool owns(const Node& node) const { return only < 0 || only == node.layer; }
+};
+
+// An array, counted; without numbers in a rehearsal.
+template <class T>
+class Array {
+public:
+    Array() = default;
+    Array(Room& room, std::size_t size)
+        : size_(size), meter_(&room.meter), numbers_(room.rehearsal ? nullptr : numbers<T>(size)) {
+        meter_->take(static_cast<double>(size * sizeof(T)));
+    }
+    Array(Array&& other) noexcept { swap(other); }
+    Array& operator=(Array&& other) noexcept {
+        swap(other);
+        return *this;
+    }
+    ~Array() {
+        if (meter_ != nullptr) {
+            meter_->now -= static_cast<double>(size_ * sizeof(T));
+        }
+    }
+
+    T* data() { return numbers_.get(); }
+    const T* data() const { return numbers_.get(); }
+    T& operator[](std::size_t i) { return numbers_[i]; }
+    const T& operator[](std::size_t i) const { return numbers_[i]; }
+    std::size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+
+private:
+    void swap(Array& other) noexcept {
+        std::swap(size_, other.size_);
+        std::swap(meter_, other.meter_);
+        std::swap(numbers_, other.numbers_);
+    }
+
+    std::size_t size_ = 0;
+    Meter* meter_ = nullptr;
+    Buffer<T> numbers_;
+};
+
+} // namespace fisherfield::sampled_units

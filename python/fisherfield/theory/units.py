@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sampled units, where a closed recursion is not exact: how many are drawn, and what their passes give."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _core, _numbers
+from .._memory import available_memory
+from .._words import bytes_in_words, shown
+from ..network import Network
+from ..threads import num_threads, one_blas_thread
+from . import calls
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .._core import Spectrum
+
+GROUPS = 4  # each a pass by itself: how they differ is the sampling error
+_BATCH = 256  # samples, up to which those of a unit are the batch itself
+_READS = 16  # of a unit, where they are not
+_WORK, _NUMBERS = 2**16, 2**20  # of a group: units times positions, and these times the samples of a unit
+_FEWEST, _MOST = 2**5, 2**13  # units of a group
+
+
+class Drawing(NamedTuple):
+    """How units are drawn, for each group: how many where images are largest, and their samples."""
+
+    units: int
+    largest: int  # positions
+    of_batch: bool  # the samples are the batch, whose statistics BatchNorm takes
+    reads: int
+    seed: int
+    memory: float | None = None  # bytes that may be taken
+
+
+def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any) -> Drawing | None:
+    """As `fisher` was given them; None where the closed recursion has the number. Refused in a sentence."""
+    seed = _numbers.seed_of(seed)
+    memory = None if memory is None else _numbers.positive("memory", memory)
+    if units is None:
+        return None
+    if isinstance(units, str):
+        if units != "auto":
+            raise ValueError(f"units must be 'auto', None or a whole number, got {shown(units)}")
+        if settings.theory == "wei2019" or net.sampled_from(settings.theory) is None:
+            return None
+        count = None
+    else:
+        count = _numbers.integer("units", units, 64, 2**20)
+        if settings.theory == "wei2019":
+            raise ValueError("units must be 'auto' or None for the theory wei2019, which is a published recursion")
+    for step in net.steps:
+        if getattr(step.layer, "of_each", False):
+            raise ValueError(f"units must be None where gamma and beta differ from unit to unit, as in {step.where}")
+    largest = max((math.prod(step.after[1:]) for step in net.steps if not step.layer.affine), default=1)
+    n = settings.samples
+    of_batch = n is not None and n <= _BATCH and bool(net.batch_norms)
+    reads = n if of_batch and n is not None else _READS
+    if count is not None:
+        of_group = max(2, 2 * round(count / (2 * GROUPS)))
+    else:
+        most = max(min(_WORK // largest, _NUMBERS // (largest * reads)), 1)
+        of_group = min(max(2 ** int(math.log2(most)), _FEWEST), _MOST)
+    return Drawing(of_group, largest, of_batch, reads, seed, memory)
+
+
+def passes(net: Network, settings: Settings, how: Drawing, only: int = -1) -> _core.UnitPasses:
+    """Those of all groups, by as many threads as memory has room for."""
+    needed = _core.unit_bytes(net._compiled, settings, how)
+    there = how.memory if how.memory is not None else available_memory() if needed > 1e8 else None
+    threads = min(num_threads(), GROUPS)
+    if there is not None:
+        if needed > there:
+            side = max(math.prod(step.before[1:]) for step in net.steps) ** 0.5
+            raise ValueError(
+                f"net must fit into memory: sampled units of {how.largest:,} positions take up to "
+                f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} "
+                f"{'of memory=' if how.memory is not None else 'there are'}; "
+                f"images of about {int(side * (there / needed) ** 0.25)} positions a side would fit"
+            )
+        threads = min(threads, int(there // needed))
+    with one_blas_thread():
+        try:
+            return _core.unit_passes(net._compiled, settings, how, threads, only)
+        except _core.Failure as failure:
+            raise calls.refused(net, failure, settings.overlap) from None
+
+
+def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, float]:
+    """The numbers of `fisher` by means over groups, and the error of lambda_max."""
+    passed = passes(net, settings, how)
+
+    def of(o: float, d: float) -> Spectrum:
+        return _core.spectrum(o, d, float(net.outputs), float(net._counts[settings.biases]), settings)
+
+    each = [of(o, d).lambda_max for o, d in zip(passed.o.tolist(), passed.d.tolist(), strict=True)]
+    return of(float(np.mean(passed.o)), float(np.mean(passed.d))), float(np.std(each, ddof=1) / math.sqrt(GROUPS))
+
+
+def contributions(net: Network, settings: Settings, how: Drawing) -> tuple[Any, Any]:
+    """Each affine layer's part of a and of b; a pass each."""
+    parts = [passes(net, settings, how, layer) for layer in range(net.depth)]
+    return np.array([np.mean(part.o + part.d) for part in parts]), np.array([np.mean(part.o) for part in parts])
