@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         convnet,
         load,
         mlp,
+        resnet,
+        vgg,
     )
     from .sampled import (
         FisherMoments,
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
         "order_parameters",
         "random_points",
         "reference",
+        "resnet",
         "sample",
         "sampled_density",
         "sampled_fisher",
@@ -110,6 +113,7 @@ if TYPE_CHECKING:
         "set_num_threads",
         "torch",
         "verify",
+        "vgg",
     ]
 
 __version__ = "0.1.0"
@@ -118,7 +122,7 @@ __version__ = "0.1.0"
 # Beside them every kind of layer is public, wherever in `network` it stands. Type checkers know the list above alone,
 # and so tell a name that is none.
 _MODULES = {
-    "network": "Network activation_names convnet load mlp",
+    "network": "Network activation_names convnet load mlp resnet vgg",
     "sampled": (
         "FisherMoments FisherOperator FisherSpectrum SampledNetwork SpectralDensity Verification "
         "sample sampled_density sampled_fisher sampled_moments"

@@ -8,6 +8,7 @@ from .activation import Activation, activation_names
 from .affine import Conv1d, Conv2d, Dense
 from .builders import convnet, mlp
 from .dropout import Dropout
+from .families import resnet, vgg
 from .layer import Layer, kinds
 from .network import Network
 from .norms import BatchNorm, GroupNorm, LayerNorm
@@ -41,6 +42,8 @@ __all__ = [
     "convnet",
     "load",
     "mlp",
+    "resnet",
+    "vgg",
 ]
 
 # All modules of the room are imported, and the kinds in them are public: one that is not listed above is Any to type

@@ -91,7 +91,7 @@ def mlp(
             strict=True,
         )
     ]
-    between = _between(len(affine) - 1, activation, norm, batch_norm, gamma, beta, eps, trained)
+    between = norm_and_phi(len(affine) - 1, activation, norm, batch_norm, gamma, beta, eps, trained)
     scales = _scales(residual, max(len(affine) - 2, 0))
     return Network((widths[0],), (*_stack(affine[:-1], between, scales), affine[-1]))
 
@@ -133,11 +133,11 @@ def convnet(
         Conv2d(count, kernel, stride, padding, w, b) for count, w, b in zip(channels, w2, b2, strict=False)
     ]
     affine.append(Dense(_numbers.integer("outputs", outputs, 1), w2[-1], b2[-1]))
-    between = _between(len(channels), activation, norm, batch_norm, gamma, beta, eps, trained)
+    between = norm_and_phi(len(channels), activation, norm, batch_norm, gamma, beta, eps, trained)
     return Network(input_shape, (*_stack(affine[:-1], between, ()), Flatten(), affine[-1]))
 
 
-def _between(
+def norm_and_phi(
     hidden: int, activation: Any, norm: Any, batch_norm: Any, gamma: Any, beta: Any, eps: Any, trained: Any
 ) -> list[list[Layer]]:
     """What stands behind each hidden layer: its norm, if there is one, and phi."""

@@ -14,10 +14,11 @@ from torch import nn
 from .. import _numbers
 from .._ways import of_torch
 from ..network import Activation
+from . import residual
 from .activations import Elementwise
 from .refused import why_named
 
-__all__ = ["EQUALS", "FACTORS", "KNOWN", "RESHAPES", "SAME", "SUMS", "name_of", "plain", "why_not"]
+__all__ = ["EQUALS", "FACTORS", "KNOWN", "RESHAPES", "SAME", "SUBSAMPLES", "SUMS", "name_of", "plain", "why_not"]
 
 
 def _holding(made: nn.Module, weight: Any, bias: Any = None) -> nn.Module:
@@ -82,6 +83,26 @@ def _dropout(kind: Any, rate: float = 0.5) -> Callable[..., nn.Module]:
 
 def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **more: Any) -> nn.Module:
     return nn.Upsample(size, scale_factor, mode)
+
+
+def _sliced(x: Any, index: Any) -> nn.Module:
+    """x[:, :, ::2, ::2], every second position."""
+    parts = index if isinstance(index, tuple) else (index,)
+    whole = all(isinstance(part, slice) and part.start in (None, 0) and part.stop is None for part in parts)
+    steps = [part.step or 1 for part in parts] if whole else []
+    if x.dim() != 4 or len(steps) != 4 or steps[:2] != [1, 1]:
+        raise ValueError(why_not("getitem"))
+    return residual.Subsample(x.shape[1], (steps[2], steps[3]))
+
+
+def _more_channels(x: Any, pad: Any, mode: str = "constant", value: Any = None) -> nn.Module:
+    """Zeros as more channels, before and behind those that there are."""
+    pad = tuple(pad)
+    if x.dim() != 4 or len(pad) != 6 or any(pad[:4]) or min(pad) < 0 or mode != "constant" or value not in (None, 0):
+        raise ValueError(why_not("pad"))
+    made = residual.Subsample(x.shape[1] + pad[4] + pad[5], 1)
+    made.zeros_before = pad[4]
+    return made
 
 
 def _mean(x: Any, dim: Any = None, keepdim: bool = False) -> nn.Module:
@@ -175,8 +196,9 @@ RESHAPES = ("flatten", "view", "reshape", "squeeze")  # to one row a sample, or 
 SAME = ("contiguous", "clone", "to", "float", "double", "type_as", "requires_grad_")  # where the dtype stays
 SUMS = ("add", "iadd", "sub", "isub", "subtract", "__add__", "__radd__", "__iadd__")
 FACTORS = ("mul", "imul", "multiply", "truediv", "itruediv", "div", "divide", "true_divide", "neg", "negative")
+SUBSAMPLES: dict[str, Callable[..., nn.Module]] = {"getitem": _sliced, "pad": _more_channels}
 ASKED = ("stride", "is_contiguous", "element_size", "nelement", "get_device", "storage_offset")  # of a shape
-KNOWN = {*EQUALS, *RESHAPES, *SAME, *SUMS, *FACTORS, *ASKED}
+KNOWN = {*EQUALS, *RESHAPES, *SUBSAMPLES, *SAME, *SUMS, *FACTORS, *ASKED}
 
 _PARTS = "the theory takes all units of a layer together: it has no parts of them"
 _PRODUCTS = "the theory has no products of activations"

@@ -330,6 +330,8 @@ def _max_pool(reading: Reading, layer: Any, where: str) -> MaxPool2d:
 
 def _subsample(reading: Reading, layer: Any, where: str) -> Subsample:
     _image(reading, line=False)
+    if getattr(layer, "zeros_before", 0):
+        reading.described_alone.append(f"{where}: its zeros stand before the channels that come in")
     return Subsample(layer.channels, layer.stride)
 
 

@@ -44,6 +44,8 @@ def read(module: Any, input_shape: Any, initial: bool) -> tuple[Network, list[st
 def taken(module: Any, input_shape: Any, dtype: Any) -> tuple[SampledNetwork, list[str]]:
     """The sampled network of a module's own numbers, and notes on what it says otherwise."""
     net, reading = _reading(module, input_shape, initial=False)
+    if reading.described_alone:
+        raise ValueError(f"{reading.described_alone[0]}, and a sampled network has them behind: pad behind them")
     object.__setattr__(net, "_of_module", True)
     tensors = [part for parts in reading.tensors for part in parts if part is not None]
     if dtype is None:  # whatever holds all of them

@@ -256,6 +256,9 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
             raise ValueError(functions.why_not(name))
         if plain in functions.SAME and value.dtype == streams[0].dtype:
             return Call(where, f"{name}()", reads)
+        if plain in functions.SUBSAMPLES:
+            made = functions.SUBSAMPLES[plain](streams[0].value, *args[1:], **kwargs)
+            return self._subsampled(name, made, reads[0], tuple(value.shape[1:]))
         if plain in functions.RESHAPES:
             return Call(where, f"{name}()", reads, self._reshaped(name, streams[0].value, value))
         if plain not in functions.EQUALS:
@@ -286,6 +289,15 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
             raise ValueError("the theory adds streams, and what it adds here is not computed of the input")
         factor = minus * _numbers.SIGNED.convert("alpha", kwargs.get("alpha", 1.0))
         return Call(self.places[-1], "the sum", reads, signs=(1.0, factor))
+
+    def _subsampled(self, name: str, made: Any, before: Call, shape: tuple[int, ...]) -> Call:
+        """Positions left out, and zeros as more channels: one layer, where both follow one another."""
+        last = before.leaves[-1].module if len(before.leaves) == 1 else None
+        reads: tuple[Call, ...] = (before,)
+        if isinstance(last, residual.Subsample) and made.stride == 1 and before.name.startswith("getitem"):
+            made.stride, reads = last.stride, before.reads
+        where = self.places[-1]
+        return Call(where, f"{name}()", reads, (Leaf(where, made, f"{name}()", shape),))
 
     def _reshaped(self, name: str, before: Any, after: Any) -> tuple[Leaf, ...]:
         if after.shape == before.shape:

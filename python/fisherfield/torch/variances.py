@@ -51,6 +51,7 @@ class Reading:
     line: bool  # images of the module are (channels, length), those of the description (channels, 1, length)
     layers: list[Layer] = field(default_factory=list)
     tensors: list[tuple[Any, ...]] = field(default_factory=list)  # of each step, None: it has none
+    described_alone: list[str] = field(default_factory=list)  # why a sampled network would have other outputs
     notes: list[Note] = field(default_factory=list)
     owners: dict[int, tuple[str, int]] = field(default_factory=dict)  # of tensors by address, and the call's number
     numbers: Iterator[int] = field(default_factory=count)  # of calls
