@@ -85,3 +85,31 @@ def test_pytorch_s_modules():
     np.testing.assert_allclose(sampled(x.numpy()), vgg(x).detach().numpy(), rtol=0, atol=1e-6)  # float32
     by_size = nn.Sequential(nn.Conv2d(2, 8, 1), nn.Upsample((4, 6)), nn.AdaptiveAvgPool2d(1))
     assert ff.torch.describe(by_size, (2, 2, 3)).layers[1] == ff.Upsample(2)
+
+
+# ------------------------------------------------------------------------------------------------------ sampled units
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+@pytest.mark.parametrize("norm", [[], [ff.BatchNorm(1.3, 0.4, 0.1, True)]])
+def test_the_core_s_units_are_the_reference_s(norm, theory):
+    conv = ff.Conv2d(20, 3, 1, 1)
+    layers = [conv, *norm, RELU, ff.Upsample((2, 1)), ff.Dropout(0.2), conv, *norm, RELU]  # Dropout reads units
+    net = ff.Network((3, 3, 4), [*layers, ff.Upsample(2), ff.Flatten(), ff.Dense(2)])
+    for n in (9, None):
+        slow, fast = (module.fisher(net, theory, n, units=64, seed=3) for module in (ff.reference, ff))
+        # sums in float32, as those of other layers
+        assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-6, abs=3e-6 * slow.a / (n or 1e4))
+
+
+def test_a_unit_s_kernel_is_that_of_the_positions_it_repeats():
+    from test_units import kernels, place, random_units, sampling
+
+    from fisherfield.reference.layers.upsample import of_units
+
+    units = random_units(np.random.default_rng(1))  # images of 2 x 2, three samples
+    out = of_units(ff.Upsample((1, 2)), units, place(), sampling())
+    source = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    assert np.array_equal(out.h, units.h[..., source])
+    rows = (np.arange(3)[:, None] * 4 + source).ravel()
+    np.testing.assert_allclose(kernels(out), kernels(units)[..., rows[:, None], rows], rtol=1e-14)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Pooling and flattening. Of units every tap becomes one for each tap of the window, with its share; of averages
-// average pooling is H <- P H P^T.
+// Pooling, repeating and flattening. Of units every tap becomes one for each tap of the window, with its share; of
+// averages average pooling is H <- P H P^T.
 #include <algorithm>
 #include <numeric>
 
@@ -99,10 +99,9 @@ Matrix pooled(Room& room, const Matrix& from, long before, const Taps& taps) {
     return out;
 }
 
-std::shared_ptr<Averages> average(Room& room, const Node& node, std::shared_ptr<Averages> in) {
-    const Taps taps = taps_of(in->size, node.windows);
+std::shared_ptr<Averages> means(Room& room, const Pair& size, const Taps& taps, std::shared_ptr<Averages> in) {
     auto out = std::make_shared<Averages>();
-    out->size = node.windows.on(in->size);
+    out->size = size;
     const long before = in->positions();
     out->xy = pooled(room, in->xy, before, taps);
     out->v = pooled(room, in->v, before, taps);
@@ -117,6 +116,38 @@ std::shared_ptr<Averages> average(Room& room, const Node& node, std::shared_ptr<
         }
     }
     return out;
+}
+
+std::shared_ptr<Averages> average(Room& room, const Node& node, std::shared_ptr<Averages> in) {
+    const Pair size = node.windows.on(in->size);
+    const Taps taps = taps_of(in->size, node.windows);
+    return means(room, size, taps, std::move(in));
+}
+
+Pair repeated(const Pair& size, const Pair& times) { return {size[0] * times[0], size[1] * times[1]}; }
+
+// Every position so many times is a window of one tap.
+Taps repetitions(const Pair& image, const Pair& times) {
+    const Pair size = repeated(image, times);
+    std::vector<int> reads;
+    for (int y = 0; y < size[0]; ++y) {
+        for (int x = 0; x < size[1]; ++x) {
+            reads.push_back(y / times[0] * image[1] + x / times[1]);
+        }
+    }
+    return {reads};
+}
+
+Value upsample_units(Room& room, const Node& node, Inputs in) {
+    const auto units = as_units(room, std::move(in.first), node.place);
+    const Pair &times = node.windows.stride, size = repeated(units->size, times);
+    return {nullptr, pooled(room, *units, size, repetitions(units->size, times), [](long, long) { return 1.0F; })};
+}
+
+std::shared_ptr<Averages> upsample(Room& room, const Node& node, std::shared_ptr<Averages> in) {
+    const Pair &times = node.windows.stride, size = repeated(in->size, times);
+    const Taps taps = repetitions(in->size, times);
+    return means(room, size, taps, std::move(in));
 }
 
 // Different positions are different units: means of the diagonals.
@@ -142,6 +173,7 @@ std::shared_ptr<Averages> flatten(Room& room, const Node&, std::shared_ptr<Avera
 }
 
 const Entered entered_average({.kind = LayerKind::average_pool, .of_averages = average, .of_units = average_units});
+const Entered entered_upsample({.kind = LayerKind::upsample, .of_averages = upsample, .of_units = upsample_units});
 const Entered entered_flatten({.kind = LayerKind::flatten, .of_averages = flatten});
 
 } // namespace

@@ -16,6 +16,8 @@ from ...network.layer import two
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
+from ..units.state import Sampling, Units, as_units
+from .pools import pooled
 
 __all__ = ["KINDS", "back", "forward", "upsample"]
 
@@ -23,13 +25,27 @@ __all__ = ["KINDS", "back", "forward", "upsample"]
 # ---------------------------------------------------------------------------------------------------- infinite width
 def upsample(layer: Upsample, state: State, at: Place) -> State:
     assert state.positions is not None
-    rows, columns = two(layer.factor)
-    height, width = state.positions
-    numbered = np.arange(height * width).reshape(height, width)
-    source = np.repeat(np.repeat(numbered, rows, axis=0), columns, axis=1).ravel()
+    after, source = repetitions(layer, state.positions)
     names = ("xy", "v", "off", "o", "d", "ou", "du", "apart")
     matrices = {name: getattr(state, name)[..., source[:, None], source] for name in names}
-    return replace(state, mean=state.mean[source], positions=(height * rows, width * columns), **matrices)
+    return replace(state, mean=state.mean[source], positions=after, **matrices)
+
+
+def repetitions(layer: Upsample, positions: tuple[int, int]) -> tuple[tuple[int, int], np.ndarray]:
+    """The image's size, and the position that each one repeats."""
+    rows, columns = two(layer.factor)
+    height, width = positions
+    numbered = np.arange(height * width).reshape(height, width)
+    source = np.repeat(np.repeat(numbered, rows, axis=0), columns, axis=1).ravel()
+    return (height * rows, width * columns), source
+
+
+def of_units(layer: Upsample, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """A window of one tap."""
+    units = as_units(state, sampling)
+    assert units.positions is not None
+    after, source = repetitions(layer, units.positions)
+    return pooled(units, after, [source], [np.ones((*units.h.shape[:2], source.size))])
 
 
 # ---------------------------------------------------------------------------------------------------- finite networks
@@ -47,4 +63,4 @@ def back(
     return delta.reshape(n, channels, height, rows, width, columns).sum(axis=(3, 5)), []
 
 
-KINDS: dict[type, Kind] = {Upsample: Kind(upsample, forward, back)}
+KINDS: dict[type, Kind] = {Upsample: Kind(upsample, forward, back, units=of_units, of_averages=True)}
