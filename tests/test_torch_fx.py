@@ -286,6 +286,17 @@ def test_a_module_is_left_as_it_was():
     for name, tensor in own.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert own(torch.ones(2, 3, 8, 8)).shape == (2, 10)  # nothing of torch.fx is left in PyTorch's classes
+
+    def counted(self, x):
+        self.mean.mul_(0.9).add_(x.mean().detach())
+        return self.g(self.a(x))
+
+    own = Own(counted, a=dense(), g=dense(4, 2))
+    own.register_buffer("mean", torch.ones(()))
+    with pytest.raises(ValueError, match=r"^module: mean\(\) cannot be described"):
+        ff.torch.describe(own, 4)
+    assert own.mean == 1.0
+
     constant = Own(lambda self, x: self.g(self.a(x) + torch.ones(4)), **PARTS)
     attributes = set(vars(constant))
     with pytest.raises(ValueError, match="what it adds here is not computed of the input"):

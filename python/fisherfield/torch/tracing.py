@@ -124,6 +124,7 @@ class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, module: nn.Module, where: str) -> None:
         super().__init__(autowrap_modules=())
+        self.proxy_buffer_attributes = True  # a forward that changes its buffers changes symbols of them
         self.places, self.names = [where], [type(module).__name__]
         self.whole, self.whole_where = module, where
         self.input: Any = None
