@@ -21,26 +21,31 @@ public:
 
     Buffer<T> forward(Buffer<T> activations, const Pass& pass) override {
         Buffer<T> result = numbers<T>(rows_out() * out.channels);
-        std::vector<std::int32_t> picked(rows_out() * out.channels, -1);
+        picked_.clear(); // of inputs that were
+        picked_.resize(pass.keep ? rows_out() * out.channels : 0);
         parallel_for(samples, [&](long sample) {
             const T* from = activations.get() + sample * in.units();
             T* to = result.get() + sample * out.units();
-            std::int32_t* pick = picked.data() + sample * out.units();
+            std::int32_t* pick = pass.keep ? picked_.data() + sample * out.units() : nullptr;
+            long begun = -1; // the last result that has a number
             taps(in, out, windows_, [&](long row, int, long position) {
-                for (int c = 0; position >= 0 && c < in.channels; ++c) {
+                if (position < 0) {
+                    return;
+                }
+                const bool first = row != begun;
+                begun = row;
+                for (int c = 0; c < in.channels; ++c) {
                     const long at = row * out.channels + c;
                     const T value = from[position * in.channels + c];
-                    if (pick[at] < 0 || value > to[at] || std::isnan(value)) {
+                    if (first || value > to[at] || std::isnan(value)) {
                         to[at] = value;
-                        pick[at] = static_cast<std::int32_t>(position);
+                        if (pick) {
+                            pick[at] = static_cast<std::int32_t>(position);
+                        }
                     }
                 }
             });
         });
-        picked_.clear(); // of inputs that were
-        if (pass.keep) {
-            picked_ = std::move(picked);
-        }
         return result;
     }
 

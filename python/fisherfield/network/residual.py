@@ -72,7 +72,8 @@ class Residual(Layer):
     >>> relu, norm = ff.Activation("relu"), ff.BatchNorm()
     >>> block = ff.Residual([ff.Conv2d(16, 3, 1, 1), norm, relu, ff.Conv2d(16, 3, 1, 1), norm])
     >>> down = ff.Residual([ff.Conv2d(32, 3, 2, 1), norm, relu, ff.Conv2d(32, 3, 1, 1), norm], [ff.Subsample(32)])
-    >>> net = ff.Network((3, 32, 32), [ff.Conv2d(16, 3, 1, 1), norm, relu, block, relu, down, relu, ...])
+    >>> stem, end = [ff.Conv2d(16, 3, 1, 1), norm, relu], [ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(10)]
+    >>> net = ff.Network((3, 32, 32), [*stem, block, relu, down, relu, *end])
     """
 
     reads_units = True
