@@ -731,7 +731,9 @@ IMAGE = {
     "MaxPool2d with gaps": (nn.MaxPool2d(2, dilation=2), "windows have gaps, dilation=2: use dilation=1"),
     "MaxPool2d with places": (nn.MaxPool2d(2, return_indices=True), "use return_indices=False"),
     "MaxPool2d with cut windows": (nn.MaxPool2d(4, ceil_mode=True), "whole windows: use ceil_mode=False"),
-    "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(1), "maxima over windows of one size alone: use MaxPool2d"),
+    "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d(4), r"not all of one size, from \(6, 6\) to \(4, 4\): use MaxPool2d"),
+    "AdaptiveMaxPool2d with places": (nn.AdaptiveMaxPool2d(1, return_indices=True), "use return_indices=False"),
+    "FractionalMaxPool2d": (nn.FractionalMaxPool2d(2, 3), "maxima over windows of one size alone: use MaxPool2d"),
     "LPPool2d": (nn.LPPool2d(2, 2), "no norms over positions"),
     "GroupNorm": (nn.GroupNorm(2, 6), "takes 6 channels and gets 4"),
     "GroupNorm of single channels": (

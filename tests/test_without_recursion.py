@@ -305,6 +305,24 @@ def test_a_user_s_own_resnet_is_read_with_its_numbers():
     np.testing.assert_allclose(values, line(x).detach().numpy(), rtol=1e-12)
 
 
+def test_adaptive_maxima_are_those_of_whole_windows():
+    nn = pytest.importorskip("torch").nn
+    for size, layer in ((1, ff.MaxPool2d((8, 8))), (4, ff.MaxPool2d((2, 2))), ((8, 2), ff.MaxPool2d((1, 4)))):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveMaxPool2d(size), nn.Flatten(), nn.LazyLinear(2))
+        x = torch_of(np.random.default_rng(0).standard_normal((3, *IMAGE)))
+        outputs = model.double()(x).detach().numpy()
+        assert ff.torch.describe(model, IMAGE).layers[1] == layer
+        np.testing.assert_allclose(ff.torch.sampled(model, IMAGE)(x.numpy()), outputs, rtol=1e-11)
+    same = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveMaxPool2d((8, None)), nn.Flatten(), nn.Linear(256, 2))
+    assert [type(layer) for layer in ff.torch.describe(same, IMAGE).layers] == [ff.Conv2d, ff.Flatten, D]
+
+
+def torch_of(array):
+    import torch
+
+    return torch.from_numpy(array)
+
+
 def test_a_subsample_of_pytorch_refuses_what_does_not_fit():
     torch = pytest.importorskip("torch")
     with pytest.raises(ValueError, match=r"^channels must be a whole number >= 1, got 0$"):

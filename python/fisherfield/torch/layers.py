@@ -320,8 +320,7 @@ def _max_pool(reading: Reading, layer: Any, where: str) -> MaxPool2d:
     _image(reading, line)
     if set(_two(layer.dilation)) != {1}:
         raise ValueError(f"its windows have gaps, dilation={layer.dilation}: use dilation=1")
-    if layer.return_indices:
-        raise ValueError("it gives places besides values: use return_indices=False")
+    _without_places(layer)
     kernel, stride = _two(layer.kernel_size, line), _two(layer.stride, line)
     padding = _two(layer.padding, line, height=0)
     _whole_windows(reading, layer, kernel, stride, padding)
@@ -335,20 +334,40 @@ def _subsample(reading: Reading, layer: Any, where: str) -> Subsample:
     return Subsample(layer.channels, layer.stride)
 
 
-def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
-    line = isinstance(layer, nn.AdaptiveAvgPool1d)
+def _adaptive_sizes(reading: Reading, layer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Height and width that come in, and those that are wanted."""
+    line = isinstance(layer, (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d))
     _image(reading, line)
     sizes, aims = reading.shape[1:], _two(layer.output_size, line)
-    wanted = tuple(size if aim is None else aim for aim, size in zip(aims, sizes, strict=True))
+    return sizes, tuple(size if aim is None else aim for aim, size in zip(aims, sizes, strict=True))
+
+
+def _whole_window(sizes: tuple[int, ...], wanted: tuple[int, ...], kind: type[Layer]) -> tuple[int, int]:
+    if any(size % aim for size, aim in zip(sizes, wanted, strict=True)):
+        raise ValueError(f"its windows are not all of one size, from {sizes} to {wanted}: use {kind.__name__}")
+    return sizes[0] // wanted[0], sizes[1] // wanted[1]
+
+
+def _adaptive_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
+    sizes, wanted = _adaptive_sizes(reading, layer)
     if wanted == (1, 1):
         return GlobalAvgPool2d()
     if wanted == sizes:
         return None
     if not any(aim % size for size, aim in zip(sizes, wanted, strict=True)):
         return Upsample((wanted[0] // sizes[0], wanted[1] // sizes[1]))
-    if any(size % aim for size, aim in zip(sizes, wanted, strict=True)):
-        raise ValueError(f"its windows are not all of one size, from {sizes} to {wanted}: use AvgPool2d")
-    return AvgPool2d((sizes[0] // wanted[0], sizes[1] // wanted[1]))
+    return AvgPool2d(_whole_window(sizes, wanted, AvgPool2d))
+
+
+def _adaptive_max_pool(reading: Reading, layer: Any, where: str) -> Layer | None:
+    _without_places(layer)
+    sizes, wanted = _adaptive_sizes(reading, layer)
+    return None if wanted == sizes else MaxPool2d(_whole_window(sizes, wanted, MaxPool2d))
+
+
+def _without_places(layer: Any) -> None:
+    if layer.return_indices:
+        raise ValueError("it gives places besides values: use return_indices=False")
 
 
 def _upsample(reading: Reading, layer: Any, where: str) -> Upsample:
@@ -482,9 +501,12 @@ ROWS: dict[type[Layer], Row] = {
     ),
     MaxPool2d: Row(
         _write_max_pool,
-        dict.fromkeys((nn.MaxPool2d, nn.MaxPool1d), _max_pool),
+        {
+            **dict.fromkeys((nn.MaxPool2d, nn.MaxPool1d), _max_pool),
+            **dict.fromkeys((nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool1d), _adaptive_max_pool),
+        },
         line=lambda layer: None if next(zip(*layer.window(()), strict=True))[:3] == (1, 1, 0) else False,
-        lines=(nn.MaxPool1d,),
+        lines=(nn.MaxPool1d, nn.AdaptiveMaxPool1d),
         otherwise="begin with Conv2d",
     ),
     Subsample: Row(

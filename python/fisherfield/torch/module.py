@@ -136,9 +136,9 @@ def describe(module: torch.nn.Module, input_shape: Any = None, variances: str = 
     ----------
     module : torch.nn.Module
         Of Linear, Conv2d, Conv1d, BatchNorm1d and 2d, LayerNorm, GroupNorm, RMSNorm, activations that `Activation` has,
-        Flatten, AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, MaxPool1d and 2d, `ff.torch.Residual`,
-        `ff.torch.Subsample`, Dropout, Identity, Sequentials of
-        these, and modules whose forward calls these, or the functions and methods that they equal, and adds.
+        Flatten, AvgPool1d and 2d, AdaptiveAvgPool1d and 2d, MaxPool1d and 2d, AdaptiveMaxPool1d and 2d,
+        `ff.torch.Residual`, `ff.torch.Subsample`, Dropout, Identity, Sequentials of these, and modules whose forward
+        calls these, or the functions and methods that they equal, and adds.
     input_shape : int or (int,) or (int, int) or (int, int, int), optional
         One input's shape, without the batch: (units,), (channels, length) or (channels, height, width). It may be left
         out where the first layer is Linear, or for what `ff.torch.module` made.
