@@ -796,7 +796,7 @@ STRIDED = ff.convnet((1, 8, 8), [4, 4], 3)
         (
             {"axes": {"layers[0].units": [1]}},
             ValueError,
-            f"axis layers[0].units must name one of {', '.join(axes())}, got 'units'",
+            f"axis layers[0].units must name one of {', '.join(axes())}, activation, got 'units'",
         ),
         ({"axes": {"layers[7].eps": [1]}}, ValueError, "axis layers[7].eps must name a layer from 0 to 6, got 7"),
         (

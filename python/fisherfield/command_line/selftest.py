@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,8 +40,11 @@ def selftest(
         integer("networks", networks, 1)
         integer("seed", seed, 0)
     output = console()
-    with Progress(console=output, transient=True, disable=not output.is_terminal) as progress:
-        groups = progress.track(comparisons.selftest(networks, seed), total=networks, description="networks compared")
+    groups: Iterable[list[Comparison]] = comparisons.selftest(networks, seed)
+    with ExitStack() as shown:
+        if output.is_terminal:  # Rich before 14.2 ends a bar that is not shown with an empty line
+            progress = shown.enter_context(Progress(console=output, transient=True))
+            groups = progress.track(groups, total=networks, description="networks compared")
         compared = [comparison for group in groups for comparison in group]
     output.print(Text("Greatest relative deviation of the core from the reference", style="bold"))
     output.print()
