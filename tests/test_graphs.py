@@ -107,7 +107,8 @@ def layer_norm(layer, h):
     common, f = h.xy - m2, h.q - m2
     share = 1 / (f + mpf(layer.eps))
     s, b2 = gamma**2 * share, 0 if h.gaussian else beta**2
-    of_gamma = (0, 0, f * share, f * share) if h.gaussian else (common * share, f * share, 0, 0)
+    by_value = h.gaussian and gamma != 0  # else nothing is left that a kernel could go with
+    of_gamma = (0, 0, f * share, f * share) if by_value else (common * share, f * share, 0, 0)
     kernel = [s * each + trained * more for each, more in zip((h.o, h.D, h.ou, h.U), of_gamma, strict=True)]
     out = Exact(s * common + b2, s * f + b2, s * h.off, beta, kernel[0] + trained, kernel[1] + trained, *kernel[2:])
     out.gaussian = h.gaussian

@@ -23,10 +23,10 @@ def rms_norm(layer, h):
     s = gamma**2 * share
     mean = gamma * mpmath.sqrt(share) * h.mean
     o, D, ou, U = (s * each for each in (h.o, h.D, h.ou, h.U))
-    if trained and h.gaussian:
+    if trained and h.gaussian and gamma != 0:
         o, D, ou, U = o + square * share, D + square * share, ou + h.q * share, U + h.q * share
     elif trained:
-        o, D = o + h.xy * share, D + h.q * share
+        o, D = o + (h.xy + square) * share, D + (h.q + square) * share
     out = test_graphs.Exact(s * h.xy, s * h.q, s * h.off, mean, o, D, ou, U)
     out.gaussian = h.gaussian
     return out

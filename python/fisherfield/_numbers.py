@@ -267,12 +267,6 @@ def real_dtype_of(dtype: Any) -> np.dtype:
     return np.dtype(np.float64) if chosen is None else chosen
 
 
-def sampled_of(sampled: Any) -> Any:
-    if not hasattr(sampled, "weights") or not hasattr(sampled, "net"):
-        raise TypeError(f"sampled must be a SampledNetwork, as fisherfield.sample gives, got {shown(sampled)}")
-    return sampled
-
-
 def finite(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array in `dtype` and C order, every entry finite there; copied only where it has to be."""
     if not (values.flags.c_contiguous and values.dtype == dtype):

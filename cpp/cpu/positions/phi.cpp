@@ -7,6 +7,12 @@
 
 namespace fisherfield {
 
+namespace {
+
+constexpr double kOfSquares = 8 * 0x1p-52; // of a mean's square and of what it is taken from
+
+} // namespace
+
 bool cheap(const Activation& activation, double shift) {
     Rays phi{};
     smoothed_step::Family smoothed{};
@@ -29,11 +35,16 @@ State<Scaled> ImageState::diagonal() const {
     for (const double each : means) {
         mean_of_means += each / static_cast<double>(k);
     }
-    return {diagonal_mean(xy, k),
-            diagonal_mean(v, k),
-            0.0,
-            mean_of_means,
-            {diagonal_mean(o, k), diagonal_mean(d, k), 0.0, 0.0}};
+    State<Scaled> out{diagonal_mean(xy, k),
+                      diagonal_mean(v, k),
+                      0.0,
+                      mean_of_means,
+                      {diagonal_mean(o, k), diagonal_mean(d, k), 0.0, 0.0}};
+    if (!means.empty()) { // of activations that are all the same nothing but roundings is left
+        const Scaled square = out.mean * out.mean, rest = out.xy - square;
+        out.xy = rest + out.v < Scaled(kOfSquares) * square ? -out.v : rest;
+    }
+    return out;
 }
 
 ImageState image_input(Pair size, const Settings& settings) {

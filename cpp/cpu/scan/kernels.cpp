@@ -11,6 +11,7 @@ namespace fisherfield {
 inline namespace FISHERFIELD_PATH {
 
 using Preactivation = State<Lanes, Lanes, Zero, Zero, Lanes, Zero>;
+using Activations = State<Lanes, Lanes, Lanes, Zero>;
 
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
 template <bool batch_norms, bool diagonal>
@@ -19,12 +20,12 @@ struct States {
     alignas(64) double off[batch_norms ? kScanBlock : 1];
 
     // What feeds layer l: for the first, the input.
-    FISHERFIELD_INLINE State<Lanes> load(const PointColumns& points, int l, const double* columns, int i) const {
+    FISHERFIELD_INLINE Activations load(const PointColumns& points, int l, const double* columns, int i) const {
         if (l == 0) {
             const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
-            return input_state(overlap, length);
+            return {overlap, length - overlap, 0.0, {}, {0.0, 0.0, 0.0, 0.0}};
         }
-        State<Lanes> h;
+        Activations h;
         h.xy = Lanes(xy + i);
         h.v = Lanes(v + i);
         h.off = batch_norms ? Lanes(off + (batch_norms ? i : 0)) : Lanes(0.0);
@@ -62,7 +63,7 @@ FISHERFIELD_INLINE Preactivation before(const PointColumns& points, const LayerC
                                         const double* columns, int i, const States& states, double* least) {
     const double* at = columns + i;
     const Affine<Entry> affine{{layer.fan_in, at}, {layer.sigma_w2, at}, {layer.sigma_b2, at}, layer.biases};
-    const State<Lanes> h = states.load(points, l, columns, i);
+    const Activations h = states.load(points, l, columns, i);
     const Preactivation z = apply(affine.law(h, points), h);
     (l == 0 ? z.v : smaller(z.v, Lanes(least + i))).store(least + i);
     return z;
@@ -177,7 +178,7 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
     for (int i = 0; i < count; i += kLanes) {
         TangentKernel<Lanes, Lanes, Zero> kernel;
         if (normed) {
-            const State<Lanes> h = states.load(points, points.count, columns, i);
+            const Activations h = states.load(points, points.count, columns, i);
             kernel = {h.kernel.o, h.kernel.d, {}, {}};
         } else {
             kernel = before(points, layer, last, columns, i, states, outside).kernel;

@@ -117,6 +117,10 @@ FISHERFIELD_HD inline Covariance continued(const Activation& activation, double 
     out.slope_difference = slope_difference * (jump.slope ? sqrt(ratio) : ratio);
     out.value = out.value + (difference - out.difference);
     out.slope = out.slope + (slope_difference - out.slope_difference);
+    if (!closed) { // what `least` leaves of it is not to be neglected: at small variances that is 1
+        const Scaled whole = Scaled(q1) * moments<held>(activation, std::sqrt(q1), shift).u2_slope2;
+        out.slope_pair = whole - (whole - out.slope_pair) * (jump.slope ? sqrt(ratio) : ratio);
+    }
     return out;
 }
 

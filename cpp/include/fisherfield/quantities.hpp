@@ -113,9 +113,9 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Row& row) {
     case Quantity::fan_in:
         return row.fan_in;
     case Quantity::q_hat:
-        return row.h.xy + row.h.v;
+        return overlap(row.h) + row.h.v;
     case Quantity::q_hat_xy:
-        return row.h.xy;
+        return overlap(row.h);
     case Quantity::v_hat:
         return row.h.v;
     case Quantity::q:

@@ -89,7 +89,8 @@ FISHERFIELD_HD FISHERFIELD_INLINE auto sum(const A& a, const B& b) {
 //          overlap beyond xy: BatchNorm's -g^2/(n - 1)
 // mean     E z, BatchNorm's beta                              E phi
 //
-// An activation's xy contains its mean. The input of a network is an activation state.
+// An activation's mean is 0 where no layer behind asks for it, and its xy contains all; where one does, neither
+// contains the mean's square, which may be far larger. The input of a network is an activation state.
 template <class T, class Xy = T, class Off = T, class Mean = T, class O = T, class U = T, class DU = U>
 struct State {
     Xy xy;
@@ -113,6 +114,17 @@ State(Xy, T, Off, Mean, TangentKernel<T, O, U, DU>) -> State<T, Xy, Off, Mean, O
 template <class T>
 FISHERFIELD_HD FISHERFIELD_INLINE State<T> input_state(T overlap, T length) {
     return {overlap, length - overlap, 0.0, 0.0, {0.0, 0.0, 0.0, 0.0}};
+}
+
+// E h(x) h(y) of an activation.
+template <class H>
+FISHERFIELD_HD FISHERFIELD_INLINE auto overlap(const H& h) {
+    using T = decltype(h.v);
+    if constexpr (std::is_same_v<std::decay_t<decltype(h.mean)>, Zero>) {
+        return T(h.xy);
+    } else {
+        return is_zero(h.mean) ? T(h.xy) : h.xy + h.mean * h.mean;
+    }
 }
 
 // What a layer makes of a state, by its law.

@@ -173,7 +173,11 @@ def _averaged(units: Units) -> Units:
         return sum(share * getattr(state, name) for share, (_, state) in zip(shares, units, strict=True))
 
     names = ("mean", *units[0][1].scaled)
-    return [(None, replace(units[0][1], **{name: mean(name) for name in names}))]
+    merged = replace(units[0][1], **{name: mean(name) for name in names})
+    if merged.common is not None:
+        apart = sum(share * (state.mean - merged.mean) ** 2 for share, (_, state) in zip(shares, units, strict=True))
+        merged = replace(merged, common=merged.common + apart)
+    return [(None, merged)]
 
 
 def _homogeneous(steps: tuple[Step, ...]) -> list[bool]:

@@ -45,6 +45,8 @@ class State:
     apart: Any = None
     # 1 - c of pairs of positions, of one input and of two, where a gamma of 0 leaves nothing of it in xy and v
     one_minus_c: tuple[np.ndarray, np.ndarray] | None = None
+    # of activations xy without the mean's square, where it has digits of its own; else None
+    common: Any = None
 
     @property
     def q(self) -> Any:
@@ -54,7 +56,8 @@ class State:
     @property
     def scaled(self) -> tuple[str, ...]:
         """The names of what grows by c^2 with units that grow by c."""
-        return ("xy", "v", "off", "o", "d", "ou", "du", *(() if self.positions is None else ("apart",)))
+        more = ("apart",) if self.positions is not None else ("common",) if self.common is not None else ()
+        return ("xy", "v", "off", "o", "d", "ou", "du", *more)
 
     @property
     def D(self) -> np.ndarray:

@@ -33,9 +33,8 @@ struct Affine {
     template <class H, class S>
     FISHERFIELD_HD FISHERFIELD_INLINE auto law(const H& h, const S& settings) const {
         using T = decltype(h.v);
-        const T n(fan_in), w(sigma_w2), bias(settings.biases && biases ? 1.0 : 0.0);
-        return AffineLaw<T, T>{
-            T(sigma_b2) + w * h.xy, w * h.v, w, {n * (h.xy + h.off) + bias, n * (h.v - h.off), {}, {}}};
+        const T xy = overlap(h), n(fan_in), w(sigma_w2), bias(settings.biases && biases ? 1.0 : 0.0);
+        return AffineLaw<T, T>{T(sigma_b2) + w * xy, w * h.v, w, {n * (xy + h.off) + bias, n * (h.v - h.off), {}, {}}};
     }
 
     template <class H, class S, class I, class Visit>

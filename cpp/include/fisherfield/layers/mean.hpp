@@ -3,6 +3,7 @@
 // every number of a state is a mean over units.
 //
 //     share x + (1 - share) x'        for each of xy, v, off, mean, o, d
+//     share (1 - share) (mean - mean')^2 joins xy, which has no mean's square in it
 #pragma once
 
 #include "fisherfield/layers/add.hpp"
@@ -20,8 +21,10 @@ struct Mean {
         using T = decltype(h.v);
         const T w(share), rest = T(1.0) - w;
         const PlainBranchLaw<T> here{w}, there{rest};
-        visit(AddLaw{w * h.xy + rest * others.xy, w * h.v + rest * others.v, w * h.off + rest * others.off,
-                     w * h.mean + rest * others.mean, here, there, there.kernel(others.kernel)});
+        const T apart = h.mean - others.mean;
+        visit(AddLaw{w * h.xy + rest * others.xy + w * rest * (apart * apart), w * h.v + rest * others.v,
+                     w * h.off + rest * others.off, w * h.mean + rest * others.mean, here, there,
+                     there.kernel(others.kernel)});
         return Status::ok;
     }
 };

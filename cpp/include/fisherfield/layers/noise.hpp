@@ -2,7 +2,7 @@
 // The law of a random factor of each unit, position and input, of mean 1 and variance `noise`, drawn anew for each
 // input: products of two inputs, or of two positions, keep their means, squares grow.
 //
-//     xy, o, off, mean as they are        v = v + noise (xy + v)        d = d + noise (o + d)
+//     xy, o, off, mean as they are        v = v + noise (xy + mean^2 + v)        d = d + noise (o + d)
 #pragma once
 
 #include "fisherfield/state.hpp"
@@ -28,7 +28,7 @@ struct NoiseLaw {
 template <class H, class T>
 FISHERFIELD_HD FISHERFIELD_INLINE auto noise_law(const H& h, const T& noise) {
     using Law = NoiseLaw<T, decltype(h.xy), decltype(h.off), decltype(h.mean)>;
-    return Law{h.xy, h.v + noise * (h.xy + h.v), h.off, h.mean, noise};
+    return Law{h.xy, h.v + noise * (overlap(h) + h.v), h.off, h.mean, noise};
 }
 
 } // namespace fisherfield

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // h = phi(z): the activation of Gaussian units, with Gaussian integrals of docs/theory.md, section 3.
 //
-//     q_hat_xy = E phi(z_x) phi(z_y)     v = E phi^2 - q_hat_xy     off = E[phi'(z_x) phi'(z_y)] off     (Price)
+//     xy = E phi(z_x) phi(z_y)           v = E phi^2 - that         off = E[phi'(z_x) phi'(z_y)] off     (Price)
 //     o = o E[phi' phi'] + ou E[u w phi' phi']
 //     D = (o + d) E[phi'^2] + (ou + du) E[u^2 phi'^2]               d = D - o, formed as a difference
 //
-// Units whose values at x and y are independent (xy = 0, behind a BatchNorm) need integrals over one variable alone.
-// The integrals are an argument (integrals.hpp): who makes them, and how, is not the layer's business.
+// Where E phi is asked for, its square is no part of xy: that is Var phi - v, or, where it is less, E phi phi - (E
+// phi)^2. Units whose values at x and y are independent (xy = 0, behind a BatchNorm) need integrals over one variable
+// alone. The integrals are an argument (integrals.hpp): who makes them, and how, is not the layer's business.
 #pragma once
 
 #include "fisherfield/integrals.hpp"
@@ -65,22 +66,25 @@ struct Phi {
             const auto m = integrals.independent(z.v, z.mean);
             const T slope2 = m.slope_mean * m.slope_mean;
             const auto off = slope2 * z.off;
-            visit(PhiLaw<T, std::decay_t<decltype(off)>>{mean_squared(m), m.variance, off, m.mean, slope2,
-                                                         m.slope_variance, m.slope_second, m.u_slope * m.u_slope,
-                                                         m.u2_slope2});
+            const T xy = with_mean ? T(0.0) : mean_squared(m), mean = with_mean ? m.mean : T(0.0);
+            visit(PhiLaw<T, std::decay_t<decltype(off)>>{xy, m.variance, off, mean, slope2, m.slope_variance,
+                                                         m.slope_second, m.u_slope * m.u_slope, m.u2_slope2});
             return m.status;
         }
         if constexpr (!std::is_same_v<std::decay_t<decltype(z.xy)>, Zero>) {
             const auto p = integrals.pair(z);
             const auto off = p.slope * z.off;
-            T mean(0.0);
+            T xy = p.value, mean(0.0);
             Status status = p.status;
             if (with_mean) {
                 const auto m = integrals.independent(z.xy + z.v, z.mean);
                 mean = m.mean;
+                const T square = mean * mean;
+                const auto small = (p.value + square <= m.variance) & (square - p.value <= m.variance);
+                xy = pick(small, p.value - square, m.variance - p.difference);
                 status = status != Status::ok ? status : m.status;
             }
-            visit(DependentPhiLaw<T, std::decay_t<decltype(off)>>{p.value, p.difference, off, mean, p.slope,
+            visit(DependentPhiLaw<T, std::decay_t<decltype(off)>>{xy, p.difference, off, mean, p.slope,
                                                                   p.slope_difference, p.u_slope, p.u_difference});
             return status;
         }

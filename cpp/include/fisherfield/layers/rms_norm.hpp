@@ -2,12 +2,11 @@
 // gamma h/sqrt(f + eps), f the mean square over the units of one sample (B. Zhang, R. Sennrich, arXiv 1910.07467): over
 // many units the same for every sample, and no gradient flows through it. With s = gamma^2/(f + eps),
 //
-//     Gaussian units   f = xy + v + mean^2        activations   f = xy + v
-//     xy, v, off, o, d, ou, du times s            mean times gamma/sqrt(f + eps)
+//     f = xy + v + mean^2        xy, v, off, o, d, ou, du times s        mean times gamma/sqrt(f + eps)
 //
-// A trained gamma adds, of Gaussian units, (xy + v)/(f + eps) to ou and mean^2/(f + eps) to o; of activations
-// xy/(f + eps) to o and v/(f + eps) to d. Of Gaussian units with a mean, products of it and u are left out there. What
-// all samples have in common is kept: it removes no outlier. (docs/theory.md, section 4)
+// A trained gamma adds mean^2/(f + eps) to o, and of Gaussian units (xy + v)/(f + eps) to ou; of activations, and where
+// gamma = 0, xy/(f + eps) to o and v/(f + eps) to d. Of Gaussian units with a mean, products of it and u are left out
+// there. What all samples have in common is kept: it removes no outlier. (docs/theory.md, section 4)
 #pragma once
 
 #include "fisherfield/layers/scale.hpp"
@@ -23,7 +22,7 @@ struct RmsNorm {
     template <class Z, class S, class I, class Visit>
     FISHERFIELD_HD FISHERFIELD_INLINE Status pass(const Z& z, const S&, const I&, Visit&& visit) const {
         using T = decltype(z.v);
-        const T mean(z.mean), mean2 = gaussian ? mean * mean : T(0.0), q = z.xy + z.v, f = q + mean2 + T(eps);
+        const T mean(z.mean), mean2 = mean * mean, q = z.xy + z.v, f = q + mean2 + T(eps);
         if (is_zero(f)) {
             return Status::zero_variance;
         }
@@ -35,8 +34,9 @@ struct RmsNorm {
         out.v = out.factor * z.v;
         out.off = out.factor * z.off;
         out.mean = T(gamma) * sqrt(share) * mean;
-        out.own = gaussian ? TangentKernel<T>{one * (mean2 * share), 0.0, one * (q * share), 0.0}
-                           : TangentKernel<T>{one * (z.xy * share), one * (z.v * share), 0.0, 0.0};
+        out.own = gaussian && !is_zero(T(gamma))
+                      ? TangentKernel<T>{one * (mean2 * share), 0.0, one * (q * share), 0.0}
+                      : TangentKernel<T>{one * ((z.xy + mean2) * share), one * (z.v * share), 0.0, 0.0};
         visit(out);
         return Status::ok;
     }

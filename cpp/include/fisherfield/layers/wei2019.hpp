@@ -48,7 +48,6 @@ struct PublishedBatchNorm {
         PublishedLaw<T> out{};
         out.xy = mean_squared(at_g);
         out.v = at_g.variance;
-        out.mean = at_g.mean;
         out.slope = factor * mean2;
         out.slope_difference = factor * slopes.slope_variance;
         out.slope_second = factor * slopes.slope_second;

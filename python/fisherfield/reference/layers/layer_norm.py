@@ -35,15 +35,17 @@ def layer_norm(layer: Norm, state: State, at: Place) -> State:
     is Theta/N, and <grad h_i, grad m> as well: nothing flows through them, and what all samples have in common stays.
         Theta <- (gamma^2/s^2) Theta.
     Trained, each unit has its own: d/d beta = 1, d/d gamma = u. Of pre-activations the last goes with the unit's own
-    value, E u^2 = q/s^2; of activations the means over units of u(x) u(y) are (xy - m^2)/s^2 and (q_hat - m^2)/s^2.
+    value, E u^2 = q/s^2; of activations, and where gamma = 0 leaves no value that it could go with, the means over
+    units of u(x) u(y) count, (xy - m^2)/s^2 and (q_hat - m^2)/s^2.
     """
     if state.positions is not None:
         return _image(layer, state, at)
     m = state.mean
-    common = state.xy if state.gaussian else state.xy - m**2
+    common = state.xy if state.gaussian or state.common is None else state.common
+    if not state.gaussian and state.common is None:  # the data, or a mean over positions
+        common = state.xy - m**2
+        common = -state.v if common + state.v < _ROUNDINGS * m**2 else common  # activations that are all the same
     f = common + state.v
-    if not state.gaussian and f < _ROUNDINGS * m**2:  # activations that are all the same
-        common = f = 0.0
     s2 = over_units(layer, f)
     return _normalised(layer, state, at, s2, common, state.v, np.asarray(1.0))
 
@@ -62,12 +64,12 @@ def _normalised(layer: Norm, state: State, at: Place, s2: float, common: Any, v:
     """`common` and v are E h(x) h(y), with its mean taken off, and what E h(x)^2 has beyond it; `owners` is 1 for two
     positions that have the same gamma and beta, else 0."""
     c = layer.gamma**2 / s2
-    parts = {name: c * getattr(state, name) for name in state.scaled if name != "xy"}
-    out = replace(state, xy=c * common, mean=layer.beta, **parts)
+    parts = {name: c * getattr(state, name) for name in state.scaled if name not in ("xy", "common")}
+    out = replace(state, xy=c * common, mean=layer.beta, common=None if state.positions else c * common, **parts)
     if layer.trained:
         o, d, ou = out.o.copy(), out.d.copy(), out.ou.copy()
         o[at.source] += owners
-        if state.gaussian:
+        if state.gaussian and (state.positions or layer.gamma != 0):
             variances = np.diagonal(common + v) if state.positions else common + v
             roots = np.sqrt(np.maximum(variances, 0.0) / s2)
             ou[at.source] += owners * (roots[:, None] * roots if state.positions else roots**2)

@@ -45,7 +45,7 @@ def _single(phi: Activation, state: State) -> State:
     by_value = bool(np.any(state.ou) or np.any(state.du))
     P = more = 0.0  # P1 - P, which may be far smaller than both
     if state.xy == 0 or q == 0:
-        xy, v = mean**2, float(quadrature.variance(phi, q, shift))
+        xy, v, common = mean**2, float(quadrature.variance(phi, q, shift)), 0.0
         S = float(quadrature.slope_mean(phi, q, shift)) ** 2
         spread = float(quadrature.slope_variance(phi, q, shift))  # S1 - S, which may be far smaller than both
         if by_value:
@@ -57,6 +57,8 @@ def _single(phi: Activation, state: State) -> State:
         c = {"c": state.xy / q} if abs(state.xy) <= state.v else {"one_minus_c": rest}
         xy = float(quadrature.covariance(phi, q, q, shift=shift, **c))
         v = float(quadrature.spread(phi, q, rest, shift))
+        variance = float(quadrature.variance(phi, q, shift))  # the mean's square may be far larger
+        common = xy - mean**2 if abs(xy) + mean**2 <= variance else variance - v
         S = float(quadrature.slope_covariance(phi, q, q, shift=shift, **c))
         spread = float(quadrature.slope_spread(phi, q, rest, shift))
         if by_value:
@@ -65,7 +67,7 @@ def _single(phi: Activation, state: State) -> State:
     o = S * state.o + P * state.ou
     d = S * state.d + spread * state.D + P * state.du + more * (state.ou + state.du)
     none = np.zeros_like(o)
-    return State(False, xy, v, S * state.off, mean, o, d, none, none)
+    return State(False, xy, v, S * state.off, mean, o, d, none, none, common=common)
 
 
 def _image(phi: Activation, state: State) -> State:

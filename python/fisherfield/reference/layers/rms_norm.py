@@ -28,7 +28,7 @@ def rms_norm(layer: Any, state: State, at: Place) -> State:
     f is the same for every sample; nothing flows through it, and everything is multiplied by gamma/s, s^2 = f + eps.
     Trained, d/d gamma = u, of each unit and position: of activations the means over units of u(x) u(y) are xy/s^2 and
     q_hat/s^2. Of pre-activations E u(x) u(y) goes with the unit's own value, q/s^2, beside mean^2/s^2; what is linear
-    in the value has no mean.
+    in the value has no mean. Where gamma = 0 there is no value that it could go with, and means count.
     """
     image = state.positions is not None
     q = state.q + state.mean**2 if state.gaussian else state.q
@@ -41,6 +41,7 @@ def rms_norm(layer: Any, state: State, at: Place) -> State:
         o, d, ou = out.o.copy(), out.d.copy(), out.ou.copy()
         if state.gaussian:
             o[at.source] += owners * state.mean**2 / s2
+        if state.gaussian and (image or layer.gamma != 0):
             ou[at.source] += owners * state.q / s2
         else:
             o[at.source] += owners * state.xy / s2
