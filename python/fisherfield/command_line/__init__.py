@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: `fisherfield init`, `lr`, `scan`, `plot`, `verify`, `figure`, `experiment` and `selftest`."""
+"""The command line: `fisherfield init`, `lr`, `model`, `scan`, `plot`, `verify`, `figure`, `experiment`, `selftest`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 import fisherfield as ff
 
-from . import experiment, figure, init, leave, lr, plot, scan, selftest, verify
+from . import experiment, figure, init, leave, lr, model, plot, scan, selftest, verify
 from .terminal import Refusal, Stopped
 
 
@@ -120,6 +120,6 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (init, lr, scan, plot, verify, figure, selftest):
+for module in (init, lr, model, scan, plot, verify, figure, selftest):
     app.command(epilog=module.EPILOG)(getattr(module, module.__name__.rpartition(".")[2]))
 app.add_typer(experiment.experiment, name="experiment")

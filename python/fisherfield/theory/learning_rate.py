@@ -108,6 +108,11 @@ _CROSS_ENTROPY = {
 }
 
 
+def seen_in_training(loss: str, kind: str) -> str:
+    """Where training of "trained" or "fixed" BatchNorm, or of "vanilla" networks, blew up."""
+    return (_CROSS_ENTROPY if loss == "cross_entropy" else _SQUARED)[kind]
+
+
 def max_learning_rate(
     net: Network,
     momentum: float = 0.0,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .autograd import AutogradCheck, check_autograd
     from .first_steps import FirstStep, first_step
     from .measuring import measure
+    from .reports import Report, report
     from .residual import Residual, Subsample
     from .spectrum import ModuleSpectrum
 
@@ -18,6 +19,7 @@ __all__ = [
     "AutogradCheck",
     "FirstStep",
     "ModuleSpectrum",
+    "Report",
     "Residual",
     "Subsample",
     "check_autograd",
@@ -25,6 +27,7 @@ __all__ = [
     "first_step",
     "measure",
     "module",
+    "report",
     "sampled",
 ]
 
@@ -33,11 +36,13 @@ _HOMES = {
     "AutogradCheck": "autograd",
     "FirstStep": "first_steps",
     "ModuleSpectrum": "spectrum",
+    "Report": "reports",
     "Residual": "residual",
     "Subsample": "residual",
     "check_autograd": "autograd",
     "first_step": "first_steps",
     "measure": "measuring",
+    "report": "reports",
 }
 
 
