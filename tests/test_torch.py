@@ -1088,17 +1088,6 @@ def test_the_networks_that_were_trained_as_pytorch_s_defaults_are_pytorch_s_defa
 # ---------------------------------------------------------------------------------------------------------- the package
 
 
-def test_the_readme_s_seven_lines_run():
-    pytest.importorskip("sklearn")
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    [block] = [code for code in re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S) if "torch" in code]
-    assert len([line for line in block.splitlines() if line]) <= 7
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        out = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True)
-    assert re.match(r"learning rate = 0\.2\d+  \(theory exact, momentum 0.9, loss mse, 64 samples\)", out.stdout)
-
-
 def test_without_pytorch_the_pip_command_is_given():
     code = (
         "import sys; sys.modules['torch'] = None\n"

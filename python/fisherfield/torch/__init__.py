@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .reports import Report, report
     from .residual import Residual, Subsample
     from .spectrum import ModuleSpectrum
+    from .watch import Watch
 
 __all__ = [
     "AutogradCheck",
@@ -22,6 +23,7 @@ __all__ = [
     "Report",
     "Residual",
     "Subsample",
+    "Watch",
     "check_autograd",
     "describe",
     "first_step",
@@ -39,6 +41,7 @@ _HOMES = {
     "Report": "reports",
     "Residual": "residual",
     "Subsample": "residual",
+    "Watch": "watch",
     "check_autograd": "autograd",
     "first_step": "first_steps",
     "measure": "measuring",
