@@ -43,6 +43,12 @@ def test_the_examples_of_the_page_on_the_learning_rate_run():
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
+def test_the_examples_of_the_page_on_descriptions_of_pytorch_models_run():
+    pytest.importorskip("torch")
+    page = Path(__file__).parent.parent / "docs" / "describe.md"
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
 def test_the_commands_of_the_pages_and_of_the_readme_run(fisherfield, tmp_path, monkeypatch):
     for part in ("xarray", "zarr", "pandas", "h5netcdf", "matplotlib"):
         pytest.importorskip(part)
