@@ -76,18 +76,39 @@ def test_networks_say_which_step_needs_sampled_units_and_why(name):
         net.needs_units == f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}"
     )
     for refused in (
-        lambda: ff.fisher(net),
-        lambda: ff.fisher(net, "frozen", samples=8),
-        lambda: ff.max_learning_rate(net),
-        lambda: ff.order_parameters(net),
+        lambda: ff.fisher(net, units=None),
+        lambda: ff.fisher(net, "frozen", samples=8, units=None),
+        lambda: ff.max_learning_rate(net, units=None),
+        lambda: ff.order_parameters(net, units=None),
         lambda: ff.scan(net, {"sigma_w2": [1.0, 2.0]}, samples=8),
-        lambda: reference.fisher(net),
-        lambda: reference.order_parameters(net),
+        lambda: reference.fisher(net, units=None),
+        lambda: reference.order_parameters(net, units=None),
         lambda: reference.scan(net, {"sigma_w2": [1.0, 2.0]}, samples=8),
-        lambda: net._compiled,
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(net.needs_units)}$"):
             refused()
+
+
+WITHOUT_UNITS = {
+    "BatchNorm behind Flatten": "layers[4]: sampled units have no BatchNorm behind Flatten",
+    "depthwise": "layers[3]: sampled units have no depthwise convolutions",
+    "two channels of each": "layers[3]: sampled units have no depthwise convolutions",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_units_are_drawn_of_networks_without_a_recursion(name):
+    net, _ = NETWORKS[name]
+    for theory in ("exact", "frozen"):
+        if name in WITHOUT_UNITS:
+            for module in (ff, reference):
+                with pytest.raises(ValueError, match=f"^{re.escape(WITHOUT_UNITS[name])}$"):
+                    module.fisher(net, theory, samples=5)
+            continue
+        slow, fast = (module.fisher(net, theory, samples=5, units=64) for module in (reference, ff))
+        # sums in float32; a norm of the outputs takes all of b but what rounding leaves of a
+        assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-5, abs=1e-5 * slow.a)
+        assert fast.drawing is not None
 
 
 @pytest.mark.parametrize("name", NETWORKS)

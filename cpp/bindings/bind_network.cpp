@@ -26,6 +26,18 @@ void bind_network(py::module_& module) {
         .def(
             "upsample", [](NetworkHandle& handle, const Pair& times) { handle.network().upsample(times); },
             py::arg("times"), "every position so many times, side by side")
+        .def(
+            "max_pool",
+            [](NetworkHandle& handle, const Pair& kernel, const Pair& stride, const Pair& padding) {
+                handle.network().max_pool({kernel, stride, padding});
+            },
+            py::arg("kernel"), py::arg("stride"), py::arg("padding"))
+        .def(
+            "subsample",
+            [](NetworkHandle& handle, int channels, const Pair& stride) {
+                handle.network().subsample(channels, stride);
+            },
+            py::arg("channels"), py::arg("stride"))
         .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); })
         .def(
             "layer",

@@ -176,6 +176,27 @@ void Network::upsample(const Pair& times) {
     ++described_;
 }
 
+void Network::max_pool(const Windows& windows) {
+    append(LayerKind::max_pool, [&](Node& node, std::size_t) { node.windows = windows; });
+    at.size = windows.on(at.size);
+    at.gaussian = false;
+    ++described_;
+}
+
+void Network::subsample(int channels, const Pair& stride) {
+    Windows windows;
+    windows.stride = stride;
+    append(LayerKind::subsample, [&](Node& node, std::size_t) {
+        node.windows = windows;
+        node.numbers[0] = at.channels;
+        node.numbers[1] = channels;
+    });
+    at.size = windows.on(at.size);
+    at.channels = channels;
+    at.gaussian = false;
+    ++described_;
+}
+
 void Network::flatten() {
     close();
     at.channels *= static_cast<double>(at.size[0]) * at.size[1];
@@ -203,6 +224,7 @@ void Network::add(const Spot& branch, const Spot& skip, double scale) {
         node.other = others[c];
         node.numbers[0] = scale;
     });
+    at.gaussian = branch.gaussian && skip.gaussian;
     ++described_;
 }
 

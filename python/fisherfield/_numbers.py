@@ -214,12 +214,12 @@ def network_of(net: Any) -> Any:
     return net
 
 
-def theory_of(net: Any, theory: Any) -> Theory:
+def theory_of(net: Any, theory: Any, by_units: bool = False) -> Theory:
     """One of the three theories, where it covers the network."""
     word = choice("theory", theory, THEORIES)
     if word == "wei2019" and (words := net._facts.unpublished):
         raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
-    if net.needs_units:
+    if net.needs_units and not by_units:
         raise ValueError(net.needs_units)
     return word
 

@@ -292,7 +292,14 @@ Value batch_norm(Room& room, const Node& node, Inputs in) {
                     node.trained && room.owns(node),
                     node.place};
     if (in.first.averages && !in.first.averages->ou && !in.first.averages->du) {
-        const Averages& state = *in.first.averages;
+        Averages state = *in.first.averages;
+        for (Matrix* const kernel : {&state.o, &state.d}) { // of the data there is none
+            if (!*kernel) {
+                const long k = state.positions();
+                *kernel = matrix(room, k);
+                each(room, k * k, [&](long i) { (**kernel)[i] = 0.0; });
+            }
+        }
         Drawn drawn = draw(room, state, node.place, 0);
         return {nullptr, room.how.of_batch ? of_batch(room, norm, state, std::move(drawn))
                                            : of_population(room, norm, state, std::move(drawn))};

@@ -2,6 +2,8 @@
 // Pooling, repeating and flattening. Of units every tap becomes one for each tap of the window, with its share; of
 // averages average pooling is H <- P H P^T.
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <numeric>
 
 #include "kinds.hpp"
@@ -69,6 +71,46 @@ Value average_units(Room& room, const Node& node, Inputs in) {
     const Taps taps = taps_of(units->size, node.windows);
     const float share = 1.0F / static_cast<float>(taps.size());
     return {nullptr, pooled(room, *units, node.windows.on(units->size), taps, [&](long, long) { return share; })};
+}
+
+// The largest of every window, of equals the first; never the padding.
+Value largest(Room& room, const Node& node, Inputs in) {
+    const auto units = as_units(room, std::move(in.first), node.place);
+    const Taps taps = taps_of(units->size, node.windows);
+    const long k = static_cast<long>(taps[0].size()), before = units->positions();
+    Array<std::uint16_t> picked(room, static_cast<std::size_t>(units->rows()) * k);
+    each(room, units->rows(), [&](long row) {
+        const float* const h = units->h->data() + row * before;
+        for (long a = 0; a < k; ++a) {
+            float best = -HUGE_VALF;
+            std::size_t pick = 0;
+            bool any = false;
+            for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+                if (taps[tap][a] >= 0 && (!any || h[taps[tap][a]] > best)) {
+                    any = true;
+                    best = h[taps[tap][a]];
+                    pick = tap;
+                }
+            }
+            picked[row * k + a] = static_cast<std::uint16_t>(pick);
+        }
+    });
+    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps,
+                            [&](long tap, long at) { return picked[at] == tap ? 1.0F : 0.0F; })};
+}
+
+// Every stride-th position; of the units as many carry a channel of the narrower layer as it has, the others are 0.
+Value subsample(Room& room, const Node& node, Inputs in) {
+    const auto units = as_units(room, std::move(in.first), node.place);
+    const Taps taps = taps_of(units->size, node.windows);
+    const long k = static_cast<long>(taps[0].size()), half = units->count / 2;
+    const auto from = static_cast<long>(node.numbers[0]), to = static_cast<long>(node.numbers[1]);
+    const auto carries = [&](long unit) {
+        const long i = unit % half;
+        return (i + 1) * from / to > i * from / to ? 1.0F : 0.0F;
+    };
+    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps,
+                            [&](long, long at) { return carries(at / k / units->reads); })};
 }
 
 // Rows first, then columns: (P H) P^T.
@@ -174,6 +216,8 @@ std::shared_ptr<Averages> flatten(Room& room, const Node&, std::shared_ptr<Avera
 
 const Entered entered_average({.kind = LayerKind::average_pool, .of_averages = average, .of_units = average_units});
 const Entered entered_upsample({.kind = LayerKind::upsample, .of_averages = upsample, .of_units = upsample_units});
+const Entered entered_max({.kind = LayerKind::max_pool, .takes_gaussian = true, .of_units = largest});
+const Entered entered_subsample({.kind = LayerKind::subsample, .takes_gaussian = true, .of_units = subsample});
 const Entered entered_flatten({.kind = LayerKind::flatten, .of_averages = flatten});
 
 } // namespace

@@ -100,6 +100,10 @@ struct Network {
     void activation(const Activation& activation);
     void average_pool(const Windows& windows);
     void upsample(const Pair& times); // every position so many times, side by side
+    // These two take any units, and what they give is not Gaussian: sampled units alone have them.
+    void max_pool(const Windows& windows);
+    // Every stride-th position, and zeros as further channels.
+    void subsample(int channels, const Pair& stride);
     void flatten();
     // Any kind that is nothing but its numbers; the first of them are those of each unit in `units`, if there are any.
     // Throws std::invalid_argument for what it does not know.

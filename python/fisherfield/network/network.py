@@ -95,11 +95,8 @@ class Network:
 
     @cached_property
     def _compiled(self) -> _core.Network:
-        """The core's network, made at first use; ValueError where a step has no closed recursion."""
+        """The core's network, made at first use."""
         from .. import _core
-
-        if self.needs_units:
-            raise ValueError(self.needs_units)
 
         compiled = _core.Network(list(self.input_shape))
         for layer, before in zip(self.layers, self.shapes, strict=False):
@@ -142,26 +139,24 @@ class Network:
             f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}" if first else ""
         )
 
-    def sampled_from(self, theory: str) -> int | None:
-        """From which step on a theory's number is that of sampled units (docs/theory.md, section 12); None where its
-        closed recursion has all of them.
+    @cached_property
+    def without_units(self) -> str:
+        """Which step sampled units do not have, in one sentence; empty where they have all."""
+        for number, step in enumerate(self.steps):
+            if getattr(step.layer, "of_each", False):
+                return f"units must be None where gamma and beta differ from unit to unit, as in {step.where}"
+            if step.needs_units and step.layer.affine:
+                return f"{step.where}: sampled units have no depthwise convolutions"
+            if step.needs_units and self._flattened(number):
+                return f"{step.where}: sampled units have no {type(step.layer).__name__} behind Flatten"
+        return ""
 
-        It is the first that is fed by an affine layer, or the data, among those that the first one without a recursion
-        needs the units of.
-        """
-        wanted = {number for number, step in enumerate(self.steps) if getattr(step, "needs_units", "")}
-        if theory == "exact" and not any(norm.of_each for norm in self.batch_norms):
-            wanted |= set(self._facts.padded_norms)
-        if not wanted:
-            return None
-        start = min(wanted)
-        open_steps = [start]
-        while open_steps:
-            number = open_steps.pop()
-            start = min(start, number)
-            reads = (read for read in self.steps[number].reads if read >= 0)
-            open_steps += [read for read in reads if not self.steps[read].layer.affine]
-        return start
+    def _flattened(self, number: int) -> bool:
+        """Whether a step reads positions that have become units, through no weights."""
+        reads = [read for read in self.steps[number].reads if read >= 0 and not self.steps[read].layer.affine]
+        return any(
+            len(self.steps[read].before) > len(self.steps[read].after) or self._flattened(read) for read in reads
+        )
 
     @property
     def affine_steps(self) -> tuple[Step, ...]:
@@ -251,8 +246,7 @@ class _Facts:
     batch_norm: bool  # it has one at all
     trained: bool  # one with trained gamma and beta
     image_norm: bool  # behind a convolution
-    padded_norms: tuple[int, ...]  # steps: behind a padded convolution of hidden activations, or its sum, where the
-    # border has another mean
+    padded_norm: bool  # behind a padded convolution of hidden activations, or its sum: the border has another mean
     pooled_norm: bool  # the same, and AvgPool2d somewhere before it
     first_normed: bool  # the first affine layer has one: it takes the mean, and with it the inputs' overlap
     last_normed: bool  # the last hidden affine layer has one
@@ -313,7 +307,7 @@ class _Facts:
             batch_norm=bool(norms),
             trained=any(cast("BatchNorm", layers[at]).trained for at in norms),
             image_norm=any(steps[at].image for at in norms),
-            padded_norms=tuple(behind_padding),
+            padded_norm=bool(behind_padding),
             pooled_norm=any(layer.averages for at in behind_padding for layer in layers[:at]),
             first_normed=bool(readers[affine[0]]) and all(layers[to].over_batch for to in readers[affine[0]]),
             last_normed=not hidden or _normed(steps, affine[-1]),

@@ -120,6 +120,9 @@ class MaxPool2d(_Windows):
     def needs_units(self, spot: Spot) -> str:
         return "the largest of several positions is not a matter of their second moments alone"
 
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        core.max_pool(*self.window(before)[:3])
+
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         window = self.window(before)
         core.layer("max_pool", [*window.kernel, *window.stride, *window.padding], [], False)

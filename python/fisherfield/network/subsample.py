@@ -6,10 +6,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
 from .layer import GAUSSIAN, Layer, Pair, Parts, Seen, Shape, Spot, Step, Stream, Window, kind, matrices, setting, two
+
+if TYPE_CHECKING:
+    from .. import _core
 
 __all__ = ["Subsample"]
 
@@ -62,6 +65,9 @@ class Subsample(Layer):
         if self.channels < before[0]:
             raise ValueError(f"channels must be at least the {before[0]} that come in, got {self.channels}")
         return (self.channels, *self.window(before).over(before))
+
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        core.subsample(self.channels, two(self.stride))
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         core.layer("subsample", [self.channels, *two(self.stride)], [], False)

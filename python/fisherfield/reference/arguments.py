@@ -46,7 +46,9 @@ class Settings:
     biases: bool
 
 
-def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, biases: Any) -> Settings:
+def settings_of(
+    net: Any, theory: Any, samples: Any, overlap: Any, length: Any, biases: Any, by_units: bool = False
+) -> Settings:
     """All five; |overlap| is bounded as a Gram matrix of n inputs has no negative eigenvalue."""
     network_of(net)
     choice("theory", theory, THEORIES)
@@ -55,7 +57,7 @@ def settings_of(net: Any, theory: Any, samples: Any, overlap: Any, length: Any, 
         raise ValueError(
             f"theory must be 'exact' or 'frozen' for a network with {untreated}, which wei2019 does not treat"
         )
-    if net.needs_units:
+    if net.needs_units and not by_units:
         raise ValueError(net.needs_units)
     length = number("length", length, 1 / LARGEST)
     samples = None if samples is None else whole("samples", samples, 1, 2**53)

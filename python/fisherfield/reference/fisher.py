@@ -70,7 +70,7 @@ def fisher(
     With sampled units (docs/theory.md, section 12) a and b are means over their four groups, and lambda_max of each
     group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
     """
-    settings = settings_of(net, theory, samples, overlap, length, biases)
+    settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
     how = drawing(net, settings, *units_of(units, seed, memory))
     if how is None:
         return _spectrum(net, settings, forward(net, settings))

@@ -62,7 +62,7 @@ def order_parameters(
     memory: float | None = None,
 ) -> OrderParameters:
     """Lengths q, overlaps q_xy and tangent kernel (D, o) of every affine layer; of units their means."""
-    settings = settings_of(net, theory, samples, overlap, length, biases)
+    settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
     how = units_walk.drawing(net, settings, *units_of(units, seed, memory))
     if how is None:
         return forward(net, settings).rows

@@ -158,9 +158,9 @@ def fisher(
     biases : bool, optional
         Whether the biases are among the parameters; None: in all theories but "wei2019", which was published without.
     units : "auto", None or int
-        Sampled units (docs/theory.md, section 12): "auto" draws them where the closed recursion is not exact, for the
-        whole network; None keeps to the recursion; a number from 64 to 2^20 draws so many, in four groups, where images
-        are largest, and more where they are smaller. Products are float32: 1e-6 of lambda_max.
+        Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, for the whole
+        network; None refuses such networks; a number from 64 to 2^20 draws so many of any network, in four groups,
+        where images are largest, and more where they are smaller. Products are float32: 1e-6 of lambda_max.
     seed : int
         Of the units: the number is the same for a seed, with any number of threads.
     memory : float, optional
@@ -182,7 +182,7 @@ def fisher(
     quadrature (exceptions in docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4
     and 9.
     """
-    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     how = sampled_units.drawing(net, settings, units, seed, memory)
     if how is not None:
         return result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)

@@ -166,7 +166,7 @@ def max_learning_rate(
     The largest stable rate of these optimisers on a quadratic, not of Adam nor of AdamW. Under BatchNorm and with
     mini-batches `samples` is the size of a batch, whose statistics BatchNorm takes.
     """
-    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
     how = sampled_units.drawing(net, settings, units, seed, memory)
     if how is None:

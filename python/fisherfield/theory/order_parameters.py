@@ -137,7 +137,7 @@ def order_parameters(
         For an argument out of range, zero variance before a normalisation with eps = 0, or an integral that
         cannot be formed.
     """
-    settings = Settings.of(net, theory, samples, overlap, length, biases)
+    settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     how = sampled_units.drawing(net, settings, units, seed, memory)
     if how is not None:
         columns = {name: column.mean(axis=0) for name, column in sampled_units.passes(net, settings, how).rows.items()}

@@ -109,7 +109,7 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
         )
     if theory == "exact" and facts.batch_norm and facts.sums and not facts.last_normed:
         notes.append("the outlier passes the sums by their skips: BatchNorm behind the last sum would take it away")
-    if theory == "exact" and facts.padded_norms:
+    if theory == "exact" and facts.padded_norm:
         seen, kind = ("with AvgPool2d 2 to 34", other) if facts.pooled_norm else ("2 to 5", notes)
         kind.append(_PADDED.format(seen))
     if theory == "exact" and facts.image_norm and samples is not None:
@@ -150,7 +150,7 @@ def of_units(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list
 
 _PADDED = (
     "behind padding a part of what BatchNorm takes from the gradient is left out: lambda_max may be too large, "
-    "by up to the share of the layers before the last (Fisher.layers), and {} % were seen"
+    "by up to the share of the layers before the last (Fisher.layers), and {} % were seen; units=1024 has it"
 )
 
 

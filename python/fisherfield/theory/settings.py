@@ -22,11 +22,18 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(
-        cls, net: Network, theory: Any, samples: Any = None, overlap: Any = 0.0, length: Any = 1.0, biases: Any = None
+        cls,
+        net: Network,
+        theory: Any,
+        samples: Any = None,
+        overlap: Any = 0.0,
+        length: Any = 1.0,
+        biases: Any = None,
+        by_units: bool = False,
     ) -> Settings:
-        """As they were given; refused in a sentence."""
+        """As they were given; refused in a sentence. `by_units`: units may be drawn where there is no recursion."""
         _numbers.network_of(net)
-        theory = _numbers.theory_of(net, theory)
+        theory = _numbers.theory_of(net, theory, by_units)
         refuse_large_images(net, theory)
         length = _numbers.magnitude("length", length, positive=True)
         samples = _numbers.samples_of(samples)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GROUPS = 4  # each a pass by itself: how they differ is the sampling error
 _BATCH = 256  # samples, up to which those of a unit are the batch itself
+_BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units, whose statistics are their own
 _READS = 16  # of a unit, where they are not
 _WORK, _NUMBERS = 2**16, 2**20  # of a group: units times positions, and these times the samples of a unit
 _FEWEST, _MOST = 2**5, 2**13  # units of a group
@@ -46,25 +47,33 @@ def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any
     if isinstance(units, str):
         if units != "auto":
             raise ValueError(f"units must be 'auto', None or a whole number, got {shown(units)}")
-        if settings.theory == "wei2019" or net.sampled_from(settings.theory) is None:
+        if settings.theory == "wei2019" or not net.needs_units:
             return None
         count = None
     else:
         count = _numbers.integer("units", units, 64, 2**20)
         if settings.theory == "wei2019":
             raise ValueError("units must be 'auto' or None for the theory wei2019, which is a published recursion")
-    for step in net.steps:
-        if getattr(step.layer, "of_each", False):
-            raise ValueError(f"units must be None where gamma and beta differ from unit to unit, as in {step.where}")
+    if net.without_units:
+        raise ValueError(net.without_units)
     largest = max((math.prod(step.after[1:]) for step in net.steps if not step.layer.affine), default=1)
     n = settings.samples
-    of_batch = n is not None and n <= _BATCH and bool(net.batch_norms)
+    on_units = next((step for step in net.steps if step.layer.over_batch and step.needs_units), None)
+    most = _BATCH if on_units is None else _BATCH_NORMS
+    of_batch = n is not None and n <= most and bool(net.batch_norms)
+    if on_units is not None and not of_batch and on_units.reads != (-1,):
+        raise ValueError(
+            f"samples must be a number up to {most} where a BatchNorm stands on units that are not Gaussian, as in "
+            f"{on_units.where}, got {n}"
+        )
     reads = n if of_batch and n is not None else _READS
     if count is not None:
         of_group = max(2, 2 * round(count / (2 * GROUPS)))
     else:
-        most = max(min(_WORK // largest, _NUMBERS // (largest * reads)), 1)
-        of_group = min(max(2 ** int(math.log2(most)), _FEWEST), _MOST)
+        many = max(min(_WORK // largest, _NUMBERS // (largest * reads)), 1)
+        # exact norms centre what units share, and frozen ones or none do not: they need more units
+        fewest = _FEWEST // 4 if of_batch and settings.theory == "exact" else _FEWEST
+        of_group = min(max(2 ** int(math.log2(many)), fewest), _MOST)
     return Drawing(of_group, largest, of_batch, reads, seed, memory)
 
 

@@ -32,7 +32,9 @@ enum class LayerKind : std::int8_t {
     group_norm,
     rms_norm,
     dropout,
-    upsample
+    upsample,
+    max_pool,
+    subsample
 };
 
 struct LayerRow {
@@ -68,6 +70,9 @@ inline constexpr LayerRow kLayerRows[] = {
     {.name = "rms_norm", .numbers = {"gamma", "eps"}, .of_sample = true, .vectors = 1, .of_positions = true},
     {.name = "dropout", .numbers = {"rate"}},
     {.name = "upsample"},
+    // these have no law of states, but one of sampled units (cpp/cpu/units)
+    {.name = "max_pool"},
+    {.name = "subsample"},
 };
 
 inline int LayerRow::count() const {

@@ -59,6 +59,13 @@ def of_units(layer: AvgPool2d | GlobalAvgPool2d, state: State | Units, at: Place
     return pooled(units, after, reads, shares)
 
 
+def of_largest(layer: MaxPool2d, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """Of every unit and sample by itself."""
+    units = as_units(state, sampling)
+    assert units.positions is not None
+    return largest_of_windows(units, *image_taps(units.positions, window_of(layer, at.shape)))
+
+
 def largest_of_windows(units: Units, after: tuple[int, int], reads: list[np.ndarray]) -> Units:
     """Max pooling: all of a window's largest tap, of equals the first, and never of the padding. It takes the kernel of
     what it picked with it, Theta'[a, a'] = Theta[picked by x at a, picked by y at a']."""
@@ -135,5 +142,5 @@ _KIND = Kind(average_pool, forward, back, units=of_units, of_averages=True)
 KINDS: dict[type, Kind] = {
     AvgPool2d: _KIND,
     GlobalAvgPool2d: _KIND,
-    MaxPool2d: Kind(without_recursion, largest, back_from_largest, takes_gaussian=True),
+    MaxPool2d: Kind(without_recursion, largest, back_from_largest, takes_gaussian=True, units=of_largest),
 }

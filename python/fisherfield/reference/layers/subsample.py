@@ -12,11 +12,26 @@ import numpy as np
 from ...network import Subsample
 from ..batch import Batch, Flow
 from ..kind import Kind, without_recursion
-from .affine import taps, window_of
+from ..state import Place, State
+from ..units.state import Sampling, Units, as_units
+from .affine import image_taps, taps, window_of
+from .pools import pooled
 
 __all__ = ["KINDS", "back", "forward"]
 
 
+# ---------------------------------------------------------------------------------------------------- sampled units
+def of_units(layer: Subsample, state: State | Units, at: Place, sampling: Sampling) -> Units:
+    """As many units as there are channels carry one, spread evenly; the others are 0. Pairs (z, -z) stay pairs."""
+    units = as_units(state, sampling)
+    assert units.positions is not None
+    after, [reads] = image_taps(units.positions, window_of(layer, at.shape))
+    count = np.arange(len(units.h) // 2 + 1) * at.shape[0] // layer.channels
+    carries = np.tile(np.diff(count), 2)[:, None, None] * np.ones((1, units.h.shape[1], reads.size))
+    return pooled(units, after, [reads], [carries])
+
+
+# ---------------------------------------------------------------------------------------------------- finite networks
 def forward(layer: Subsample, arrays: tuple[np.ndarray, ...], batch: Batch, flow: Flow) -> tuple[Batch, Any]:
     [(_, _, rows, columns)] = taps(batch.h.shape[1:], window_of(layer, batch.h.shape[1:]))
     seen = batch.h[:, :, rows, columns]
@@ -32,4 +47,4 @@ def back(
     return dh, []
 
 
-KINDS: dict[type, Kind] = {Subsample: Kind(without_recursion, forward, back, takes_gaussian=True)}
+KINDS: dict[type, Kind] = {Subsample: Kind(without_recursion, forward, back, takes_gaussian=True, units=of_units)}

@@ -21,6 +21,7 @@ __all__ = ["GROUPS", "Drawing", "drawing", "walk"]
 
 GROUPS = 4  # of units, each a pass by itself: how they differ is the sampling error
 _BATCH = 256  # samples, up to which a unit's samples are the batch itself
+_BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units
 _READS = 16  # of a unit, where they are not
 _AT_HOME = 2**16  # units times positions of a group
 
@@ -37,22 +38,27 @@ class Drawing(NamedTuple):
 
 def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing | None:
     """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
-    wanted = net.sampled_from(settings.theory) is not None if units == "auto" else units is not None
+    wanted = bool(net.needs_units) if units == "auto" else units is not None
     if not wanted or settings.theory == "wei2019":
         return None
     places = [math.prod(step.after[1:]) for step in net.steps if not step.layer.affine]
     largest, n = max(places, default=1), settings.samples
-    of_batch = n is not None and n <= _BATCH and bool(net.batch_norms)
+    on_units = any(step.layer.over_batch and step.needs_units and step.reads != (-1,) for step in net.steps)
+    of_batch = n is not None and n <= (_BATCH_NORMS if on_units else _BATCH) and bool(net.batch_norms)
+    if on_units and not of_batch:
+        raise ValueError(f"samples must be a number up to {_BATCH_NORMS} where a BatchNorm stands on units, got {n}")
     reads = n if of_batch and n is not None else _READS
-    return Drawing(_count(units, largest, reads), largest, of_batch, reads, seed)
+    exact = of_batch and settings.theory == "exact"
+    return Drawing(_count(units, largest, reads, 3 if exact else 5), largest, of_batch, reads, seed)
 
 
-def _count(units: Any, largest: int, reads: int) -> int:
-    """M of a group, even; at home as many as make some 2^16 numbers for each sample, and 2^23 for all of them."""
+def _count(units: Any, largest: int, reads: int, least: int) -> int:
+    """M of a group, even; at home as many as make some 2^16 numbers for each sample, and 2^20 for all of them, but 2^5
+    at least, or 2^3 where exact norms centre what the samples of a unit share."""
     if units != "auto":
         return max(2, 2 * round(int(units) / (2 * GROUPS)))
     most = min(_AT_HOME // largest, 2**20 // (largest * reads))
-    return int(2 ** min(max(math.floor(math.log2(max(most, 1))), 5), 13))
+    return int(2 ** min(max(math.floor(math.log2(max(most, 1))), least), 13))
 
 
 def walk(
@@ -65,14 +71,14 @@ def walk(
 ) -> State:
     """Every layer maps the states, or units, that it reads. Units become averages where nothing that reads them needs
     more."""
+    if net.without_units:
+        raise ValueError(net.without_units)
     refuse_large_images(net)
     states: dict[int, State | Units] = {-1: inputs(net, settings.length, settings.overlap)}
     kept = _kept(net.steps)
     source = -1
     for number, step in enumerate(net.steps):
         kind, layer = KINDS[type(step.layer)], cast("Any", step.layer)
-        if getattr(layer, "of_each", False):
-            raise ValueError(f"units must be None where gamma and beta differ from unit to unit, as in {step.where}")
         source += layer.affine
         at = Place(settings.theory, settings.samples, settings.biases, step.before, max(source, 0), homogeneous[number])
         fed = [states[read] for read in step.reads]
