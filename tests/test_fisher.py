@@ -144,7 +144,7 @@ def test_frozen_is_at_least_exact_for_infinite_data(net, given_data):
         assert frozen.lambda_max >= exact.lambda_max * (1 - 1e-12)
 
 
-LOSSES = st.sampled_from(("sum", "mean", "mse", "cross_entropy"))
+LOSSES = st.sampled_from(("sum", "mean", "mse"))
 DECAYS = st.one_of(st.just(0.0), floats(1e-6, 1e6))
 
 
@@ -152,11 +152,11 @@ DECAYS = st.one_of(st.just(0.0), floats(1e-6, 1e6))
 def test_at_eta_star_the_largest_eigenvalue_is_at_the_limit_of_the_optimiser(
     net, theory, given_data, momentum, loss, nesterov, decay
 ):
-    assume(loss != "cross_entropy" or net.outputs > 1)
     descent = {"nesterov": nesterov, "weight_decay": decay}
     eta = defined(ff.max_learning_rate, net, momentum, theory, loss=loss, **descent, **given_data)
     if eta is not None and 0 < eta < math.inf:
-        factor = {"sum": 1, "mean": 1 / net.outputs, "mse": 2 / net.outputs, "cross_entropy": 1 / net.outputs}[loss]
+        factor = {"sum": 1, "mean": 1 / net.outputs, "mse": 2 / net.outputs}[loss]
+        assert ff.fisher(net, theory, loss=loss, **given_data).lambda_max == factor * eta.fisher.lambda_max
         limit = 2 * (1 + momentum) / ((1 + 2 * momentum) if nesterov else 1)
         assert eta * (eta.fisher.lambda_max * factor + decay) == pytest.approx(limit, rel=1e-14)
 
@@ -420,8 +420,8 @@ class TestWhereTheNumberDoesNotHold:
             (wide.replace(beta=0.1), {"samples": 20}, "below 50 samples BatchNorm's terms of higher order", "~"),
             (wide, {"samples": 501}, "more samples than half the narrowest layer (1000)", ">="),
             (ff.mlp([784, 1000, 10], batch_norm=False), {}, "the largest of the 10 outputs' eigenvalues", "~"),
-            (ff.mlp([784, 1000, 100], batch_norm=False), {}, "by up to 1.73 times", ">="),
-            (ff.mlp([784, 1000, 10]), {"theory": "frozen"}, "by up to 1.21 times", ">="),
+            (ff.mlp([784, 1000, 100], batch_norm=False), {}, "eigenvalues lies above this one, as shift says", ">="),
+            (ff.mlp([784, 1000, 10]), {"theory": "frozen"}, "eigenvalues lies above this one, as shift says", ">="),
             (ff.mlp([784, 100, 1]), {}, "the narrowest hidden layer has 100 units", ">="),
             (ff.mlp([784, 100, 1], batch_norm=False), {}, "the narrowest hidden layer has 100 units", "~"),
             (ff.mlp([784, *[300] * 40, 1], batch_norm=False), {}, "depth 41 is comparable with width 300", "~"),
@@ -495,16 +495,16 @@ class TestWhereTheNumberDoesNotHold:
         wide = ff.mlp([784, 1000, 1000, 10])
         for net, words in (
             (wide, "fixed ReLU networks on digits and Fashion-MNIST blew up at no rate tried"),
-            (wide.replace(trained=True), "0.7 to 76 times it"),
+            (wide.replace(trained=True), "0.7 to 76 times the rate at small logits"),
             (wide.replace(batch_norm=False), "0.1 to 22 times"),
         ):
             eta = ff.max_learning_rate(net, loss="cross_entropy")
             assert (eta.holds, eta.bound) == (False, "~")
-            assert "approximation" in eta.reason
+            assert "the limit of the first step's stability, and none of training" in eta.reason
             assert words in eta.reason
         # an approximation has no side, whatever lambda_max has
         narrow = ff.max_learning_rate(ff.mlp([784, 100, 10]), loss="cross_entropy")
-        assert (narrow.fisher.bound, narrow.bound) == (">=", "~")
+        assert (narrow.fisher.bound, narrow.bound) == ("~", "~")
 
     def test_the_overlap_of_data_is_asked_for_where_it_matters(self):
         bare = self.wide.replace(batch_norm=False)

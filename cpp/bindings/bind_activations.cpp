@@ -108,6 +108,13 @@ void bind_activations(py::module_& module) {
     py::class_<ActivationHandle>(module, "Activation")
         .def(py::init(&named), py::arg("name"), py::arg("parameters") = std::vector<double>())
         .def("evaluate", &evaluated, py::arg("x"), "phi(x) and phi'(x)")
+        .def_property_readonly(
+            "kinks",
+            [](const ActivationHandle& handle) {
+                const Activation& phi = handle.activation;
+                return std::vector<double>(phi.kinks, phi.kinks + phi.kink_count);
+            },
+            "where phi or phi' jumps")
         .def_property_readonly("homogeneous", &is_homogeneous, "phi(t x) = t phi(x) for t > 0")
         .def(
             "cheap", [](const ActivationHandle& handle, double shift) { return cheap(handle.activation, shift); },

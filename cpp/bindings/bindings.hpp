@@ -77,6 +77,7 @@ void bind_table(py::module_& module);
 void bind_network(py::module_& module);
 void bind_edge(py::module_& module);
 void bind_fisher(py::module_& module);
+void bind_sensitivity(py::module_& module);
 void bind_scan(py::module_& module);
 void bind_sampled(py::module_& module);
 void bind_units(py::module_& module);

@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
     bind_network(module);     // Network
     bind_fisher(module);      // order_parameters, fisher, contributions, max_learning_rate
     bind_edge(module);        // edge, bulk_spectrum
+    bind_sensitivity(module); // sensitivities, output_state
     bind_scan(module);
     bind_sampled(module); // Linearization64, Linearization32
     bind_units(module);

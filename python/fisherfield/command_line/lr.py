@@ -30,7 +30,7 @@ _LOSS_WORDS = {
     "sum": "half the squared error, summed over outputs, mean over samples",
     "mean": "half the squared error, mean over outputs and samples",
     "mse": "torch.nn.MSELoss: the squared error, mean over outputs and samples",
-    "cross_entropy": "cross-entropy at small logits, mean over samples",
+    "cross_entropy": "cross-entropy, mean over samples: of the first step",
 }
 _BATCH_NORM, _TAKEN_OUT = "with BatchNorm", " (BatchNorm taken out)"
 EPILOG = (

@@ -116,6 +116,13 @@ class _Convolution(Affine):
         return self.groups
 
     @property
+    def unscattered(self) -> str:
+        return "convolutions in groups" if self.groups > 1 else ""
+
+    def flat(self) -> Layer | None:
+        return Dense(self.channels, self.sigma_w2, self.sigma_b2, self.bias)
+
+    @property
     def padded(self) -> bool:
         return any(two(self.padding))
 

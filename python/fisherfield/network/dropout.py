@@ -46,6 +46,10 @@ class Dropout(Layer):
     def unpublished(self) -> str:
         return "Dropout"
 
+    @property
+    def unscattered(self) -> str:
+        return "Dropout"
+
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         core.layer("dropout", [self.rate])
 

@@ -319,6 +319,15 @@ class Layer:
         return ""
 
     @property
+    def unscattered(self) -> str:
+        """What of it the theory of networks of finite width does not treat (docs/theory.md, section 13)."""
+        return ""
+
+    def flat(self) -> Layer | None:
+        """Its like in a network without positions, with channels for units; None where nothing is left of it."""
+        return self
+
+    @property
     def channel_groups(self) -> int:
         """Into how many groups it takes channels, which must divide them."""
         return 1

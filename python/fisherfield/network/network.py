@@ -250,6 +250,7 @@ class _Facts:
     pooled_norm: bool  # the same, and AvgPool2d somewhere before it
     first_normed: bool  # the first affine layer has one: it takes the mean, and with it the inputs' overlap
     last_normed: bool  # the last hidden affine layer has one
+    all_normed: bool  # every hidden affine layer of a dense chain has one
     closed: bool  # every BatchNorm has its exact finite-batch form
     convolutional: bool
     sums: bool  # of branches
@@ -311,6 +312,8 @@ class _Facts:
             pooled_norm=any(layer.averages for at in behind_padding for layer in layers[:at]),
             first_normed=bool(readers[affine[0]]) and all(layers[to].over_batch for to in readers[affine[0]]),
             last_normed=not hidden or _normed(steps, affine[-1]),
+            all_normed=not (sums or any(steps[at].image for at in affine))
+            and all(_normed(steps, at) for at in affine[1:]),
             closed=all(closed(at) for at in norms),
             convolutional=any(steps[at].image for at in affine),
             sums=sums,

@@ -83,6 +83,10 @@ class Norm(Layer):
     def unpublished(self) -> str:
         return "gamma and beta that differ from unit to unit" if self.of_each else ""
 
+    @property
+    def unscattered(self) -> str:
+        return self.unpublished if self.of_each else ""
+
     def sizes(self, before: Shape) -> Shape:
         """The shape of its gammas."""
         return (before[0],)
@@ -229,6 +233,10 @@ class GroupNorm(OverUnits):
     @property
     def channel_groups(self) -> int:
         return self.groups
+
+    @property
+    def unscattered(self) -> str:
+        return "GroupNorm"
 
     def shape_of(self, before: Shape) -> Shape:
         super().shape_of(before)

@@ -26,6 +26,9 @@ class _Pool(Layer):
     def unpublished(self) -> str:
         return "pooling"
 
+    def flat(self) -> Layer | None:
+        return None
+
     def window(self, before: Shape) -> Window:
         return Window((before[1], before[2]), (1, 1))
 
@@ -140,6 +143,9 @@ class Flatten(Layer):
     """(channels, height, width) to channels * height * width units."""
 
     image = True
+
+    def flat(self) -> Layer | None:
+        return None
 
     def shape_of(self, before: Shape) -> Shape:
         return (math.prod(before),)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..network import Dense, Network
 from . import quadrature
-from .arguments import Settings, settings_of, units_of
-from .order_parameters import Pass, forward, sampled_passes
+from .arguments import Settings, loss_of, settings_of, units_of
+from .cross_entropy import law
+from .order_parameters import Pass, forward, outputs_of, sampled_passes
 from .units.walk import drawing
 from .wei2019 import following
 
@@ -52,6 +53,7 @@ def fisher(
     length: float = 1.0,
     biases: bool | None = None,
     *,
+    loss: str = "sum",
     units: Any = "auto",
     seed: int = 0,
     memory: float | None = None,
@@ -69,16 +71,55 @@ def fisher(
 
     With sampled units (docs/theory.md, section 12) a and b are means over their four groups, and lambda_max of each
     group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
+
+    Losses: 1/2 the squared error, summed over outputs ("sum") or averaged ("mean", 1/C); without the 1/2 ("mse", 2/C);
+    cross-entropy by cross_entropy.py where the outlier rules and has a closed form, and 1/C where not.
     """
     settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
     how = drawing(net, settings, *units_of(units, seed, memory))
-    if how is None:
-        return _spectrum(net, settings, forward(net, settings))
+    outputs, loss = net.outputs, loss_of(loss, net.outputs)
+    squared = _of_recursion(net, settings) if how is None else _of_units(net, settings, how)
+    if loss == "cross_entropy":
+        return _of_softmax(net, settings, squared)
+    factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs}[loss]
+    changed = {name: factor * getattr(squared, name) for name in ("lambda_max", "bulk", "mean", "error")}
+    return replace(squared, second_moment=factor**2 * squared.second_moment, **changed)
+
+
+def _of_recursion(net: Network, settings: Settings) -> Fisher:
+    return _spectrum(net, settings, forward(net, settings))
+
+
+def _of_units(net: Network, settings: Settings, how: Any) -> Fisher:
     passes = sampled_passes(net, settings, how)
     each = [_spectrum(net, settings, one).lambda_max for one in passes]
     ends = {name: np.mean([getattr(one, name) for one in passes], axis=0) for name in ("D", "o", "d")}
     error = float(np.std(each, ddof=1) / np.sqrt(len(each)))
     return replace(_spectrum(net, settings, Pass(passes[0].rows, **ends)), error=error)
+
+
+def _of_softmax(net: Network, settings: Settings, squared: Fisher) -> Fisher:
+    """tr F = a E tr H, tr F^2 = (1/n^2) sum_xy Theta_xy^2 E tr H_x H_y."""
+    C, P, n = net.outputs, squared.parameters, settings.samples
+    one_over_n = 0.0 if n is None else 1 / n
+    o, eps = squared.b, (squared.a - squared.b) * one_over_n
+    if squared.error == 0 and squared.regime == "outlier" and o > 0:
+        z = outputs_of(net, settings)
+        of_p = law(C, n, float(z.xy), float(z.v), eps / o)
+        top, trace = o * of_p.mean, of_p.trace
+        square = squared.a**2 * of_p.square * one_over_n + o**2 * of_p.cross * (1 - one_over_n)
+    else:
+        top, trace = squared.lambda_max / C, 1 - 1 / C
+        square = squared.second_moment * P / C * (C - 1) / C**2
+    mean = squared.a * trace / P
+    return replace(
+        squared,
+        lambda_max=max(top, mean),
+        bulk=min(eps * trace / (C - 1), top),
+        mean=mean,
+        second_moment=square / P,
+        multiplicity=1,
+    )
 
 
 def _spectrum(net: Network, settings: Settings, end: Pass) -> Fisher:

@@ -48,16 +48,15 @@ def max_learning_rate(
     it.
 
     "sum": 1/2, summed over outputs, mean over samples: lambda_max of F. "mean": also the mean over the C outputs, /C.
-    "mse": without the 1/2, 2/C. "cross_entropy": F = (1/n) J^T H J, H = diag(p) - p p^T, at p = 1/C has the
-    eigenvalues 1/C and 0, hence about 1/C (C >= 2).
+    "mse": without the 1/2, 2/C. "cross_entropy": that of F = (1/n) J^T H J, H = diag(p) - p p^T, at the softmax of the
+    outputs as they are drawn (C >= 2).
     """
     outputs = network_of(net).outputs
     momentum, loss = number("momentum", momentum, 0.0, math.nextafter(1.0, 0.0)), loss_of(loss, outputs)
     nesterov, decay = boolean("nesterov", nesterov), number("weight_decay", weight_decay, 0.0, LARGEST)
     if 0 < decay < 1 / LARGEST:
         raise ValueError(f"weight_decay must be 0 or at least {1 / LARGEST:g}, got {weight_decay!r}")
-    factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs, "cross_entropy": 1 / outputs}[loss]
-    spectrum = fisher(net, theory, samples, overlap, length, biases, units=units, seed=seed, memory=memory)
-    top = factor * spectrum.lambda_max + decay
+    asked = {"loss": loss, "units": units, "seed": seed, "memory": memory}
+    top = fisher(net, theory, samples, overlap, length, biases, **asked).lambda_max + decay
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
     return limit / top if top > 0 else math.inf

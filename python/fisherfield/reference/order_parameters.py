@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -71,9 +72,16 @@ def order_parameters(
     return OrderParameters(**{name: np.mean([getattr(row, name) for row in rows], axis=0) for name in names})
 
 
-def forward(net: Network, settings: Settings) -> Pass:
-    """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5)."""
-    walk = wei2019.walk if settings.theory == "wei2019" else _walk
+Change = Callable[[int, State, State], State]
+
+
+def forward(net: Network, settings: Settings, change: Change | None = None) -> Pass:
+    """One pass through the layers (docs/theory.md, section 4, "The definition"; images: section 5).
+
+    change(number, fed, state) has a step's state, and what fed it, and gives what goes on in its place; of the exact
+    and the frozen theory.
+    """
+    walk = wei2019.walk if settings.theory == "wei2019" else partial(_walk, change=change)
     return _passed(lambda add: walk(net, settings, add))
 
 
@@ -98,11 +106,31 @@ def _passed(walk: Callable[[Callable[[int, State, State], None]], State]) -> Pas
     return Pass(OrderParameters(*(np.array(column) for column in zip(*rows, strict=True))), end.D, end.o, end.d)
 
 
+def outputs_of(net: Network, settings: Settings) -> State:
+    """The outputs' state, without their mean."""
+    last: list[State] = []
+
+    def add(fan: int, fed: State, z: State) -> None:
+        last.append(z)
+
+    def change(number: int, fed: State, state: State) -> State:
+        last.append(over_positions(state))
+        return state
+
+    if settings.theory == "wei2019":
+        wei2019.walk(net, settings, add)
+    else:
+        _walk(net, settings, add, change)
+    return last[-1]
+
+
 # Of which units, or channels, by number, a state is; each is in one. None: of all of them.
 Units = list[tuple[Any, State]]
 
 
-def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], None]) -> State:
+def _walk(
+    net: Network, settings: Settings, add: Callable[[int, State, State], None], change: Change | None = None
+) -> State:
     """The exact and the frozen theory: every layer maps the states that it reads. Where no phi stands it is the
     identity."""
     refuse_large_images(net)
@@ -119,6 +147,8 @@ def _walk(net: Network, settings: Settings, add: Callable[[int, State, State], N
         n, biases = settings.samples, settings.biases
         at = Place(settings.theory, n, biases, step.before, max(source, 0), homogeneous[number])
         after = _of_step(step, fed, lambda layer, *state: kind.state(layer, *state, at))  # noqa: B023
+        if change is not None:
+            after = [(units, change(number, fed[0][0][1], state)) for units, state in after]
         if step.layer.affine:
             add(fan_in(cast("Any", step.layer), step.before), over_positions(fed[0][0][1]), over_positions(after[0][1]))
         states[number] = after

@@ -122,7 +122,8 @@ def scan(
         lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
         `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
     theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay
-        As in `max_learning_rate`; what is an axis is not given here.
+        As in `max_learning_rate`, but that cross-entropy is taken at small logits, lambda_max/C; what is an axis is not
+        given here.
     threads : int, optional
         Of each process; by default `num_threads()` there. The result does not depend on it.
     backend : {"cpu", "cuda"}

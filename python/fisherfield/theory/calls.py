@@ -74,6 +74,22 @@ def contributions(net: Network, settings: Settings) -> _core.Contributions:
         raise refused(net, failure, settings.overlap) from None
 
 
+def sensitivities(net: Network, settings: Settings) -> _core.Sensitivities:
+    """What lambda_max moves by when sums over the units behind an activation do; of a network without positions."""
+    try:
+        return _core.sensitivities(net._compiled, settings)
+    except _core.Failure as failure:
+        raise refused(net, failure, settings.overlap) from None
+
+
+def output_state(net: Network, settings: Settings) -> tuple[float, float]:
+    """xy and v of the outputs."""
+    try:
+        return _core.output_state(net._compiled, settings)
+    except _core.Failure as failure:
+        raise refused(net, failure, settings.overlap) from None
+
+
 def scan(
     net: Network,
     settings: Settings,

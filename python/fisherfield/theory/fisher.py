@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -11,19 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _numbers
 from .._html import InNotebooks
 from .._memory import refuse_large_images
-from .._numbers import Theory
+from .._numbers import Loss, Theory
 from .._words import data_in_words
 from ..network import Network
 from . import calls
 from . import units as sampled_units
+from .cross_entropy import law as softmax_law
 from .order_parameters import where_of
 from .remarks import of_units, remarks
 from .settings import Settings
+from .uncertainty import Uncertainty, uncertainty_of
 
 if TYPE_CHECKING:
     from .._core import Spectrum
+
+
+_DEEP = 50  # layers: more are not asked for their scatter, some ms each, where a result is printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +58,8 @@ class Fisher(InNotebooks):
     Attributes
     ----------
     lambda_max : float
-        The largest eigenvalue, for the loss 1/2 sum over outputs, mean over samples.
+        The largest eigenvalue, in the convention of the loss; under cross-entropy its mean over networks at infinite
+        width.
     bulk : float
         The mean of the other non-zero eigenvalues: (a - b)/n, and C (n-1)(a - b)/(n (P - C)) where n C > P.
     mean, second_moment : float
@@ -72,11 +80,18 @@ class Fisher(InNotebooks):
     bound : {"=", ">=", "~"}
         ">=" where all sampled networks had their largest eigenvalue above lambda_max, "~" where some lay below.
     error : float
-        The sampling error of lambda_max, of sampled units; 0 by a closed recursion.
-    network, samples, overlap, length, biases
+        The sampling error of lambda_max, of sampled units or under cross-entropy; 0 by a closed recursion.
+    network, samples, overlap, length, biases, loss
         What it was computed for.
+    softmax_spread : float
+        Under cross-entropy the standard deviation from network to network at infinite width, over lambda_max.
     layers : Layers
         Each layer's part of a and of b, computed when first asked for.
+    shift, spread : float or None
+        How far networks of these widths lie above lambda_max on average, and the standard deviation between them, both
+        over lambda_max (docs/theory.md, section 13); None where no formula is known. Computed when first asked for.
+    uncertainty : Uncertainty
+        Both, and what is known to fail of them.
     """
 
     lambda_max: float
@@ -99,6 +114,8 @@ class Fisher(InNotebooks):
     biases: bool
     error: float = 0.0
     drawing: sampled_units.Drawing | None = field(default=None, repr=False)  # how units were drawn, if they were
+    loss: str = "sum"
+    softmax_spread: float = 0.0
 
     @cached_property
     def layers(self) -> Layers:
@@ -110,21 +127,48 @@ class Fisher(InNotebooks):
         parts = calls.contributions(self.network, settings)
         return Layers(parts.a, parts.b, where_of(self.network))
 
+    @cached_property
+    def uncertainty(self) -> Uncertainty:
+        """How far networks of these widths lie from lambda_max, computed when first asked for (section 13)."""
+        return uncertainty_of(self)
+
+    @property
+    def shift(self) -> float | None:
+        """How far the mean over networks of these widths lies above lambda_max, over lambda_max; None if not known."""
+        return self.uncertainty.shift
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation from network to network, over lambda_max; None where it is not known."""
+        return self.uncertainty.spread
+
+    def interval(self, level: float = 0.9) -> tuple[float, float]:
+        """lambda_max (1 + shift) exp(+- spread z): where a share `level` of networks of these widths is expected.
+
+        Raises ValueError for a level outside (0, 1), and where no formula is known.
+        """
+        return self.uncertainty.interval(self.lambda_max, level)
+
     def __repr__(self) -> str:
         rows = [
             (
                 "lambda_max",
                 f"{self.bound} {self.lambda_max:.6g}",
-                f"{self.regime}, {self.multiplicity} times{f', +- {self.error:.2g}' if self.drawing else ''}",
+                f"{self.regime}, {self.multiplicity} times{f', +- {self.error:.2g}' if self.error else ''}",
             ),
             ("bulk", f"  {self.bulk:.6g}", "mean of the other non-zero eigenvalues"),
             ("mean", f"  {self.mean:.6g}", f"of all {self.parameters} eigenvalues"),
             ("second moment", f"  {self.second_moment:.6g}", "of all"),
         ]
         biases = "with biases" if self.biases else "without biases"
+        if self.network.depth > _DEEP and "uncertainty" not in vars(self):
+            rows.insert(1, ("networks", f"  of {self.network.depth} layers: interval() computes where they lie", ""))
+        elif scatter := self.uncertainty.in_words(self.lambda_max):
+            rows.insert(1, ("networks", f"  {scatter}", ""))
         by_units = ", by sampled units" if self.drawing else ""
-        title = f"Fisher information, theory {self.theory}{by_units}, {data_in_words(self.samples)}, {biases}, loss sum"
-        lines = [title, *(f"  {name:<14}{value:<18}{words}" for name, value, words in rows)]
+        title = f"Fisher information, theory {self.theory}{by_units}, {data_in_words(self.samples)}, {biases}"
+        title += f", loss {self.loss}"
+        lines = [title, *(f"  {name:<14}{value:<18}{words}".rstrip() for name, value, words in rows)]
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
         return "\n".join(lines)
@@ -138,6 +182,7 @@ def fisher(
     length: float = 1.0,
     biases: bool | None = None,
     *,
+    loss: Loss = "sum",
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
@@ -157,6 +202,11 @@ def fisher(
         q_hat_xy^0 and q_hat^0: E x.y/N_0 of two inputs, E x.x/N_0 of one; 0 and 1 for standardised independent inputs.
     biases : bool, optional
         Whether the biases are among the parameters; None: in all theories but "wei2019", which was published without.
+    loss : {"sum", "mean", "mse", "cross_entropy"}
+        Half the squared error summed over outputs or averaged over them, torch.nn.MSELoss, or cross-entropy: then F is
+        (1/n) J^T H J with H = diag(p) - p p^T at the softmax p of the outputs as they are drawn, for two outputs or
+        more. Its lambda_max is a mean over 200 networks' logits (fewer for many outputs, 8 at least) with a fixed seed:
+        a third of a second for ten outputs, some ten for a thousand (docs/theory.md, section 13).
     units : "auto", None or int
         Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, for the whole
         network; None refuses such networks; a number from 64 to 2^20 draws so many of any network, in four groups,
@@ -184,9 +234,67 @@ def fisher(
     """
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     how = sampled_units.drawing(net, settings, units, seed, memory)
+    loss = _numbers.loss_of(loss, net.outputs)
     if how is not None:
-        return result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
-    return result_of(net, settings, calls.spectrum(net, settings))
+        result = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
+    else:
+        result = result_of(net, settings, calls.spectrum(net, settings), loss=loss)
+    return result if loss == "sum" else in_loss(result, settings, loss)
+
+
+def in_loss(squared: Fisher, settings: Settings, loss: str) -> Fisher:
+    """A result of the summed squared loss in the convention of another one."""
+    if loss == "cross_entropy":
+        return under_cross_entropy(squared, settings)
+    outputs = squared.network.outputs
+    factor = {"mean": 1 / outputs, "mse": 2 / outputs}[loss]
+    numbers = {name: factor * getattr(squared, name) for name in ("lambda_max", "bulk", "mean", "error")}
+    return replace(squared, second_moment=factor * factor * squared.second_moment, loss=loss, **numbers)
+
+
+def under_cross_entropy(squared: Fisher, settings: Settings) -> Fisher:
+    """The same network's under cross-entropy, by the law of its outputs' softmax."""
+    net, outputs = squared.network, squared.network.outputs
+    o, d, n = squared.b, squared.a - squared.b, squared.samples
+    eps = 0.0 if n is None else d / n
+    spread = error = 0.0
+    if squared.drawing is None and squared.regime == "outlier" and 0.0 < o < math.inf and math.isfinite(squared.a):
+        xy, v = calls.output_state(net, settings)
+        law = softmax_law(outputs, n, xy, v, eps / o)
+        top, heads = o * law.mean, law.trace
+        spread, error = law.spread / law.mean if law.mean > 0 else 0.0, o * law.spread / law.networks**0.5
+        # tr F* F* = (1/n^2) sum_xy Theta_xy^2 tr H_x H_y
+        one_over_n = 0.0 if n is None else 1 / n
+        square = squared.a**2 * law.square * one_over_n + o**2 * law.cross * (1 - one_over_n)
+        heavy = eps / 2 > _HEAVY_SAMPLE * top
+        words = [_AT_ONE_SAMPLE] if heavy else []
+    else:
+        top, heads, words = squared.lambda_max / outputs, 1 - 1 / outputs, [_SMALL_LOGITS]
+        square, heavy = squared.second_moment * squared.parameters / outputs * (outputs - 1) / outputs**2, True
+    mean = squared.a * heads / squared.parameters
+    return replace(
+        squared,
+        lambda_max=max(top, mean),
+        bulk=min(eps * heads / (outputs - 1), top),
+        mean=mean,
+        second_moment=square / squared.parameters,
+        multiplicity=1,
+        holds=squared.holds and not heavy,
+        reason="; ".join((*words, *([squared.reason] if squared.reason else []))),
+        bound="~",
+        loss="cross_entropy",
+        error=error,
+        softmax_spread=spread,
+    )
+
+
+# Single samples' own eigenvalues go up to d/(2 n); where that is so large a part of lambda_max sampled networks had 5
+# to 11 % more.
+_HEAVY_SAMPLE = 1 / 3
+_AT_ONE_SAMPLE = "single samples count as much as their common part, and the softmax's law is 5 to 11 % too low"
+_SMALL_LOGITS = (
+    "cross-entropy at small logits, a squared loss's over the number of outputs: no outlier has a closed form"
+)
 
 
 def result_of(
@@ -195,9 +303,10 @@ def result_of(
     spectrum: Spectrum,
     error: float = 0.0,
     how: sampled_units.Drawing | None = None,
+    loss: str = "sum",
 ) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
-    below, other, notes = remarks(net, settings, spectrum) if how is None else of_units(net, settings, spectrum)
+    below, other, notes = remarks(net, settings, spectrum, loss) if how is None else of_units(net, settings, spectrum)
     fields = {
         "lambda_max": spectrum.lambda_max,
         "bulk": spectrum.bulk,
@@ -219,6 +328,8 @@ def result_of(
         "biases": settings.biases,
         "error": error,
         "drawing": how,
+        "loss": "sum",
+        "softmax_spread": 0.0,
     }
     # all at once: __init__ of a frozen dataclass sets one after the other, which takes a third of the whole call
     result = object.__new__(Fisher)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .._html import InNotebooks
@@ -11,8 +12,9 @@ from .._words import data_in_words, descent_in_words
 from ..network import Network
 from . import calls
 from . import units as sampled_units
-from .fisher import Fisher, result_of
+from .fisher import _DEEP, Fisher, in_loss, result_of
 from .settings import Descent, Settings
+from .uncertainty import Uncertainty
 
 
 class LearningRate(float, InNotebooks):
@@ -30,6 +32,8 @@ class LearningRate(float, InNotebooks):
         False where lambda_max, or the loss's curvature, is known not to be this; `reason` says why.
     reason : str
         The Fisher's, and what training is known to add to it.
+    shift, spread : float or None
+        Of the rate, as the Fisher's are of lambda_max: those of networks of these widths.
     bound : {"=", "<=", "~"}
         "<=" where lambda_max is a lower bound, "~" where it may err on either side, as under cross-entropy.
     """
@@ -62,15 +66,56 @@ class LearningRate(float, InNotebooks):
     def __reduce__(self) -> tuple[Any, ...]:
         return (LearningRate, (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay))
 
+    @property
+    def _decay(self) -> float:
+        """Weight decay's share of the curvature."""
+        limit = calls.step_limit(Descent("sum", self.momentum, self.nesterov))
+        return self.weight_decay * float(self) / limit if self.weight_decay > 0 else 0.0
+
+    def _at(self, factor: float) -> float:
+        """The rate where lambda_max is so many times as large; weight decay stays."""
+        return float(self) / ((1 - self._decay) * factor + self._decay)
+
+    @property
+    def shift(self) -> float | None:
+        """How far the rate of the mean lambda_max of networks of these widths lies above this one, over it."""
+        shift = self.fisher.shift
+        return None if shift is None else self._at(1 + shift) / float(self) - 1
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of the rate from network to network, over it, to first order."""
+        shift, spread = self.fisher.shift, self.fisher.spread
+        if shift is None or spread is None:
+            return None
+        return spread * (1 - self._decay * self._at(1 + shift) / float(self))
+
+    def interval(self, level: float = 0.9) -> tuple[float, float]:
+        """Where the rates of a share `level` of networks of these widths are expected: those of lambda_max's interval.
+
+        Raises ValueError for a level outside (0, 1), and where no formula is known.
+        """
+        low, high = self.fisher.uncertainty.interval(1.0, level)
+        return self._at(high), self._at(low)
+
     def __repr__(self) -> str:
         descent = ", ".join(descent_in_words(vars(self)))
         lines = [
             f"learning rate {self.bound} {float(self):.6g}"
             f"  (theory {self.fisher.theory}, {descent}, loss {self.loss}, {data_in_words(self.fisher.samples)})"
         ]
+        if scatter := self._in_words():
+            lines.append(f"  networks: {scatter}")
         if self.reason:
             lines.append(f"  {'note' if self.holds else 'does not hold'}: {self.reason}")
         return "\n".join(lines)
+
+    def _in_words(self) -> str:
+        deep = self.fisher.network.depth > _DEEP and "uncertainty" not in vars(self.fisher)
+        if deep or self.shift is None or self.spread is None or not 0.0 < float(self) < math.inf:
+            return ""
+        low, high = self.interval()
+        return Uncertainty(self.shift, self.spread, self.fisher.uncertainty.reason).in_words(float(self), (low, high))
 
     __str__ = float.__repr__
 
@@ -87,7 +132,7 @@ def _remarks(fisher: Fisher, loss: str) -> list[str]:
         )
     kind = "trained" if facts.trained else "fixed" if facts.batch_norm else "vanilla"
     if loss == "cross_entropy":
-        remarks.append("cross-entropy: an approximation at small logits, of the first steps and no limit of training")
+        remarks.append("cross-entropy: the limit of the first step's stability, and none of training")
     if facts.chain:  # no others were trained
         remarks += [_CROSS_ENTROPY[kind]] if loss == "cross_entropy" else [_SQUARED[kind]] if kind != "fixed" else []
     return remarks
@@ -102,9 +147,11 @@ _SQUARED = {
     "momentum 0.9, at 3.5 to 4.7 times without momentum",
 }
 _CROSS_ENTROPY = {
-    "trained": "with trained gamma and beta ReLU networks on digits blew up at 0.7 to 76 times it, or at no rate",
+    "trained": "with trained gamma and beta ReLU networks on digits blew up at 0.7 to 76 times the rate "
+    "at small logits, or at no rate",
     "fixed": "with gamma and beta fixed ReLU networks on digits and Fashion-MNIST blew up at no rate tried",
-    "vanilla": "without BatchNorm ReLU networks on digits blew up at 0.1 to 22 times the rate for their data",
+    "vanilla": "without BatchNorm ReLU networks on digits blew up at 0.1 to 22 times the rate at small logits for "
+    "their data",
 }
 
 
@@ -144,7 +191,8 @@ def max_learning_rate(
         As in `fisher`.
     loss : {"sum", "mean", "mse", "cross_entropy"}
         1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
-        `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy at small logits, an approximation, for two outputs or more.
+        `torch.nn.MSELoss` ("mse", no 1/2); cross-entropy, for two outputs or more, by the softmax of the outputs as
+        they are drawn (see `fisher`): the limit of the first step, and none of training.
     nesterov : bool
         Nesterov's momentum, as `torch.optim.SGD` has it with ``nesterov=True``; with momentum 0 both are plain descent.
     weight_decay : float
@@ -171,10 +219,14 @@ def max_learning_rate(
     how = sampled_units.drawing(net, settings, units, seed, memory)
     if how is None:
         limit = calls.max_learning_rate(net, settings, descent)
-        rate, fisher = limit.max_learning_rate, result_of(net, settings, limit.spectrum)
+        rate, fisher = limit.max_learning_rate, result_of(net, settings, limit.spectrum, loss=descent.loss)
     else:
         fisher = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
         rate = calls.rate_of(fisher.lambda_max, net, descent)
+    if descent.loss == "cross_entropy":
+        fisher = in_loss(fisher, settings, descent.loss)
+        top = fisher.lambda_max + descent.weight_decay
+        rate = calls.step_limit(descent) / top if top > 0 else math.inf
     return LearningRate(
         rate,
         fisher,

@@ -41,8 +41,12 @@ _TILT, _TILT_MOST = 1.2, 0.03
 _HIDDEN = 100
 
 
-def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[str], list[str], list[str]]:
+def remarks(
+    net: Network, settings: Settings, spectrum: Spectrum, loss: str = "sum"
+) -> tuple[list[str], list[str], list[str]]:
     """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
+
+    Under cross-entropy the outputs' eigenvalues are apart by themselves.
 
     A reason stands in the first list only where every sampled network lay above.
     """
@@ -80,7 +84,12 @@ def remarks(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list[
             one_sided[steady].append(
                 f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
             )
-    if outputs > 1 and facts.last_width is not None and (theory != "exact" or not facts.last_normed):
+    if (
+        loss != "cross_entropy"
+        and outputs > 1
+        and facts.last_width is not None
+        and (theory != "exact" or not facts.last_normed)
+    ):
         clear, words = _outputs(outputs, facts)
         one_sided[clear].append(words)
     if width is not None and width < _NARROW:
@@ -186,7 +195,7 @@ def _outputs(outputs: int, facts: Any) -> tuple[bool, str]:
     """Whether all lay above, and the sentence."""
     factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
     clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
-    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one, by up to {factor:.2f} times"
+    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one, as shift says"
     return clear, words if clear else f"{words}, but networks differ by as much"
 
 

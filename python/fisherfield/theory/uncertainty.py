@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How far networks of finite width lie from the theory: the shift of lambda_max's mean, and its spread over networks.
+
+lambda_max = theory's (1 + shift) exp(+- spread z), z standard normal; docs/theory.md, section 13.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from .. import _numbers
+from .._words import with_error
+from ..network import Activation, Network
+from . import calls
+from .normed import of_batch_norm
+from .outputs import Outputs, outputs_of
+from .scatter import Row, scatter
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._core import Sensitivities
+    from .fisher import Fisher
+
+    Array = NDArray[np.float64]
+
+_LINEAR = Activation("linear")
+_HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's share is known to fail
+_NEAR_EDGE = 0.8  # of lambda_max: sampled networks whose bulk's edge lay beyond scattered more
+_SCATTERED = 0.02  # from here on an interval is printed, below an error
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Relative: how far the mean over networks lies above the theory, and the standard deviation between them.
+
+    Both are None where no formula is known, and `reason` says why; else it says what is known to fail, if anything is.
+    """
+
+    shift: float | None
+    spread: float | None
+    reason: str = ""
+    tilt: float | None = None  # of the shift: what the top eigenvector's turning adds
+
+    def in_words(self, value: float, interval: tuple[float, float] | None = None) -> str:
+        """The mean over networks with what they scatter by, 90 % of them; empty where it is not known."""
+        if self.shift is None or self.spread is None:
+            return ""
+        mean = value * (1 + self.shift)
+        low, high = interval or self.interval(value, 0.9)
+        scatter = f"{mean:.4g} ({low:.4g} to {high:.4g} from net to net)"
+        if self.spread < _SCATTERED:
+            scatter = with_error(mean, mean * self.spread)
+        return f"{scatter}, {self.reason}" if self.reason else scatter
+
+    def interval(self, value: float, level: float) -> tuple[float, float]:
+        """Between which two numbers a share `level` of networks is expected, of a theory's value."""
+        if self.shift is None or self.spread is None:
+            raise ValueError(f"no interval is known: {self.reason}")
+        z = NormalDist().inv_cdf((1 + level_of(level)) / 2)
+        middle, factor = value * (1 + self.shift), math.exp(self.spread * z)
+        return middle / factor, middle * factor
+
+
+def level_of(value: float) -> float:
+    """A share of networks, above 0 and below 1."""
+    level = _numbers.float_of("level", value, "in (0, 1)")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1), got {_numbers.shown(value)}")
+    return level
+
+
+def uncertainty_of(fisher: Fisher) -> Uncertainty:
+    """Of a result's own network, whose units are as many as they are."""
+    if unknown := _unknown(fisher):
+        return Uncertainty(None, None, unknown)
+    try:
+        with np.errstate(all="ignore"):  # what leaves the range of float64 is seen at the end
+            return _known(fisher)
+    except ValueError as refusal:  # of an integral beside those of the theory itself
+        return Uncertainty(None, None, str(refusal))
+
+
+def _known(fisher: Fisher) -> Uncertainty:
+    net = fisher.network
+    settings = Settings(fisher.theory, fisher.samples, fisher.overlap, fisher.length, fisher.biases)
+    flat = net if len(net.input_shape) == 1 else _without_positions(net)
+    sensitivities = calls.sensitivities(flat, settings)
+    rows = rows_of(flat, sensitivities, held=fisher.theory == "exact")
+    tilt, spread2 = tilt_of(sensitivities, rows, flat.input_shape[0]), spread_squared(rows)
+    outputs, top = Outputs(), _outlier(fisher)
+    if fisher.loss != "cross_entropy" and net.outputs > 1 and not (fisher.theory == "exact" and net._facts.last_normed):
+        parts = calls.contributions(flat, settings).b
+        outputs = outputs_of(rows, parts / np.sum(parts), fisher.b / top, net.outputs)
+    tilt += outputs.tilt
+    bulk = 0.0 if fisher.samples is None else (fisher.a - fisher.b) / fisher.samples
+    share = bulk / top
+    tilt /= 1 - min(share, 0.99)
+    shift = (1 + outputs.shift) * (1 + tilt) - 1
+    reasons: list[str] = []
+    if net._facts.all_normed and net._facts.batch_norm:
+        extra, more, reasons = of_batch_norm(fisher, rows, tilt)
+        # what is added to b of independent units adds; other statistics of units multiply
+        shift = shift + extra if fisher.theory == "exact" else (1 + shift) * (1 + extra) - 1
+        spread2 += more
+    spread2 += fisher.softmax_spread**2
+    spread = math.sqrt(spread2 if outputs.spread is None else outputs.spread**2)
+    if not (math.isfinite(shift) and math.isfinite(spread)):
+        return Uncertainty(None, None, "the numbers of its layers leave the range of float64")
+    if share > _HEAVY_BULK:
+        reasons.append(f"the bulk is {share:.2f} of lambda_max, and beyond {_HEAVY_BULK} the shift is too small")
+    n, dimensions = fisher.samples, net._facts.fewest_inputs
+    edge = (fisher.a - fisher.b) * ((0.0 if n is None else n**-0.5) + dimensions**-0.5) ** 2
+    if share <= _HEAVY_BULK and edge > _NEAR_EDGE * top:
+        reasons.append("the bulk's edge lies near lambda_max, where networks scatter more than this")
+    if net._facts.sums:
+        reasons.append(
+            "units of a residual stream are the same in every block: networks spread by up to 1.5 times as much"
+        )
+    if len(net.input_shape) != 1:
+        reasons.append("of a dense network with channels for units")
+    return Uncertainty(shift, spread, "; ".join(reasons), tilt)
+
+
+def _unknown(fisher: Fisher) -> str:
+    """Why there is no formula; empty where there is one."""
+    net = fisher.network
+    untreated = next((step.layer.unscattered for step in net.steps if step.layer.unscattered), "")
+    if fisher.theory == "wei2019" and (net._facts.batch_norm or net._facts.convolutional):
+        return "sampled networks do not follow the recursion as published"
+    facts, passes = net._facts, fisher.theory == "exact" and not (net._facts.last_normed or net._facts.convolutional)
+    if facts.batch_norm and not (facts.all_normed or passes):  # whose outlier passes by an exact BatchNorm or behind it
+        return (
+            "BatchNorm is treated where it stands behind every hidden layer of a dense network, or not behind the last"
+        )
+    if fisher.drawing is not None:
+        return "networks that are computed by sampled units are not treated"
+    if untreated:
+        return f"networks of finite width are not treated with {untreated}"
+    if fisher.regime != "outlier" or not fisher.b > 0:
+        return "the bulk rules, whose scatter is not treated"
+    if not 0.0 < fisher.lambda_max < math.inf or not _outlier(fisher) < math.inf:
+        return "lambda_max leaves the range of float64"
+    return ""
+
+
+def _outlier(fisher: Fisher) -> float:
+    """(a + (n-1) b)/n: of one output, whatever the loss."""
+    return fisher.b + (0.0 if fisher.samples is None else (fisher.a - fisher.b) / fisher.samples)
+
+
+def _without_positions(net: Network) -> Network:
+    """A dense network of the same depth, with channels for units."""
+    layers = (layer.mapped(lambda leaf: leaf.flat()) for layer in net.layers)
+    return Network((math.prod(net.input_shape),), tuple(layer for layer in layers if layer is not None))
+
+
+def rows_of(net: Network, derivatives: Sensitivities, held: bool) -> list[Row]:
+    """Of all activations behind hidden layers; where none stands phi is the identity.
+
+    `held`: an exact BatchNorm takes the mean over the data out of gradients, so that no t is left of what stands
+    behind it.
+    """
+    steps, rows = net.steps, []
+    for_t = np.array([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    for i in range(1, len(derivatives.step)):
+        if derivatives.layer[i] == net.depth - 1:
+            continue
+        place = int(derivatives.step[i])
+        layer = steps[place].layer if place < len(steps) else _LINEAR
+        activation = cast("Activation", layer) if layer.pointwise else _LINEAR
+        kept = for_t if held and derivatives.normed[i] else np.ones(6)
+        xy, v, mean = (float(column[i]) for column in (derivatives.xy, derivatives.v, derivatives.mean))
+        units = scatter(activation._compiled, xy, v, mean)
+        rows.append(
+            Row(
+                float(derivatives.units[i]),
+                int(derivatives.layer[i]),
+                activation,
+                bool(derivatives.normed[i]),
+                xy,
+                v,
+                mean,
+                float(derivatives.o[i]),
+                kept * derivatives.lambda_rates[:, i],
+                kept * derivatives.sample_rates[:, i],
+                float(derivatives.worth[i]),
+                float(derivatives.worth_d[i]),
+                units,
+            )
+        )
+    return rows
+
+
+def spread_squared(rows: list[Row]) -> float:
+    """sum_l (1/N_l) grad^T Cov grad of log lambda_max."""
+    return float(sum(row.nets @ row.scatter.nets @ row.nets / row.units for row in rows))
+
+
+def tilt_of(derivatives: Sensitivities, rows: list[Row], inputs: int) -> float:
+    """Var over samples of the mean over y of Theta(x, y), over b^2: what turning towards it adds to the eigenvalue.
+
+    Of one sample's lengths and means count half of what both inputs' lengths do.
+    """
+    half = np.array([0.5, 1.0, 0.5, 1.0, 0.5, 0.5])
+    o, v = float(derivatives.xy[0]), float(derivatives.v[0])
+    q, xy = derivatives.sample_rates[:2, 0] * half[:2]
+    total = (q * q * (4 * o * v + 2 * v * v) + 4 * q * xy * o * v + xy * xy * o * v) / inputs
+    for row in rows:
+        rates = half * row.samples
+        of_slopes = rates[3] * row.o * row.worth_d * row.scatter.slopes
+        total += float(rates @ row.scatter.samples @ rates + of_slopes) / row.units
+    return float(total)
