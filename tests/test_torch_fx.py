@@ -472,3 +472,62 @@ def test_what_torch_compile_wraps_is_described():
     assert ff.torch.describe(sequential) == net
     with pytest.raises(ValueError, match=rf"^module: DataParallel .* describe module\.module{MEASURE}"):
         ff.torch.describe(nn.DataParallel(plain), 4)
+
+
+# ------------------------------------------------------------------------------------------------------ random forwards
+
+
+STEPS = {
+    "linear": lambda layer, a, b: layer(a),
+    "phi": lambda layer, a, b: torch.tanh(a),
+    "phi_": lambda layer, a, b: a.relu_(),
+    "add": lambda layer, a, b: a + layer(b),
+    "add_": lambda layer, a, b: layer(b).add_(a),
+    "of two": lambda layer, a, b: a - 0.5 * b,
+    "of two_": lambda layer, a, b: a.add_(b),
+    "share": lambda layer, a, b: a.view(len(a), -1),
+}
+
+
+class Program(nn.Module):
+    """A forward drawn at random: of values that there are it makes new ones, or changes them in place."""
+
+    def __init__(self, seed, units=5):
+        super().__init__()
+        random = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        self.kinds = [str(kind) for kind in random.choice(list(STEPS), int(random.integers(2, 7)))]
+        self.reads = [(-1, -int(random.integers(1, min(place + 2, 4)))) for place in range(len(self.kinds))]
+        self.reads = [pair if random.random() < 0.7 else pair[::-1] for pair in self.reads]
+        self.layers = nn.ModuleList(nn.Linear(units, units) for _ in self.kinds)
+        self.first, self.last = nn.Linear(units, units), nn.Linear(units, 2)
+
+    def forward(self, x):
+        values = [self.first(x)]
+        for kind, (one, other), layer in zip(self.kinds, self.reads, self.layers, strict=True):
+            values.append(STEPS[kind](layer, values[one], values[other]))
+        return self.last(values[-1])
+
+
+def test_random_forwards_are_described_as_what_they_compute_or_not_at_all():
+    described, changed, sums = 0, 0, 0
+    for seed in range(100):
+        own = Program(seed).double()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of layers whose results are not used
+                sampled = ff.torch.sampled(own, 5)
+        except ValueError as error:
+            assert "cannot be described" in str(error)
+            continue
+        x = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            outputs = own(x.clone()).numpy()
+        # roundings, of values up to 100 where a sum is added to itself
+        np.testing.assert_allclose(sampled(x.numpy()), outputs, rtol=0, atol=1e-12 * max(1.0, np.abs(outputs).max()))
+        described += 1
+        changed += any(kind.endswith("_") for kind in own.kinds)
+        sums += any(isinstance(layer, ff.Residual) for layer in sampled.net.layers)
+    assert described > 30
+    assert changed > 20
+    assert sums > 10
