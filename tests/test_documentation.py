@@ -37,6 +37,13 @@ def test_the_examples_of_the_page_on_sampled_networks_run():
     assert doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS).failed == 0
 
 
+def test_the_examples_of_the_page_on_pytorch_run():
+    pytest.importorskip("sklearn")
+    pytest.importorskip("torch")
+    page = Path(__file__).parent.parent / "docs" / "pytorch.md"
+    assert doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS).failed == 0
+
+
 def test_the_examples_of_the_page_on_the_learning_rate_run():
     pytest.importorskip("sklearn")
     page = Path(__file__).parent.parent / "docs" / "learning_rate.md"

@@ -135,6 +135,24 @@ def test_a_callable_s_matrix_is_the_generalised_gauss_newton_matrix(smoothing):
     assert "all parameters" in spectrum.reason
 
 
+@pytest.mark.parametrize(
+    ("loss", "own"),
+    [
+        ("mse", nn.MSELoss()),
+        ("mse", nn.functional.mse_loss),
+        ("sum", lambda f, y: 0.5 * nn.functional.mse_loss(f, y, reduction="sum") / len(f)),
+        ("sum", lambda f, y: 3 * nn.functional.huber_loss(f, y, delta=100.0)),
+        ("cross_entropy", nn.functional.cross_entropy),
+    ],
+)
+@pytest.mark.parametrize("matrix", ["fisher", "hessian"])
+def test_pytorch_s_losses_are_the_named_ones(loss, own, matrix):
+    module, (x, y) = classifier(), batch()
+    targets = y if loss == "cross_entropy" else nn.functional.one_hot(y, 3).double()
+    one, other = (ff.torch.measure(module, x, targets, each, matrix, tolerance=1e-11) for each in (loss, own))
+    assert one.lambda_max == pytest.approx(other.lambda_max, rel=1e-10)
+
+
 # --------------------------------------------------------------------------------------- the Hessian through norms
 class Primitive(nn.Module):
     """A norm of PyTorch's in sums, products and roots, with its parameters."""

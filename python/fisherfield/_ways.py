@@ -12,7 +12,7 @@ from typing import Any
 
 from ._words import did_you_mean
 
-_MODULE = "torch.nn.modules.module.Module"
+MODULE = "torch.nn.modules.module.Module"
 _SCRIPT = "torch.jit._script.ScriptModule"
 _LOADER = "torch.utils.data.dataloader.DataLoader"
 _DATASET = "torch.utils.data.dataset.Dataset"
@@ -42,7 +42,7 @@ def to_network(value: Any) -> str:
         return ": it is a class, make an object of it"
     if is_a(value, _SCRIPT):
         return ": fisherfield.torch.describe makes one of the module that was scripted"
-    if is_a(value, _MODULE):
+    if is_a(value, MODULE):
         return ": fisherfield.torch.describe makes one of a module"
     if hasattr(value, "weights") and hasattr(value, "net"):
         return ": its description is its net"
@@ -63,7 +63,7 @@ def to_module(value: Any) -> str:
         return ": it is a description already"
     if isinstance(value, (str, PathLike)):
         return ": torch.load reads one from a file"
-    if is_a(_first(value), _MODULE):
+    if is_a(_first(value), MODULE):
         return ": torch.nn.Sequential(*modules) makes one"
     return _no_layers(value) or (": the layers of a function cannot be seen" if callable(value) else "")
 

@@ -2,9 +2,10 @@
 """A module as a function of its trained parameters at one batch: outputs f, J v, J^T w, and the loss's gradient and
 Hessian.
 
-J^T w is reverse mode, J v forward mode, H v forward over reverse: the gradient is taken of parameters that carry v as
-their tangents. Parameters and buffers are copies that `torch.func.functional_call` puts in place of the module's own,
-also while gradients are taken, for modules that compute parts of themselves again then (`torch.utils.checkpoint`).
+J^T w is reverse mode, J v forward mode, H v forward over reverse: J^T w is taken of parameters that carry v as their
+tangents, with the gradient w of the loss by the outputs, which carries its own. Parameters and buffers are copies that
+`torch.func.functional_call` puts in place of the module's own, also while gradients are taken, for modules that compute
+parts of themselves again then (`torch.utils.checkpoint`).
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ from torch import nn
 
 from .. import _numbers, _ways
 from .._words import cut, shown
-from .untouched import generators_at, precise, random_state, untouched, without_mkldnn
+from .untouched import (
+    devices_of,
+    generators_at,
+    own_generators,
+    precise,
+    random_state,
+    untouched,
+    without_mkldnn,
+)
 
 with warnings.catch_warnings():  # what PyTorch compiles as forward mode is first used warns of its own compiler
     warnings.simplefilter("ignore", DeprecationWarning)
     with forward_mode.dual_level():
         forward_mode.make_dual(torch.zeros(1), torch.zeros(1))
 
-__all__ = ["Calls", "batch_of", "module_of", "precise_dtype", "rows", "unwrapped"]
+__all__ = ["Calls", "batch_of", "gradient_and_curvature", "module_of", "precise_dtype", "rows", "unwrapped"]
 
 Tensors = list[torch.Tensor]
 Loss = Callable[[torch.Tensor, Any], torch.Tensor]
@@ -138,6 +147,7 @@ class Calls:
         self.random, self.reverse_only = False, ""
         self.outputs: torch.Tensor = torch.empty(0)
         self._kept: tuple[torch.Tensor, Tensors] | None = None
+        self._generators = own_generators(module), devices_of(module)
         self._ran, self._mkldnn, self._transforms = False, True, False
 
     @contextmanager
@@ -156,9 +166,8 @@ class Calls:
                 return called(module)
 
         def called(module: nn.Module) -> Any:
-            generators_at(self.module, self.seed + part.start)
-            looked = self.random or self._transforms  # within a transform states cannot be looked at
-            before = None if looked else random_state(self.module)
+            generators_at(*self._generators, self.seed + part.start)
+            before = None if self._ran else random_state(self.module)  # whoever draws draws at once
             x = rows(self.x, part)
             try:
                 outputs = module(*x) if isinstance(x, tuple) else module(x)
@@ -166,8 +175,8 @@ class Calls:
                 if self._ran:
                     raise
                 raise ValueError(f"module must take x of shape {_shapes(x)}, and says: {_line(error)}") from error
-            self._ran = True
-            self.random = self.random if looked else random_state(self.module) != before
+            if not self._ran:
+                self._ran, self.random = True, random_state(self.module) != before
             return then(_checked(outputs, part.stop - part.start))
 
         return self.within(tensors, run)
@@ -300,16 +309,23 @@ class Calls:
             duals = self._duals([leaf.detach().requires_grad_() for leaf in self.leaves], tangents)
 
             def of(f: torch.Tensor) -> Any:
-                return [_tangent(each) for each in torch.autograd.grad(loss(f, targets), duals, **_ANY)]
+                primal = forward_mode.unpack_dual(f).primal.detach()
+                w = forward_mode.make_dual(*gradient_and_curvature(loss, primal, targets, _tangent(f)))
+                return [_tangent(each) for each in torch.autograd.grad(f, duals, w, **_ANY)]
 
             gradients: Tensors = self.forward(duals, part, of)
             return gradients
 
     def _by_transforms(self, part: slice, tangents: Tensors, loss: Loss, targets: Any) -> Tensors:
-        def value(leaves: Tensors) -> Any:
-            return self.forward(leaves, part, lambda f: loss(f, targets))
+        def f(leaves: Tensors) -> Any:
+            return self.forward(leaves, part, lambda outputs: outputs)
 
-        gradients: Tensors = torch.func.jvp(torch.func.grad(value), (self.leaves,), (tangents,))[1]
+        def pulled(leaves: Tensors, w: torch.Tensor) -> Any:
+            return torch.func.vjp(f, leaves)[1](w)[0]
+
+        outputs, along = torch.func.jvp(f, (self.leaves,), (tangents,))
+        w = gradient_and_curvature(loss, outputs.detach(), targets, along.detach())
+        gradients: Tensors = torch.func.jvp(pulled, (self.leaves, w[0]), (tangents, w[1]))[1]
         return gradients
 
     # ---- vectors
@@ -341,6 +357,22 @@ class _Within(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def forward(self, run: Callable[[nn.Module], Any]) -> Any:
         return run(self.inner)
+
+
+def gradient_and_curvature(
+    loss: Loss, outputs: torch.Tensor, targets: Any, u: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss's gradient by the outputs, and its Hessian by them times u.
+
+    By reverse over reverse, for PyTorch's losses have that: mse_loss and huber_loss have no forward mode on their way
+    back.
+    """
+    f = outputs.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(f, targets), f, create_graph=True, **_ANY)
+    if not gradient.requires_grad:  # of a loss that is linear in f
+        return gradient.detach(), torch.zeros_like(u)
+    (turned,) = torch.autograd.grad(gradient, f, u, **_ANY)
+    return gradient.detach(), turned.detach()
 
 
 def _tangent(tensor: torch.Tensor) -> torch.Tensor:

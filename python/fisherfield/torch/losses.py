@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.autograd.forward_ad as forward_mode
 
 from .. import _numbers, _ways
 from .._words import shown
-from .calls import rows
+from .calls import gradient_and_curvature, rows
 
 __all__ = ["Curvature", "Loss", "Root", "curvature_of", "loss_of", "name_of", "root_of", "share_of", "targets_of"]
 
@@ -189,16 +188,8 @@ Curvature = Callable[[torch.Tensor], torch.Tensor]
 
 
 def curvature_of(loss: Loss, outputs: torch.Tensor, targets: Any) -> Curvature:
-    """u -> H u by forward over reverse in the outputs."""
-
-    def product(u: torch.Tensor) -> torch.Tensor:
-        with forward_mode.dual_level():
-            dual = forward_mode.make_dual(outputs.detach().requires_grad_(), u)
-            (gradient,) = torch.autograd.grad(loss(dual, targets), dual, allow_unused=True, materialize_grads=True)
-            tangent = forward_mode.unpack_dual(gradient).tangent
-        return torch.zeros_like(u) if tangent is None else tangent.detach()
-
-    return product
+    """u -> H u in the outputs."""
+    return lambda u: gradient_and_curvature(loss, outputs, targets, u)[1]
 
 
 def root_of(loss: Any, outputs: torch.Tensor, curvature: Curvature | None) -> Root | None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["generators_at", "precise", "random_state", "untouched", "without_mkldnn"]
+__all__ = ["devices_of", "generators_at", "own_generators", "precise", "random_state", "untouched", "without_mkldnn"]
 
 
 @contextmanager
@@ -23,10 +23,10 @@ def untouched(module: nn.Module) -> Iterator[None]:
     The numbers of parameters and buffers are not: `Calls` runs a module on copies of them.
     """
     before = [(part, dict(vars(part)), _contents(part)) for part in module.modules()]
-    own = [(generator, generator.get_state()) for generator in _generators(module)]
+    own = [(generator, generator.get_state()) for generator in own_generators(module)]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (a module may draw from it)
     try:
-        with torch.random.fork_rng(devices=_devices(module)):
+        with torch.random.fork_rng(devices=devices_of(module)):
             yield
     finally:
         random.setstate(python)
@@ -47,30 +47,31 @@ def _contents(part: nn.Module) -> list[tuple[Any, Any]]:
     return [(value, kind(value)) for value, kind in pairs]
 
 
-def _generators(module: nn.Module) -> list[torch.Generator]:
+def own_generators(module: nn.Module) -> list[torch.Generator]:
     values = (value for part in module.modules() for value in vars(part).values())
     return [value for value in values if isinstance(value, torch.Generator)]
 
 
-def _devices(module: nn.Module) -> list[int]:
+def devices_of(module: nn.Module) -> list[int]:
+    """Those of CUDA that it lives on."""
     return sorted({tensor.device.index for tensor in module.parameters() if tensor.device.type == "cuda"})
 
 
-def generators_at(module: nn.Module, seed: int) -> None:
+def generators_at(own: list[torch.Generator], devices: list[int], seed: int) -> None:
     """Every generator that a module may draw from starts at this seed."""
     torch.default_generator.manual_seed(seed)
-    for device in _devices(module):
+    for device in devices:
         torch.cuda.default_generators[device].manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    for generator in _generators(module):
+    for generator in own:
         generator.manual_seed(seed)
 
 
 def random_state(module: nn.Module) -> tuple[Any, ...]:
     """What changes where anything is drawn."""
-    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in _devices(module))]
-    states += [generator.get_state() for generator in _generators(module)]
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices_of(module))]
+    states += [generator.get_state() for generator in own_generators(module)]
     numpy = np.random.get_state()  # noqa: NPY002
     return (random.getstate(), numpy[1].tobytes(), numpy[2], *(bytes(state.cpu().numpy()) for state in states))  # type: ignore[index, unused-ignore]
 

@@ -16,7 +16,8 @@ from .. import _numbers
 from .._html import InNotebooks
 from .._numbers import Loss, Standardize
 from .._progress import listener
-from .._words import descent_in_words, plural, standardised
+from .._ways import MODULE, is_a
+from .._words import descent_in_words, plural, shown, standardised
 from ..network import Network
 from ..sampled import sampled_fisher
 from ..sampled.network import draw
@@ -27,9 +28,9 @@ from ..scan.work import carried_out
 from ..theory import max_learning_rate
 from ..theory.calls import step_limit
 from ..theory.settings import Descent
-from .recipe import BATCH, Recipe, Training, fitting, recipe_of, settings_of, trainer, within
+from .recipe import BATCH, Recipe, Training, fitting, recipe_of, recipe_with, settings_of, trainer, within
 
-_MEASURED, _ERROR = 2048, 1e-3  # samples that F is measured on, and the relative error of its eigenvalue
+MEASURED_SAMPLES, MEASURED_ERROR = 2048, 1e-3  # that F is measured on, and the relative error of its eigenvalue
 _SPREAD = 26  # characters of a mean and its range
 _SHORT = 5  # a boundary is looked for in the first fifth of the epochs before it is in all
 
@@ -40,7 +41,8 @@ class Boundary(InNotebooks):
 
     Attributes
     ----------
-    network : Network
+    network : Network or None
+        None for modules and losses that no theory covers.
     seeds : tuple of int
     eta_c : ndarray, (seeds,)
         Of each seed: inf where training was stable at all rates that were tried, 0 where at none.
@@ -61,7 +63,7 @@ class Boundary(InNotebooks):
         By the same names eta_c over that, one a seed.
     """
 
-    network: Network
+    network: Network | None
     seeds: tuple[int, ...]
     eta_c: NDArray[np.float64]
     measured: NDArray[np.float64]
@@ -134,10 +136,10 @@ def _spread(values: NDArray[np.float64]) -> str:
 
 
 def boundary(
-    net: Network,
+    net: Any,
     data: Any,
     momentum: float = 0.9,
-    loss: Loss = "sum",
+    loss: Loss | Callable[..., Any] = "sum",
     batch: int | str = BATCH,
     epochs: int = 5,
     train_affine: bool | None = None,
@@ -159,16 +161,19 @@ def boundary(
 
     Parameters
     ----------
-    net : Network
-        The weights of each seed are those of `sample(net, seed)`.
+    net : Network, torch.nn.Module, or callable
+        The weights of each seed are those of `sample(net, seed)`; a module's are its own at every seed, which draws the
+        batches then. A function of a seed, or of nothing, makes a module for each, PyTorch's generator starting at the
+        seed. Modules are copied to `dtype`, and trained as they are: in their mode, what requires gradients.
     data : str, path, pair of arrays or Data
         As `fisherfield.data.load` takes them, or what it has given, which stays standardised as it was. Squared losses
         train for one-hot labels; with one output for the label itself; or, of a pair (X, y), for targets y of shape
         (n, outputs).
     momentum : float
         mu of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}), which is `torch.optim.SGD`.
-    loss : {"sum", "mean", "mse", "cross_entropy"}
-        As in `max_learning_rate`.
+    loss : {"sum", "mean", "mse", "cross_entropy"} or callable
+        As in `max_learning_rate`; or a function of (outputs, targets), which are labels or as the data have them. F is
+        the generalised Gauss-Newton matrix then.
     batch : int or "full"
         Samples a step, in an order that is drawn anew in each epoch; what does not fill a batch is left out of it.
     epochs : int
@@ -192,7 +197,7 @@ def boundary(
         PyTorch's; by default `num_threads()`.
     store : path, optional
         A Zarr folder, written seed by seed: a search that was stopped goes on there when it is called again with the
-        same arguments.
+        same arguments. Of described networks under a named loss, as `client` and `train_affine`.
     client : dask.distributed.Client or concurrent.futures.Executor, optional
         Who trains, each seed a task of its own.
     progress : bool or callable
@@ -239,6 +244,19 @@ def boundary(
     --------
     >>> ff.experiments.boundary(ff.mlp([64, 256, 256, 256, 10]), "digits", seeds=3)
     """
+    if _of_modules(net, loss):
+        for name, value in (("train_affine", train_affine), ("store", store), ("client", client)):
+            if value is not None:
+                raise ValueError(f"{name} must be None for modules and for losses of one's own, got {shown(value)}")
+        known: Loss = loss if loss in _numbers.LOSSES else "sum"  # type: ignore[assignment, unused-ignore]
+        decay = _numbers.magnitude("weight_decay", weight_decay)
+        descent = Descent(known, _numbers.momentum_of(momentum), _numbers.boolean("nesterov", nesterov), decay)
+        with_what = trainer() and recipe_with(descent, 1, data, batch, epochs, standardize, threshold, samples, dtype)
+        from .modules import boundary_of_modules
+
+        search = Search(within("tolerance", tolerance, 1e-4, 0.5), within("reach", reach, 2.0, 1e6))
+        chosen, many = _numbers.seeds_of(seeds), _numbers.threads_of(threads)
+        return boundary_of_modules(net, loss, with_what, chosen, search, many, progress)
     net, recipe = recipe_of(
         *(net, data, momentum, loss, batch, epochs, train_affine, standardize, threshold, samples, dtype),
         *(nesterov, weight_decay),
@@ -261,6 +279,12 @@ def boundary(
     settings = {**settings_of(net, recipe, train), "overlap": overlap, "length": length, **asdict(search)}
     eta_c = np.asarray(table.eta_c[...])
     return Boundary(net, chosen, eta_c, measured, stars, settings, time.perf_counter() - begin, every)
+
+
+def _of_modules(net: Any, loss: Any) -> bool:
+    """Whether it is a module, what makes one, or a network under a loss of one's own."""
+    made = callable(net) and not isinstance(net, type) and not hasattr(net, "_facts")
+    return is_a(net, MODULE) or made or (callable(loss) and hasattr(net, "_facts"))
 
 
 @dataclass(frozen=True)
@@ -343,25 +367,33 @@ def _search(net: Network, recipe: Recipe, seed: int, search: Search, threads: in
     training = trainer()
     train = training.loaded(recipe, net)
     sampled = draw(net, seed, recipe.dtype)
-    x = training.some(seed, train, _MEASURED)
-    largest = sampled_fisher(sampled, x, loss=recipe.descent.loss, tolerance=_ERROR).eigenvalues[0]
+    x = training.some(seed, train, MEASURED_SAMPLES)
+    largest = sampled_fisher(sampled, x, loss=recipe.descent.loss, tolerance=MEASURED_ERROR).eigenvalues[0]
     star = step_limit(recipe.descent) / (float(largest) + recipe.descent.weight_decay)
-    start = float(f"{star:.3g}")  # the same rates are tried again, whatever BLAS's sums leave of star's last digits
+    start = rounded(star)
 
     def explodes(eta: float, epochs: int) -> bool:
         return bool(training.explodes(sampled, eta, replace(recipe, epochs=epochs), train))
 
-    tolerance, least, most = search.tolerance, start / search.reach, start * search.reach
     with training.threaded(threads):
-        short = max(1, recipe.epochs // _SHORT)
-        low, high = bisection(lambda eta: explodes(eta, short), start, tolerance, least, most)
-        if short < recipe.epochs and low > 0:
-            # what explodes in the first epochs explodes in all; what is stable in them may explode later
-            known, step = high, high / low if math.isfinite(high) else 1.3
-            low, high = bisection(
-                lambda eta: eta >= known or explodes(eta, recipe.epochs), low, tolerance, least, most, step
-            )
-    return math.sqrt(low * high), star
+        return critical(explodes, start, recipe.epochs, search), star
+
+
+def rounded(star: float) -> float:
+    """Where a search begins: the same rates are tried again, whatever BLAS's sums leave of star's last digits."""
+    return float(f"{star:.3g}")
+
+
+def critical(explodes: Callable[[float, int], bool], start: float, epochs: int, search: Search) -> float:
+    """Where training begins to explode, of what (rate, epochs) does."""
+    tolerance, least, most = search.tolerance, start / search.reach, start * search.reach
+    short = max(1, epochs // _SHORT)
+    low, high = bisection(lambda eta: explodes(eta, short), start, tolerance, least, most)
+    if short < epochs and low > 0:
+        # what explodes in the first epochs explodes in all; what is stable in them may explode later
+        known, step = high, high / low if math.isfinite(high) else 1.3
+        low, high = bisection(lambda eta: eta >= known or explodes(eta, epochs), low, tolerance, least, most, step)
+    return math.sqrt(low * high)
 
 
 def bisection(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -199,6 +199,17 @@ def some(seed: int, samples: Samples, most: int) -> NDArray[Any]:
 def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples) -> tuple[nn.Sequential, int | None]:
     """The trained module, and the step at which its loss exploded, or None."""
     module = written(sampled)
+
+    def loss(f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return _loss(f, y, recipe.descent.loss)
+
+    return module, descend(module, sampled.seed, eta, recipe, samples, loss)
+
+
+def descend(
+    module: nn.Module, seed: int, eta: float, recipe: Recipe, samples: Any, loss_of: Callable[[Any, Any], torch.Tensor]
+) -> int | None:
+    """Trains a module; the step at which its loss exploded, or None."""
     descent = torch.optim.SGD(
         [parameter for parameter in module.parameters() if parameter.requires_grad],
         lr=eta,
@@ -208,21 +219,21 @@ def train(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples)
         weight_decay=recipe.descent.weight_decay,
     )
     most = math.inf
-    for step, part in enumerate(_batches(sampled.seed, len(samples.x), recipe.batch, recipe.epochs)):
+    for step, part in enumerate(_batches(seed, len(samples.x), recipe.batch, recipe.epochs)):
         x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
-        loss = _loss(module(x), y, recipe.descent.loss)
+        loss = loss_of(module(x), y)
         now = float(loss.detach())
         if step == 0:
             most = recipe.threshold * now
         if not now <= most or not math.isfinite(now):
-            return module, step
+            return step
         descent.zero_grad()
         loss.backward()
         descent.step()
     with torch.no_grad():  # what the last step did
         x, y = (samples.x, samples.y) if part is None else (samples.x[part], samples.y[part])
-        now = float(_loss(module(x), y, recipe.descent.loss))
-    return module, None if now <= most and math.isfinite(now) else step + 1
+        now = float(loss_of(module(x), y))
+    return None if now <= most and math.isfinite(now) else step + 1
 
 
 def explodes(sampled: SampledNetwork, eta: float, recipe: Recipe, samples: Samples) -> bool:

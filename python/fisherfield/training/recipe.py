@@ -65,7 +65,7 @@ def recipe_of(
     net: Network,
     data: Any,
     momentum: float,
-    loss: str,
+    loss: Any,
     batch: int | str,
     epochs: int,
     train_affine: bool | None,
@@ -85,12 +85,28 @@ def recipe_of(
         elif trained:
             raise ValueError("train_affine must be False or None for a network without BatchNorm, got True")
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
+    least = 2 if net.batch_norms else 1
+    return net, recipe_with(descent, least, data, batch, epochs, standardize, threshold, samples, dtype)
+
+
+def recipe_with(
+    descent: Descent,
+    least: int,
+    data: Any,
+    batch: int | str,
+    epochs: int,
+    standardize: Standardize | None,
+    threshold: float | None,
+    samples: int | None,
+    dtype: str,
+) -> Recipe:
+    """What is trained with, by batches of `least` samples or more."""
     if isinstance(batch, str):
         _numbers.choice("batch", batch, ("full",))
-    return net, Recipe(
+    return Recipe(
         **data_of(data, standardize, samples),
         descent=descent,
-        batch=None if batch == "full" else _numbers.integer("batch", batch, 2 if net.batch_norms else 1),
+        batch=None if batch == "full" else _numbers.integer("batch", batch, least),
         epochs=_numbers.integer("epochs", epochs, 1),
         threshold=threshold_of(descent.momentum) if threshold is None else within("threshold", threshold, 1.0, _LOSS),
         dtype=str(_numbers.real_dtype_of(dtype)),
