@@ -234,6 +234,34 @@ def test_the_stream_of_a_pre_activation_network_stays_gaussian():
     assert sampled.error < 0.05 * closed.b
 
 
+def test_an_identity_skip_is_independent_of_its_branch():
+    """Of one position, against four million pairs drawn by NumPy alone: h = relu(z), s = h + z', relu(s)."""
+    C, inputs, count = 64, 20, 4_000_000
+    net = ff.Network(inputs, [ff.Dense(C), RELU, ff.Residual([ff.Dense(C)]), RELU, ff.Dense(1)])
+    rng = np.random.default_rng(0)
+
+    def pair(q, c):
+        common = math.sqrt(c) * rng.standard_normal(count)
+        return (common + math.sqrt(q - c) * rng.standard_normal(count) for _ in range(2))
+
+    def affine(x, y, D, o, fan):
+        q, c = np.mean(x * x), np.mean(x * y)
+        return 0.5 + 2 * q, 0.5 + 2 * c, fan * q + 1 + 2 * np.mean(D), fan * c + 1 + 2 * np.mean(o)
+
+    x, y = pair(2.5, 0.5)
+    D, o = (x > 0) * (inputs + 1.0), (x > 0) * (y > 0) * 1.0
+    x, y = np.maximum(x, 0), np.maximum(y, 0)
+    q, c, more, of_two = affine(x, y, D, o, C)
+    s, t = (h + z for h, z in zip((x, y), pair(q, c), strict=True))
+    D, o = (s > 0) * (D + more), (s > 0) * (t > 0) * (o + of_two)
+    _, _, a, b = affine(np.maximum(s, 0), np.maximum(t, 0), D, o, C)
+    sampled = reference.fisher(net, units=16384)
+    # of means of squares of 4e6 numbers, which scatter by twice themselves: 1e-3; and of the units Student's t of 3
+    assert sampled.b == pytest.approx(b, abs=8 * sampled.error + 5e-3 * b)
+    assert sampled.error < 0.01 * sampled.b
+    assert sampled.a == pytest.approx(a, abs=8 * sampled.error + 5e-3 * a)
+
+
 def test_projection_skips_are_two_gaussian_states_or_units():
     skip = [ff.Dense(40), ff.BatchNorm()]
     block = ff.Residual([ff.Dense(40), ff.BatchNorm(), RELU, ff.Dense(40), ff.BatchNorm()], skip)

@@ -99,6 +99,7 @@ WITHOUT_UNITS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_units_are_drawn_of_networks_without_a_recursion(name):
     net, _ = NETWORKS[name]
+    net = net.replace(eps=1e-3) if net.batch_norms else net  # relu switches all samples of some units off
     for theory in ("exact", "frozen"):
         if name in WITHOUT_UNITS:
             for module in (ff, reference):

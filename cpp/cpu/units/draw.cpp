@@ -67,7 +67,8 @@ Root cholesky_root(Room& room, const Matrix& covariance, long k) {
     return root;
 }
 
-// The order of a draw's first bits: the quantile that each unit of the first halves has.
+// The quantile of each first one of a pair: by the order of a draw's first bits, whose last says which sign comes
+// first, so that units of different draws, side by side in a sum, know nothing of each other.
 std::vector<float> quantiles(std::uint64_t key, long half) {
     std::vector<std::uint64_t> first(half);
     for (long i = 0; i < half; ++i) {
@@ -78,8 +79,8 @@ std::vector<float> quantiles(std::uint64_t key, long half) {
     std::stable_sort(order.begin(), order.end(), [&](long i, long j) { return first[i] < first[j]; });
     std::vector<float> out(half);
     for (long place = 0; place < half; ++place) {
-        out[order[place]] =
-            static_cast<float>(normal_quantile((static_cast<double>(place) + 0.5) / (2.0 * static_cast<double>(half))));
+        const double quantile = normal_quantile((static_cast<double>(place) + 0.5) / (2.0 * static_cast<double>(half)));
+        out[order[place]] = static_cast<float>((first[order[place]] & 1) != 0 ? quantile : -quantile);
     }
     return out;
 }

@@ -131,16 +131,17 @@ def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray,
 
     Given its weights a channel is Gaussian over the data: what different inputs share, alpha ~ N(0, xy), is drawn once
     for each unit, and b ~ N(0, v) anew for each sample. Units come in pairs (z, -z): whatever is odd in z has no noise.
-    Along the leading eigenvector of xy, which holds most of it, alpha takes each of 2 half quantiles once.
+    Along the leading eigenvector of xy, which holds most of it, alpha takes every quantile once.
     """
     xy, v = (np.atleast_2d(each) for each in (state.xy, state.v))
     positions, half = len(xy), sampling.count(len(xy)) // 2
     size = sampling.reads * positions
     root, leading = _symmetric_root(xy)
     g = normals(sampling, 2 * which, half, positions)
-    order = np.argsort(_bits(sampling, 2 * which + 6, half, 1)[:, 0], kind="stable")
+    coins = _bits(sampling, 2 * which + 6, half, 1)[:, 0]
     quantiles = np.empty(half)
-    quantiles[order] = ndtri((np.arange(half) + 0.5) / (2 * half))
+    quantiles[np.argsort(coins, kind="stable")] = ndtri((np.arange(half) + 0.5) / (2 * half))
+    quantiles *= np.where(coins & np.uint64(1), 1.0, -1.0)  # which of a pair comes first, for the sake of sums
     alpha = (g + (quantiles - g @ leading)[:, None] * leading) @ root
     b = normals(sampling, 2 * which + 1, half, size).reshape(half, sampling.reads, positions) @ _cholesky(v).T
     return np.concatenate([alpha, -alpha]), np.concatenate([b, -b])
