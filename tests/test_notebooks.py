@@ -175,6 +175,7 @@ def x():
 
 RESULTS = {
     "Fisher": lambda: ff.fisher(NET),
+    "BulkDensity": lambda: ff.spectral_density(NET, 60, points=20),
     "Layers": lambda: ff.fisher(NET).layers,
     "LearningRate": lambda: ff.max_learning_rate(NET, momentum=0.9),
     "OrderParameters": lambda: ff.order_parameters(NET),

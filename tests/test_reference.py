@@ -19,7 +19,7 @@ from fisherfield.reference import quadrature
 
 NUMBERS = ("a", "b", "lambda_max", "bulk", "mean", "second_moment")
 BIASES = st.sampled_from((None, True, False))
-PUBLIC = ("fisher", "max_learning_rate", "order_parameters")
+PUBLIC = ("fisher", "max_learning_rate", "order_parameters", "spectral_density")
 SAMPLED = ("sampled_density", "sampled_fisher", "sampled_moments", "verify")
 
 
@@ -44,13 +44,13 @@ def close(core, slow, rel, size):
 
 def check(net, theory, biases, given_data):
     try:
-        slow = reference.fisher(net, theory, biases=biases, **given_data)
+        slow = reference.fisher(net, theory, biases=biases, edge=False, **given_data)
     except ValueError as refusal:
         with pytest.raises(ValueError, match=r"eps must be > 0|overlap must be|theory must be"):
             ff.fisher(net, theory, biases=biases, **given_data)
         assert any(word in str(refusal) for word in ("eps", "overlap must be", "wei2019"))  # for the same reason
         return
-    core, rel = ff.fisher(net, theory, biases=biases, **given_data), tolerance(net)
+    core, rel = ff.fisher(net, theory, biases=biases, edge=False, **given_data), tolerance(net)
     for name in NUMBERS:
         size = slow.second_moment if name == "second_moment" else abs(slow.a)
         close(getattr(core, name), getattr(slow, name), rel, size)
@@ -129,12 +129,12 @@ def test_order_parameters(net, theory, given_data, biases):
 def test_max_learning_rate(net, theory, given_data, momentum, loss, nesterov, decay):
     given_data = {**given_data, "nesterov": nesterov, "weight_decay": decay}
     try:
-        slow = reference.max_learning_rate(net, momentum, theory, loss=loss, **given_data)
+        slow = reference.max_learning_rate(net, momentum, theory, loss=loss, edge=False, **given_data)
     except ValueError:
         with pytest.raises(ValueError, match=r"eps must be > 0|overlap must be|theory must be"):
             ff.max_learning_rate(net, momentum, theory, loss=loss, **given_data)
         return
-    core = ff.max_learning_rate(net, momentum, theory, loss=loss, **given_data)
+    core = ff.max_learning_rate(net, momentum, theory, loss=loss, edge=False, **given_data)
     if np.isfinite(slow) and abs(core.fisher.b) > 1e-9 * core.fisher.a:
         assert core == pytest.approx(slow, rel=tolerance(net))
 
@@ -215,7 +215,7 @@ def test_forward_pass_and_backward_sums_agree(net, theory, given_data, biases):
         with pytest.raises(ValueError, match=r"eps must be > 0"):
             ff.fisher(net, theory, overlap=overlap, length=length, biases=biases)
         return
-    core = ff.fisher(net, theory, overlap=overlap, length=length, biases=biases)
+    core = ff.fisher(net, theory, overlap=overlap, length=length, biases=biases, edge=False)
     assert (core.a, core.b) == pytest.approx((a, b), rel=tolerance(net), abs=1e-13 * abs(a))
 
 
@@ -270,7 +270,7 @@ def test_no_outlier_at_infinite_data_is_a_spectrum_like_any_other():
 def test_a_spectrum_whose_squares_leave_float64_has_the_second_moment_inf(samples):
     """Gradients explode with depth under BatchNorm: a is 1e169, and for infinite data nothing stands out."""
     net = ff.mlp([784, *[1000] * 999, 10])
-    core, slow = ff.fisher(net, samples=samples), ff.reference.fisher(net, samples=samples)
+    core, slow = (module.fisher(net, samples=samples, edge=False) for module in (ff, ff.reference))
     assert core.second_moment == slow.second_moment == math.inf
     # a thousand layers, of which each rounds in both
     assert core.lambda_max == pytest.approx(slow.lambda_max, rel=1e-10)

@@ -130,7 +130,7 @@ def test_an_odd_activation_does_not_know_the_sign_of_beta(name, theory):
 )
 def test_core_and_reference_agree_however_far_an_activation_is_saturated(name, beta, gamma, theory, trained):
     net = ff.mlp((20, 30, 5), name, gamma=gamma, beta=beta, trained=trained)
-    core, slow = (fisher(net, theory, samples=50) for fisher in (ff.fisher, ff.reference.fisher))
+    core, slow = (fisher(net, theory, samples=50, edge=False) for fisher in (ff.fisher, ff.reference.fisher))
     # 1e-12 of each of some six integrals; below 1e-290 terms of their sums are no normal numbers any more
     for field in ("lambda_max", "bulk", "mean", "second_moment"):
         assert getattr(core, field) == pytest.approx(getattr(slow, field), rel=1e-11, abs=1e-290)

@@ -145,7 +145,7 @@ def test_every_point_is_what_the_single_functions_give(case, chunk):
         momentum = arguments.pop("momentum")
         network = net.replace(**point)
         try:
-            spectrum = ff.fisher(network, **arguments)
+            spectrum = ff.fisher(network, **arguments, edge=False)
         except ValueError as refusal:
             assert out.status[place] == (1 if "eps" in str(refusal) else 6)
             assert np.isnan(out.lambda_max[place])
@@ -154,7 +154,7 @@ def test_every_point_is_what_the_single_functions_give(case, chunk):
         # the scan's own order of operations: a few ulp a layer, of what the bulk is a difference of
         assert out.lambda_max[place] == pytest.approx(spectrum.lambda_max, rel=1e-12)
         assert out.bulk[place] == pytest.approx(spectrum.bulk, rel=1e-12, abs=1e-13 * spectrum.a)
-        rate = ff.max_learning_rate(network, momentum, **arguments)
+        rate = ff.max_learning_rate(network, momentum, **arguments, edge=False)
         assert out.max_learning_rate[place] == pytest.approx(float(rate), rel=1e-12)
         theta = ff.order_parameters(network, **arguments).theta
         np.testing.assert_allclose(out.theta[place], theta, rtol=1e-12)
@@ -184,7 +184,7 @@ def test_nesterov_and_weight_decay_are_settings_that_files_keep(tmp_path):
     axes = {"gamma": [0.5, 2.0], "samples": [None, 100]}
     scan = ff.scan(NET, axes, **descent)
     for place, (gamma, samples) in enumerate(itertools.product((0.5, 2.0), (None, 100))):
-        rate = ff.max_learning_rate(NET.replace(gamma=gamma), samples=samples, **descent)
+        rate = ff.max_learning_rate(NET.replace(gamma=gamma), samples=samples, edge=False, **descent)
         assert scan.max_learning_rate.ravel()[place] == pytest.approx(float(rate), rel=1e-14)  # two roundings
     np.testing.assert_allclose(
         scan.max_learning_rate, ff.reference.scan(NET, axes, **descent)["max_learning_rate"], rtol=1e-12
@@ -1060,7 +1060,7 @@ def test_where_gradients_outnumber_parameters_a_scan_says_what_fisher_does(name,
             if ("width" in point)
             else net
         )
-        one = ff.fisher(each.replace(**point) if point else each, biases=biases, **data)
+        one = ff.fisher(each.replace(**point) if point else each, biases=biases, edge=False, **data)
         rules += one.regime == "bulk"
         for out in outs:
             # a few ulp a layer

@@ -23,10 +23,14 @@ def agree(scan, change, **settings):
     for index in np.ndindex(scan.shape):
         point = {name: values[at] for at, (name, values) in zip(index, scan.axes.items(), strict=True)}
         net = change(**point)
-        fisher = ff.fisher(net, **settings)
+        fisher = ff.fisher(net, edge=False, **settings)
         rows = ff.order_parameters(net, **settings)
         expected = {name: getattr(fisher, name) for name in ("lambda_max", "bulk", "a", "b", "parameters")}
-        expected |= {"max_learning_rate": ff.max_learning_rate(net, **settings), "q": rows.q, "theta": rows.theta}
+        expected |= {
+            "max_learning_rate": ff.max_learning_rate(net, edge=False, **settings),
+            "q": rows.q,
+            "theta": rows.theta,
+        }
         expected |= {"part_a": fisher.layers.a, "part_b": fisher.layers.b}
         for name, values in expected.items():
             computed = scan[name][index]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The bulk of the spectrum of F at finite width: a fixed point for the resolvent of Theta/n without its outlier, for
-// dense networks (docs/theory.md, section 12; reference/bulk.py has the derivation and the same names).
+// dense networks (docs/theory.md, section 14; reference/bulk.py has the derivation and the same names).
 #pragma once
 
 #include <optional>
@@ -10,6 +10,9 @@
 #include "fisherfield/settings.hpp"
 
 namespace fisherfield {
+
+// Affine layers, beyond which nothing is solved: a step there takes milliseconds.
+inline constexpr int kDeepest = 32;
 
 // What the equations ask of the neurons of a hidden layer, at one mean m and one mean gradient g.
 struct Neuron {

@@ -159,7 +159,7 @@ bool follow(const Network& network, const Settings& settings, Way* way) {
         }
     }
     const int hidden = static_cast<int>(way->hidden.size());
-    return open && static_cast<int>(way->affine.size()) == hidden + 1 && (norms == 0 || norms == hidden) &&
+    return open && hidden < kDeepest && static_cast<int>(way->affine.size()) == hidden + 1 && (norms == 0 || norms == hidden) &&
            network.nodes.back().kind == LayerKind::affine;
 }
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from .sampled.verify import verify
     from .scan import Scan, random_points
     from .scan.scan import scan
-    from .theory import Fisher, Layers, LearningRate, OrderParameters, max_learning_rate
+    from .theory import BulkDensity, Fisher, Layers, LearningRate, OrderParameters, max_learning_rate, spectral_density
     from .theory.fisher import fisher
     from .theory.order_parameters import order_parameters
     from .threads import num_threads, set_num_threads
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         "Activation",
         "AvgPool2d",
         "BatchNorm",
+        "BulkDensity",
         "Conv1d",
         "Conv2d",
         "Dense",
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
         "sampled_moments",
         "scan",
         "set_num_threads",
+        "spectral_density",
         "torch",
         "verify",
         "vgg",
@@ -130,7 +132,7 @@ _MODULES = {
     "sampled.verify": "verify",
     "scan": "Scan random_points",
     "scan.scan": "scan",
-    "theory": "Fisher Layers LearningRate OrderParameters max_learning_rate",
+    "theory": "BulkDensity Fisher Layers LearningRate OrderParameters max_learning_rate spectral_density",
     "theory.fisher": "fisher",
     "theory.order_parameters": "order_parameters",
     "threads": "num_threads set_num_threads",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Network", "per_layer"]
 
 
+_DEEPEST = 32  # layers whose bulk is solved: bulk.hpp has the same number
+
+
 def _assign(net: Network, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(net, name, value)
@@ -263,6 +266,9 @@ class _Facts:
     fewest_inputs: int  # of an affine layer, positions counted
     fewest_read: int | None  # channels that a group of a convolution in groups reads; None if there is none
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
+    roots: float | None  # sum of 1/sqrt(N_l), of a chain whose bulk has equations; None of any other network
+    relu_normed: bool  # it has, with ReLU behind BatchNorm everywhere
+    log_variance: float  # sum of 10/N_l
 
     @classmethod
     def of(cls, steps: tuple[Step, ...]) -> _Facts:
@@ -303,7 +309,19 @@ class _Facts:
                 return False
             return not np.any(norm.beta) and norm.eps == 0.0 and bool(np.all(norm.gamma))
 
+        # Dense layers one after another, BatchNorm behind all hidden ones or none, and nothing behind the last.
+        plain = not sums and not any(step.layer.unpublished or step.image for step in steps)
+        over_batch = [cast("BatchNorm", layers[at]) for at in norms]
+        equal = not any(np.ndim(norm.gamma) or np.ndim(norm.beta) for norm in over_batch)
+        ends = affine[-1] == len(steps) - 1 and len(affine) <= _DEEPEST
+        bulk = plain and equal and ends and len(norms) in (0, len(hidden))
+        read = [math.prod(steps[at].before) for at in affine]
+        relus = bool(norms) and all(str(layer) == "relu" for layer in layers if layer.pointwise)
+
         return cls(
+            roots=sum(width**-0.5 for width in read) if bulk and len(steps[0].before) == 1 else None,
+            relu_normed=bulk and relus and not any(np.any(norm.beta) for norm in over_batch),
+            log_variance=sum(10 / width for width in read),
             depth=len(affine),
             batch_norm=bool(norms),
             trained=any(cast("BatchNorm", layers[at]).trained for at in norms),

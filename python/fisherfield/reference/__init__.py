@@ -2,7 +2,7 @@
 """The specification: the theory in plain NumPy, slow on purpose; the compiled core is held to it."""
 
 from . import gaussian
-from .edge import edge
+from .edge import edge, spectral_density
 from .fisher import backward_sums, fisher
 from .learning_rate import max_learning_rate
 from .literal import wei2019_literal
@@ -22,6 +22,7 @@ __all__ = [
     "sampled_fisher",
     "sampled_moments",
     "scan",
+    "spectral_density",
     "verify",
     "wei2019_literal",
 ]

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from ..network import BatchNorm, Network
 from . import quadrature
 from .arguments import Settings, settings_of
 from .bulk import GRADIENTS, MEANS, Bulk, Neurons, moments
+from .order_parameters import forward
 from .wei2019 import following
 
-__all__ = ["bulk_of", "edge"]
+__all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density"]
 
 
 def bulk_of(net: Network, settings: Settings) -> Bulk | None:
@@ -125,12 +128,84 @@ def edge(
     biases: bool | None = None,
 ) -> float:
     """Where the bulk ends: x_1, or at infinite data behind exact BatchNorm the edge; NaN where `bulk_of` has none."""
-    bulk = bulk_of(net, settings_of(net, theory, samples, overlap, length, biases))
+    end = bulk_end(net, settings_of(net, theory, samples, overlap, length, biases), False)
+    return math.nan if end is None else end
+
+
+def bulk_end(net: Network, settings: Settings, known_below: bool) -> float | None:
+    """The same; None where there is none, and 0 where it needs not be solved."""
+    bulk = bulk_of(net, settings)
     if bulk is None:
-        return math.nan
-    if not bulk.d > 0:
+        return None
+    if known_below or not bulk.d > 0:
         return 0.0
     if not bulk.layers and bulk.share == 0:  # all N_0 eigenvalues are one
         return float(bulk.alpha[0] * bulk.v0)
     sharp = bulk.share == 0 and not np.any(bulk.beta)
     return bulk.end() if sharp else bulk.position()
+
+
+def one_sample(net: Network, settings: Settings) -> float:
+    """The eigenvalue of the sample with the largest Theta_ii/n, in ReLU networks with BatchNorm; 0 for any other.
+
+    Deep in such networks every sample has a length r and a gradient t of its own: with u_j ~ N(0, 1) the same in both,
+
+        r_l = (1/(N V)) sum_j (phi(sqrt(r_{l-1}) u_j) - mu)^2,     t_l = (t_{l+1} chi/N) sum_j phi'_j^2 g_j^2,
+
+    ReLU keeps r on average, so that its variance accumulates, too: log Theta_ii is normal, and samples are nearly
+    independent, for their gradients overlap by (1/2)^(L-l) only. With p_l layer l's share of the diagonal and widths
+    N_k
+
+        s^2 = sum_{l,m} p_l p_m [2/N_0 + sum_{k < min} kf/N_k + sum_{k >= max} kb/N_k - sum_{k >= max} 2 4^-(L-1-k)/N_k
+              + sum_{min <= k < max} kx/N_k],
+
+    kb = 5 (of phi'^2 g^2: 6 - 1), kf = E h^4/V^2 - 1 = 4.408 of the centred ReLU, kx = 0.533 of both, and the fourth
+    sum what all samples have in common. The largest of n lognormals is (a/n) e^(-s^2/2) E max e^(s z), and 1 + 2.4/n
+    times as much under exact BatchNorm: a fit to sampled networks of 12 and more layers (1.8 to 2.8 there).
+    """
+    relus = all(str(step.layer) == "relu" for step in net.steps if step.layer.pointwise)
+    n, norms = settings.samples, net.batch_norms
+    if n is None or not norms or not relus or any(norm.beta for norm in norms) or settings.theory == "wei2019":
+        return 0.0
+    exact = settings.theory == "exact"
+    end = forward(net, replace(settings, samples=None, overlap=max(settings.overlap, 0.0)))
+    parts = end.D - end.o if exact else end.D
+    p = parts / parts.sum()
+    N = np.array([step.before[0] for step in net.affine_steps], dtype=float)
+    depth = len(N)
+    variance = 0.0
+    for one in range(1, depth + 1):
+        for other in range(1, depth + 1):
+            low, high = min(one, other), max(one, other)
+            term = 2 / N[0]
+            term += sum(4.408 / N[k] for k in range(1, low))
+            term += sum((5 - 2 * 4.0 ** -(depth - 1 - k)) / N[k] for k in range(high, depth))
+            term += sum(0.533 / N[k] for k in range(low, high))
+            variance += p[one - 1] * p[other - 1] * term
+    s = math.sqrt(variance)
+    t, weight = np.polynomial.legendre.leggauss(400)
+    z = 12 * t
+    density = n * np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * np.exp((n - 1) * log_ndtr(z))
+    largest = float(12 * weight @ (np.exp(s * z) * density))
+    return float((1 + 2.4 / n * exact) * np.sum(end.D) / n * math.exp(-variance / 2) * largest)
+
+
+def spectral_density(
+    net: Network,
+    samples: int,
+    theory: str = "exact",
+    overlap: float = 0.0,
+    length: float = 1.0,
+    biases: bool | None = None,
+    points: int = 200,
+) -> dict[str, np.ndarray]:
+    """The bulk's density on a grid to 1.15 of its edge, as the squares of even steps, and the numbers above."""
+    settings = settings_of(net, theory, samples, overlap, length, biases)
+    bulk = bulk_of(net, settings)
+    if bulk is None:
+        raise ValueError("net must be a chain of Dense layers, of whose hidden ones all have a BatchNorm or none")
+    x = 1.15 * bulk.position() * (np.arange(1, points + 1) / points) ** 2
+    density, above = np.zeros(points), np.full(points, float(samples))
+    for place in np.flatnonzero(x > bulk.share * bulk.r):
+        density[place], above[place] = bulk.density(x[place]), bulk.above(x[place])
+    return {"x": x, "density": density, "above": above}

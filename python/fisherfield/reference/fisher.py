@@ -10,8 +10,9 @@ import numpy as np
 
 from ..network import Dense, Network
 from . import quadrature
-from .arguments import Settings, loss_of, settings_of, units_of
+from .arguments import Settings, boolean, loss_of, settings_of, units_of
 from .cross_entropy import law
+from .edge import bulk_end, one_sample
 from .order_parameters import Pass, forward, outputs_of, sampled_passes
 from .units.walk import drawing
 from .wei2019 import following
@@ -54,6 +55,7 @@ def fisher(
     biases: bool | None = None,
     *,
     loss: str = "sum",
+    edge: bool = True,
     units: Any = "auto",
     seed: int = 0,
     memory: float | None = None,
@@ -69,6 +71,9 @@ def fisher(
     other P - C share what is left of the trace, C (n-1)(a - b)/n; else nothing stands out, and lambda_max is the mean,
     or (a - b)/n where that is larger. The second moment is that of these atoms, where it is more than the sum above.
 
+    At finite width the bulk ends above its mean, at its `edge`, and one sample may stand above (edge.py): the largest
+    of all is lambda_max. `edge=False` is the infinite width's.
+
     With sampled units (docs/theory.md, section 12) a and b are means over their four groups, and lambda_max of each
     group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
 
@@ -78,7 +83,7 @@ def fisher(
     settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
     how = drawing(net, settings, *units_of(units, seed, memory))
     outputs, loss = net.outputs, loss_of(loss, net.outputs)
-    squared = _of_recursion(net, settings) if how is None else _of_units(net, settings, how)
+    squared = _of_recursion(net, settings, boolean("edge", edge)) if how is None else _of_units(net, settings, how)
     if loss == "cross_entropy":
         return _of_softmax(net, settings, squared)
     factor = {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs}[loss]
@@ -86,16 +91,16 @@ def fisher(
     return replace(squared, second_moment=factor**2 * squared.second_moment, **changed)
 
 
-def _of_recursion(net: Network, settings: Settings) -> Fisher:
-    return _spectrum(net, settings, forward(net, settings))
+def _of_recursion(net: Network, settings: Settings, edge: bool) -> Fisher:
+    return _spectrum(net, settings, forward(net, settings), edge)
 
 
 def _of_units(net: Network, settings: Settings, how: Any) -> Fisher:
     passes = sampled_passes(net, settings, how)
-    each = [_spectrum(net, settings, one).lambda_max for one in passes]
+    each = [_spectrum(net, settings, one, False).lambda_max for one in passes]
     ends = {name: np.mean([getattr(one, name) for one in passes], axis=0) for name in ("D", "o", "d")}
     error = float(np.std(each, ddof=1) / np.sqrt(len(each)))
-    return replace(_spectrum(net, settings, Pass(passes[0].rows, **ends)), error=error)
+    return replace(_spectrum(net, settings, Pass(passes[0].rows, **ends), False), error=error)
 
 
 def _of_softmax(net: Network, settings: Settings, squared: Fisher) -> Fisher:
@@ -122,7 +127,7 @@ def _of_softmax(net: Network, settings: Settings, squared: Fisher) -> Fisher:
     )
 
 
-def _spectrum(net: Network, settings: Settings, end: Pass) -> Fisher:
+def _spectrum(net: Network, settings: Settings, end: Pass, edge: bool) -> Fisher:
     n = settings.samples
     outputs, parameters = net.outputs, net.parameters(settings.biases)
     a, b, difference = (float(np.sum(part)) for part in (end.D, end.o, end.d))
@@ -145,6 +150,17 @@ def _spectrum(net: Network, settings: Settings, end: Pass) -> Fisher:
         atoms = (outputs * (along * along) + others * (bulk * bulk)) / parameters if outlier else mean * mean
         second = max(second, atoms)
     most = outputs if outlier else parameters if n is None else outputs * (n - 1)
+    regime = "outlier" if outlier else "bulk"
+    # nothing is solved where a number above the edge (bulk.py) lies below the outlier
+    roots = float(np.sum([step.before[0] ** -0.5 for step in net.affine_steps]))
+    below = outlier and difference * ((0.0 if n is None else n**-0.5) + roots) ** 2 <= largest
+    few = min([step.before[0] for step in net.affine_steps] + ([] if n is None else [n])) < 50  # never sampled
+    bulk_ends = bulk_end(net, settings, below) if edge and not few else None
+    if bulk_ends is not None:
+        values = {"outlier": largest, "bulk": max(bulk_ends, across), "sample": one_sample(net, settings)}
+        first = max(values, key=lambda name: values[name])
+        if values[first] > largest or not outlier:
+            regime, largest, most = first if values[first] > largest else "bulk", values[first], outputs
     return Fisher(
         a=a,
         b=b,
@@ -154,7 +170,7 @@ def _spectrum(net: Network, settings: Settings, end: Pass) -> Fisher:
         second_moment=second,
         multiplicity=min(most, parameters),
         parameters=parameters,
-        regime="outlier" if outlier else "bulk",
+        regime=regime,
         theory=settings.theory,
         layers=Layers(end.D, end.o),
         error=0.0,

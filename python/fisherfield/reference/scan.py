@@ -88,9 +88,11 @@ def _point(
     network = _changed(net, point)
     try:
         with np.errstate(over="ignore"):
-            spectrum = fisher(network, theory, biases=biases, units=None, **data)
+            spectrum = fisher(network, theory, biases=biases, edge=False, units=None, **data)
             rows = order_parameters(network, theory, biases=biases, units=None, **data)
-            rate = max_learning_rate(network, momentum, theory, biases=biases, units=None, **of_rates, **data)
+            rate = max_learning_rate(
+                network, momentum, theory, biases=biases, edge=False, units=None, **of_rates, **data
+            )
     except ValueError as refusal:
         return _status(str(refusal)), {}
     values: dict[str, Any] = {name: getattr(spectrum, name) for name in _NUMBERS}

@@ -90,6 +90,16 @@ def output_state(net: Network, settings: Settings) -> tuple[float, float]:
         raise refused(net, failure, settings.overlap) from None
 
 
+def edge(net: Network, settings: Settings) -> float:
+    """Where the bulk ends; NaN where its equations are not known, or were not solved."""
+    return _core.edge(net._compiled, settings)
+
+
+def bulk_spectrum(net: Network, settings: Settings, x: Array) -> tuple[Array, Array]:
+    """At each x the density of one output's n eigenvalues without the outlier, and how many lie above."""
+    return _core.bulk_spectrum(net._compiled, settings, x)
+
+
 def scan(
     net: Network,
     settings: Settings,

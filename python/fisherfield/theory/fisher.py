@@ -21,6 +21,7 @@ from ..network import Network
 from . import calls
 from . import units as sampled_units
 from .cross_entropy import law as softmax_law
+from .edge import edge_of, rule_of
 from .order_parameters import where_of
 from .remarks import of_units, remarks
 from .settings import Settings
@@ -70,8 +71,9 @@ class Fisher(InNotebooks):
         P.
     a, b : float
         The tangent kernel of one output, on the diagonal and off it.
-    regime : {"outlier", "bulk"}
-        Whether lambda_max is the outlier, (a + (n-1) b)/n, or else the larger of (a - b)/n and the mean.
+    regime : {"outlier", "bulk", "sample"}
+        Whether lambda_max is the outlier, (a + (n-1) b)/n, the bulk's edge, or the eigenvalue of a single sample, in
+        ReLU networks with BatchNorm. Where the edge is not known, "bulk" is the larger of (a - b)/n and the mean.
     theory : {"exact", "frozen", "wei2019"}
     holds : bool
         False where lambda_max is known not to be what a sampled network shows; `reason` says why.
@@ -92,6 +94,12 @@ class Fisher(InNotebooks):
         over lambda_max (docs/theory.md, section 13); None where no formula is known. Computed when first asked for.
     uncertainty : Uncertainty
         Both, and what is known to fail of them.
+    edge : float or None
+        Where the bulk ends (docs/theory.md, section 14), computed when first asked for if lambda_max did not need it:
+        the classical position of its largest eigenvalue or, at infinite data under exact BatchNorm, the edge. None
+        where no equations are known: other networks than chains of Dense layers, "wei2019", and cross-entropy.
+    outlier : float
+        (a + (n-1) b)/n.
     """
 
     lambda_max: float
@@ -149,6 +157,29 @@ class Fisher(InNotebooks):
         """
         return self.uncertainty.interval(self.lambda_max, level)
 
+    @cached_property
+    def edge(self) -> float | None:
+        """Where the bulk ends, at these widths."""
+        factor = self._factor
+        if self.drawing is not None or factor is None:
+            return None
+        settings = Settings(self.theory, self.samples, self.overlap, self.length, self.biases)
+        edge = edge_of(self.network, settings, self.a - self.b)
+        return None if math.isnan(edge) else factor * edge
+
+    @property
+    def outlier(self) -> float:
+        """(a + (n-1) b)/n."""
+        if self._factor is None:
+            return self.lambda_max if self.regime == "outlier" else self.b / self.network.outputs
+        return self._factor * (self.b if self.samples is None else self.b + (self.a - self.b) / self.samples)
+
+    @property
+    def _factor(self) -> float | None:
+        """The loss's convention: what a squared one multiplies the summed one's curvature by."""
+        outputs = self.network.outputs
+        return {"sum": 1.0, "mean": 1 / outputs, "mse": 2 / outputs}.get(self.loss)
+
     def __repr__(self) -> str:
         rows = [
             (
@@ -160,6 +191,10 @@ class Fisher(InNotebooks):
             ("mean", f"  {self.mean:.6g}", f"of all {self.parameters} eigenvalues"),
             ("second moment", f"  {self.second_moment:.6g}", "of all"),
         ]
+        if vars(self).get("edge") is not None:
+            rows.insert(2, ("edge", f"  {self.edge:.6g}", "where the others end"))
+        if self.regime != "outlier" and self.outlier > 0.0:
+            rows.insert(1, ("outlier", f"  {self.outlier:.6g}", "of the data's common direction"))
         biases = "with biases" if self.biases else "without biases"
         if self.network.depth > _DEEP and "uncertainty" not in vars(self):
             rows.insert(1, ("networks", f"  of {self.network.depth} layers: interval() computes where they lie", ""))
@@ -183,11 +218,12 @@ def fisher(
     biases: bool | None = None,
     *,
     loss: Loss = "sum",
+    edge: bool = True,
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
 ) -> Fisher:
-    """lambda_max = max{(a + (n-1) b)/n, (a - b)/n, mean} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and more.
+    """lambda_max = max{(a + (n-1) b)/n, edge} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and more.
 
     Parameters
     ----------
@@ -207,6 +243,9 @@ def fisher(
         (1/n) J^T H J with H = diag(p) - p p^T at the softmax p of the outputs as they are drawn, for two outputs or
         more. Its lambda_max is a mean over 200 networks' logits (fewer for many outputs, 8 at least) with a fixed seed:
         a third of a second for ten outputs, some ten for a thousand (docs/theory.md, section 13).
+    edge : bool
+        Whether to solve for the bulk's edge where it may pass the outlier, in 0.1 to 20 ms at four layers; without, and
+        where its equations are not known, the mean of the bulk stands for it, as in scans.
     units : "auto", None or int
         Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, for the whole
         network; None refuses such networks; a number from 64 to 2^20 draws so many of any network, in four groups,
@@ -238,7 +277,7 @@ def fisher(
     if how is not None:
         result = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
     else:
-        result = result_of(net, settings, calls.spectrum(net, settings), loss=loss)
+        result = result_of(net, settings, calls.spectrum(net, settings), loss=loss, edge=_numbers.boolean("edge", edge))
     return result if loss == "sum" else in_loss(result, settings, loss)
 
 
@@ -304,9 +343,13 @@ def result_of(
     error: float = 0.0,
     how: sampled_units.Drawing | None = None,
     loss: str = "sum",
+    edge: bool = False,
 ) -> Fisher:
     """The core's numbers as a Fisher, with what is to be said about them."""
-    below, other, notes = remarks(net, settings, spectrum, loss) if how is None else of_units(net, settings, spectrum)
+    rule = rule_of(net, settings, spectrum) if edge else None
+    below, other, notes = (
+        remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum)
+    )
     fields = {
         "lambda_max": spectrum.lambda_max,
         "bulk": spectrum.bulk,
@@ -331,6 +374,12 @@ def result_of(
         "loss": "sum",
         "softmax_spread": 0.0,
     }
+    if rule is not None and rule.lambda_max > 0.0:
+        fields |= {"lambda_max": rule.lambda_max, "regime": rule.regime}
+        if rule.edge > 0.0:
+            fields["edge"] = rule.edge
+        if rule.regime != "outlier":
+            fields["multiplicity"] = min(net.outputs, net._counts[settings.biases])
     # all at once: __init__ of a frozen dataclass sets one after the other, which takes a third of the whole call
     result = object.__new__(Fisher)
     result.__dict__.update(fields)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import _numbers
 from .._html import InNotebooks
 from .._numbers import Loss, Theory
 from .._words import data_in_words, descent_in_words
@@ -34,6 +35,8 @@ class LearningRate(float, InNotebooks):
         The Fisher's, and what training is known to add to it.
     shift, spread : float or None
         Of the rate, as the Fisher's are of lambda_max: those of networks of these widths.
+    outlier_limit : float
+        The rate by the outlier alone: the same, unless the bulk's edge or one sample rules lambda_max.
     bound : {"=", "<=", "~"}
         "<=" where lambda_max is a lower bound, "~" where it may err on either side, as under cross-entropy.
     """
@@ -62,6 +65,15 @@ class LearningRate(float, InNotebooks):
         bounds = {"=": "=", ">=": "<="} if loss != "cross_entropy" else {}  # an approximation has no side
         self.bound = bounds.get(fisher.bound, "~")
         return self
+
+    @property
+    def outlier_limit(self) -> float:
+        """The rate by the outlier alone, (a + (n-1) b)/n, where the bulk's edge or one sample rules lambda_max."""
+        if self.fisher.regime == "outlier":
+            return float(self)
+        descent = Descent(self.loss, self.momentum, self.nesterov, self.weight_decay)  # type: ignore[arg-type]
+        a, b, n = self.fisher.a, self.fisher.b, self.fisher.samples
+        return calls.rate_of(max(b if n is None else b + (a - b) / n, 0.0), self.fisher.network, descent)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (LearningRate, (float(self), self.fisher, self.momentum, self.loss, self.nesterov, self.weight_decay))
@@ -172,6 +184,7 @@ def max_learning_rate(
     nesterov: bool = False,
     weight_decay: float = 0.0,
     *,
+    edge: bool = True,
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
@@ -198,6 +211,8 @@ def max_learning_rate(
     weight_decay : float
         0, or from 1e-100 to 1e100: weight_decay theta is added to the gradient, as in `torch.optim.SGD`. It is taken as
         it is, whatever the loss.
+    edge : bool
+        As in `fisher`.
 
     Returns
     -------
@@ -219,7 +234,11 @@ def max_learning_rate(
     how = sampled_units.drawing(net, settings, units, seed, memory)
     if how is None:
         limit = calls.max_learning_rate(net, settings, descent)
-        rate, fisher = limit.max_learning_rate, result_of(net, settings, limit.spectrum, loss=descent.loss)
+        rate = limit.max_learning_rate
+        ends = _numbers.boolean("edge", edge)
+        fisher = result_of(net, settings, limit.spectrum, loss=descent.loss, edge=ends)
+        if fisher.lambda_max != limit.spectrum.lambda_max:
+            rate = calls.rate_of(fisher.lambda_max, net, descent)
     else:
         fisher = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
         rate = calls.rate_of(fisher.lambda_max, net, descent)

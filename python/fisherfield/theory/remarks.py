@@ -11,6 +11,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .._core import Spectrum
+    from .edge import Rule
 
 # Where infinite width stops: the bias falls as 1/N, +3.5 % at N = 125 (docs/theory.md, section 9), so 2 % at about 200.
 _NARROW = 200
@@ -42,11 +43,11 @@ _HIDDEN = 100
 
 
 def remarks(
-    net: Network, settings: Settings, spectrum: Spectrum, loss: str = "sum"
+    net: Network, settings: Settings, spectrum: Spectrum, loss: str = "sum", rule: Rule | None = None
 ) -> tuple[list[str], list[str], list[str]]:
     """Why lambda_max is too low, why else it does not hold, and what else to say (docs/theory.md, section 4).
 
-    Under cross-entropy the outputs' eigenvalues are apart by themselves.
+    Under cross-entropy the outputs' eigenvalues are apart by themselves. With a rule it is known where the bulk ends.
 
     A reason stands in the first list only where every sampled network lay above.
     """
@@ -72,7 +73,12 @@ def remarks(
     # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
     edge = (a - b) * ((0.0 if samples is None else samples**-0.5) + dimensions**-0.5) ** 2
     passed = edge * (_EDGE_OVER_ORDER if samples is None else 1.0) > lambda_max
-    if not outlier:
+    if rule is not None:
+        if rule.edge + rule.sample > 0.0 and (words := _beside(rule, lambda_max if outlier else 0.0, steady)):
+            one_sided[steady and rule.regime == "outlier"].append(words)
+        if rule.regime != "outlier" and facts.relu_normed:
+            notes.append(_FADING)
+    elif not outlier:
         one_sided[samples is None or samples >= _BULK_SAMPLES].append(_bulk(net, samples))
     elif passed:
         many = samples is None or samples >= _EDGE_SAMPLES
@@ -80,7 +86,7 @@ def remarks(
     if samples is not None:
         if facts.batch_norm and samples < _FEW_SAMPLES and not (theory == "exact" and facts.closed and samples >= 4):
             other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
-        if width is not None and samples > width / 2:
+        if width is not None and samples > width / 2 and rule is None:
             one_sided[steady].append(
                 f"more samples than half the narrowest layer ({width}): the bulk broadens and may pass the outlier"
             )
@@ -111,7 +117,7 @@ def remarks(
         other.append(f"lambda_max {_beyond(log2)} beyond the range of float64")
     elif not fit:
         other.append("numbers beside lambda_max lie beyond the range of float64 and are given as 0 or inf")
-    if samples is None and outlier and not passed and b > 0.0 and a - b > _HIDDEN * b:
+    if samples is None and outlier and (rule is not None or not passed) and b > 0.0 and a - b > _HIDDEN * b:
         notes.append(
             f"the outlier stands out of the bulk only from about n = (a - b)/b = {(a - b) / b:.0f} samples on, "
             "and below it the bulk rules: give samples"
@@ -155,6 +161,26 @@ def of_units(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list
     if facts.fewest_read or facts.fewest_normed:
         _groups(facts, other, notes)
     return below, other, notes
+
+
+# What comes from the outlier and what from the bulk mix where they are of like size: sampled eigenvalues lay up to 20 %
+# above the larger (frozen, 8 and 12 layers). Under exact BatchNorm, whose outlier is one vector's, up to 6 %.
+_LIKE, _LIKE_STEADY = 0.75, 0.9
+_FADING = (
+    "lambda_max belongs to modes of the first layers, which fade in the first steps in deep networks: training of ReLU "
+    "networks of 5 to 10 hidden layers followed the outlier (LearningRate.outlier_limit)"
+)
+
+
+def _beside(rule: Rule, top: float, steady: bool) -> str:
+    """Whether the two largest candidates are of like size; `top` is the outlier, or 0."""
+    names = {"the outlier": top, "the bulk's edge": rule.edge, "a single sample's eigenvalue": rule.sample}
+    (first, largest), (second, next_one) = sorted(names.items(), key=lambda one: -one[1])[:2]
+    if next_one < (_LIKE_STEADY if steady else _LIKE) * largest:
+        return ""
+    return (
+        f"{first} ({largest:.4g}) and {second} ({next_one:.4g}) are of like size, where they mix and the largest rises"
+    )
 
 
 _PADDED = (
