@@ -203,7 +203,7 @@ def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, 
     names = ("weights", "biases", "gammas", "betas")
     parts = {name: iter(getattr(sampled, name)) for name in names}
     trained_biases, statistics = iter(sampled.trained_biases), iter(held or ())
-    normed, behind, given = _normed(net), _affine_layers_before(net), _given(net)
+    normed, behind, inputs = _normed(net), _affine_layers_before(net), _of_inputs(net)
     for number, step in enumerate(net.steps):
         layer, kind = step.layer, KINDS[type(step.layer)]
         arrays = tuple(np.asarray(next(parts[name]), np.float64) for name in kind.arrays)
@@ -211,7 +211,7 @@ def _trace(sampled: Any, x: Any, held: Held | None = None) -> tuple[np.ndarray, 
             step.where,
             normed=normed[number],
             exact_offset=behind[number] <= 1,
-            inputs=all(given[read] for read in step.reads),
+            inputs=all(inputs[read] for read in step.reads),
             biases=not layer.affine or next(trained_biases),
             held=next(statistics, (None, None)) if layer.over_batch else (None, None),
             seed=sampled.seed,
@@ -234,7 +234,7 @@ def _normed(net: Network) -> list[bool]:
     return of_step
 
 
-def _given(net: Network) -> dict[int, bool]:
+def _of_inputs(net: Network) -> dict[int, bool]:
     """Of each step, whether it gives the inputs as they are, and of the inputs (-1)."""
     of_step = {-1: True}
     for number, step in enumerate(net.steps):
