@@ -82,9 +82,10 @@ public:
         }
     }
 
+    // An activation's overlap has its mean's square, which its xy has not where there is a mean.
     Rates rates(int node) const {
         const Slopes& at = at_[node + 1];
-        return {at.v, at.xy - at.v, at.mean, 0.0, 0.0, 0.0};
+        return {at.v, at.xy - at.v, at.mean - Scaled(2.0) * state(node).mean * at.xy, 0.0, 0.0, 0.0};
     }
 
 private:
@@ -126,23 +127,20 @@ private:
     }
 
     // A fiftieth of which a number of a state is moved by; 0 where it is not.
-    Scaled reach(const Node& node, const State<Scaled>& in, Field field, bool first) const {
+    Scaled reach(const Node& node, const State<Scaled>& in, Field field) const {
         const bool phi = node.kind == LayerKind::phi;
         if (field == &State<Scaled>::v) {
             return in.v;
         }
         if (field == &State<Scaled>::xy) {
-            const Scaled all = in.xy + Scaled(0.5) * in.v;
+            const Scaled all = in.xy + (phi ? Scaled(0.5) * in.v : in.v);
             return (phi && is_normed(network_, node)) || all < Scaled(0.0) ? Scaled(0.0) : all;
         }
         if (phi) { // means of Gaussian units are beta's, and do not move; BatchNorm's off does not either
             return field == &State<Scaled>::mean && takes_mean_off(node) ? sqrt(in.v) : Scaled(0.0);
         }
-        if (field == &State<Scaled>::off || !first || !row_of(node.kind).asks_for_mean || is_zero(in.mean)) {
-            return 1.0; // the law is a line
-        }
-        const Scaled size = abs(in.mean), variance = in.xy + in.v - in.mean * in.mean;
-        return smaller(size, variance / (Scaled(2.0) * size));
+        const Scaled size = abs(in.mean); // laws are lines or parabolas in off and in the mean
+        return field == &State<Scaled>::off || is_zero(size) ? Scaled(1.0) : size;
     }
 
     Status through(int i, const Node& node) {
@@ -179,7 +177,7 @@ private:
         }
         const State<Scaled>& other = node.other == kNone ? in : state(first ? node.other : node.input);
         for (const Direction& direction : kDirections) {
-            const Scaled scale = reach(node, in, direction.field, first);
+            const Scaled scale = reach(node, in, direction.field);
             if (is_zero(scale)) {
                 continue;
             }

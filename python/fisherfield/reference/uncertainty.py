@@ -140,12 +140,14 @@ def _rates(
                     return replace(out, mean=out.mean - by * math.sqrt(out.q))
                 if at != place:
                     return out
+                common = out.common  # xy without the mean's square
                 if name == "q":
                     return replace(out, v=out.v + by)
                 if name == "xy":
-                    return replace(out, xy=out.xy + by, v=out.v - by)
+                    return replace(out, xy=out.xy + by, v=out.v - by, common=None if common is None else common + by)
                 if name == "mean":
-                    return replace(out, mean=out.mean + by)
+                    less = None if common is None else common - by * (2 * out.mean + by)
+                    return replace(out, mean=out.mean + by, common=less)
                 if name == "t":
                     return replace(out, o=out.o + by * fed.o, d=out.d - by * fed.o)
                 return out
