@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kinds.hpp"
+#include "normals.hpp"
 #include "windows.hpp"
 
 namespace fisherfield::sampled_units {
@@ -99,18 +100,34 @@ Value largest(Room& room, const Node& node, Inputs in) {
                             [&](long tap, long at) { return picked[at] == tap ? 1.0F : 0.0F; })};
 }
 
+// Which of the units carry a channel of the narrower layer, 1 or 0: a share from/to, drawn for this layer alone, for of
+// the units that one skip carries the next carries the same share. Pairs (z, -z) stay pairs.
+std::vector<float> carriers(const Room& room, const Node& node, long half) {
+    constexpr std::uint64_t kWhich = 9; // of a step's draws
+    const std::uint64_t key = key_of(room.how.seed, room.group, node.place, kWhich);
+    std::vector<std::uint64_t> coins(half);
+    for (long i = 0; i < half; ++i) {
+        coins[i] = bits(unit_key(key, i), 0);
+    }
+    std::vector<long> order(half);
+    std::iota(order.begin(), order.end(), 0L);
+    std::stable_sort(order.begin(), order.end(), [&](long i, long j) { return coins[i] < coins[j]; });
+    const auto from = static_cast<long>(node.numbers[0]), to = static_cast<long>(node.numbers[1]);
+    std::vector<float> out(half, 0.0F);
+    for (long place = 0; place < half * from / to; ++place) {
+        out[order[place]] = 1.0F;
+    }
+    return out;
+}
+
 // Every stride-th position; of the units as many carry a channel of the narrower layer as it has, the others are 0.
 Value subsample(Room& room, const Node& node, Inputs in) {
     const auto units = as_units(room, std::move(in.first), node.place);
     const Taps taps = taps_of(units->size, node.windows);
     const long k = static_cast<long>(taps[0].size()), half = units->count / 2;
-    const auto from = static_cast<long>(node.numbers[0]), to = static_cast<long>(node.numbers[1]);
-    const auto carries = [&](long unit) {
-        const long i = unit % half;
-        return (i + 1) * from / to > i * from / to ? 1.0F : 0.0F;
-    };
+    const std::vector<float> carries = carriers(room, node, half);
     return {nullptr, pooled(room, *units, node.windows.on(units->size), taps,
-                            [&](long, long at) { return carries(at / k / units->reads); })};
+                            [&](long, long at) { return carries[(at / k / units->reads) % half]; })};
 }
 
 // Rows first, then columns: (P H) P^T.

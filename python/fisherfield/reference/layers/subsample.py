@@ -13,7 +13,7 @@ from ...network import Subsample
 from ..batch import Batch, Flow
 from ..kind import Kind, without_recursion
 from ..state import Place, State
-from ..units.state import Sampling, Units, as_units
+from ..units.state import Sampling, Units, as_units, coins
 from .affine import image_taps, taps, window_of
 from .pools import pooled
 
@@ -22,12 +22,15 @@ __all__ = ["KINDS", "back", "forward"]
 
 # ---------------------------------------------------------------------------------------------------- sampled units
 def of_units(layer: Subsample, state: State | Units, at: Place, sampling: Sampling) -> Units:
-    """As many units as there are channels carry one, spread evenly; the others are 0. Pairs (z, -z) stay pairs."""
+    """As many units as there are channels carry one, the others are 0: a share drawn for this layer alone, for of the
+    units that one skip carries the next carries the same share. Pairs (z, -z) stay pairs."""
     units = as_units(state, sampling)
     assert units.positions is not None
     after, [reads] = image_taps(units.positions, window_of(layer, at.shape))
-    count = np.arange(len(units.h) // 2 + 1) * at.shape[0] // layer.channels
-    carries = np.tile(np.diff(count), 2)[:, None, None] * np.ones((1, units.h.shape[1], reads.size))
+    half = len(units.h) // 2
+    carriers = np.zeros(half)
+    carriers[np.argsort(coins(sampling, 9, half), kind="stable")[: half * at.shape[0] // layer.channels]] = 1.0
+    carries = np.tile(carriers, 2)[:, None, None] * np.ones((1, units.h.shape[1], reads.size))
     return pooled(units, after, [reads], [carries])
 
 

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from ..state import State
 
-__all__ = ["Low", "Sampling", "Term", "Units", "as_units", "averaged", "drawn", "normals", "side_by_side"]
+__all__ = ["Low", "Sampling", "Term", "Units", "as_units", "averaged", "coins", "drawn", "normals", "side_by_side"]
 
 _JITTER = 1e-6  # of the mean variance, so that a covariance of positions that see the same has a Cholesky factor
 
@@ -106,6 +106,11 @@ def _bits(sampling: Sampling, which: int, units: int, size: int) -> np.ndarray:
         return _mixed(key + np.arange(1, size + 1, dtype=np.uint64) * _GOLDEN)
 
 
+def coins(sampling: Sampling, which: int, units: int) -> np.ndarray:
+    """(units,) 64 random bits each."""
+    return _bits(sampling, which, units, 1)[:, 0]
+
+
 def _symmetric_root(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """S with S S = matrix, of which what noise leaves below 0 is cut. Its entries depend on no choice of eigenvectors,
     which flips and turns of an image leave open. With the leading eigenvector, of a sum >= 0."""
@@ -138,10 +143,10 @@ def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray,
     size = sampling.reads * positions
     root, leading = _symmetric_root(xy)
     g = normals(sampling, 2 * which, half, positions)
-    coins = _bits(sampling, 2 * which + 6, half, 1)[:, 0]
+    order = coins(sampling, 2 * which + 6, half)
     quantiles = np.empty(half)
-    quantiles[np.argsort(coins, kind="stable")] = ndtri((np.arange(half) + 0.5) / (2 * half))
-    quantiles *= np.where(coins & np.uint64(1), 1.0, -1.0)  # which of a pair comes first, for the sake of sums
+    quantiles[np.argsort(order, kind="stable")] = ndtri((np.arange(half) + 0.5) / (2 * half))
+    quantiles *= np.where(order & np.uint64(1), 1.0, -1.0)  # which of a pair comes first, for the sake of sums
     alpha = (g + (quantiles - g @ leading)[:, None] * leading) @ root
     b = normals(sampling, 2 * which + 1, half, size).reshape(half, sampling.reads, positions) @ _cholesky(v).T
     return np.concatenate([alpha, -alpha]), np.concatenate([b, -b])
