@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 import shlex
 import shutil
@@ -87,6 +88,18 @@ def test_the_tables_on_training_are_those_of_the_numbers_that_are_kept(monkeypat
             assert len(entry["eta_c"]) == 3
             assert 0.95 < training.ratios(entry, "exact").min() <= training.ratios(entry, "exact").max() < 1.15
             assert 1.3 < training.ratios(entry, "wei2019").min() <= training.ratios(entry, "wei2019").max() < 2
+
+
+def test_the_table_of_random_settings_is_that_of_the_numbers_that_are_kept(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    import layers
+
+    page = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+    kept = json.loads((ROOT / "docs" / "layers.json").read_text(encoding="utf-8"))
+    assert layers.table(kept) in page
+    for name in kept:  # a setting's number is enough to draw it again
+        row, depth = name.split(" | ")
+        assert layers.drawn(row, int(depth), 7) == layers.drawn(row, int(depth), 7)
 
 
 def test_what_a_learning_rate_says_of_training_is_what_was_measured(monkeypatch):
