@@ -84,6 +84,8 @@ def test_what_is_measured_of_a_described_network_is_what_its_sample_has(net, see
         assume(False)
     assume(expected.rounding <= 1e-11 * expected.lambda_max)
     module = ff.torch.module(sampled)
+    if any(isinstance(each, nn.Conv1d) for each in module.modules()):  # which takes (n, channels, length)
+        x = x.reshape(len(x), x.shape[1], -1)
     spectrum = ff.torch.measure(module, x, loss=loss, tolerance=1e-13)
     # both to 1e-13 by Lanczos, and rounding of two programs beside it
     assert spectrum.lambda_max == pytest.approx(expected.lambda_max, rel=1e-10)
