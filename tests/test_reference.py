@@ -200,7 +200,8 @@ def same_signature(fast_one, slow_one, name):
 
 def test_no_public_function_is_without_a_twin():
     settings = {"num_threads", "set_num_threads"}
-    descriptions = {"activation_names", "convnet", "load", "mlp", "random_points", "sample", *settings}
+    builders = {"convnet", "mlp", "resnet", "vgg"}
+    descriptions = {"activation_names", "load", "random_points", "sample", *builders, *settings}
     functions = {name for name in ff.__all__ if inspect.isfunction(getattr(ff, name))}
     assert functions - descriptions == {*PUBLIC, *SAMPLED, "scan"}
 
