@@ -566,8 +566,10 @@ def starts_table(results: dict[str, Any]) -> str:
     for name, title, words, gamma, net in lines:
         entry = results[name][gamma]
         settings = entry["settings"]
-        unasked = ff.max_learning_rate(net, settings["momentum"], loss=settings["loss"])
-        cells = [ratios(entry, "exact"), np.array(entry["eta_c"], np.float64) / unasked, ratios(entry, "measured")]
+        alone, data = {"loss": settings["loss"]}, {name: settings[name] for name in ("overlap", "length")}
+        asked = ff.max_learning_rate(net, settings["momentum"], samples=settings["batch"], **alone, **data)
+        unasked, eta_c = ff.max_learning_rate(net, settings["momentum"], **alone), np.array(entry["eta_c"], np.float64)
+        cells = [eta_c / asked, eta_c / unasked, ratios(entry, "measured")]
         rows.append([title, words, *map(spread, cells)])
     return lines_of(["network", "loss, momentum", "its data", "overlap 0, infinite data", "F measured"], rows)
 
