@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ NUMBERS = ("lambda_max", "bulk", "mean", "second_moment", "a", "b")
 BEYOND = "beyond the range of float64"
 LOSSES = {"sum": lambda outputs: 1.0, "mean": lambda outputs: 1 / outputs, "mse": lambda outputs: 2 / outputs}
 Broken = Iterator[tuple[str, str]]
+
+# What scans have, and what the laws are of: the infinite width's. `edged` and tests/test_edge.py look at the edge.
+fisher = partial(ff.fisher, edge=False)
+slow_fisher = partial(ff.reference.fisher, edge=False)
+max_learning_rate = partial(ff.max_learning_rate, edge=False)
 
 
 def draw(random: Random) -> str:
@@ -50,13 +56,13 @@ def draw_graph(random: Random) -> str:
 def check(text: str) -> Broken:
     """finite numbers or one sentence; bulk >= 0, mean <= lambda_max, mean^2 <= second_moment <= lambda_max mean; parts
     of layers sum to a and b; gamma and -gamma, beta and -beta for odd and even activations, `scan`, `max_learning_rate`
-    and `replace` agree; (E phi')^2 <= Var phi/g^2 <= E phi'^2."""
+    and `replace` agree; the edge of the bulk raises lambda_max; (E phi')^2 <= Var phi/g^2 <= E phi'^2."""
     question = outcome(evaluate, text)
     if isinstance(question, Refused):
         yield "a network", repr(question)
         return
     (net,), settings = question
-    result = outcome(ff.fisher, net, **settings)
+    result = outcome(fisher, net, **settings)
     if isinstance(result, Refused):
         if not is_sentence(result):
             yield "numbers, or a ValueError of one sentence", repr(result)
@@ -79,6 +85,18 @@ def check(text: str) -> Broken:
     yield from learning_rates(net, settings, result)
     yield from replaced(net, settings, result)
     yield from variances(net, settings)
+    yield from edged(net, settings, result)
+
+
+def edged(net: Any, settings: dict[str, Any], without: Any) -> Broken:
+    """lambda_max with the bulk's edge is no less than without, and finite where that is."""
+    result = outcome(ff.fisher, net, **settings)
+    if isinstance(result, Refused):
+        yield "numbers with the edge, too", repr(result)
+    elif not without.lambda_max <= result.lambda_max or math.isinf(result.lambda_max) > math.isinf(without.lambda_max):
+        yield f"a finite lambda_max >= {without.lambda_max!r} with the edge", shown(result)
+    elif isinstance(end := outcome(getattr, result, "edge"), Refused) or (end is not None and not end >= 0):
+        yield "an edge >= 0 or None", repr(end)
 
 
 def shown(result: Any) -> str:
@@ -160,7 +178,7 @@ def compared(what: str, result: Any, other: Any, rel: float, numbers: tuple[str,
 def refused_alike(net: Any, settings: dict[str, Any], result: Refused) -> Broken:
     """What `fisher` refuses, the others do, too."""
     for other in (
-        outcome(ff.max_learning_rate, net, **settings),
+        outcome(max_learning_rate, net, **settings),
         outcome(ff.order_parameters, net, **of_kernel(settings)),
     ):
         if not isinstance(other, Refused) and "samples" not in result.words:
@@ -197,7 +215,7 @@ def mirrored(net: Any, settings: dict[str, Any], result: Any) -> Broken:
             ),
         )
 
-    yield from compared("for -gamma", result, outcome(ff.fisher, turned("gamma"), **settings), MIRROR)
+    yield from compared("for -gamma", result, outcome(fisher, turned("gamma"), **settings), MIRROR)
     symmetric = all(
         layer.function in (*drawn.ODD, *drawn.EVEN) or layer.function in ("monomial", "hermite")
         for layer in net.layers
@@ -207,7 +225,7 @@ def mirrored(net: Any, settings: dict[str, Any], result: Any) -> Broken:
         what = "for -beta of odd and even activations"
         jumps = images(net) and any(getattr(layer, "function", "") in JUMPS for layer in net.layers)
         rel = MIRRORED_JUMPS if jumps else MIRROR
-        yield from compared(what, result, outcome(ff.fisher, turned("beta"), **settings), rel)
+        yield from compared(what, result, outcome(fisher, turned("beta"), **settings), rel)
 
 
 def scanned(net: Any, settings: dict[str, Any], result: Any) -> Broken:
@@ -236,7 +254,7 @@ def learning_rates(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     number = (result.parameters + net.depth) % 3
     for loss, factor in list(LOSSES.items())[number : number + 1]:
         momentum = (0.0, 0.9, 0.5)[number]
-        eta = outcome(ff.max_learning_rate, net, momentum, loss=loss, **settings)
+        eta = outcome(max_learning_rate, net, momentum, loss=loss, **settings)
         if isinstance(eta, Refused):
             yield f"a learning rate for loss {loss}", repr(eta)
             return
@@ -264,7 +282,7 @@ def replaced(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     rest = {**settings, "biases": result.biases}
     published = not any(leaf.unpublished for leaf in graphs.of_all(net))
     by_theory = [
-        outcome(ff.fisher, vanilla, **{**rest, "theory": theory})
+        outcome(fisher, vanilla, **{**rest, "theory": theory})
         for theory in (("exact", "frozen") if images(net) or not published else ("exact", "frozen", "wei2019"))
     ]
     if any(isinstance(each, Refused) for each in by_theory):
@@ -406,8 +424,8 @@ def check_reference(text: str) -> Broken:
     if images(net) and net.batch_norms and not ordinary(net, settings):
         return
     with np.errstate(all="ignore"):
-        result = outcome(ff.fisher, net, **settings)
-        slow = outcome(ff.reference.fisher, net, **settings)
+        result = outcome(fisher, net, **settings)
+        slow = outcome(slow_fisher, net, **settings)
     if isinstance(slow, Refused) or isinstance(result, Refused):
         alike = all(isinstance(each, Refused) and isinstance(each.error, ValueError) for each in (slow, result))
         if not alike and not beyond_float64(net, settings, slow):

@@ -141,7 +141,7 @@ def bulk_end(net: Network, settings: Settings, known_below: bool) -> float | Non
         return 0.0
     if not bulk.layers and bulk.share == 0:  # all N_0 eigenvalues are one
         return float(bulk.alpha[0] * bulk.v0)
-    sharp = bulk.share == 0 and not np.any(bulk.beta)
+    sharp = bulk.share == 0 and settings.theory == "exact" and bool(net.batch_norms)
     return bulk.end() if sharp else bulk.position()
 
 
