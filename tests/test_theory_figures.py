@@ -8,6 +8,7 @@ figure comes from nets of finite width and from few of them; its tolerance is gi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,8 @@ def vanilla(net: ff.Network) -> ff.Network:
 
 @pytest.fixture(params=["core", "reference"])
 def fisher(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    return ff.fisher if request.param == "core" else ff.reference.fisher
+    """Figures of infinite width; those of the bulk's edge are tests/test_edge.py's."""
+    return functools.partial(ff.fisher if request.param == "core" else ff.reference.fisher, edge=False)
 
 
 @dataclasses.dataclass(frozen=True)

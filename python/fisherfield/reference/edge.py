@@ -19,6 +19,8 @@ from .wei2019 import following
 
 __all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density"]
 
+_DEEPEST = 32  # affine layers: of more the equations take minutes here
+
 
 def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     """The equations of a chain of Dense layers, all of its hidden ones with BatchNorm or none; None for any other."""
@@ -27,7 +29,8 @@ def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     normed = [step.previous for step in steps if isinstance(step.layer, BatchNorm)]
     chain = all(len(step.reads) == 1 and len(step.before) == 1 and not step.layer.unpublished for step in steps)
     outward = [step for step in steps if steps.index(net.affine_steps[-1]) < steps.index(step)]
-    if not chain or outward or len(normed) not in (0, len(hidden)) or settings.theory == "wei2019":
+    deep = len(net.affine_steps) > _DEEPEST
+    if deep or not chain or outward or len(normed) not in (0, len(hidden)) or settings.theory == "wei2019":
         return None
     if settings.samples == 1 or any(np.ndim(norm.gamma) or np.ndim(norm.beta) for norm in net.batch_norms):
         return None
