@@ -79,10 +79,17 @@ def test_lr_marks_bounds_and_gives_each_reason_once(fisherfield):
 
 
 def test_lr_prints_a_bound_where_every_sampled_network_lay_on_one_side(fisherfield, tmp_path):
+    ff.mlp([64, *[256] * 32, 10], "tanh").save(tmp_path / "deep.toml")  # deeper than the edge is solved
+    _, output, _ = fisherfield("lr", tmp_path / "deep.toml", "--momentum", 0.9, "--theory", "exact")
+    assert re.search(r">= 1 +<= 3\.8 ", row(output.partition("vanilla (BatchNorm")[0], "exact"))
+    assert "the bulk's edge, of order (a - b)/N = " in " ".join(output.split())
+
+
+def test_lr_prints_the_edge_where_it_rules(fisherfield, tmp_path):
     ff.mlp([64, 256, 256, 256, 10], "tanh").save(tmp_path / "tanh.toml")
     _, output, _ = fisherfield("lr", tmp_path / "tanh.toml", "--momentum", 0.9, "--theory", "exact")
-    assert re.search(r">= 1 +<= 3\.8 ", row(output.partition("vanilla (BatchNorm")[0], "exact"))
-    assert "the bulk's edge, of order (a - b)/N = 6.27" in " ".join(output.split())
+    # 2 x 1.9/11.33
+    assert re.search(r" 11\.33 +0\.3354 .* bulk", row(output.partition("vanilla (BatchNorm")[0], "exact"))
 
 
 def test_lr_refuses_an_image_that_no_memory_holds(fisherfield, tmp_path, monkeypatch):

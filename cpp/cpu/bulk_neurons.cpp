@@ -159,8 +159,8 @@ bool follow(const Network& network, const Settings& settings, Way* way) {
         }
     }
     const int hidden = static_cast<int>(way->hidden.size());
-    return open && hidden < kDeepest && static_cast<int>(way->affine.size()) == hidden + 1 && (norms == 0 || norms == hidden) &&
-           network.nodes.back().kind == LayerKind::affine;
+    return open && hidden < kDeepest && static_cast<int>(way->affine.size()) == hidden + 1 &&
+           (norms == 0 || norms == hidden) && network.nodes.back().kind == LayerKind::affine;
 }
 
 // Of one hidden layer whose mean gradients have the variance `spread`, and the rest of them `fresh`.
