@@ -17,7 +17,7 @@ EVERY = tuple(GIVEN.get(name, name) for name in ff.activation_names())
 
 
 def spectrum(name, gamma, beta, theory, widths=(100, 500, 500, 500, 10), samples=1000, **keywords):
-    return ff.fisher(ff.mlp(widths, name, gamma=gamma, beta=beta, **keywords), theory, samples=samples)
+    return ff.fisher(ff.mlp(widths, name, gamma=gamma, beta=beta, **keywords), theory, samples=samples, edge=False)
 
 
 # The recursion of docs/theory.md, section 4, in mpmath with 80 to 110 digits, integrals by panels of 24 nodes.
