@@ -287,7 +287,8 @@ class Activation(Layer):
 
     def __str__(self) -> str:
         if not isinstance(self.function, str):
-            return getattr(self.function, "__qualname__", None) or shown(self.function)
+            names = (getattr(self.function, name, None) for name in ("__qualname__", "__name__"))  # ufuncs: the second
+            return next(filter(None, names), None) or shown(self.function)
         for value in self.parameters.values():
             numbers = value if isinstance(value, tuple) else (value,)
             return f"{self.function}({', '.join(map(repr, numbers))})"
