@@ -266,3 +266,13 @@ def test_one_sample_rules_deep_networks_as_in_sampled_ones():
     assert out.regime == "sample"
     assert np.median(values) == pytest.approx(out.lambda_max, rel=0.35)  # eight that scatter by 40 % each
     assert np.median(values) > 1.5 * out.edge  # what the edge would give is not enough
+
+
+def test_numbers_beyond_float64_are_left_to_the_estimate_by_layers():
+    """Sums of powers of 1e310 are none of the equations', which are formed in float64."""
+    hermite = [ff.Dense(8), ff.Activation("hermite(11)"), ff.Dense(8), ff.Activation("sign"), ff.Dense(2)]
+    net = ff.Network(14, [ff.Dense(50, 1.0, 1e14), ff.Activation("monomial(23)"), *hermite])
+    assert math.isnan(core_edge(net))
+    result = ff.fisher(net)
+    assert result.edge is None
+    assert "networks" in repr(result)  # whose interval ends at infinity

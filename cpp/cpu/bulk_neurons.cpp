@@ -135,6 +135,9 @@ bool follow(const Network& network, const Settings& settings, Way* way) {
                 return false;
             }
             open = false;
+            if (!std::isfinite(at.q_xy + at.v + at.scale)) { // what follows is formed in float64
+                return false;
+            }
             at.activation = &network.activations[node.activation];
             z = {at.q_xy, at.v, 0.0, at.shift, {0.0, 0.0, 0.0, 0.0}};
             const Exact<> integrals{*at.activation};
@@ -144,7 +147,7 @@ bool follow(const Network& network, const Settings& settings, Way* way) {
                 at.slope = value_or_nan(law.slope);
                 at.slope_difference = value_or_nan(law.slope_difference);
             });
-            if (status != Status::ok) {
+            if (status != Status::ok || !std::isfinite(xy + v + at.slope + at.slope_difference)) {
                 return false;
             }
             if (at.trained > 0.0) {

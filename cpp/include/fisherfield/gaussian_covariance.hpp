@@ -261,6 +261,11 @@ FISHERFIELD_HD inline Covariance of_line(const Line& line, Scaled r, const Corre
 template <Integrals held>
 FISHERFIELD_HD inline Covariance covariance(const Activation& activation, Scaled q1, Scaled q2,
                                             const Correlation& correlation, double shift, bool differences) {
+    if (!(q1.finite() && q2.finite() && std::fabs(correlation.c) < HUGE_VAL)) { // as a step of a derivative may be
+        Covariance beyond;
+        beyond.status = Status::overflow;
+        return beyond;
+    }
     if (nothing_left(activation, sqrt(q1 < q2 ? q1 : q2), shift) && q1.e <= 2 && q2.e <= 2) {
         return {};
     }

@@ -21,6 +21,11 @@ namespace fisherfield {
 // E f(g u + beta) for g >= 0.
 template <Integrals held = Integrals::all>
 FISHERFIELD_HD_APART inline Moments moments(const Activation& activation, Scaled g, double beta) {
+    if (!g.finite()) {
+        Moments beyond;
+        beyond.status = Status::overflow;
+        return beyond;
+    }
     if (nothing_left(activation, g, beta)) {
         return {};
     }

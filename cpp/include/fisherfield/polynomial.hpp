@@ -93,12 +93,10 @@ struct Expansion {
 };
 
 // The least power of two that is at least sqrt(x) and |b|, as its exponent: at most 2^24 in size (kMostExponent), so
-// that all sums of exponents below fit into an int. 0 of a NaN, which a step of a derivative beyond float64 may hand in
-// and which stays one.
+// that all sums of exponents below fit into an int.
 FISHERFIELD_HD inline int unit_of(Scaled x, double b) {
     const double of_x = 0.5 * x.log2(), of_b = b != 0.0 ? std::log2(std::fabs(b)) : of_x;
-    const double exponent = std::ceil(std::fmax(of_x, of_b));
-    return std::fabs(exponent) <= 0x1p25 ? static_cast<int>(exponent) : 0;
+    return static_cast<int>(std::ceil(std::fmax(of_x, of_b)));
 }
 
 FISHERFIELD_HD inline double in_units(Scaled x, int exponent) { return (x * power_of_two(-exponent)).value(); }

@@ -64,7 +64,7 @@ class Uncertainty:
         if self.shift is None or self.spread is None:
             raise ValueError(f"no interval is known: {self.reason}")
         z = NormalDist().inv_cdf((1 + level_of(level)) / 2)
-        middle, factor = value * (1 + self.shift), math.exp(self.spread * z)
+        middle, factor = value * (1 + self.shift), math.exp(min(self.spread * z, 700.0))  # a float64
         return middle / factor, middle * factor
 
 
