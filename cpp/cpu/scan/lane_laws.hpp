@@ -45,8 +45,8 @@ struct LaneSettings {
 
 // What follows an affine layer: relu, or relu where the layer before it has one too, so that q_xy >= 0; nothing or phi
 // of other rays; or a BatchNorm and phi, whose integrals are those of rays (without eps or with), are given, or are
-// those of a closed finite batch. Or phi alone, by a table.
-enum class Form { relu, relu_again, no_batch_norm, rays, rays_and_eps, integrated, closed, tabulated };
+// those of a closed finite batch.
+enum class Form { relu, relu_again, no_batch_norm, rays, rays_and_eps, integrated, closed };
 
 constexpr bool normed(Form form) {
     return form == Form::rays || form == Form::rays_and_eps || form == Form::integrated || form == Form::closed;

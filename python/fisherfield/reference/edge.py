@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,27 +23,87 @@ __all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density"]
 _DEEPEST = 32  # affine layers: of more the equations take minutes here
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """phi(u + shift) of a hidden layer, u of variance q_xy over samples that share it and v within a sample."""
+
+    function: Any
+    q_xy: float
+    v: float
+    shift: float
+    scale: float  # what BatchNorm multiplies the variance by
+    slopes: float  # E phi' phi' of two samples
+    difference: float  # E phi'^2 less that
+    trained: float  # what gamma and beta add to Theta's diagonal
+
+    @property
+    def hat(self) -> tuple[float, float]:
+        """q_hat_xy and q_hat - q_hat_xy behind phi."""
+        rest = self.v / (self.q_xy + self.v)
+        spread = float(quadrature.spread(self.function, self.q_xy + self.v, rest, self.shift))
+        return pair(self.function, self.q_xy, self.v, self.shift), spread
+
+
 def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     """The equations of a chain of Dense layers, all of its hidden ones with BatchNorm or none; None for any other."""
+    if not _described(net, settings):
+        return None
+    affine, widths = net.affine_layers, [float(step.before[0]) for step in net.affine_steps]
+    forward = _forward(net, settings)
+    if forward is None:
+        return None
+    seen, hats = forward
+    tilde = [(1.0, 0.0)]  # q_tilde_xy and q_tilde - q_tilde_xy, from behind
+    for layer, reader in zip(reversed(seen), reversed(affine), strict=False):
+        back = reader.sigma_w2 * layer.scale
+        xy, rest = tilde[0]
+        both = layer.slopes + layer.difference
+        tilde.insert(0, (back * layer.slopes * xy, back * (both * rest + layer.difference * xy)))
+    bias = [float(settings.biases and layer.bias) for layer in affine]
+    own = [width * xy + one for width, (xy, _), one in zip(widths, hats, bias, strict=True)]
+    outlier = settings.theory == "frozen" or not net.batch_norms
+    layers = [
+        _neurons(layer, affine[at].sigma_w2, affine[at + 1].sigma_w2, widths[at : at + 2], tilde[at + 1], outlier)
+        for at, layer in enumerate(seen)
+    ]
+    r = sum(width * v * rest for width, (_, v), (_, rest) in zip(widths, hats, tilde, strict=True))
+    trained = sum(layer.trained * sum(tilde[at + 1]) for at, layer in enumerate(seen))
+    d = r + trained + sum(w * v * xy for w, (_, v), (xy, _) in zip(widths, hats, tilde, strict=True))
+    d += float(outlier) * sum(one * rest for one, (_, rest) in zip(own, tilde, strict=True))
+    return Bulk(
+        layers=tuple(layers),
+        inputs=widths[0],
+        v0=settings.length - settings.overlap,
+        alpha=np.array([xy for xy, _ in tilde]),
+        beta=np.array(own[:-1]) * float(outlier),
+        r=r + trained,
+        d=d,
+        share=0.0 if settings.samples is None else 1 / settings.samples,
+        widths=tuple(widths),
+    )
+
+
+def _described(net: Network, settings: Settings) -> bool:
     steps = net.steps
-    hidden = net.affine_steps[:-1]
-    normed = [step.previous for step in steps if isinstance(step.layer, BatchNorm)]
+    normed = [step for step in steps if isinstance(step.layer, BatchNorm)]
     chain = all(len(step.reads) == 1 and len(step.before) == 1 and not step.layer.unpublished for step in steps)
-    outward = [step for step in steps if steps.index(net.affine_steps[-1]) < steps.index(step)]
+    outward = steps[-1] is not net.affine_steps[-1]
     deep = len(net.affine_steps) > _DEEPEST
-    if deep or not chain or outward or len(normed) not in (0, len(hidden)) or settings.theory == "wei2019":
-        return None
-    if settings.samples == 1 or any(np.ndim(norm.gamma) or np.ndim(norm.beta) for norm in net.batch_norms):
-        return None
-    share = 0.0 if settings.samples is None else 1 / settings.samples
+    if deep or not chain or outward or len(normed) not in (0, len(net.affine_steps) - 1):
+        return False
+    own = any(np.ndim(norm.gamma) or np.ndim(norm.beta) for norm in net.batch_norms)
+    return not own and settings.samples != 1 and settings.theory != "wei2019"
+
+
+def _forward(net: Network, settings: Settings) -> tuple[list[Hidden], list[tuple[float, float]]] | None:
+    """The hidden layers, and q_hat_xy and q_hat - q_hat_xy before every affine one; None where nothing varies."""
     affine, place = net.affine_layers, 0
-    widths = [float(step.before[0]) for step in net.affine_steps]
-    hats = [(settings.overlap, settings.length - settings.overlap)]  # q_hat_xy and q_hat - q_hat_xy
-    seen = []
-    for at in range(len(hidden)):
+    hats = [(settings.overlap, settings.length - settings.overlap)]
+    seen: list[Hidden] = []
+    for layer, after in itertools.pairwise(affine):
         norm, function, place = following(net.layers, place)
         xy, spread = hats[-1]
-        q_xy, v = affine[at].sigma_b2 + affine[at].sigma_w2 * xy, affine[at].sigma_w2 * spread
+        q_xy, v = layer.sigma_b2 + layer.sigma_w2 * xy, layer.sigma_w2 * spread
         scale, shift = 1.0, 0.0
         if norm is not None:
             if v + norm.eps == 0:
@@ -52,67 +113,44 @@ def bulk_of(net: Network, settings: Settings) -> Bulk | None:
         if v == 0:
             return None
         rest = v / (q_xy + v)
-        hats.append((pair(function, q_xy, v, shift), float(quadrature.spread(function, q_xy + v, rest, shift))))
         slopes = float(quadrature.slope_covariance(function, q_xy + v, q_xy + v, one_minus_c=rest, shift=shift))
         difference = float(quadrature.slope_spread(function, q_xy + v, rest, shift))
-        extra = 0.0
+        trained = 0.0
         if norm is not None and norm.trained:  # of Theta on the diagonal alone, and no more than 1 in N of it
             ones = (
                 quadrature.second_slope_moment(function, v, shift)
                 - quadrature.first_slope_moment(function, v, shift) ** 2
             )
-            extra = affine[at + 1].sigma_w2 * (difference + v / norm.gamma**2 * float(ones))
-        seen.append((function, q_xy, v, shift, scale, slopes, difference, extra))
-    tilde = [(1.0, 0.0)]  # q_tilde_xy and q_tilde - q_tilde_xy, from behind
-    for at in reversed(range(len(hidden))):
-        *_, scale, slopes, difference, _ = seen[at]
-        back = affine[at + 1].sigma_w2 * scale
-        xy, rest = tilde[0]
-        tilde.insert(0, (back * slopes * xy, back * ((slopes + difference) * rest + difference * xy)))
-    bias = [float(settings.biases and layer.bias) for layer in affine]
-    alpha = np.array([xy for xy, _ in tilde])
-    own = [width * xy + one for width, (xy, _), one in zip(widths, hats, bias, strict=True)]
-    outlier = settings.theory == "frozen" or not net.batch_norms
-    layers = []
-    for at, (function, q_xy, v, shift, scale, *_) in enumerate(seen):
-        after = affine[at + 1].sigma_w2 * scale
-        xy, rest = tilde[at + 1]
-        means, mean_weights = MEANS if q_xy > 0 else (np.zeros(1), np.ones(1))
-        gradients, weights = GRADIENTS if outlier and xy > 0 else (np.zeros(1), np.ones(1))
-        weights, mean_weights = weights / weights.sum(), mean_weights / mean_weights.sum()
-        g = gradients * math.sqrt(after * xy / widths[at + 1])
-        rows = [moments(function, shift + math.sqrt(q_xy) * m, v) for m in means]
-        of = {name: np.array([row[name] for row in rows])[:, None] for name in rows[0]}
-        # Only the D ask for g, and where there are none it is 0.
-        fresh = (of["slope_variance"] * after * rest / widths[at + 1]) + 0 * g
-        grid = np.ones((len(means), len(g)))
-        layers.append(
-            Neurons(
-                weight=(widths[at + 1] * np.outer(mean_weights, weights)).ravel(),
-                b=(of["b"] * grid).ravel(),
-                s=(of["s"] * grid).ravel(),
-                bg=(of["bend"] * g * grid).ravel(),
-                c=(of["c"] * grid).ravel(),
-                cx=(of["cx"] * g * grid).ravel(),
-                cd=((of["cd"] * g * g + fresh) * grid).ravel(),
-                forward=affine[at].sigma_w2 * scale / widths[at],
-                backward=after / widths[at + 1],
-            )
-        )
-    r = sum(width * v * rest for width, (_, v), (_, rest) in zip(widths, hats, tilde, strict=True))
-    trained = sum(seen[at][-1] * sum(tilde[at + 1]) for at in range(len(hidden)))
-    d = r + trained + sum(w * v * xy for w, (_, v), (xy, _) in zip(widths, hats, tilde, strict=True))
-    d += float(outlier) * sum(one * rest for one, (_, rest) in zip(own, tilde, strict=True))
-    return Bulk(
-        layers=tuple(layers),
-        inputs=widths[0],
-        v0=settings.length - settings.overlap,
-        alpha=alpha,
-        beta=np.array(own[:-1]) * float(outlier),
-        r=r + trained,
-        d=d,
-        share=share,
-        widths=tuple(widths),
+            trained = after.sigma_w2 * (difference + v / norm.gamma**2 * float(ones))
+        seen.append(Hidden(function, q_xy, v, shift, scale, slopes, difference, trained))
+        hats.append(seen[-1].hat)
+    return seen, hats
+
+
+def _neurons(
+    layer: Hidden, before: float, after: float, widths: list[float], tilde: tuple[float, float], outlier: bool
+) -> Neurons:
+    """A hidden layer's units by their mean over samples and their gradients; before, after: sigma_w^2 beside it."""
+    (xy, rest), after = tilde, after * layer.scale
+    means, mean_weights = MEANS if layer.q_xy > 0 else (np.zeros(1), np.ones(1))
+    gradients, weights = GRADIENTS if outlier and xy > 0 else (np.zeros(1), np.ones(1))
+    weights, mean_weights = weights / weights.sum(), mean_weights / mean_weights.sum()
+    g = gradients * math.sqrt(after * xy / widths[1])
+    rows = [moments(layer.function, layer.shift + math.sqrt(layer.q_xy) * m, layer.v) for m in means]
+    of = {name: np.array([row[name] for row in rows])[:, None] for name in rows[0]}
+    # Only the D ask for g, and where there are none it is 0.
+    fresh = (of["slope_variance"] * after * rest / widths[1]) + 0 * g
+    grid = np.ones((len(means), len(g)))
+    return Neurons(
+        weight=(widths[1] * np.outer(mean_weights, weights)).ravel(),
+        b=(of["b"] * grid).ravel(),
+        s=(of["s"] * grid).ravel(),
+        bg=(of["bend"] * g * grid).ravel(),
+        c=(of["c"] * grid).ravel(),
+        cx=(of["cx"] * g * grid).ravel(),
+        cd=((of["cd"] * g * g + fresh) * grid).ravel(),
+        forward=before * layer.scale / widths[0],
+        backward=after / widths[1],
     )
 
 
