@@ -870,6 +870,7 @@ LOADER = torch.utils.data.DataLoader(SAMPLES)
         (nn.Linear, "it is a class, make an object of it"),
         (LOADER, "it has samples and no layers"),
         (SAMPLES, "it has samples and no layers"),
+        ((np.ones((6, 4)), np.zeros(6)), "it has samples and no layers"),
     ],
 )
 def test_what_pytorch_has_in_place_of_a_network_is_told_the_way_to_one(given, way):

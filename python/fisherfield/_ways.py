@@ -72,7 +72,8 @@ def _no_layers(value: Any) -> str:
     """Of what belongs to a network, but has no layers."""
     if isinstance(value, Mapping) and is_a(next(iter(value.values()), None), _TENSOR):
         return ": a state_dict has no layers, load it into its module and give that to fisherfield.torch.describe"
-    if is_a(value, _LOADER, _DATASET, "fisherfield.data.sources.Data"):
+    arrays = hasattr(value, "shape") or (isinstance(value, (tuple, list)) and hasattr(_first(value), "shape"))
+    if arrays or is_a(value, _LOADER, _DATASET, "fisherfield.data.sources.Data"):
         return ": it has samples and no layers"
     return ""
 
