@@ -13,7 +13,17 @@ from fisherfield.reference.layers import KINDS
 from fisherfield.reference.layers.affine import image_taps
 from fisherfield.reference.layers.pools import largest_of_windows
 from fisherfield.reference.state import Place, State
-from fisherfield.reference.units.state import Low, Sampling, Term, Units, as_units, averaged, drawn, normals
+from fisherfield.reference.units.state import (
+    Low,
+    Sampling,
+    Term,
+    Units,
+    _symmetric_root,
+    as_units,
+    averaged,
+    drawn,
+    normals,
+)
 
 RELU = ff.Activation("relu")
 
@@ -303,6 +313,21 @@ def test_units_scatter_around_what_they_are_drawn_from():
     again = averaged(as_units(state, how))
     assert np.max(np.abs(again.o - state.o)) < 1e-12 * np.max(np.abs(state.o))
     assert np.max(np.abs(again.d - state.d)) < 1e-12 * np.max(np.abs(state.d))
+
+
+def test_a_root_keeps_the_trace_of_what_noise_made_of_a_covariance():
+    rng = np.random.default_rng(7)
+    true = np.diag([9.0, 1.0, *([0.0] * 38)])
+    noise = rng.standard_normal((40, 40)) / 8
+    root, leading = _symmetric_root(true + noise + noise.T)
+    assert np.min(np.linalg.eigvalsh(true + noise + noise.T)) < -1
+    assert np.trace(root @ root) == pytest.approx(np.trace(true + 2 * noise), rel=1e-12)
+    assert np.min(np.linalg.eigvalsh(root)) > -1e-12
+    assert abs(leading[0]) > 0.9
+    exact = gaussian(rng, 6).xy
+    root, _ = _symmetric_root(exact)
+    np.testing.assert_allclose(root @ root, exact, rtol=0, atol=1e-12 * np.trace(exact))
+    assert not np.any(_symmetric_root(-np.eye(3))[0])
 
 
 def test_normal_numbers_are_those_of_their_counters():

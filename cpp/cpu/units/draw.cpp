@@ -22,6 +22,20 @@ struct Root {
     std::vector<float> scale;
 };
 
+// What to take off eigenvalues, ascending, so that those above it keep the sum of all: noise leaves some below 0, and
+// where these are cut the others hold as much too much.
+double cut_of(const std::vector<double>& values) {
+    double below = 0.0, left = 0.0; // the sum of those that are cut, and their share of each one above
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        left = -below / static_cast<double>(values.size() - i);
+        if (values[i] > left) {
+            break;
+        }
+        below += values[i];
+    }
+    return std::max(left, 0.0);
+}
+
 Root symmetric_root(Room& room, const Matrix& covariance, long k) {
     Array<double> vectors(room, static_cast<std::size_t>(k) * k);
     std::vector<double> values(k);
@@ -39,8 +53,9 @@ Root symmetric_root(Room& room, const Matrix& covariance, long k) {
     }
     Root root;
     root.first = std::make_unique<Factor>(room, vectors.data(), k);
+    const double cut = cut_of(values);
     for (const double value : values) {
-        root.scale.push_back(static_cast<float>(std::sqrt(std::max(value, 0.0))));
+        root.scale.push_back(static_cast<float>(std::sqrt(std::max(value - cut, 0.0))));
     }
     return root;
 }

@@ -112,12 +112,22 @@ def coins(sampling: Sampling, which: int, units: int) -> np.ndarray:
 
 
 def _symmetric_root(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """S with S S = matrix, of which what noise leaves below 0 is cut. Its entries depend on no choice of eigenvectors,
-    which flips and turns of an image leave open. With the leading eigenvector, of a sum >= 0."""
+    """S with S S the matrix >= 0 of the same trace that is next to `matrix`: noise leaves eigenvalues below 0, and cut
+    they would leave too much of the others (2 % of b at 64 units a group and 100 positions). Its entries depend on no
+    choice of eigenvectors, which flips and turns of an image leave open. With the leading eigenvector, of a sum >= 0.
+    """
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     leading = vectors[:, -1]
     leading = -leading if np.sum(leading) < 0 else leading
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T), leading
+    return np.asarray((vectors * np.sqrt(np.maximum(values - _cut(values), 0.0))) @ vectors.T), leading
+
+
+def _cut(values: np.ndarray) -> float:
+    """What to take off eigenvalues, ascending, so that those above it keep the sum of all."""
+    below = np.concatenate([[0.0], np.cumsum(values)[:-1]])  # the sum of those that are cut
+    shares = -below / np.arange(len(values), 0, -1)
+    above = np.flatnonzero(values > shares)
+    return max(float(shares[above[0]]), 0.0) if len(above) else 0.0
 
 
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
