@@ -10,6 +10,7 @@ a state again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,11 +156,20 @@ def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray,
     g = normals(sampling, 2 * which, half, positions)
     order = coins(sampling, 2 * which + 6, half)
     quantiles = np.empty(half)
-    quantiles[np.argsort(order, kind="stable")] = ndtri((np.arange(half) + 0.5) / (2 * half))
+    quantiles[np.argsort(order, kind="stable")] = -_of_shares(half)
     quantiles *= np.where(order & np.uint64(1), 1.0, -1.0)  # which of a pair comes first, for the sake of sums
     alpha = (g + (quantiles - g @ leading)[:, None] * leading) @ root
     b = normals(sampling, 2 * which + 1, half, size).reshape(half, sampling.reads, positions) @ _cholesky(v).T
     return np.concatenate([alpha, -alpha]), np.concatenate([b, -b])
+
+
+def _of_shares(half: int) -> np.ndarray:
+    """Roots of the mean squares of a standard normal's z < 0 within `half` equal shares, by the integral P(z) - z p(z)
+    of z^2 p(z). In the middles of the shares z^2 misses the tails: 0.990 of 128 units, and (z - 1)^2 beyond 1 has 0.955
+    for 0.996 of its mean."""
+    z = ndtri(np.arange(1, half + 1) / (2 * half))
+    ends = np.concatenate([[0.0], z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)])
+    return np.asarray(np.sqrt(np.maximum(1 - 2 * half * np.diff(ends), 0.0)))
 
 
 def as_units(state: State | Units, sampling: Sampling, which: int = 0) -> Units:
