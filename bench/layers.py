@@ -217,7 +217,7 @@ def known(row: str, depth: int) -> bool:
     try:
         ff.fisher(net, ROWS[row][1], samples=samples)
     except ValueError as error:
-        return str(error) != net.needs_units
+        return str(error) != net.without_recursion
     return True
 
 

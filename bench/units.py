@@ -11,7 +11,7 @@ AvgPool2d(2, 1) behind one in three); phi of `PHI`; sigma_w2 in 0.5 .. 2.5 and s
 BatchNorm or LayerNorm with gamma in 0.5 .. 2, beta in -1 .. 1, eps 0 or 0.2, trained or not; Dropout behind one in
 four; exact or frozen statistics; a Residual of a normed branch behind the first dense layer of one in four.
 
-Every network has 4 seeds of 4 groups of units. z = (mean of b - the recursion's b)/error, error by the scatter of groups
+Every network has 4 seeds of 4 groups of units. z = (mean of b - the recursion's b)/error, error by how groups scatter
 within seeds: Student's t of 12 degrees of freedom, whose standard deviation is 1.10 and which is beyond 2.18 once in
 20 and beyond 4.3 once in 1000.
 """

@@ -157,7 +157,7 @@ def questions(seed: int = 20260) -> list[dict[str, Any]]:
         net = dense(rng) if rng.random() < 0.7 else conv(rng)
         arguments = settings(rng, net)
         try:
-            ff.fisher(net, **arguments)
+            ff.fisher(net, **arguments, units=None)
         except ValueError:  # variance 0 under BatchNorm, or what overflows
             continue
         out.append(case("fisher", net, arguments))
@@ -211,8 +211,9 @@ def answer(question: dict[str, Any]) -> dict[str, list[float]]:
     """Every number of one question, by name."""
     net, arguments = network(question["network"]), question["settings"]
     if question["kind"] == "fisher":
-        result = ff.fisher(net, **arguments, edge=False)  # tests/test_edge.py holds the edge
-        parameters = ff.order_parameters(net, **arguments)
+        # the closed recursion's: tests/test_edge.py holds the edge, tests/test_units_core.py sampled units
+        result = ff.fisher(net, **arguments, edge=False, units=None)
+        parameters = ff.order_parameters(net, **arguments, units=None)
         out = {name: [float(getattr(result, name))] for name in SPECTRUM}
         out |= {"part_a": result.layers.a.tolist(), "part_b": result.layers.b.tolist()}
         columns = ("q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d")

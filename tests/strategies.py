@@ -134,7 +134,7 @@ SIZED = {
 
 def has_recursion(layer, spot):
     """Whether every step that a layer makes here has a closed recursion."""
-    return not any(step.needs_units for step in layer.steps(spot))
+    return not any(step.needs_units and not step.closed_nearly for step in layer.steps(spot))
 
 
 def layers_behind(draw, spot, activations, most, side, depth=2, same_size=False, closed=True):

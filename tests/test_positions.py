@@ -220,8 +220,8 @@ CASES = {
 
 def compare(implementation, net, theory, overlap):
     a, b, q_hat, v_hat = judged(net, theory, overlap)
-    result = implementation.fisher(net, theory, overlap=overlap)
-    rows = implementation.order_parameters(net, theory, overlap=overlap)
+    result = implementation.fisher(net, theory, overlap=overlap, units=None)
+    rows = implementation.order_parameters(net, theory, overlap=overlap, units=None)
     # a dozen layers of sums and closed forms, a few ulp each; v of the length that it is a part of
     assert result.a == pytest.approx(float(a), rel=1e-13)
     assert result.b == pytest.approx(float(b), rel=1e-13, abs=1e-13 * float(a))
@@ -268,7 +268,7 @@ def test_small_networks_are_those_of_many_digits(implementation):
 @pytest.mark.parametrize("small", [1e-277, 1e-320])
 def test_an_overlap_far_below_the_length_is_none(small):
     for net in CASES.values():
-        one, other = (ff.order_parameters(net, overlap=overlap) for overlap in (0.0, small))
+        one, other = (ff.order_parameters(net, overlap=overlap, units=None) for overlap in (0.0, small))
         assert np.array_equal(one.q_hat, other.q_hat)
         assert np.array_equal(one.theta, other.theta)
 

@@ -44,13 +44,13 @@ def close(core, slow, rel, size):
 
 def check(net, theory, biases, given_data):
     try:
-        slow = reference.fisher(net, theory, biases=biases, edge=False, **given_data)
+        slow = reference.fisher(net, theory, biases=biases, edge=False, units=None, **given_data)
     except ValueError as refusal:
         with pytest.raises(ValueError, match=r"eps must be > 0|overlap must be|theory must be"):
             ff.fisher(net, theory, biases=biases, **given_data)
         assert any(word in str(refusal) for word in ("eps", "overlap must be", "wei2019"))  # for the same reason
         return
-    core, rel = ff.fisher(net, theory, biases=biases, edge=False, **given_data), tolerance(net)
+    core, rel = ff.fisher(net, theory, biases=biases, edge=False, units=None, **given_data), tolerance(net)
     for name in NUMBERS:
         size = slow.second_moment if name == "second_moment" else abs(slow.a)
         close(getattr(core, name), getattr(slow, name), rel, size)
@@ -105,12 +105,12 @@ def test_fisher_of_convolutional_networks_by_quadrature(net, theory, given_data,
 @settings(max_examples=60)
 def test_order_parameters(net, theory, given_data, biases):
     try:
-        slow = reference.order_parameters(net, theory, biases=biases, **given_data)
+        slow = reference.order_parameters(net, theory, biases=biases, units=None, **given_data)
     except ValueError:
         with pytest.raises(ValueError, match=r"eps must be > 0|overlap must be|theory must be"):
             ff.order_parameters(net, theory, biases=biases, **given_data)
         return
-    core = ff.order_parameters(net, theory, biases=biases, **given_data)
+    core = ff.order_parameters(net, theory, biases=biases, units=None, **given_data)
     for name in ("fan_in", "q_hat", "q_hat_xy", "v_hat", "q", "q_xy", "v", "theta", "theta_xy", "d"):
         size = getattr(slow, {"q_hat_xy": "q_hat", "v_hat": "q_hat", "q_xy": "q", "v": "q"}.get(name, "theta"))
         error = np.abs(getattr(core, name) - getattr(slow, name))

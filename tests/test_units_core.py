@@ -243,6 +243,7 @@ def _how():
         ({"units": 64.5}, "units must be"),
         ({"seed": -1}, "seed must be"),
         ({"memory": 0.0}, "memory must be"),
+        ({"units": 64, "samples": 9, "overlap": -0.1}, "overlap must be >= 0 where units are drawn"),
         ({"units": 64, "theory": "wei2019"}, "units must be 'auto' or None for the theory wei2019"),
     ],
 )

@@ -71,7 +71,7 @@ NETWORKS = {
 def test_networks_say_which_step_needs_sampled_units_and_why(name):
     net, words = NETWORKS[name]
     assert net.needs_units.startswith(words)
-    first = next(step for step in net.steps if step.needs_units)
+    first = next(step for step in net.steps if step.needs_units and not step.closed_nearly)
     assert (
         net.needs_units == f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}"
     )
@@ -106,7 +106,8 @@ def test_units_are_drawn_of_networks_without_a_recursion(name):
                 with pytest.raises(ValueError, match=f"^{re.escape(WITHOUT_UNITS[name])}$"):
                     module.fisher(net, theory, samples=5)
             continue
-        slow, fast = (module.fisher(net, theory, samples=5, units=64) for module in (reference, ff))
+        # of seed 0 one number of the post-activation block lies within float32 of the kink of relu, 1/5120 of all
+        slow, fast = (module.fisher(net, theory, samples=5, units=64, seed=1) for module in (reference, ff))
         # sums in float32; a norm of the outputs takes all of b but what rounding leaves of a
         assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-5, abs=1e-5 * slow.a)
         assert fast.drawing is not None
@@ -124,16 +125,86 @@ def test_networks_are_saved_printed_replaced_and_pickled(name):
 
 
 def test_chains_that_have_a_closed_recursion_need_no_units():
-    pre = ff.Residual([BN, RELU, conv(4)])
     for net in (
         ff.mlp([5, 8, 8, 2]),
-        image(*STEM, conv(4), BN, RELU, ff.AvgPool2d(2)),
-        image(conv(4), pre, pre, BN, RELU),
-        image(*STEM, block(4, [ff.Conv2d(4, 1), BN]), BN, RELU, conv(4, groups=2), RELU),
+        image(*STEM, conv(4), RELU, ff.AvgPool2d(2)),
+        image(ff.Conv2d(4, 3), BN, RELU, ff.AvgPool2d(2), ff.Conv2d(4, 2), BN, RELU),
         ff.Network((1, 4, 4), [conv(4), RELU, ff.LayerNorm(), ff.Dropout(0.1), ff.Flatten(), D(1)]),
     ):
-        assert net.needs_units == ""
+        assert (net.needs_units, net.without_recursion) == ("", "")
         assert not any(step.needs_units for step in net.steps)
+
+
+PRE = ff.Residual([BN, RELU, conv(4)])
+UNEVEN = {  # with the BatchNorms that see positions differ
+    "two padded convolutions": (image(*STEM, conv(4), BN, RELU), ["layers[4]"]),
+    "padding in front alone": (
+        image(*STEM, ff.Conv2d(4, 3), BN, RELU, ff.Conv2d(4, 2), BN),
+        ["layers[4]", "layers[7]"],
+    ),
+    "padding without a norm": (image(conv(4), RELU, ff.Conv2d(4, 3), BN, RELU), ["layers[3]"]),
+    "a padded mean": (
+        image(ff.Conv2d(4, 3), RELU, ff.AvgPool2d(3, 2, 1), ff.Conv2d(4, 2), BN, RELU),
+        ["layers[4]"],
+    ),
+    "a pre-activation net": (
+        image(conv(4), PRE, PRE, BN, RELU),
+        ["layers[2].branch[0]", "layers[3]"],
+    ),
+    "a projection": (
+        image(*STEM, block(4, [ff.Conv2d(4, 1), BN]), RELU),
+        ["layers[3].branch[1]", "layers[3].branch[4]", "layers[3].skip[1]"],
+    ),
+    "padding in a branch alone": (
+        image(ff.Conv2d(4, 3), BN, RELU, ff.Residual([conv(4), RELU, conv(4)], [ff.Conv2d(4, 1)]), BN, RELU),
+        ["layers[4]"],
+    ),
+    "one position behind it": (
+        ff.Network((3, 2, 2), [conv(4), RELU, conv(4, 2), BN, RELU, ff.Flatten(), D(2), BN]),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_exact_norms_behind_padding_need_units_and_have_a_recursion_all_the_same(name):
+    net, where = UNEVEN[name]
+    assert [step.where for step in net.steps if step.needs_units] == where
+    assert all(step.closed_nearly for step in net.steps if step.needs_units)
+    assert net.without_recursion == ""
+    assert net.needs_units.startswith(f"{where[0]}: BatchNorm has no closed recursion that is exact" if where else "")
+    for theory in ("exact", "frozen"):
+        by_units = ff.fisher(net, theory, samples=9).drawing
+        assert (by_units is not None) == (theory == "exact" and bool(where))
+        settings = reference.arguments.settings_of(net, theory, 9, 0, 1, None, True)
+        assert reference.units.walk.drawing(net, settings, "auto", 0) == (by_units and by_units[:5])
+    assert ff.fisher(net, samples=9, units=None).drawing is None
+
+
+def test_closed_recursions_stand_where_units_would_take_too_much():
+    for net, words in (
+        (ff.convnet((3, 70, 70), [8, 8], 2), {}),
+        (ff.convnet((3, 8, 8), [8, 8], 2), {"memory": 1000.0}),
+        (image(*STEM, conv(4), ff.BatchNorm((1.0, 2.0, 1.0, 1.0)), RELU), {}),
+    ):
+        assert net.needs_units
+        spectrum = ff.fisher(net, samples=9, **words)
+        assert spectrum.drawing is None
+        assert spectrum.error == 0
+        assert "behind padding a part of what BatchNorm takes from the gradient is left out" in spectrum.reason
+
+
+def test_scans_say_that_they_are_by_the_closed_recursion():
+    net = UNEVEN["two padded convolutions"][0]
+    table = ff.scan(net, {"sigma_w2": [1.0, 2.0]}, samples=8)
+    words = f"by the closed recursion, where fisher draws sampled units: {net.needs_units}"
+    assert f"note: {words}" in repr(table)
+    assert table.to_xarray().attrs["note"] == words
+    for theory in ("exact", "frozen"):
+        of_two = ff.scan(net, {"sigma_w2": [1.0, 2.0]}, theory=theory, samples=8).lambda_max[1]
+        assert of_two == pytest.approx(ff.fisher(net, theory, samples=8, units=None).lambda_max, rel=1e-14)
+    assert "note" not in repr(ff.scan(net, {"sigma_w2": [1.0, 2.0]}, theory="frozen"))
+    assert "note" not in repr(ff.scan(net.replace(batch_norm=False), {"sigma_w2": [1.0, 2.0]}))
 
 
 def test_shapes_and_parameters():

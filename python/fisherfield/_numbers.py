@@ -219,8 +219,8 @@ def theory_of(net: Any, theory: Any, by_units: bool = False) -> Theory:
     word = choice("theory", theory, THEORIES)
     if word == "wei2019" and (words := net._facts.unpublished):
         raise ValueError(f"theory must be 'exact' or 'frozen' for a network with {words}, which wei2019 does not treat")
-    if net.needs_units and not by_units:
-        raise ValueError(net.needs_units)
+    if net.without_recursion and not by_units:
+        raise ValueError(net.without_recursion)
     return word
 
 

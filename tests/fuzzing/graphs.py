@@ -60,7 +60,7 @@ def extended(random: Random, start: Shape, layers: list[str], at: Shape, kinds: 
         return layers, at
     ends = ["ff.Flatten()", "ff.Dense(1)"] if len(after) == 3 else ["ff.Dense(1)"]
     whole = outcome(evaluate, network(start, [*layers, proposed, *ends]))
-    refused = isinstance(whole, Refused) or (kinds.closed and whole.needs_units)
+    refused = isinstance(whole, Refused) or (kinds.closed and whole.without_recursion)
     return (layers, at) if refused else ([*layers, proposed], after)
 
 

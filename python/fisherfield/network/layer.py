@@ -29,6 +29,7 @@ __all__ = [
     "Array",
     "Axis",
     "Layer",
+    "Marks",
     "Pair",
     "Parts",
     "Seen",
@@ -131,14 +132,25 @@ class Step:
     after: Shape
     previous: Layer | None
     reads: tuple[int, ...]  # the steps that feed it, by number; -1: the data
-    needs_units: str = (
-        ""  # why no closed recursion has it where it stands, and sampled units are needed; empty: one has
-    )
+    needs_units: str = ""  # why no closed recursion has it where it stands, or none that is exact; empty: one has
+    closed_nearly: bool = False  # of these: there is one, which leaves something out where statistics are exact
 
     @property
     def image(self) -> bool:
         """Whether it gives images."""
         return len(self.after) == 3
+
+
+class Marks(NamedTuple):
+    """What is to be known of the units between two layers."""
+
+    unequal: bool = False  # they are Gaussian, and have not all the same gamma and beta
+    padded: bool = False  # zeros of a padding made some of the image's positions differ from others
+    uneven: bool = False  # and with them what two inputs have in common there
+
+    @classmethod
+    def of_sum(cls, ends: Sequence[Marks]) -> Marks:
+        return cls(*(any(marks) for marks in zip(*ends, strict=True)))
 
 
 class Spot(NamedTuple):
@@ -152,7 +164,7 @@ class Spot(NamedTuple):
     hidden: bool  # before the last affine layer, or that one
     number: int = 0  # of steps before it
     source: int = -1  # the step that feeds it; -1: the data
-    unequal: bool = False  # Gaussian units come in that have not all the same gamma and beta
+    marks: Marks = Marks()
 
     def behind(self, layer: Layer, after: Shape, number: int) -> Spot:
         """Where the layer behind one stands that stood here."""
@@ -162,8 +174,18 @@ class Spot(NamedTuple):
             stream=layer.gives(self.stream, self.shape),
             number=number,
             source=number - 1,
-            unequal=layer.unequal(self),
+            marks=layer.marks(self, after),
         )
+
+    @property
+    def unequal(self) -> bool:
+        """Whether Gaussian units come in that have not all the same gamma and beta."""
+        return self.marks.unequal
+
+    @property
+    def uneven(self) -> bool:
+        """Whether what two inputs have in common differs between positions."""
+        return self.marks.uneven
 
 
 def setting(
@@ -245,9 +267,19 @@ class Layer:
         """Why it has no closed recursion where it stands; empty where it has one."""
         return ""
 
+    def closed_nearly(self, spot: Spot) -> bool:
+        """Whether, where it needs units, a closed recursion leaves something out of exact statistics alone."""
+        return False
+
     def unequal(self, spot: Spot) -> bool:
         """Whether Gaussian units behind it, where it stands, have not all the same gamma and beta."""
         return False
+
+    def marks(self, spot: Spot, after: Shape) -> Marks:
+        """What is to be known of the units behind it."""
+        padded = (spot.marks.padded or self.padded) and math.prod(after[1:]) > 1
+        # of data the biases alone are what two inputs have in common
+        return Marks(self.unequal(spot), padded, padded and spot.stream not in DATA)
 
     def shape_of(self, before: Shape) -> Shape:
         """The shape behind it; ValueError where its sizes do not fit."""
@@ -276,7 +308,7 @@ class Layer:
 
     def steps(self, spot: Spot) -> Iterator[Step]:
         """Itself where it stands, behind the layers that it holds, if any; refused where it cannot stand there."""
-        where, place, before, previous, stream, hidden, _, source, _ = spot
+        where, place, before, previous, stream, hidden, source = (*spot[:6], spot.source)
         name = type(self).__name__
         if self.image and len(before) != 3:
             raise ValueError(f"{where}: {name} needs an image (channels, height, width), got shape {before}")
@@ -291,7 +323,8 @@ class Layer:
             after = self.shape_of(before)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Step(self, where, place, before, after, previous, (source,), self.needs_units(spot))
+        needs, nearly = self.needs_units(spot), self.closed_nearly(spot)
+        yield Step(self, where, place, before, after, previous, (source,), needs, bool(needs) and nearly)
 
     # ------------------------------------------------------------------------------------------------------- parameters
 

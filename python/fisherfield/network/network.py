@@ -50,7 +50,10 @@ class Network:
     Attributes
     ----------
     needs_units : str
-        Which step comes first that no closed recursion has, and why, in one sentence; empty where all have one.
+        Which step comes first that no closed recursion has, or none that is exact, and why, in one sentence; empty
+        where all have one.
+    without_recursion : str
+        The same of a step that has none at all: theory refuses the network with it where no units may be drawn.
 
     Raises
     ------
@@ -136,8 +139,16 @@ class Network:
 
     @cached_property
     def needs_units(self) -> str:
-        """Which step comes first that no closed recursion has, and why, in one sentence; empty where there is none."""
+        """Which step comes first that no closed recursion has, or none that is exact, and why, in one sentence."""
         first = next((step for step in self.steps if step.needs_units), None)
+        if self.without_recursion or first is None:
+            return self.without_recursion
+        return f"{first.where}: {type(first.layer).__name__} has no closed recursion that is exact: {first.needs_units}"
+
+    @cached_property
+    def without_recursion(self) -> str:
+        """Which step comes first that no closed recursion has, and why, in one sentence; empty where there is none."""
+        first = next((step for step in self.steps if step.needs_units and not step.closed_nearly), None)
         return (
             f"{first.where}: {type(first.layer).__name__} has no closed recursion: {first.needs_units}" if first else ""
         )
@@ -249,7 +260,7 @@ class _Facts:
     batch_norm: bool  # it has one at all
     trained: bool  # one with trained gamma and beta
     image_norm: bool  # behind a convolution
-    padded_norm: bool  # behind a padded convolution of hidden activations, or its sum: the border has another mean
+    padded_norm: bool  # behind padding, where what two inputs have in common differs between positions
     pooled_norm: bool  # the same, and AvgPool2d somewhere before it
     first_normed: bool  # the first affine layer has one: it takes the mean, and with it the inputs' overlap
     last_normed: bool  # the last hidden affine layer has one
@@ -277,16 +288,10 @@ class _Facts:
         norms = [at for at, step in enumerate(steps) if step.layer.over_batch]
         hidden = [steps[at] for at in affine[:-1]]
         units = [math.prod(step.after) for step in hidden]
-        fed_by = {at: steps[at].reads[0] for at in norms}
         layers = [step.layer for step in steps]
         sums = any(len(step.reads) > 1 for step in steps)
 
-        # Whether each, or a part of the sum that it is, is a padded convolution behind the first.
-        padded: list[bool] = []
-        for at, step in enumerate(steps):
-            parts = any(padded[read] for read in step.reads if read >= 0)
-            padded.append(parts if len(step.reads) > 1 else at > affine[0] and layers[at].padded)
-        behind_padding = [at for at in norms if fed_by[at] >= 0 and padded[fed_by[at]]]
+        behind_padding = [at for at in norms if steps[at].closed_nearly]
         grouped = [
             (step.layer.affine, step.before[0] // step.layer.channel_groups)
             for step in steps

@@ -150,9 +150,14 @@ class BatchNorm(Norm):
         return before if before in DATA else super().gives(before, shape)
 
     def needs_units(self, spot: Spot) -> str:
-        if spot.stream is Stream.UNITS:
-            return ""
-        return "mean and variance over the data differ from unit to unit where units are no Gaussian sums"
+        if spot.stream is not Stream.UNITS:
+            return "mean and variance over the data differ from unit to unit where units are no Gaussian sums"
+        if spot.uneven:
+            return "behind padding a unit's own mean differs between positions, and its variance from unit to unit"
+        return ""
+
+    def closed_nearly(self, spot: Spot) -> bool:
+        return spot.stream is Stream.UNITS
 
     def _linearize(self, core: Any, parts: Parts, before: Shape) -> None:
         (gammas, trained), (betas, _) = parts

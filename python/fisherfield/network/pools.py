@@ -80,6 +80,10 @@ class _Windows(_Pool):
         if self.stride is None:
             object.__setattr__(self, "stride", self.kernel)
 
+    @property
+    def padded(self) -> bool:
+        return any(two(self.padding))
+
     def window(self, before: Shape) -> Window:
         return Window(two(self.kernel), two(self.stride or self.kernel), two(self.padding))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
-from .layer import DATA, GAUSSIAN, Layer, Parts, Seen, Shape, Spot, Step, Stream, kind, matrices, setting
+from .layer import DATA, GAUSSIAN, Layer, Marks, Parts, Seen, Shape, Spot, Step, Stream, kind, matrices, setting
 
 if TYPE_CHECKING:
     from .. import _core
@@ -99,14 +99,14 @@ class Residual(Layer):
     def unpublished(self) -> str:
         return "sums of branches"
 
-    def unequal(self, spot: Spot) -> bool:
+    def marks(self, spot: Spot, after: Shape) -> Marks:
         ends = []
         for layers in (self.branch, self.skip):
             inner = spot
             for layer in layers:
                 inner = inner.behind(layer, layer.shape_of(inner.shape), 0)
-            ends.append(inner.unequal)
-        return any(ends)
+            ends.append(inner.marks)
+        return Marks.of_sum(ends)
 
     def shape_of(self, before: Shape) -> Shape:
         for layer in self.branch:

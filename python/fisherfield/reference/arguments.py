@@ -57,8 +57,8 @@ def settings_of(
         raise ValueError(
             f"theory must be 'exact' or 'frozen' for a network with {untreated}, which wei2019 does not treat"
         )
-    if net.needs_units and not by_units:
-        raise ValueError(net.needs_units)
+    if net.without_recursion and not by_units:
+        raise ValueError(net.without_recursion)
     length = number("length", length, 1 / LARGEST)
     samples = None if samples is None else whole("samples", samples, 1, 2**53)
     if samples == 1 and net.batch_norms:

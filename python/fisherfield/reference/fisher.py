@@ -108,7 +108,7 @@ def _of_softmax(net: Network, settings: Settings, squared: Fisher) -> Fisher:
     C, P, n = net.outputs, squared.parameters, settings.samples
     one_over_n = 0.0 if n is None else 1 / n
     o, eps = squared.b, (squared.a - squared.b) * one_over_n
-    if squared.error == 0 and squared.regime == "outlier" and o > 0:
+    if not (squared.error and net.without_recursion) and squared.regime == "outlier" and o > 0:
         z = outputs_of(net, settings)
         of_p = law(C, n, float(z.xy), float(z.v), eps / o)
         top, trace = o * of_p.mean, of_p.trace

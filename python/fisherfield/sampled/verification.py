@@ -88,7 +88,7 @@ class Verification(InNotebooks):
     others : dict of ndarray, (W,)
         lambda_max by the other theories; NaN where one refuses the network.
     fishers : tuple of Fisher or None, (W,)
-        The theory's results, which say whether they hold; None where no theory is known (`Network.needs_units`).
+        The theory's results, which say whether they hold; None where no theory is known (`Network.without_recursion`).
     sampled, errors : dict of ndarray, (W,)
         Mean over the seeds, and its standard error; NaN for a single seed.
     ratio, ratio_errors : dict of ndarray, (W,)
@@ -332,7 +332,7 @@ def _sentences(verification: Verification) -> Iterator[str]:
     sampled = with_error(verification.sampled[name][row], verification.errors[name][row])
     if verification.fishers[row] is None:
         who = f"{where}{whose}" if where else whose[0].upper() + whose[1:]
-        yield f"{who} had lambda_max {sampled}, and no theory is known: {verification.network.needs_units}."
+        yield f"{who} had lambda_max {sampled}, and no theory is known: {verification.network.without_recursion}."
         yield from _rounding(verification)
         return
     sentence = f"theory {theory} predicts lambda_max {verification.theory[name][row]:.5g}, and {whose} had {sampled}"

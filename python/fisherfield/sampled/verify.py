@@ -87,8 +87,9 @@ def verify(
     Raises
     ------
     ValueError, TypeError
-        In one sentence, for arguments out of range and networks that the theory or a batch refuses. One that no closed
-        recursion has (`Network.needs_units`) is sampled all the same, and the verdict says that no theory is known.
+        In one sentence, for arguments out of range and networks that the theory or a batch refuses. One that is
+        refused for want of a closed recursion (`Network.without_recursion`) is sampled all the same, and the verdict
+        says that no theory is known.
     RuntimeError
         For worker processes that ended abruptly (`BrokenExecutor`).
 
@@ -295,7 +296,7 @@ def _known(net: Network, theory: Theory, data: dict[str, Any]) -> Fisher | None:
     try:
         return fisher(net, theory, **data)
     except ValueError:
-        if not net.needs_units:
+        if not net.without_recursion:
             raise
         return None
 

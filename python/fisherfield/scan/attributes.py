@@ -50,7 +50,15 @@ def attributes_of(
         **attributes,
         "quantities": " ".join(quantities),
         "dimensions": json.dumps(dimensions),
+        **({"note": note} if (note := note_of(net, settings)) else {}),
     }
+
+
+def note_of(net: Network, settings: Mapping[str, Any]) -> str:
+    """What is to be said of a scan's closed recursion, where `fisher` draws sampled units instead; or nothing."""
+    if settings.get("theory") != "exact" or not net.needs_units:
+        return ""
+    return f"by the closed recursion, where fisher draws sampled units: {net.needs_units}"
 
 
 def settings_from(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,14 +83,14 @@ def _differing(there: Any, coordinates: dict[str, Described]) -> list[str]:
 
 
 def _others(there: Any, attributes: dict[str, Any]) -> list[str]:
-    """Attributes that differ, but for the title, which follows from others."""
+    """Attributes that differ, but for the title and the note, which follow from others."""
     there = {**UNWRITTEN, **there}
     return [
         f"{name} ({shown(there[name])} there, {shown(value)} here)"
         if name in there and len(f"{value}{there[name]}") < 80
         else name
         for name, value in attributes.items()
-        if name != "title" and there.get(name) != value
+        if name not in ("title", "note") and there.get(name) != value
     ]
 
 

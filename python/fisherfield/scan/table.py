@@ -19,7 +19,7 @@ from .._optional import optional
 from .._words import plural, seconds_in_words, shown
 from ..network import Network
 from ..network.toml import from_toml
-from .attributes import attributes_of, coordinates_of, named, settings_from, variables_of
+from .attributes import attributes_of, coordinates_of, named, note_of, settings_from, variables_of
 from .grid import Grid
 from .labels import LAYERED, REGIMES, STATUSES, kind_of
 from .layout import ACTIVATIONS, DIMENSIONS, Damaged, dimensions_from
@@ -127,6 +127,8 @@ class Scan(InNotebooks):
             lines.append(f"  {name:<{wide}}  {self._in_words(name, array)}")
         for status, count in self.failures().items():
             lines.append(f"  {plural(count, 'point')}: {STATUSES[status]}")
+        if note := note_of(self.network, self.settings):
+            lines.append(f"  note: {note}")
         if self.settings.get("tables"):
             lines.append(f"  with tables of {self.settings['tables']}")
         if self.store is not None:

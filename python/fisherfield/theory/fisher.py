@@ -247,9 +247,11 @@ def fisher(
         Whether to solve for the bulk's edge where it may pass the outlier, in 0.1 to 20 ms at four layers; without, and
         where its equations are not known, the mean of the bulk stands for it, as in scans.
     units : "auto", None or int
-        Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, for the whole
-        network; None refuses such networks; a number from 64 to 2^20 draws so many of any network, in four groups,
-        where images are largest, and more where they are smaller. Products are float32: 1e-6 of lambda_max.
+        Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, and where it
+        leaves something out (`Network.needs_units`): exact BatchNorm behind padding, of images of up to 1,024 positions
+        that fit into memory. None takes the closed recursion, and refuses networks that have none
+        (`Network.without_recursion`); a number from 64 to 2^20 draws so many of any network, in four groups, where
+        images are largest, and more where they are smaller. Products are float32: 1e-6 of lambda_max.
     seed : int
         Of the units: the number is the same for a seed, with any number of threads.
     memory : float, optional
@@ -297,11 +299,13 @@ def under_cross_entropy(squared: Fisher, settings: Settings) -> Fisher:
     o, d, n = squared.b, squared.a - squared.b, squared.samples
     eps = 0.0 if n is None else d / n
     spread = error = 0.0
-    if squared.drawing is None and squared.regime == "outlier" and 0.0 < o < math.inf and math.isfinite(squared.a):
+    by_units = squared.drawing is not None and bool(net.without_recursion)
+    if not by_units and squared.regime == "outlier" and 0.0 < o < math.inf and math.isfinite(squared.a):
         xy, v = calls.output_state(net, settings)
         law = softmax_law(outputs, n, xy, v, eps / o)
         top, heads = o * law.mean, law.trace
-        spread, error = law.spread / law.mean if law.mean > 0 else 0.0, o * law.spread / law.networks**0.5
+        spread = law.spread / law.mean if law.mean > 0 else 0.0
+        error = math.hypot(o * law.spread / law.networks**0.5, squared.error * law.mean)
         # tr F* F* = (1/n^2) sum_xy Theta_xy^2 tr H_x H_y
         one_over_n = 0.0 if n is None else 1 / n
         square = squared.a**2 * law.square * one_over_n + o**2 * law.cross * (1 - one_over_n)

@@ -25,6 +25,7 @@ _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units, whose statis
 _READS = 16  # of a unit, where they are not
 _WORK, _NUMBERS = 2**16, 2**20  # of a group: units times positions, and these times the samples of a unit
 _FEWEST, _MOST = 2**5, 2**13  # units of a group
+_POSITIONS = 2**10  # of the largest image, up to which units are drawn where a closed recursion is nearly exact
 
 
 class Drawing(NamedTuple):
@@ -44,21 +45,32 @@ def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any
     memory = None if memory is None else _numbers.positive("memory", memory)
     if units is None:
         return None
+    nearly = False  # exact, the closed recursion is, and units need not be drawn at any cost
     if isinstance(units, str):
         if units != "auto":
             raise ValueError(f"units must be 'auto', None or a whole number, got {shown(units)}")
-        if settings.theory == "wei2019" or not net.needs_units:
+        nearly = not net.without_recursion
+        if settings.theory == "wei2019" or not net.needs_units or (nearly and settings.theory != "exact"):
             return None
         count = None
     else:
         count = _numbers.integer("units", units, 64, 2**20)
         if settings.theory == "wei2019":
             raise ValueError("units must be 'auto' or None for the theory wei2019, which is a published recursion")
-    if net.without_units:
+    if net.without_units and not nearly:
         raise ValueError(net.without_units)
     largest = max((math.prod(step.after[1:]) for step in net.steps if not step.layer.affine), default=1)
     n = settings.samples
-    on_units = next((step for step in net.steps if step.layer.over_batch and step.needs_units), None)
+    if nearly and (net.without_units or largest > _POSITIONS or settings.overlap < 0):
+        return None
+    if settings.overlap < 0:
+        raise ValueError(
+            f"overlap must be >= 0 where units are drawn, whose common part has it for a variance, got "
+            f"{shown(settings.overlap)}"
+        )
+    on_units = next(
+        (step for step in net.steps if step.layer.over_batch and step.needs_units and not step.closed_nearly), None
+    )
     most = _BATCH if on_units is None else _BATCH_NORMS
     of_batch = n is not None and n <= most and bool(net.batch_norms)
     if on_units is not None and not of_batch and on_units.reads != (-1,):
@@ -74,24 +86,30 @@ def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any
         # exact norms centre what units share, and frozen ones or none do not: they need more units
         fewest = _FEWEST // 4 if of_batch and settings.theory == "exact" else _FEWEST
         of_group = min(max(2 ** int(math.log2(many)), fewest), _MOST)
-    return Drawing(of_group, largest, of_batch, reads, seed, memory)
+    how = Drawing(of_group, largest, of_batch, reads, seed, memory)
+    return None if nearly and not _fits(net, settings, how)[0] else how
+
+
+def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, float, float]:
+    """Whether one group's pass fits into memory, the bytes that it takes, and those that there are."""
+    needed = _core.unit_bytes(net._compiled, settings, how)
+    there = how.memory if how.memory is not None else available_memory() if needed > 1e8 else None
+    room = math.inf if there is None else float(there)
+    return needed <= room, needed, room
 
 
 def passes(net: Network, settings: Settings, how: Drawing, only: int = -1) -> _core.UnitPasses:
     """Those of all groups, by as many threads as memory has room for."""
-    needed = _core.unit_bytes(net._compiled, settings, how)
-    there = how.memory if how.memory is not None else available_memory() if needed > 1e8 else None
-    threads = min(num_threads(), GROUPS)
-    if there is not None:
-        if needed > there:
-            side = max(math.prod(step.before[1:]) for step in net.steps) ** 0.5
-            raise ValueError(
-                f"net must fit into memory: sampled units of {how.largest:,} positions take up to "
-                f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} "
-                f"{'of memory=' if how.memory is not None else 'there are'}; "
-                f"images of about {int(side * (there / needed) ** 0.25)} positions a side would fit"
-            )
-        threads = min(threads, int(there // needed))
+    fits, needed, there = _fits(net, settings, how)
+    if not fits:
+        side = max(math.prod(step.before[1:]) for step in net.steps) ** 0.5
+        raise ValueError(
+            f"net must fit into memory: sampled units of {how.largest:,} positions take up to "
+            f"{bytes_in_words(needed)}, more than the {bytes_in_words(there)} "
+            f"{'of memory=' if how.memory is not None else 'there are'}; "
+            f"images of about {int(side * (there / needed) ** 0.25)} positions a side would fit"
+        )
+    threads = int(min(num_threads(), GROUPS, there // needed))
     with one_blas_thread():
         try:
             return _core.unit_passes(net._compiled, settings, how, threads, only)

@@ -24,6 +24,7 @@ _BATCH = 256  # samples, up to which a unit's samples are the batch itself
 _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units
 _READS = 16  # of a unit, where they are not
 _AT_HOME = 2**16  # units times positions of a group
+_POSITIONS = 2**10  # up to which units are drawn where the closed recursion is nearly exact
 
 
 class Drawing(NamedTuple):
@@ -38,12 +39,20 @@ class Drawing(NamedTuple):
 
 def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing | None:
     """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
-    wanted = bool(net.needs_units) if units == "auto" else units is not None
-    if not wanted or settings.theory == "wei2019":
+    if units is None or settings.theory == "wei2019":
         return None
     places = [math.prod(step.after[1:]) for step in net.steps if not step.layer.affine]
     largest, n = max(places, default=1), settings.samples
-    on_units = any(step.layer.over_batch and step.needs_units and step.reads != (-1,) for step in net.steps)
+    if units == "auto" and not net.without_recursion:
+        nearly = settings.theory == "exact" and bool(net.needs_units)
+        if not nearly or net.without_units or largest > _POSITIONS or settings.overlap < 0:
+            return None
+    if settings.overlap < 0:
+        raise ValueError(f"overlap must be >= 0 where units are drawn, got {settings.overlap}")
+    on_units = any(
+        step.layer.over_batch and step.needs_units and not step.closed_nearly and step.reads != (-1,)
+        for step in net.steps
+    )
     of_batch = n is not None and n <= (_BATCH_NORMS if on_units else _BATCH) and bool(net.batch_norms)
     if on_units and not of_batch:
         raise ValueError(f"samples must be a number up to {_BATCH_NORMS} where a BatchNorm stands on units, got {n}")
