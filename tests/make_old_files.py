@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import inspect
 import io
 import json
 import re
@@ -97,7 +98,9 @@ def numbers(net: ff.Network) -> dict[str, np.ndarray]:
     """lambda_max, a and b by theory."""
     pooled = any(type(layer).__name__.endswith("AvgPool2d") for layer in net.layers)
     theories = ("exact", "frozen") if pooled else ("exact", "frozen", "wei2019")
-    found = {theory: ff.fisher(net, theory=theory, samples=50, overlap=0.2) for theory in theories}
+    # the closed recursion's, where a version has sampled units too
+    words = {"units": None} if "units" in inspect.signature(ff.fisher).parameters else {}
+    found = {theory: ff.fisher(net, theory=theory, samples=50, overlap=0.2, **words) for theory in theories}
     return {theory: np.array([each.lambda_max, each.a, each.b]) for theory, each in found.items()}
 
 

@@ -18,7 +18,7 @@ def test_the_first_line_of_the_readme_gives_the_paper_s_network_its_learning_rat
 
 def test_three_theories_and_a_convolutional_network():
     net = ff.convnet((1, 28, 28), channels=[30, 60, 90], outputs=10)
-    values = [ff.fisher(net, theory, samples=600).lambda_max for theory in ("exact", "frozen")]
+    values = [ff.fisher(net, theory, samples=600, units=None).lambda_max for theory in ("exact", "frozen")]
     assert values == pytest.approx([306.0, 371.0], abs=0.05)  # as printed, section 9
     assert ff.fisher(net, "wei2019").lambda_max == pytest.approx(262.6, abs=0.05)
 

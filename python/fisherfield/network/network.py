@@ -275,6 +275,7 @@ class _Facts:
     last_width: int | None  # N_{L-1}
     last_channels: int  # of the last hidden layer, or its units; 0 if there is none
     fewest_inputs: int  # of an affine layer, positions counted
+    fewest_of_norms: tuple[int | None, int | None]  # weights of a unit before a BatchNorm: of one tap, of more
     fewest_read: int | None  # channels that a group of a convolution in groups reads; None if there is none
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
     roots: float | None  # sum of 1/sqrt(N_l), of a chain whose bulk has equations; None of any other network
@@ -347,9 +348,21 @@ class _Facts:
             last_width=units[-1] if units else None,
             last_channels=hidden[-1].after[0] if hidden else 0,
             fewest_inputs=min(math.prod(steps[at].before) for at in affine),
+            fewest_of_norms=_fewest_of_norms(steps, norms),
             fewest_read=min((channels for of_affine, channels in grouped if of_affine), default=None),
             fewest_normed=min((channels for of_affine, channels in grouped if not of_affine), default=None),
         )
+
+
+def _fewest_of_norms(steps: tuple[Step, ...], norms: list[int]) -> tuple[int | None, int | None]:
+    """The least fan-in of affine layers that feed a BatchNorm, of those with one tap and of those with more."""
+    fans: tuple[list[int], list[int]] = ([], [])
+    for feeding in (steps[steps[at].reads[0]] for at in norms if steps[at].reads[0] >= 0):
+        if feeding.layer.affine:
+            window = feeding.layer.window(feeding.before)
+            taps = math.prod(window.kernel) if window else 1
+            fans[taps > 1].append(taps * feeding.before[0] // feeding.layer.channel_groups)
+    return min(fans[0], default=None), min(fans[1], default=None)
 
 
 def _normed(steps: tuple[Step, ...], at: int) -> bool:

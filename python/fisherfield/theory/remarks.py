@@ -38,6 +38,10 @@ _NEAR, _MERGED = 0.2, 0.4
 # With fewer channels than these under exact BatchNorm earlier: from 0.05 on up to 6 % above, from 0.1 on 5 % (median of
 # 22 settings of bench/layers.py), 25 % with three poolings of overlapping windows.
 _CHANNELS, _NEAR_OF_FEW, _MERGED_OF_FEW = 64, 0.05, 0.1
+# Frozen, a unit divides by its own variance, and E 1/s^2 is 1 + 2/fan_in of 1/E s^2 and more: measured 1.077 at 27
+# weights, 1.060 at 64 of a 1 x 1 convolution, and 1.004 to 1.02 elsewhere. ResNets of 32 and 64 channels lay 5 to 7 %
+# above (three sets of 60 to 200 networks); with 16 channels that come in, or 128 channels, within 2 +- 2 %.
+_OWN_VARIANCE = (128, 50)
 # In convolutions under exact BatchNorm the closed recursion was too large by 3 % where the bulk's mean was less of
 # lambda_max; by 5.8, 7.0, 10.6 and 18.5 % where it was 0.06, 0.08, 0.14 and 0.27.
 _SMALL_BULK = 0.05
@@ -177,6 +181,13 @@ def of_units(net: Network, settings: Settings, spectrum: Spectrum) -> tuple[list
             f"the last hidden layer has {channels} channels: sampled networks lie {_TILT / channels:.1%} higher"
         )
     _channels(facts, other)
+    if settings.theory == "frozen":
+        for least, enough, what in zip(facts.fewest_of_norms, _OWN_VARIANCE, ("units", "taps"), strict=True):
+            if least is not None and least < enough and facts.convolutional:
+                other.append(
+                    f"frozen statistics of units with {least} weights (sums over {what}) are their own, and lambda_max "
+                    "is 3 to 7 % too low where there are few"
+                )
     if facts.convolutional and not (settings.theory == "exact" and facts.last_normed):
         notes.append(_SCATTER)
     if outputs > 1 and facts.last_width is not None and (settings.theory != "exact" or not facts.last_normed):
