@@ -345,6 +345,7 @@ def result_of(
     settings: Settings,
     spectrum: Spectrum,
     error: float = 0.0,
+    of_bulk: float = 0.0,
     how: sampled_units.Drawing | None = None,
     loss: str = "sum",
     edge: bool = False,
@@ -352,7 +353,7 @@ def result_of(
     """The core's numbers as a Fisher, with what is to be said about them."""
     rule = rule_of(net, settings, spectrum) if edge else None
     below, other, notes = (
-        remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum)
+        remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum, of_bulk)
     )
     fields = {
         "lambda_max": spectrum.lambda_max,

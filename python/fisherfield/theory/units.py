@@ -117,15 +117,19 @@ def passes(net: Network, settings: Settings, how: Drawing, only: int = -1) -> _c
             raise calls.refused(net, failure, settings.overlap) from None
 
 
-def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, float]:
-    """The numbers of `fisher` by means over groups, and the error of lambda_max."""
+def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, float, float]:
+    """The numbers of `fisher` by means over groups, the error of lambda_max, and that of a - b relative to it."""
     passed = passes(net, settings, how)
 
     def of(o: float, d: float) -> Spectrum:
         return _core.spectrum(o, d, float(net.outputs), float(net._counts[settings.biases]), settings)
 
+    def error(values: Any) -> float:
+        return float(np.std(values, ddof=1) / math.sqrt(GROUPS))
+
     each = [of(o, d).lambda_max for o, d in zip(passed.o.tolist(), passed.d.tolist(), strict=True)]
-    return of(float(np.mean(passed.o)), float(np.mean(passed.d))), float(np.std(each, ddof=1) / math.sqrt(GROUPS))
+    d = float(np.mean(passed.d))
+    return of(float(np.mean(passed.o)), d), error(each), error(passed.d) / d if d > 0.0 else 0.0
 
 
 def contributions(net: Network, settings: Settings, how: Drawing) -> tuple[Any, Any]:
