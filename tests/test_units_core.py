@@ -128,9 +128,10 @@ def test_few_units_of_many_positions_scatter_around_the_recursion():
     """Where eigenvalues that noise left below 0 were cut alone, b was 0.64 % too large here, ten times the error."""
     layers = [ff.Conv2d(64, 3), ff.BatchNorm(), RELU] * 2
     net = ff.Network((3, 14, 14), [*layers, ff.Flatten(), ff.Dense(1)])
-    by_units, closed = (ff.fisher(net, samples=50, units=units) for units in (256, None))
-    # four groups of 64 units; the recursion leaves 0.1 % of order 1/n out
-    assert by_units.b == pytest.approx(closed.b, rel=3e-3)
+    closed = ff.fisher(net, samples=50, units=None)
+    by_units = [ff.fisher(net, samples=50, units=256, seed=seed).b for seed in range(16)]
+    # four groups of 64 units scatter by 0.4 %; the recursion leaves 0.1 % of order 1/n out
+    assert np.mean(by_units) == pytest.approx(closed.b, rel=3e-3)
 
 
 def max_pooled(*more):

@@ -29,6 +29,10 @@ void load_routines() {
             take_routine("cython_blas", "ssyrk", &Blas<float>::in_use().syrk);
             take_routine("cython_blas", "sgemm", &Blas<float>::in_use().gemm);
         }
+        if (!Blas<double>::in_use().gemm) {
+            take_routine("cython_blas", "dsyrk", &Blas<double>::in_use().syrk);
+            take_routine("cython_blas", "dgemm", &Blas<double>::in_use().gemm);
+        }
         take_routine("cython_lapack", "dsyevd", &sampled_units::Lapack::in_use().eigen);
         take_routine("cython_lapack", "dpotrf", &sampled_units::Lapack::in_use().cholesky);
         return true;

@@ -7,8 +7,31 @@ namespace fisherfield::sampled_units {
 
 namespace {
 
+// Positions that a tap reads one after the other, `step` apart.
+struct Run {
+    long to, from, count, step;
+};
+
+std::vector<Run> runs_of(const std::vector<int>& reads, long width, long step) {
+    std::vector<Run> out;
+    for (long first = 0; first < static_cast<long>(reads.size()); first += width) {
+        long begin = first, end = first + width;
+        while (begin < end && reads[begin] < 0) {
+            ++begin;
+        }
+        while (end > begin && reads[end - 1] < 0) {
+            --end;
+        }
+        if (end > begin) {
+            out.push_back({begin, reads[begin], end - begin, step});
+        }
+    }
+    return out;
+}
+
 // (1/|F|) sum_t M[s a + t, s a' + t]; null of zeros.
-Matrix mean_over_taps(Room& room, const Matrix& from, long before, const std::vector<std::vector<int>>& taps) {
+Matrix mean_over_taps(Room& room, const Matrix& from, long before, const std::vector<std::vector<int>>& taps,
+                      const std::vector<std::vector<Run>>& runs) {
     if (!from) {
         return nullptr;
     }
@@ -18,14 +41,27 @@ Matrix mean_over_taps(Room& room, const Matrix& from, long before, const std::ve
     each(room, k, [&](long a) {
         double* const row = out->data() + a * k;
         std::fill_n(row, k, 0.0);
-        for (const std::vector<int>& tap : taps) {
-            if (tap[a] < 0) {
+        for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+            if (taps[tap][a] < 0) {
                 continue;
             }
-            const double* const read = from->data() + static_cast<long>(tap[a]) * before;
-            for (long b = 0; b < k; ++b) {
-                row[b] += tap[b] < 0 ? 0.0 : share * read[tap[b]];
+            const double* const read = from->data() + static_cast<long>(taps[tap][a]) * before;
+            for (const Run& run : runs[tap]) {
+                double* const to = row + run.to;
+                const double* const own = read + run.from;
+                if (run.step == 1) {
+                    for (long b = 0; b < run.count; ++b) {
+                        to[b] += own[b];
+                    }
+                } else {
+                    for (long b = 0; b < run.count; ++b) {
+                        to[b] += own[b * run.step];
+                    }
+                }
             }
+        }
+        for (long b = 0; b < k; ++b) {
+            row[b] *= share;
         }
     });
     return out;
@@ -40,7 +76,11 @@ std::shared_ptr<Averages> affine(Room& room, const Node& node, std::shared_ptr<A
     out->gaussian = true;
     out->size = node.windows.on(in->size);
     const long k = out->positions();
-    const auto mean = [&](const Matrix& from) { return mean_over_taps(room, from, before, taps); };
+    std::vector<std::vector<Run>> runs;
+    for (const std::vector<int>& tap : taps) {
+        runs.push_back(runs_of(tap, out->size[1], node.windows.stride[1]));
+    }
+    const auto mean = [&](const Matrix& from) { return mean_over_taps(room, from, before, taps, runs); };
     const auto there = [&](Matrix* of) {
         if (!*of) {
             *of = matrix(room, k);

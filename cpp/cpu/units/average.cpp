@@ -22,37 +22,146 @@ Matrix zeros(Room& room, long k) {
     return out;
 }
 
-// <A_t, A_t'> (o + delta_xy d)[reads_t, reads_t'], and its transpose where the taps differ.
-void add_taps(Room& room, const Units& units, const Term& term, std::size_t one, std::size_t other, Averages* to) {
-    const long k = units.positions();
-    const Tap &first = term.taps[one], &second = term.taps[other];
-    const Pairs mean =
-        pairs(room, first.slopes->data(), second.slopes->data(), units.count, units.reads, units.positions());
-    each(room, k, [&](long a) {
-        for (long b = 0; b < k; ++b) {
-            const int row = (*first.reads)[a], column = (*second.reads)[b];
-            const double o = entry(term.o, term.positions, row, column);
-            const double xy = mean.xy[a * k + b], v = mean.v[a * k + b];
-            const double of_two = xy * o, more = v * o + (xy + v) * entry(term.d, term.positions, row, column);
-            (*to->o)[a * k + b] += of_two;
-            (*to->d)[a * k + b] += more;
-            if (one != other) {
-                (*to->o)[b * k + a] += of_two;
-                (*to->d)[b * k + a] += more;
+// Pairs of positions a <= b, those of a tile together: what lies across the diagonal is at hand, too.
+template <class Body>
+void upper(long k, const Body& body) {
+    constexpr long kTile = 32;
+    for (long top = 0; top < k; top += kTile) {
+        for (long left = top; left < k; left += kTile) {
+            for (long a = top; a < std::min(top + kTile, k); ++a) {
+                for (long b = std::max(a, left); b < std::min(left + kTile, k); ++b) {
+                    body(a, b);
+                }
             }
         }
-    });
+    }
 }
 
-void add_low(Room& room, const Units& units, const Low& low, Averages* to) {
-    const long k = units.positions();
-    const Pairs mean = pairs(room, low.P->data(), low.Q->data(), units.count, units.reads, k);
-    each(room, k, [&](long a) {
-        for (long b = 0; b < k; ++b) {
-            (*to->o)[a * k + b] += low.factor * (mean.xy[a * k + b] + mean.xy[b * k + a]);
-            (*to->d)[a * k + b] += low.factor * (mean.v[a * k + b] + mean.v[b * k + a]);
+// Sums over units, some at a time, of products of what was centred: of rests, v, and of means, xy.
+class Sums {
+public:
+    Sums(Room& room, const Units& units)
+        : k_(units.positions()), rest_(room, static_cast<std::size_t>(k_) * k_),
+          means_(room, static_cast<std::size_t>(k_) * k_), share_(units.count, units.reads) {}
+
+    // body(place, v, xy) for a <= b, of A B^T of each place: both are one.
+    template <class Body>
+    void square(const Centred& A, const Body& body) {
+        A.multiply(A, rest_.data(), means_.data());
+        for (long a = 0; a < k_; ++a) {
+            for (long at = a * k_ + a; at < (a + 1) * k_; ++at) {
+                const double v = rest_[at] * share_.of_v;
+                body(at, v, means_[at] * share_.of_xy - v * share_.less);
+            }
         }
-    });
+    }
+
+    // The same for a <= b of A B^T + B A^T.
+    template <class Body>
+    void both(const Centred& A, const Centred& B, const Body& body) {
+        A.multiply(B, rest_.data(), means_.data());
+        upper(k_, [&](long a, long b) {
+            const long at = a * k_ + b, across = b * k_ + a;
+            const double v = (static_cast<double>(rest_[at]) + rest_[across]) * share_.of_v;
+            body(at, v, (static_cast<double>(means_[at]) + means_[across]) * share_.of_xy - v * share_.less);
+        });
+    }
+
+    // body(place, a, b, v, xy) for every a and b, of A B^T alone; place is that of the pair above the diagonal.
+    template <class Body>
+    void each_order(const Centred& A, const Centred& B, const Body& body) {
+        A.multiply(B, rest_.data(), means_.data());
+        const auto of = [&](long place, long a, long b) {
+            const double v = rest_[a * k_ + b] * share_.of_v;
+            body(place, a, b, v, means_[a * k_ + b] * share_.of_xy - v * share_.less);
+        };
+        upper(k_, [&](long a, long b) {
+            of(a * k_ + b, a, b);
+            of(a * k_ + b, b, a);
+        });
+    }
+
+private:
+    long k_;
+    Array<float> rest_, means_;
+    Shares share_;
+};
+
+bool in_place(const Term& term, long k) {
+    const std::vector<int>& reads = *term.taps[0].reads;
+    for (long a = 0; a < k; ++a) {
+        if (reads[a] != a) {
+            return false;
+        }
+    }
+    return term.taps.size() == 1 && term.positions == k;
+}
+
+// Of each pair of taps <A_t, A_t'> (o + delta_xy d)[reads_t, reads_t'], and its transpose; above the diagonal.
+void add_term(Room& room, const Units& units, const Term& term, Averages* to) {
+    const long k = units.positions(), some = std::min(units.count, units_at_a_time(units.reads, k));
+    std::vector<Centred> taps;
+    for (std::size_t tap = 0; tap < term.taps.size(); ++tap) {
+        taps.emplace_back(room, some, units.reads, k);
+    }
+    Sums sums(room, units);
+    const bool plain = in_place(term, k) && term.o && term.d;
+    const double* const own_o = term.o ? term.o->data() : nullptr;
+    const double* const own_d = term.d ? term.d->data() : nullptr;
+    double* const o = to->o->data();
+    double* const d = to->d->data();
+    const auto add_one = [&](long place, double of_o, double of_d, double v, double xy) {
+        o[place] += xy * of_o;
+        d[place] += v * of_o + (xy + v) * of_d;
+    };
+    const auto add = [&](std::size_t one, std::size_t other) {
+        const std::vector<int>&rows = *term.taps[one].reads, &columns = *term.taps[other].reads;
+        const auto read = [&](long place, long a, long b, double v, double xy) {
+            add_one(place, entry(term.o, term.positions, rows[a], columns[b]),
+                    entry(term.d, term.positions, rows[a], columns[b]), v, xy);
+        };
+        if (plain) {
+            sums.square(taps[0], [&](long at, double v, double xy) { add_one(at, own_o[at], own_d[at], v, xy); });
+        } else if (one == other) {
+            sums.square(taps[one], [&](long at, double v, double xy) { read(at, at / k, at % k, v, xy); });
+        } else {
+            sums.each_order(taps[one], taps[other], read);
+        }
+    };
+    for (long first = 0; !room.rehearsal && first < units.count; first += some) {
+        for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+            taps[tap].take(term.taps[tap].slopes->data(), first, std::min(some, units.count - first));
+        }
+        for (std::size_t one = 0; one < taps.size(); ++one) {
+            for (std::size_t other = one; other < taps.size(); ++other) {
+                add(one, other);
+            }
+        }
+    }
+}
+
+// factor (<P, Q> + <Q, P>), above the diagonal.
+void add_low(Room& room, const Units& units, const Low& low, double factor, double* xy, double* v) {
+    const long k = units.positions(), some = std::min(units.count, units_at_a_time(units.reads, k));
+    const bool one = low.P == low.Q;
+    Centred P(room, some, units.reads, k), Q(room, one ? 0 : some, units.reads, k);
+    Sums sums(room, units);
+    for (long first = 0; !room.rehearsal && first < units.count; first += some) {
+        const long here = std::min(some, units.count - first);
+        P.take(low.P->data(), first, here);
+        if (one) {
+            sums.square(P, [&](long at, double more, double of_two) {
+                xy[at] += 2.0 * factor * of_two;
+                v[at] += 2.0 * factor * more;
+            });
+            continue;
+        }
+        Q.take(low.Q->data(), first, here);
+        sums.both(P, Q, [&](long at, double more, double of_two) {
+            xy[at] += factor * of_two;
+            v[at] += factor * more;
+        });
+    }
 }
 
 } // namespace
@@ -65,23 +174,23 @@ std::shared_ptr<Averages> averaged(Room& room, const Value& value) {
     const long k = units.positions();
     auto out = std::make_shared<Averages>();
     out->size = units.size;
-    Pairs lengths = pairs(room, units.h->data(), units.h->data(), units.count, units.reads, k);
-    out->xy = std::make_shared<Array<double>>(std::move(lengths.xy));
-    out->v = std::make_shared<Array<double>>(std::move(lengths.v));
-    out->o = zeros(room, k);
-    out->d = zeros(room, k);
+    for (Matrix* const each_one : {&out->xy, &out->v, &out->o, &out->d}) {
+        *each_one = zeros(room, k);
+    }
+    add_low(room, units, {units.h, units.h, 0.5F}, 0.5, out->xy->data(), out->v->data());
     for (const Term& term : units.terms) {
         if (!term.o && !term.d) {
             continue;
         }
-        for (std::size_t one = 0; one < term.taps.size(); ++one) {
-            for (std::size_t other = one; other < term.taps.size(); ++other) {
-                add_taps(room, units, term, one, other, out.get());
-            }
-        }
+        add_term(room, units, term, out.get());
     }
     for (const Low& low : units.lows) {
-        add_low(room, units, low, out.get());
+        add_low(room, units, low, low.factor, out->o->data(), out->d->data());
+    }
+    for (const Matrix& full : {out->xy, out->v, out->o, out->d}) {
+        if (!room.rehearsal) {
+            upper(k, [to = full->data(), k](long a, long b) { to[b * k + a] = to[a * k + b]; });
+        }
     }
     out->mean.assign(k, 0.0);
     each(room, units.rows(), [&](long row) {
@@ -129,7 +238,7 @@ Floats applied(Room& room, const Units& units, const Floats& x) {
         });
         const auto times = [&](const Matrix& matrix, const Array<float>& from, long rows, Array<float>* to) {
             if (matrix) {
-                Factor(room, matrix->data(), before).multiply(from.data(), rows, to->data());
+                Factor(room, matrix->data(), before, before).multiply(from.data(), rows, to->data());
             } else if (!room.rehearsal) {
                 std::fill_n(to->data(), to->size(), 0.0F);
             }

@@ -7,6 +7,7 @@
 // where nothing has to be taken off any more; of units with kernels of their own the general rule.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "failure.hpp"
 #include "kinds.hpp"
@@ -108,66 +109,78 @@ Matrix centred(Room& room, const Averages& state, double part, long k) {
     return out;
 }
 
-// Of units that were just drawn. `ubar` (M, K) is the batch's mean of u, `part` 1/n. Where the samples are not the
-// batch themselves, mean_x u_x d u_x is the population's, ubar d ubar + sum of d v/s^2.
-Low pair_of(Room& room, const Units& units, const Floats& u, const Floats& ubar, const std::vector<double>& s,
-            double gamma, const Matrix& o_c, const Matrix& d, double part, const Matrix& v) {
+double dot(const float* x, const float* y, long count) {
+    double sum = 0.0;
+    for (long i = 0; i < count; ++i) {
+        sum += static_cast<double>(x[i]) * y[i];
+    }
+    return sum;
+}
+
+// What a batch's statistics have from samples that were not drawn: their mean of u, (M, K), and of each unit how far
+// they scatter about it, sum_x |u_x - their mean|^2 over the trace of v.
+struct Others {
+    double count = 0.0; // n - R
+    Floats u;
+    std::vector<double> scatter;
+};
+
+// Of units that were just drawn. `ubar` (M, K) is the batch's mean of u, `part` 1/n.
+Low pair_of(Room& room, const Units& units, const Floats& u, const Floats& ubar, const Others& others,
+            const std::vector<double>& s, double gamma, const Matrix& o_c, const Matrix& d, double part,
+            const Matrix& v) {
     const long k = units.positions(), size = units.reads * k, some = std::min(kUnits, units.count);
     Low out{floats(room, units.numbers()), floats(room, units.numbers()), 1.0F};
-    const Factor by_o(room, o_c->data(), k), by_d(room, d->data(), k);
-    Array<float> of_d(room, some * size), of_o(room, some * k), of_mean(room, some * k);
+    const Factor by_o(room, o_c->data(), k, k), by_d(room, d->data(), k, k);
+    Array<float> of_d(room, some * size), of_o(room, some * k), of_others(room, others.u ? some * k : 0);
     if (room.rehearsal) {
         return out;
     }
     double of_v = 0.0; // sum of d v
-    for (long i = 0; i < k * k; ++i) {
+    for (long i = 0; others.u && i < k * k; ++i) {
         of_v += (*d)[i] * (*v)[i];
     }
     const double over = 1.0 / static_cast<double>(k);
-    const auto dot = [](const float* x, const float* y, long count) {
-        double sum = 0.0;
-        for (long i = 0; i < count; ++i) {
-            sum += static_cast<double>(x[i]) * y[i];
-        }
-        return sum;
-    };
     for (long first = 0; first < units.count; first += some) {
         const long here = std::min(some, units.count - first);
         const float* const means = ubar->data() + first * k;
-        by_d.multiply(u->data() + first * size, here * units.reads, of_d.data());
         by_o.multiply(means, here, of_o.data());
-        by_d.multiply(means, here, of_mean.data());
+        if (part > 0.0) {
+            by_d.multiply(u->data() + first * size, here * units.reads, of_d.data());
+        } else {
+            std::fill_n(of_d.data(), here * size, 0.0F);
+        }
+        if (others.u) {
+            by_d.multiply(others.u->data() + first * k, here, of_others.data());
+        }
         for (long i = 0; i < here; ++i) {
             const float* const own = u->data() + (first + i) * size;
-            const float* const mean = means + i * k;
-            const double s2 = s[first + i] * s[first + i], c = gamma / s[first + i];
-            const double of_samples = room.how.of_batch
-                                          ? dot(own, of_d.data() + i * size, size) / static_cast<double>(units.reads)
-                                          : dot(mean, of_mean.data() + i * k, k) + of_v / s2;
-            const double w = over * over * (part * of_samples + dot(mean, of_o.data() + i * k, k));
+            const double c = gamma / s[first + i];
+            double of_samples = part > 0.0 ? dot(own, of_d.data() + i * size, size) : 0.0;
+            if (others.u) {
+                of_samples += others.count * dot(others.u->data() + (first + i) * k, of_others.data() + i * k, k) +
+                              of_v * others.scatter[first + i];
+            }
+            const double w = over * over * (part * part * of_samples + dot(means + i * k, of_o.data() + i * k, k));
             float* const P = out.P->data() + (first + i) * size;
             float* const Q = out.Q->data() + (first + i) * size;
-            for (long at = 0; at < size; ++at) {
-                const double value = over * (part * of_d[i * size + at] + of_o[i * k + at % k]);
-                P[at] = static_cast<float>(-c * own[at]);
-                Q[at] = static_cast<float>(c * (value - w * own[at] / 2));
+            const auto minus = static_cast<float>(-c), of_u = static_cast<float>(-c * w / 2),
+                       of_each = static_cast<float>(c * over * part), of_all = static_cast<float>(c * over);
+            for (long r = 0; r < units.reads; ++r) {
+                for (long a = 0; a < k; ++a) {
+                    const long at = r * k + a;
+                    P[at] = minus * own[at];
+                    Q[at] = of_each * of_d[i * size + at] + of_all * of_o[i * k + a] + of_u * own[at];
+                }
             }
         }
     }
     return out;
 }
 
-std::shared_ptr<Units> drawn_units(Room& room, const Averages& state, const Drawn& drawn) {
-    auto units = std::make_shared<Units>();
-    units->size = state.size;
-    units->count = drawn.count;
-    units->reads = room.how.reads;
-    return units;
-}
-
 // Kernels of units that were just drawn, normalised to u by s.
 void put_kernels(Room& room, const Norm& norm, const Averages& state, const Floats& u, const Floats& ubar,
-                 const std::vector<double>& s, Units* units) {
+                 const Others& others, const std::vector<double>& s, Units* units) {
     const long k = state.positions();
     const double n = room.settings.samples, part = n > 0.0 ? 1.0 / n : 0.0;
     std::vector<double> c(s.size());
@@ -175,72 +188,97 @@ void put_kernels(Room& room, const Norm& norm, const Averages& state, const Floa
     const Matrix o = norm.exact ? centred(room, state, part, k) : state.o;
     units->terms.push_back({{{times(room, *units, nullptr, c), all_positions(k)}}, o, state.d, k});
     if (norm.exact) {
-        units->lows.push_back(pair_of(room, *units, u, ubar, s, norm.gamma, o, state.d, part, state.v));
+        units->lows.push_back(pair_of(room, *units, u, ubar, others, s, norm.gamma, o, state.d, part, state.v));
     }
 }
 
-std::shared_ptr<Units> of_batch(Room& room, const Norm& norm, const Averages& state, Drawn drawn) {
-    auto units = drawn_units(room, state, drawn);
-    const long k = state.positions(), reads = units->reads;
-    const std::vector<double> s = normalise(room, norm, *units, drawn.z->data());
-    const Floats ubar = std::move(drawn.alpha);
-    each(room, units->count, [&](long i) {
-        for (long a = 0; a < k; ++a) {
-            double sum = 0.0;
-            for (long r = 0; r < reads; ++r) {
-                sum += (*drawn.z)[(i * reads + r) * k + a];
-            }
-            (*ubar)[i * k + a] = static_cast<float>(sum / static_cast<double>(reads));
-        }
+// The trace of what N samples of b scatter about their mean, of each unit: sum_x |b(x) - mean b|^2 of N - 1 degrees of
+// freedom, by a gamma variable of its mean and variance (Wilson and Hilferty's cube: both to 1e-3 from shape 2 on). The
+// two of a pair have the same, and each quantile is taken once.
+std::vector<double> scatter_of(const Room& room, const Averages& state, int place, double count, long units) {
+    const long k = state.positions(), half = units / 2;
+    double trace = 0.0, squares = 0.0;
+    each(room, k * k, [&](long i) {
+        trace += i / k == i % k ? (*state.v)[i] : 0.0;
+        squares += (*state.v)[i] * (*state.v)[i];
     });
-    put_kernels(room, norm, state, drawn.z, ubar, s, units.get());
-    finish(room, norm, std::move(drawn.z), units.get());
-    return units;
+    std::vector<double> out(units, 0.0);
+    if (count <= 1.0 || trace <= 0.0 || room.rehearsal) {
+        return out;
+    }
+    const double mean = (count - 1.0) * trace, over = 2.0 * squares / ((count - 1.0) * trace * trace);
+    const std::vector<float> normal = quantiles(key_of(room.how.seed, room.group, place, 4), half);
+    for (long i = 0; i < units; ++i) {
+        const double root = 1.0 - over / 9.0 + normal[i % half] * std::sqrt(over) / 3.0;
+        out[i] = mean * std::max(root * root * root, 0.0);
+    }
+    return out;
 }
 
-// R samples out of n: z = alpha + b with the population's mean and variance.
-std::shared_ptr<Units> of_population(Room& room, const Norm& norm, const Averages& state, Drawn drawn) {
-    auto units = drawn_units(room, state, drawn);
-    const long k = state.positions(), reads = units->reads, half = units->count / 2;
+// Units that were just drawn, by the statistics of a batch of n: R samples of each are there, and of the others their
+// mean of b and their scatter about it, which are independent of each other and all that mean and variance ask for.
+std::shared_ptr<Units> of_drawn(Room& room, const Norm& norm, const Averages& state) {
+    const long k = state.positions(), reads = room.how.reads;
     const double n = room.settings.samples, part = n > 0.0 ? 1.0 / n : 0.0;
-    double diagonal = 0.0, all = 0.0;
-    each(room, k, [&](long a) {
-        diagonal += (*state.v)[a * k + a] / static_cast<double>(k);
-        for (long b = 0; b < k; ++b) {
-            all += (*state.v)[a * k + b] / static_cast<double>(k * k);
-        }
-    });
-    const double others =
-        n > 0.0 ? std::sqrt(std::max(n - static_cast<double>(reads), 0.0) * std::max(all, 0.0)) / n : 0.0;
-    const std::uint64_t key = key_of(room.how.seed, room.group, norm.place, 4);
-    std::vector<double> s(units->count, 1.0);
+    const double rest = n > 0.0 ? std::max(n - static_cast<double>(reads), 0.0) : 0.0;
+    Drawn drawn = draw(room, state, norm.place, 0, rest);
+    auto units = std::make_shared<Units>();
+    units->size = state.size;
+    units->count = drawn.count;
+    units->reads = reads;
+    Others others{rest, std::move(drawn.others), {}};
+    if (others.u) {
+        others.scatter = scatter_of(room, state, norm.place, rest, units->count);
+    }
+    double diagonal = 0.0;
+    each(room, k, [&](long a) { diagonal += (*state.v)[a * k + a]; });
+    std::vector<double> s(units->count, 1.0), mean(k);
+    const double over = 1.0 / static_cast<double>(k);
     each(room, units->count, [&](long i) {
         float* const alpha = drawn.alpha->data() + i * k;
         float* const z = drawn.z->data() + i * reads * k;
-        double sum = 0.0, squares = 0.0, of_all = 0.0;
-        for (long a = 0; a < k; ++a) {
-            sum += alpha[a];
+        float* const other = others.u ? others.u->data() + i * k : nullptr; // their mean of z from here on
+        std::fill(mean.begin(), mean.end(), 0.0);
+        for (long r = 0; n > 0.0 && r < reads; ++r) {
+            for (long a = 0; a < k; ++a) {
+                mean[a] += part * z[r * k + a];
+            }
         }
-        const double mean = sum / static_cast<double>(k);
         for (long a = 0; a < k; ++a) {
-            squares += (alpha[a] - mean) * (alpha[a] - mean) / static_cast<double>(k);
+            if (other != nullptr) {
+                other[a] += alpha[a];
+                mean[a] += part * rest * other[a];
+            }
+            mean[a] = n > 0.0 ? mean[a] : static_cast<double>(alpha[a]);
         }
+        const double m = over * std::accumulate(mean.begin(), mean.end(), 0.0);
+        const auto squares = [&](const float* x, long count) {
+            double sum = 0.0;
+            for (long at = 0; at < count; ++at) {
+                sum += (x[at] - m) * (x[at] - m);
+            }
+            return sum;
+        };
+        double variance = n > 0.0 ? part * squares(z, reads * k) : squares(alpha, k) + diagonal;
+        variance += other != nullptr ? part * (rest * squares(other, k) + others.scatter[i]) : 0.0;
+        s[i] = deviation(norm, over * variance);
+        const auto centre = static_cast<float>(m), by = static_cast<float>(1.0 / s[i]);
         for (long at = 0; at < reads * k; ++at) {
-            of_all += z[at];
-        }
-        const double of_b = of_all - static_cast<double>(reads) * sum; // of the R samples
-        const double rest = normal_quantile(uniform(bits(unit_key(key, i % half), 0))) * (i < half ? 1.0 : -1.0);
-        const double batch = mean + (n > 0.0 ? of_b / static_cast<double>(k) / n + others * rest : 0.0);
-        s[i] = deviation(norm, squares + diagonal - part * all);
-        for (long at = 0; at < reads * k; ++at) {
-            z[at] = static_cast<float>((z[at] - batch) / s[i]);
+            z[at] = (z[at] - centre) * by;
         }
         for (long a = 0; a < k; ++a) {
-            alpha[a] = static_cast<float>((alpha[a] - mean) / s[i]);
+            alpha[a] = static_cast<float>((mean[a] - m) / s[i]); // the batch's mean of u
+            if (other != nullptr) {
+                other[a] = (other[a] - centre) * by;
+            }
+        }
+        if (other != nullptr && diagonal > 0.0) {
+            others.scatter[i] /= diagonal * s[i] * s[i];
         }
     });
-    put_kernels(room, norm, state, drawn.z, drawn.alpha, s, units.get());
+    put_kernels(room, norm, state, drawn.z, drawn.alpha, others, s, units.get());
     drawn.alpha.reset();
+    others.u.reset();
     finish(room, norm, std::move(drawn.z), units.get());
     return units;
 }
@@ -300,9 +338,7 @@ Value batch_norm(Room& room, const Node& node, Inputs in) {
                 each(room, k * k, [&](long i) { (**kernel)[i] = 0.0; });
             }
         }
-        Drawn drawn = draw(room, state, node.place, 0);
-        return {nullptr, room.how.of_batch ? of_batch(room, norm, state, std::move(drawn))
-                                           : of_population(room, norm, state, std::move(drawn))};
+        return {nullptr, of_drawn(room, norm, state)};
     }
     return {nullptr, of_units(room, norm, as_units(room, std::move(in.first), node.place))};
 }

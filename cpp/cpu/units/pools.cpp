@@ -2,7 +2,6 @@
 // Pooling, repeating and flattening. Of units every tap becomes one for each tap of the window, with its share; of
 // averages average pooling is H <- P H P^T.
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <numeric>
 
@@ -16,62 +15,74 @@ namespace {
 
 using Taps = std::vector<std::vector<int>>;
 
-// out[row][a] = sum of share(tap, row, a) from[row][reads of the tap], or of one tap alone.
-template <class Share>
-void gather(const Room& room, const Units& units, const Taps& taps, long first, long last, const float* from,
-            float* out, const Share& share) {
-    const long before = units.positions(), k = static_cast<long>(taps[0].size());
-    each(room, units.rows(), [&](long row) {
-        float* const to = out + row * k;
-        std::fill_n(to, k, 0.0F);
-        for (long tap = first; tap < last; ++tap) {
-            const std::vector<int>& reads = taps[tap];
-            for (long a = 0; a < k; ++a) {
-                if (reads[a] >= 0) {
-                    to[a] += share(tap, row * k + a) * from[row * before + reads[a]];
-                }
-            }
-        }
-    });
-}
+// What a pooling makes of a row of numbers: of all taps, and of one.
+template <class All, class One>
+struct Pooling {
+    All all; // (row, from, to)
+    One one; // (row, from, tap, to)
+};
 
-template <class Share>
-std::shared_ptr<Units> pooled(Room& room, const Units& units, const Pair& size, const Taps& taps, const Share& share) {
-    const long k = static_cast<long>(size[0]) * size[1], all = static_cast<long>(taps.size());
+template <class All, class One>
+std::shared_ptr<Units> pooled(Room& room, const Units& units, const Pair& size, const Taps& taps,
+                              const Pooling<All, One>& pooling) {
+    const long k = static_cast<long>(size[0]) * size[1], before = units.positions();
     auto out = std::make_shared<Units>();
     out->size = size;
     out->count = units.count;
     out->reads = units.reads;
-    const auto of = [&](const Floats& from, long first, long last) {
+    const auto of = [&](const Floats& from, const auto& rule) {
         Floats to = floats(room, static_cast<std::size_t>(units.rows()) * k);
-        gather(room, units, taps, first, last, from->data(), to->data(), share);
+        each(room, units.rows(), [&](long row) { rule(row, from->data() + row * before, to->data() + row * k); });
         return to;
     };
-    out->h = of(units.h, 0, all);
+    out->h = of(units.h, pooling.all);
     for (const Term& term : units.terms) {
         Term& new_term = out->terms.emplace_back(Term{{}, term.o, term.d, term.positions});
         for (const Tap& inner : term.taps) {
-            for (long tap = 0; tap < all; ++tap) {
+            for (const std::vector<int>& tap : taps) {
                 auto reads = std::make_shared<std::vector<int>>(k, -1);
                 for (long a = 0; a < k; ++a) {
-                    (*reads)[a] = taps[tap][a] < 0 ? -1 : (*inner.reads)[taps[tap][a]];
+                    (*reads)[a] = tap[a] < 0 ? -1 : (*inner.reads)[tap[a]];
                 }
-                new_term.taps.push_back({of(inner.slopes, tap, tap + 1), reads});
+                new_term.taps.push_back(
+                    {of(inner.slopes, [&](long row, const float* from, float* to) { pooling.one(row, from, tap, to); }),
+                     reads});
             }
         }
     }
     for (const Low& low : units.lows) {
-        const Floats P = of(low.P, 0, all);
-        out->lows.push_back({P, low.P == low.Q ? P : of(low.Q, 0, all), low.factor});
+        const Floats P = of(low.P, pooling.all);
+        out->lows.push_back({P, low.P == low.Q ? P : of(low.Q, pooling.all), low.factor});
     }
     return out;
+}
+
+// Every tap with the same share, or with none of a row's own.
+template <class Share>
+std::shared_ptr<Units> shared(Room& room, const Units& units, const Pair& size, const Taps& taps, const Share& share) {
+    const auto add = [](const std::vector<int>& tap, float part, const float* from, float* to) {
+        for (std::size_t a = 0; a < tap.size(); ++a) {
+            to[a] += tap[a] >= 0 ? part * from[tap[a]] : 0.0F;
+        }
+    };
+    const auto one = [&](long row, const float* from, const std::vector<int>& tap, float* to) {
+        std::fill_n(to, tap.size(), 0.0F);
+        add(tap, share(row), from, to);
+    };
+    const auto all = [&](long row, const float* from, float* to) {
+        std::fill_n(to, taps[0].size(), 0.0F);
+        for (const std::vector<int>& tap : taps) {
+            add(tap, share(row), from, to);
+        }
+    };
+    return pooled(room, units, size, taps, Pooling<decltype(all), decltype(one)>{all, one});
 }
 
 Value average_units(Room& room, const Node& node, Inputs in) {
     const auto units = as_units(room, std::move(in.first), node.place);
     const Taps taps = taps_of(units->size, node.windows);
     const float share = 1.0F / static_cast<float>(taps.size());
-    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps, [&](long, long) { return share; })};
+    return {nullptr, shared(room, *units, node.windows.on(units->size), taps, [&](long) { return share; })};
 }
 
 // The largest of every window, of equals the first; never the padding.
@@ -79,25 +90,33 @@ Value largest(Room& room, const Node& node, Inputs in) {
     const auto units = as_units(room, std::move(in.first), node.place);
     const Taps taps = taps_of(units->size, node.windows);
     const long k = static_cast<long>(taps[0].size()), before = units->positions();
-    Array<std::uint16_t> picked(room, static_cast<std::size_t>(units->rows()) * k);
+    Array<int> picked(room, static_cast<std::size_t>(units->rows()) * k); // where it lies
     each(room, units->rows(), [&](long row) {
         const float* const h = units->h->data() + row * before;
-        for (long a = 0; a < k; ++a) {
-            float best = -HUGE_VALF;
-            std::size_t pick = 0;
-            bool any = false;
-            for (std::size_t tap = 0; tap < taps.size(); ++tap) {
-                if (taps[tap][a] >= 0 && (!any || h[taps[tap][a]] > best)) {
-                    any = true;
-                    best = h[taps[tap][a]];
-                    pick = tap;
+        int* const pick = picked.data() + row * k;
+        std::fill_n(pick, k, -1);
+        for (const std::vector<int>& tap : taps) {
+            for (long a = 0; a < k; ++a) {
+                if (tap[a] >= 0 && (pick[a] < 0 || h[tap[a]] > h[pick[a]])) {
+                    pick[a] = tap[a];
                 }
             }
-            picked[row * k + a] = static_cast<std::uint16_t>(pick);
         }
     });
-    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps,
-                            [&](long tap, long at) { return picked[at] == tap ? 1.0F : 0.0F; })};
+    const auto all = [&](long row, const float* from, float* to) {
+        const int* const pick = picked.data() + row * k;
+        for (long a = 0; a < k; ++a) {
+            to[a] = pick[a] >= 0 ? from[pick[a]] : 0.0F;
+        }
+    };
+    const auto one = [&](long row, const float* from, const std::vector<int>& tap, float* to) {
+        const int* const pick = picked.data() + row * k;
+        for (long a = 0; a < k; ++a) {
+            to[a] = tap[a] >= 0 && pick[a] == tap[a] ? from[pick[a]] : 0.0F;
+        }
+    };
+    return {nullptr,
+            pooled(room, *units, node.windows.on(units->size), taps, Pooling<decltype(all), decltype(one)>{all, one})};
 }
 
 // Which of the units carry a channel of the narrower layer, 1 or 0: a share from/to, drawn for this layer alone, for of
@@ -124,10 +143,10 @@ std::vector<float> carriers(const Room& room, const Node& node, long half) {
 Value subsample(Room& room, const Node& node, Inputs in) {
     const auto units = as_units(room, std::move(in.first), node.place);
     const Taps taps = taps_of(units->size, node.windows);
-    const long k = static_cast<long>(taps[0].size()), half = units->count / 2;
+    const long half = units->count / 2;
     const std::vector<float> carries = carriers(room, node, half);
-    return {nullptr, pooled(room, *units, node.windows.on(units->size), taps,
-                            [&](long, long at) { return carries[(at / k / units->reads) % half]; })};
+    return {nullptr, shared(room, *units, node.windows.on(units->size), taps,
+                            [&](long row) { return carries[(row / units->reads) % half]; })};
 }
 
 // Rows first, then columns: (P H) P^T.
@@ -200,7 +219,7 @@ Taps repetitions(const Pair& image, const Pair& times) {
 Value upsample_units(Room& room, const Node& node, Inputs in) {
     const auto units = as_units(room, std::move(in.first), node.place);
     const Pair &times = node.windows.stride, size = repeated(units->size, times);
-    return {nullptr, pooled(room, *units, size, repetitions(units->size, times), [](long, long) { return 1.0F; })};
+    return {nullptr, shared(room, *units, size, repetitions(units->size, times), [](long) { return 1.0F; })};
 }
 
 std::shared_ptr<Averages> upsample(Room& room, const Node& node, std::shared_ptr<Averages> in) {

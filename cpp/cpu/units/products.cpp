@@ -2,6 +2,8 @@
 #include "products.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 #include "blas.hpp"
@@ -10,84 +12,85 @@ namespace fisherfield::sampled_units {
 
 namespace {
 
-constexpr long kRows = 4096; // of a sum in float32; longer ones are float64
+constexpr long kRows = 4096;       // of a sum in float32; longer ones are float64
+constexpr long kNumbers = 1 << 18; // of rows that are read again and again
 
 } // namespace
 
-Factor::Factor(Room& room, const double* matrix, long positions)
-    : entries_(room, static_cast<std::size_t>(positions) * positions), positions_(positions) {
+void square(const float* x, long rows, long k, float* out) {
+    char lower = 'L', as_it_is = 'N'; // of the transposes
+    int size_of_out = blas::size(k), inner = blas::size(rows);
+    float one = 1.0F, zero = 0.0F;
+    Blas<float>::in_use().syrk(&lower, &as_it_is, &size_of_out, &inner, &one, const_cast<float*>(x), &size_of_out,
+                               &zero, out, &size_of_out);
+}
+
+Factor::Factor(Room& room, const double* matrix, long count, long positions)
+    : entries_(room, static_cast<std::size_t>(count) * positions), count_(count), positions_(positions) {
     for (std::size_t i = 0; !room.rehearsal && i < entries_.size(); ++i) {
         entries_[i] = static_cast<float>(matrix[i]);
     }
 }
 
-void Factor::multiply(const float* x, long rows, float* out, float beta) const {
+void Factor::multiply(const float* x, long rows, float* out) const {
     const long k = positions_;
     if (entries_.data() != nullptr) {
-        blas::multiply(false, true, rows, k, k, x, k, entries_.data(), k, beta, out, k);
+        blas::multiply(false, true, rows, count_, k, x, k, entries_.data(), k, 0.0F, out, count_);
     }
 }
 
 void Factor::multiply_transposed(const float* x, long rows, float* out) const {
     const long k = positions_;
     if (entries_.data() != nullptr) {
-        blas::multiply(false, false, rows, k, k, x, k, entries_.data(), k, 0.0F, out, k);
+        blas::multiply(false, false, rows, k, count_, x, count_, entries_.data(), k, 0.0F, out, k);
     }
 }
 
-Pairs pairs(Room& room, const float* A, const float* B, long count, long reads, long positions) {
-    const long k = positions, some = std::max(1L, kRows / reads); // units at a time
-    const auto size = static_cast<std::size_t>(k) * k;
-    Pairs out{Array<double>(room, size), Array<double>(room, size)};
-    const bool same = A == B;
-    const auto rows = static_cast<std::size_t>(std::min(some, count));
-    Array<float> rest_A(room, rows * reads * k), rest_B(room, same ? 0 : rows * reads * k);
-    Array<float> mean_A(room, rows * k), mean_B(room, same ? 0 : rows * k), sum(room, size);
-    if (room.rehearsal) {
-        return out;
-    }
-    std::fill_n(out.xy.data(), size, 0.0);
-    std::fill_n(out.v.data(), size, 0.0);
+long units_at_a_time(long reads, long positions) {
+    return std::max(1L, std::clamp(kNumbers / positions, kRows / 4, kRows) / reads);
+}
+
+Centred::Centred(Room& room, long units, long reads, long positions)
+    : means_(room, static_cast<std::size_t>(units) * positions),
+      rest_(room, static_cast<std::size_t>(units) * reads * positions), reads_(reads), positions_(positions) {}
+
+void Centred::take(const float* x, long first, long count) {
+    const long k = positions_;
     std::vector<double> mean(k);
-    const auto centre = [&](const float* x, long unit, float* means, float* rest) {
+    const double over = 1.0 / static_cast<double>(reads_);
+    count_ = count;
+    for (long i = 0; i < count; ++i) {
+        const float* const own = x + (first + i) * reads_ * k;
+        float* const means = means_.data() + i * k;
+        float* const rest = rest_.data() + i * reads_ * k;
         std::fill(mean.begin(), mean.end(), 0.0);
-        for (long r = 0; r < reads; ++r) {
+        for (long r = 0; r < reads_; ++r) {
             for (long a = 0; a < k; ++a) {
-                mean[a] += x[(unit * reads + r) * k + a];
+                mean[a] += own[r * k + a];
             }
         }
         for (long a = 0; a < k; ++a) {
-            means[a] = static_cast<float>(mean[a] / reads);
+            means[a] = static_cast<float>(over * mean[a]);
         }
-        for (long r = 0; r < reads; ++r) {
+        for (long r = 0; r < reads_; ++r) {
             for (long a = 0; a < k; ++a) {
-                rest[r * k + a] = x[(unit * reads + r) * k + a] - means[a];
+                rest[r * k + a] = own[r * k + a] - means[a];
             }
         }
-    };
-    const auto add = [&](const float* left, const float* right, long rows_of, Array<double>* to) {
-        blas::multiply(true, false, k, k, rows_of, left, k, right, k, 0.0F, sum.data(), k);
-        for (std::size_t i = 0; i < size; ++i) {
-            (*to)[i] += sum[i];
+    }
+}
+
+void Centred::multiply(const Centred& other, float* of_rest, float* of_means) const {
+    const auto of = [&](const Array<float>& left, const Array<float>& right, long rows, float* out) {
+        if (this == &other) {
+            square(left.data(), rows, positions_, out);
+        } else {
+            blas::multiply(true, false, positions_, positions_, rows, left.data(), positions_, right.data(), positions_,
+                           0.0F, out, positions_);
         }
     };
-    for (long first = 0; first < count; first += some) {
-        const long here = std::min(some, count - first);
-        for (long i = 0; i < here; ++i) {
-            centre(A, first + i, mean_A.data() + i * k, rest_A.data() + i * reads * k);
-            if (!same) {
-                centre(B, first + i, mean_B.data() + i * k, rest_B.data() + i * reads * k);
-            }
-        }
-        add(rest_A.data(), same ? rest_A.data() : rest_B.data(), here * reads, &out.v);
-        add(mean_A.data(), same ? mean_A.data() : mean_B.data(), here, &out.xy);
-    }
-    const double of_v = 1.0 / (static_cast<double>(count) * static_cast<double>(std::max(reads - 1, 1L)));
-    for (std::size_t i = 0; i < size; ++i) {
-        out.v[i] *= of_v;
-        out.xy[i] = out.xy[i] / static_cast<double>(count) - out.v[i] / static_cast<double>(reads);
-    }
-    return out;
+    of(rest_, other.rest_, count_ * reads_, of_rest);
+    of(means_, other.means_, count_, of_means);
 }
 
 void eigen(std::vector<double>* values, double* matrix, long positions) {
@@ -108,6 +111,41 @@ void eigen(std::vector<double>* values, double* matrix, long positions) {
     std::vector<double> work(size);
     std::vector<int> whole_work(whole_size);
     call(work.data(), whole_work.data());
+}
+
+void orthonormalise(double* rows, long count, long k) {
+    constexpr double kNothing = 1e-10; // of the longest
+    const auto dot = [k](const double* x, const double* y) {
+        double lanes[8] = {}, sum = 0.0;
+        long a = 0;
+        for (; a + 8 <= k; a += 8) {
+            for (int lane = 0; lane < 8; ++lane) {
+                lanes[lane] += x[a + lane] * y[a + lane];
+            }
+        }
+        for (; a < k; ++a) {
+            sum += x[a] * y[a];
+        }
+        return std::accumulate(lanes, lanes + 8, sum);
+    };
+    double longest = 0.0;
+    for (long i = 0; i < count; ++i) {
+        longest = std::max(longest, dot(rows + i * k, rows + i * k));
+    }
+    for (long i = 0; i < count; ++i) {
+        double* const own = rows + i * k;
+        for (int time = 0; time < 2; ++time) { // twice is enough (Kahan)
+            for (long j = 0; j < i; ++j) {
+                const double part = dot(rows + j * k, own);
+                for (long a = 0; a < k; ++a) {
+                    own[a] -= part * rows[j * k + a];
+                }
+            }
+        }
+        const double square = dot(own, own);
+        const double by = square > kNothing * kNothing * longest ? 1.0 / std::sqrt(square) : 0.0;
+        std::transform(own, own + k, own, [by](double x) { return by * x; });
+    }
 }
 
 bool cholesky(double* matrix, long positions) {

@@ -3,8 +3,10 @@
 // numbers, so that what a pass will need is known before it begins.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -34,14 +36,42 @@ inline long unit_count(const Drawing& how, long positions) {
     return how.units * more;
 }
 
-// Bytes that arrays hold now, and held at most.
-struct Meter {
+// Bytes that arrays hold now, and held at most. What arrays have given back is kept for those of the same size, since
+// fresh pages cost as much as what is done with them; with it never more is held than the peak.
+class Meter {
+public:
     double now = 0.0, peak = 0.0;
 
-    void take(double bytes) {
-        now += bytes;
-        peak = now > peak ? now : peak;
+    Buffer<char> take(std::size_t bytes, bool rehearsal) {
+        now += static_cast<double>(bytes);
+        peak = std::max(now, peak);
+        if (rehearsal) {
+            return nullptr;
+        }
+        if (const auto found = kept_.find(bytes); found != kept_.end()) {
+            Buffer<char> out = std::move(found->second);
+            kept_.erase(found);
+            held_ -= static_cast<double>(bytes);
+            return out;
+        }
+        while (!kept_.empty() && now + held_ > peak) {
+            held_ -= static_cast<double>(kept_.begin()->first);
+            kept_.erase(kept_.begin());
+        }
+        return numbers<char>(bytes);
     }
+
+    void give(Buffer<char> memory, std::size_t bytes) {
+        now -= static_cast<double>(bytes);
+        if (memory) {
+            held_ += static_cast<double>(bytes);
+            kept_.emplace(bytes, std::move(memory));
+        }
+    }
+
+private:
+    std::multimap<std::size_t, Buffer<char>> kept_;
+    double held_ = 0.0;
 };
 
 struct Room {
@@ -62,9 +92,7 @@ class Array {
 public:
     Array() = default;
     Array(Room& room, std::size_t size)
-        : size_(size), meter_(&room.meter), numbers_(room.rehearsal ? nullptr : numbers<T>(size)) {
-        meter_->take(static_cast<double>(size * sizeof(T)));
-    }
+        : size_(size), meter_(&room.meter), memory_(meter_->take(size * sizeof(T), room.rehearsal)) {}
     Array(Array&& other) noexcept { swap(other); }
     Array& operator=(Array&& other) noexcept {
         swap(other);
@@ -72,14 +100,14 @@ public:
     }
     ~Array() {
         if (meter_ != nullptr) {
-            meter_->now -= static_cast<double>(size_ * sizeof(T));
+            meter_->give(std::move(memory_), size_ * sizeof(T));
         }
     }
 
-    T* data() { return numbers_.get(); }
-    const T* data() const { return numbers_.get(); }
-    T& operator[](std::size_t i) { return numbers_[i]; }
-    const T& operator[](std::size_t i) const { return numbers_[i]; }
+    T* data() { return reinterpret_cast<T*>(memory_.get()); }
+    const T* data() const { return reinterpret_cast<const T*>(memory_.get()); }
+    T& operator[](std::size_t i) { return data()[i]; }
+    const T& operator[](std::size_t i) const { return data()[i]; }
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
 
@@ -87,12 +115,12 @@ private:
     void swap(Array& other) noexcept {
         std::swap(size_, other.size_);
         std::swap(meter_, other.meter_);
-        std::swap(numbers_, other.numbers_);
+        std::swap(memory_, other.memory_);
     }
 
     std::size_t size_ = 0;
     Meter* meter_ = nullptr;
-    Buffer<T> numbers_;
+    Buffer<char> memory_;
 };
 
 } // namespace fisherfield::sampled_units

@@ -82,13 +82,16 @@ void each(const Room& room, long count, Body&& body) {
 // ------------------------------------------------------------------------------------------------- draw.cpp,
 // average.cpp
 
-// alpha (M, K) and z = alpha + b, (M, R, K), of a Gaussian state, without its mean. `which` tells two draws of one node
-// apart.
+// alpha (M, K) and z = alpha + b, (M, R, K), of a Gaussian state, without its mean; and the mean of b over so many
+// other samples, (M, K), where there are any. `which` tells two draws of one node apart.
 struct Drawn {
     long count;
-    Floats alpha, z;
+    Floats alpha, z, others;
 };
-Drawn draw(Room& room, const Averages& state, int place, int which);
+Drawn draw(Room& room, const Averages& state, int place, int which, double others = 0.0);
+
+// Normal numbers of each first one of a pair, every quantile once, in an order and with signs by the key.
+std::vector<float> quantiles(std::uint64_t key, long half);
 
 // Units of a Gaussian state as they are; units as they are.
 std::shared_ptr<Units> as_units(Room& room, Value value, int place, int which = 0);

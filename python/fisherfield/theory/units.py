@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .._core import Spectrum
 
 GROUPS = 4  # each a pass by itself: how they differ is the sampling error
-_BATCH = 256  # samples, up to which those of a unit are the batch itself
+_BATCH = 32  # samples, up to which those of a unit are the batch itself
 _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units, whose statistics are their own
 _READS = 16  # of a unit, where they are not
-_WORK, _NUMBERS = 2**16, 2**20  # of a group: units times positions, and these times the samples of a unit
+_WORK, _EXACT, _NUMBERS = 2**16, 2**15, 2**20  # of a group: units times positions, and these times a unit's samples
 _FEWEST, _MOST = 2**5, 2**13  # units of a group
 _POSITIONS = 2**10  # of the largest image, up to which units are drawn where a closed recursion is nearly exact
 
@@ -82,9 +82,10 @@ def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any
     if count is not None:
         of_group = max(2, 2 * round(count / (2 * GROUPS)))
     else:
-        many = max(min(_WORK // largest, _NUMBERS // (largest * reads)), 1)
         # exact norms centre what units share, and frozen ones or none do not: they need more units
-        fewest = _FEWEST // 4 if of_batch and settings.theory == "exact" else _FEWEST
+        centred = bool(net.batch_norms) and settings.theory == "exact"
+        many = max(min((_EXACT if centred else _WORK) // largest, _NUMBERS // (largest * reads)), 1)
+        fewest = _FEWEST // 4 if centred else _FEWEST
         of_group = min(max(2 ** int(math.log2(many)), fewest), _MOST)
     how = Drawing(of_group, largest, of_batch, reads, seed, memory)
     return None if nearly and not _fits(net, settings, how)[0] else how

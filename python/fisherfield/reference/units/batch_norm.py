@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..state import Place, State
-from .state import Low, Sampling, Term, Units, as_units, drawn, normals
+from .state import Low, Sampling, Term, Units, as_units, drawn, mean_of_others, quantiles
 
 __all__ = ["batch_norm"]
 
@@ -96,47 +96,57 @@ def _trained(layer: Any, u: np.ndarray, at: Place, layers: int) -> tuple[Low, ..
 def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> Units:
     """R samples out of n, or out of infinitely many. Of z = alpha + b(x) with Theta = d delta_xy + o for all units:
 
-        mean = mean_a alpha + bb,    bb = the batch's mean of b: that of the R samples, and of the n - R others
-                                          N(0, (n - R) mean(v)/n^2)
-        s^2 = var_a(alpha) + mean_a v_aa - mean(v)/n + eps      (its fluctuation over batches is left out)
-        ubar = (alpha - mean_a alpha)/s                         (the batch's mean of u, up to mean b)
-        r = t = row means of o + d/n,
-        v_x = [(d u_x)/n + o ubar]/K less its mean,   w = [mean_x u_x d u_x/n + ubar o ubar]/K^2,
-        mean_x u_x d u_x = ubar d ubar + sum_aa' d_aa' v_aa'/s^2,
+        zbar = the batch's mean of z at each position,   mean = mean_a zbar,   ubar = (zbar - mean)/s,
+        s^2 = mean_x,a (z - mean)^2 + eps,               r = t = row means of o + d/n,
+        v_x = [(d u_x)/n + o ubar]/K less its mean,      w = [mean_x u_x d u_x/n + ubar o ubar]/K^2,
 
-    so that for all units alike o becomes o - t_a - t_a' + t, and d stays.
+    so that for all units alike o becomes o - t_a - t_a' + t, and d stays. The N = n - R samples that are not drawn
+    enter by their mean of b, N(0, v/N), and their scatter about it, of N - 1 degrees of freedom and independent of it:
+    its trace by a gamma variable of the trace's mean and variance, and sum_x u_x d u_x in proportion to it.
     """
     alpha, b = drawn(state, sampling)
-    xy_v = np.atleast_2d(state.v)
+    v = np.atleast_2d(state.v)
     n, positions = sampling.samples, alpha.shape[1]
-    part = 0.0 if n is None else 1 / n
-    common = alpha - alpha.mean(axis=1, keepdims=True)
-    batch_mean = np.zeros(len(alpha))
-    if n is not None:
-        others = np.sqrt(max(n - sampling.reads, 0) * max(float(np.mean(xy_v)), 0.0)) / n
-        batch_mean = b.mean(axis=2).sum(axis=1) / n + others * _rest(sampling, len(alpha))
-    variance = np.mean(common**2, axis=1) + np.mean(np.diagonal(xy_v)) - part * np.mean(xy_v)
+    part, rest = (0.0, 0.0) if n is None else (1 / n, max(n - sampling.reads, 0.0))
+    z, trace = alpha[:, None] + b, float(np.trace(v))
+    others, scatter = alpha + mean_of_others(state, sampling, rest), _scatter(v, rest, sampling, len(alpha))
+    zbar = alpha if n is None else part * (z.sum(axis=1) + rest * others)
+    mean = zbar.mean(axis=1)
+    if n is None:
+        variance = np.mean((alpha - mean[:, None]) ** 2, axis=1) + trace / positions
+    else:
+        squares = np.sum((z - mean[:, None, None]) ** 2, axis=(1, 2)) + scatter
+        variance = part / positions * (squares + rest * np.sum((others - mean[:, None]) ** 2, axis=1))
     s = _deviation(layer, variance)
-    u = (common[:, None] + b - batch_mean[:, None, None]) / s[:, None, None]
-    ubar = common / s[:, None]
+    u = (z - mean[:, None, None]) / s[:, None, None]
+    ubar, u_others = ((each - mean[:, None]) / s[:, None] for each in (zbar, others))
     o, d = (each if each.ndim == 3 else each[:, None, None] for each in (state.o, state.d))
     c, one = (layer.gamma / s)[:, None, None], np.ones_like(u)
     lows: tuple[Low, ...] = ()
     if at.theory == "exact":
         both = o + part * d
         t = both.mean(axis=2)
-        of_d = np.einsum("mk,lkj,mj->lm", ubar, d, ubar) + np.sum(d * xy_v, axis=(1, 2))[:, None] / s**2
+        of_d = np.einsum("mrk,lkj,mrj->lm", u, d, u, optimize=True)
+        of_d = of_d + rest * np.einsum("mk,lkj,mj->lm", u_others, d, u_others, optimize=True)
+        if trace > 0:
+            of_d = of_d + np.sum(d * v, axis=(1, 2))[:, None] * scatter / (trace * s**2)
         of_o = np.einsum("mk,lkj->lmj", ubar, o)
-        w = (part * of_d + np.einsum("lmk,mk->lm", of_o, ubar)) / positions**2
-        v = part * np.einsum("mrk,lkj->lmrj", u, d) + (of_o - np.einsum("mk,lk->lm", ubar, t)[..., None])[:, :, None]
-        lows = (Low(-c * u, c * (v / positions - w[..., None, None] * u / 2)),)
+        w = (part**2 * of_d + np.einsum("lmk,mk->lm", of_o, ubar)) / positions**2
+        of_x = part * np.einsum("mrk,lkj->lmrj", u, d) + (of_o - np.einsum("mk,lk->lm", ubar, t)[..., None])[:, :, None]
+        lows = (Low(-c * u, c * (of_x / positions - w[..., None, None] * u / 2)),)
         o = o - t[:, :, None] - t[:, None, :] + t.mean(axis=1)[:, None, None]
     terms = (Term(((c * one, np.arange(positions)),), o, d),)
     lows = (*lows, *_trained(layer, u, at, len(o)))
     return Units(layer.gamma * u + layer.beta, terms, lows, state.positions)
 
 
-def _rest(sampling: Sampling, units: int) -> np.ndarray:
-    """A number for each unit, of pairs (z, -z) the same but for its sign."""
-    half = normals(sampling, 4, units // 2, 1)[:, 0]
-    return np.concatenate([half, -half])
+def _scatter(v: np.ndarray, count: float, sampling: Sampling, units: int) -> np.ndarray:
+    """sum_x |b(x) - mean b|^2 over `count` samples of each unit, N = count: mean (N - 1) tr v and variance
+    2 (N - 1) tr v^2, by Wilson and Hilferty's cube of a normal variable, whose quantiles are taken once each. The two
+    of a pair (z, -z) have the same."""
+    trace = float(np.trace(v))
+    if count <= 1 or trace <= 0:
+        return np.zeros(units)
+    over = 2 * float(np.sum(v * v)) / ((count - 1) * trace**2)  # 1/shape of the gamma distribution
+    root = 1 - over / 9 + quantiles(sampling, 4, units // 2) * np.sqrt(over) / 3
+    return np.tile((count - 1) * trace * np.maximum(root, 0.0) ** 3, 2)

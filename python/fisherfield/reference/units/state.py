@@ -19,8 +19,27 @@ from scipy.special import ndtri
 
 from ..state import State
 
-__all__ = ["Low", "Sampling", "Term", "Units", "as_units", "averaged", "coins", "drawn", "normals", "side_by_side"]
+__all__ = [
+    "Low",
+    "Sampling",
+    "Term",
+    "Units",
+    "as_units",
+    "averaged",
+    "coins",
+    "drawn",
+    "mean_of_others",
+    "normals",
+    "quantiles",
+    "side_by_side",
+]
 
+_WHOLE, _LEADING, _LEFT = (
+    128,
+    32,
+    1e-3,
+)  # positions with all eigenvectors; these of larger images, and what they may leave
+_EQUAL = 1e-6  # eigenvalues, of the largest
 _JITTER = 1e-6  # of the mean variance, so that a covariance of positions that see the same has a Cholesky factor
 
 
@@ -113,22 +132,39 @@ def coins(sampling: Sampling, which: int, units: int) -> np.ndarray:
 
 
 def _symmetric_root(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """S with S S the matrix >= 0 of the same trace that is next to `matrix`: noise leaves eigenvalues below 0, and cut
-    they would leave too much of the others (2 % of b at 64 units a group and 100 positions). Its entries depend on no
-    choice of eigenvectors, which flips and turns of an image leave open. With the leading eigenvector, of a sum >= 0.
-    """
+    """Vectors V and numbers r with V r^2 V^T the matrix >= 0 of the same trace that is next to `matrix`: noise leaves
+    eigenvalues below 0, and cut they would leave too much of the others (2 % of b at 64 units a group and 100
+    positions). V r V^T depends on no choice of eigenvectors, which flips and turns of an image leave open. The leading
+    one, the last, has a sum >= 0."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    leading = vectors[:, -1]
-    leading = -leading if np.sum(leading) < 0 else leading
-    return np.asarray((vectors * np.sqrt(np.maximum(values - _cut(values), 0.0))) @ vectors.T), leading
+    vectors[:, -1] *= -1.0 if np.sum(vectors[:, -1]) < 0 else 1.0
+    return vectors, np.sqrt(np.maximum(values - _cut(values), 0.0))
 
 
-def _cut(values: np.ndarray) -> float:
-    """What to take off eigenvalues, ascending, so that those above it keep the sum of all."""
-    below = np.concatenate([[0.0], np.cumsum(values)[:-1]])  # the sum of those that are cut
+def _cut(values: np.ndarray, others: float = 0.0) -> float:
+    """What to take off eigenvalues, ascending, so that those above it keep the sum of all; `others` <= 0 is that of
+    those that are not among them."""
+    below = others + np.concatenate([[0.0], np.cumsum(values)[:-1]])  # the sum of those that are cut
     shares = -below / np.arange(len(values), 0, -1)
     above = np.flatnonzero(values > shares)
     return max(float(shares[above[0]]), 0.0) if len(above) else 0.0
+
+
+def _shared_root(xy: np.ndarray, v: np.ndarray, sampling: Sampling, which: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `_symmetric_root`. What different inputs share are few patterns over a large image, the mean and the borders':
+    there by the space that xy maps a few vectors to, applied twice, where no more of z's variance is left."""
+    if len(xy) > _WHOLE:
+        rows = normals(sampling, 2 * which + 10, _LEADING, len(xy))
+        rows[0] = 1.0
+        for _ in range(2):
+            rows = np.linalg.qr(xy @ rows.T)[0].T
+        values, within = np.linalg.eigh(rows @ xy @ rows.T)
+        vectors = rows.T @ within
+        if np.trace(xy) - np.sum(np.maximum(values, 0.0)) <= _LEFT * np.trace(xy + v):
+            vectors[:, -1] *= -1.0 if np.sum(vectors[:, -1]) < 0 else 1.0
+            cut = _cut(values, min(float(np.trace(xy) - np.sum(values)), 0.0))
+            return vectors, np.sqrt(np.maximum(values - cut, 0.0))
+    return _symmetric_root(xy)
 
 
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
@@ -139,7 +175,8 @@ def _cholesky(matrix: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.cholesky(matrix + _JITTER * mean * np.eye(len(matrix)))
     except np.linalg.LinAlgError:
-        return _symmetric_root(matrix)[0]
+        vectors, scale = _symmetric_root(matrix)
+        return np.asarray((vectors * scale) @ vectors.T)
 
 
 def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -147,20 +184,72 @@ def drawn(state: State, sampling: Sampling, which: int = 0) -> tuple[np.ndarray,
 
     Given its weights a channel is Gaussian over the data: what different inputs share, alpha ~ N(0, xy), is drawn once
     for each unit, and b ~ N(0, v) anew for each sample. Units come in pairs (z, -z): whatever is odd in z has no noise.
-    Along the leading eigenvector of xy, which holds most of it, alpha takes every quantile once.
+    Along the leading eigenvector of xy, which holds most of it, alpha takes every quantile once. Where units are many
+    enough, products of two numbers of a unit are, in the mean over units, what they are in the law: what is quadratic
+    in z has no noise either.
     """
     xy, v = (np.atleast_2d(each) for each in (state.xy, state.v))
     positions, half = len(xy), sampling.count(len(xy)) // 2
-    size = sampling.reads * positions
-    root, leading = _symmetric_root(xy)
-    g = normals(sampling, 2 * which, half, positions)
-    order = coins(sampling, 2 * which + 6, half)
-    quantiles = np.empty(half)
-    quantiles[np.argsort(order, kind="stable")] = -_of_shares(half)
-    quantiles *= np.where(order & np.uint64(1), 1.0, -1.0)  # which of a pair comes first, for the sake of sums
-    alpha = (g + (quantiles - g @ leading)[:, None] * leading) @ root
-    b = normals(sampling, 2 * which + 1, half, size).reshape(half, sampling.reads, positions) @ _cholesky(v).T
+    vectors, scale = _shared_root(xy, v, sampling, which)
+    q = normals(sampling, 2 * which, half, positions) @ vectors
+    q[:, -1] = quantiles(sampling, 2 * which + 6, half)
+    matched = _matched(q, scale, half)
+    alpha = (q * scale) @ vectors.T
+    g = normals(sampling, 2 * which + 1, half, sampling.reads * positions).reshape(half, sampling.reads, positions)
+    b = _with_exact_products(g, q[:, len(scale) - matched :]) @ _cholesky(v).T
     return np.concatenate([alpha, -alpha]), np.concatenate([b, -b])
+
+
+def _matched(q: np.ndarray, scale: np.ndarray, half: int) -> int:
+    """How many leading columns of q get the products of a unit matrix in the mean over units: by the symmetric root,
+    which depends on no choice among eigenvectors. A quarter of the units at the most, and of equal eigenvalues all or
+    none."""
+    values, count = scale**2, len(scale)
+    some = min(count, half // 4)
+    while 0 < some < count and values[count - some] - values[count - some - 1] <= _EQUAL * values[-1]:
+        some -= 1
+    own = q[:, count - some :]
+    of_own, within = np.linalg.eigh(own.T @ own / half)
+    if some == 0 or of_own[0] <= 0:
+        return 0
+    q[:, count - some :] = own @ (within / np.sqrt(of_own)) @ within.T
+    return some
+
+
+def _with_exact_products(g: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Where units are many enough: means over samples that know nothing of q, and they and what each sample has beyond
+    them with exactly the products, in the mean over units, that they have in the law."""
+    half, reads, positions = g.shape
+    if reads == 1 or positions + q.shape[1] > half // 2:
+        return g
+    means = g.mean(axis=1)
+    rest = (g - means[:, None]).reshape(half * reads, positions)
+    means = means - q @ (q.T @ means) / half
+    roots = [
+        np.linalg.cholesky(each.T @ each / count)
+        for each, count in ((rest, half * (reads - 1)), (means * math.sqrt(reads), half))
+    ]
+    rest, means = (np.linalg.solve(root, each.T).T for root, each in zip(roots, (rest, means), strict=True))
+    return np.asarray(rest.reshape(g.shape) + means[:, None])
+
+
+def quantiles(sampling: Sampling, which: int, half: int) -> np.ndarray:
+    """Of the first ones of pairs (z, -z): every quantile of a normal variable once, in an order of their own. Which of
+    a pair comes first is drawn, too, for the sake of sums."""
+    order = coins(sampling, which, half)
+    out = np.empty(half)
+    out[np.argsort(order, kind="stable")] = -_of_shares(half)
+    return out * np.where(order & np.uint64(1), 1.0, -1.0)
+
+
+def mean_of_others(state: State, sampling: Sampling, count: float) -> np.ndarray:
+    """The mean of b over `count` samples that are not drawn, N(0, v/count), (M, K)."""
+    v = np.atleast_2d(state.v)
+    half = sampling.count(len(v)) // 2
+    if count == 0:
+        return np.zeros((2 * half, len(v)))
+    mean = normals(sampling, 5, half, len(v)) @ _cholesky(v).T / np.sqrt(count)
+    return np.concatenate([mean, -mean])
 
 
 def _of_shares(half: int) -> np.ndarray:

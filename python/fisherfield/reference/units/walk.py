@@ -20,10 +20,10 @@ from .state import Sampling, Units, averaged
 __all__ = ["GROUPS", "Drawing", "drawing", "walk"]
 
 GROUPS = 4  # of units, each a pass by itself: how they differ is the sampling error
-_BATCH = 256  # samples, up to which a unit's samples are the batch itself
+_BATCH = 32  # samples, up to which a unit's samples are the batch itself
 _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units
 _READS = 16  # of a unit, where they are not
-_AT_HOME = 2**16  # units times positions of a group
+_AT_HOME, _CENTRED = 2**16, 2**15  # units times positions of a group; where exact norms centre what units share
 _POSITIONS = 2**10  # up to which units are drawn where the closed recursion is nearly exact
 
 
@@ -57,16 +57,17 @@ def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing 
     if on_units and not of_batch:
         raise ValueError(f"samples must be a number up to {_BATCH_NORMS} where a BatchNorm stands on units, got {n}")
     reads = n if of_batch and n is not None else _READS
-    exact = of_batch and settings.theory == "exact"
-    return Drawing(_count(units, largest, reads, 3 if exact else 5), largest, of_batch, reads, seed)
+    centred = bool(net.batch_norms) and settings.theory == "exact"
+    count = _count(units, largest, reads, *((3, _CENTRED) if centred else (5, _AT_HOME)))
+    return Drawing(count, largest, of_batch, reads, seed)
 
 
-def _count(units: Any, largest: int, reads: int, least: int) -> int:
-    """M of a group, even; at home as many as make some 2^16 numbers for each sample, and 2^20 for all of them, but 2^5
-    at least, or 2^3 where exact norms centre what the samples of a unit share."""
+def _count(units: Any, largest: int, reads: int, least: int, numbers: int) -> int:
+    """M of a group, even; at home as many as make so many numbers for each sample, and 2^20 for all of them, but
+    2^least at least."""
     if units != "auto":
         return max(2, 2 * round(int(units) / (2 * GROUPS)))
-    most = min(_AT_HOME // largest, 2**20 // (largest * reads))
+    most = min(numbers // largest, 2**20 // (largest * reads))
     return int(2 ** min(max(math.floor(math.log2(max(most, 1))), least), 13))
 
 
