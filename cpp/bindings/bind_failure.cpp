@@ -16,7 +16,8 @@ void bind_failure(py::module_& module) {
         .value("not_converged", Status::not_converged)
         .value("overflow", Status::overflow)
         .value("beyond_range", Status::beyond_range)
-        .value("inadmissible", Status::inadmissible);
+        .value("inadmissible", Status::inadmissible)
+        .value("edge_not_computed", Status::edge_not_computed);
     py::register_exception_translator([](std::exception_ptr thrown) {
         try {
             std::rethrow_exception(thrown);

@@ -34,11 +34,20 @@ inline Slot slot_of(const Network& network, const Varied& varied, std::size_t di
 inline py::tuple scanned(const ScanFunction& scan, const NetworkHandle& handle, const py::handle& settings,
                          const py::handle& descent, const std::vector<long>& shape, const std::vector<Varied>& slots,
                          const std::vector<std::string>& quantities, int threads, const py::object& pause,
-                         std::vector<std::shared_ptr<const Table>> tables = {}) {
+                         std::vector<std::shared_ptr<const Table>> tables, const std::string& edges, bool sharp) {
     const Settings assumed = settings_of(settings);
     const Network& network = handle.seen_by(assumed.theory);
-    ScanRequest request{network, assumed, descent_of(descent), loss_of(descent), shape, {},
-                        {},      threads, std::move(tables)};
+    ScanRequest request{network,
+                        assumed,
+                        descent_of(descent),
+                        loss_of(descent),
+                        shape,
+                        {},
+                        {},
+                        threads,
+                        std::move(tables),
+                        enumerator<Edges>(kEdges, edges),
+                        sharp};
     for (const auto& slot : slots) {
         request.slots.push_back(slot_of(network, slot, shape.size()));
     }

@@ -85,6 +85,7 @@ Plan::Plan(const ScanRequest& request, std::int64_t most) : request_(request) {
     job.count = static_cast<int>(nodes.size());
     job.layers = view.layers;
     job.normalised = view.normalised();
+    job.edges = request.edges;
     job.point = {settings, request.descent, request.loss, view.outputs(), parameters(node, job.count, settings.biases)};
 
     asked = request.quantities;

@@ -41,6 +41,7 @@ struct Job {
     const Activation* activations = nullptr;
     int count = 0, layers = 0; // nodes; affine layers
     bool normalised = false;
+    Edges edges = Edges::unknown;
 
     const int* varied = nullptr; // of each node's numbers: the column, or -1
     ColumnOrValue width, samples, overlap, length, momentum;
@@ -107,6 +108,8 @@ FISHERFIELD_HD inline void compute(const Job& job, std::int64_t i) {
         nodes.width = nodes.value(job.width);
         point.parameters = parameters([&](int at) { return nodes.node(at); }, job.count, point.settings.biases);
     }
+    const auto node = [&](int at) { return nodes.node(at); };
+    point.edge = edge_bound(node, job.count, point.settings, job.edges);
     const auto write = [&](int which, int l, double number) {
         const std::int64_t at = of_layers(job.asked[which]) ? i * job.layers + l : i;
         job.out[job.offsets[which] + at] = number;

@@ -225,6 +225,8 @@ def scan(
     threads: int,
     pause: Callable[[int], object] | None,
     tables: Sequence[Table | None] = (),
+    edges: str = "unknown",
+    sharp: bool = False,
 ) -> tuple[dict[str, Array], NDArray[np.int8]]: ...
 def set_num_threads(threads: int) -> None: ...
 def num_threads() -> int: ...
@@ -246,6 +248,7 @@ class Status:
     overflow: Status
     beyond_range: Status
     inadmissible: Status
+    edge_not_computed: Status
 
 class _Linearization:
     def __init__(self, input_shape: Sequence[int], mean: bool, variance: bool, biases: bool) -> None: ...

@@ -299,6 +299,7 @@ bool ScanColumns::build() {
     const bool batch_norms = network.normalised();
     diagonal_ = batch_norms || !samples_infinite || std::any_of(asked.begin(), asked.end(), needs_a) || graph_ ||
                 (std::any_of(asked.begin(), asked.end(), needs_mean) && !outlier_rules());
+    bound_edges();
     kernel_ = graph_        ? scan_kernels().graph
               : batch_norms ? scan_kernels().batch_norm[static_cast<int>(settings.theory)]
                             : scan_kernels().vanilla[diagonal_];
@@ -401,6 +402,89 @@ bool ScanColumns::outlier_rules() {
     return share * (1.0 + first) < 0.999 * least; // roundings of a thousand layers are far below
 }
 
+// What a/b is at most, where b alone is computed; `ratio` is sigma_w2 of the second layer over that of the first.
+//
+// As in outlier_rules() b has at least r_l of what layer l adds to a, r_1 = 0. So a/b <= (1 + first)/min r_l. And with
+// one sigma_w2 and one phi in all layers, q_hat_{l-1} q_tilde_l never falls with l: nor does r_l, so that weights alone
+// have sum N_l of a for sum N_l r_l of b (Chebyshev's inequality). Biases' parts q_tilde_l never fall either if
+// sigma_w2 E phi'^2 <= 1, and are at most 1/(N_l length) of the weights' if it is >= 1.
+double ScanColumns::most_of_a(const Network& wide, double length, double ratio) const {
+    const int count = static_cast<int>(layers_.size());
+    const std::vector<Group> layers = groups();
+    const auto inputs = [&](int l) { return wide.nodes[layers[l].affine].fan_in; };
+    const auto biased = [&](int l) { return request_.settings.biases && layers_[l].biases ? 1.0 : 0.0; };
+    std::vector<double> kept(count, 1.0), overlaps(count, 0.0); // of q_tilde behind each layer, of q_hat before it
+    double c = 0.0;
+    bool equal = true;
+    for (int l = 0; l + 1 < count; ++l) {
+        const double a = layers_[l].a, b = layers_[l].b;
+        const Covariance pair = closed_form::rays({a - b, a + b}, 1.0, {c, 1.0 - c});
+        c = overlaps[l + 1] = (pair.value / (pair.value + pair.difference)).value();
+        kept[l] = (pair.slope / (pair.slope + pair.slope_difference)).value();
+        const ColumnOrValue &own = layers_[l].sigma_w2, &next = layers_[l + 1].sigma_w2;
+        equal = equal && own.value == next.value && own.place == next.place && a == layers_[0].a && b == layers_[0].b;
+    }
+    double least = 1.0, weights = 0.0, of_b = 0.0, biases = 0.0, biases_of_b = 0.0, most = 0.0, back = 1.0;
+    for (int l = count - 1; l >= 0; --l) {
+        back = l + 1 < count ? back * kept[l] : 1.0;
+        least = l > 0 ? std::fmin(least, overlaps[l] * back) : least;
+        weights += inputs(l);
+        of_b += inputs(l) * overlaps[l] * back;
+        biases += biased(l);
+        biases_of_b += biased(l) * back;
+        most = std::fmax(most, biased(l) / (inputs(l) * length));
+    }
+    const double first = (inputs(0) + biased(0) / length) / inputs(1) * ratio;
+    const double whole = std::fmax((1.0 + most) * weights / of_b, biases > 0.0 ? biases / biases_of_b : 1.0);
+    return std::fmin((1.0 + first) / least, equal ? whole : HUGE_VAL);
+}
+
+// By d at every point; or, where b alone is computed, by the most that d can be.
+void ScanColumns::bound_edges() {
+    const Network& network = request_.network;
+    const std::vector<Quantity>& asked = request_.quantities;
+    points_.edges = request_.edges != Edges::unknown && std::any_of(asked.begin(), asked.end(), needs_mean);
+    if (!points_.edges) {
+        return;
+    }
+    const Number width = of_point(PointNumber::width, 0.0), samples = of_point(PointNumber::samples, 0.0);
+    const auto bound = [&](const Network& wide, double n) {
+        Settings at = request_.settings;
+        at.samples = n;
+        const auto node = [&](int i) -> const Node& { return wide.nodes[i]; };
+        return edge_bound(node, static_cast<int>(wide.nodes.size()), at, request_.edges);
+    };
+    const auto at_width = [&](double units) { return width.plane != nullptr ? network.widened(units) : network; };
+    if (!diagonal_) {
+        const std::vector<Group> layers = groups();
+        const Number length = of_point(PointNumber::length, request_.settings.length);
+        const Number weights = of_node(layers[0].affine, 0), next = of_node(layers[1].affine, 0);
+        const bool same = weights.plane != nullptr && weights.plane == next.plane;
+        std::atomic<bool> some{false};
+        points_.edge =
+            derived({width, length, same ? Number{nullptr, 1.0} : weights, same ? Number{nullptr, 1.0} : next}, 1,
+                    [&](const double* in, double* out) {
+                        const Network wide = at_width(in[0]);
+                        const double most = most_of_a(wide, in[1], in[3] / in[2]);
+                        out[0] = bound(wide, 0.0).edge * (most - 1.0) < 0.999 ? 0.0 : 1.0; // roundings are far below
+                        some = some || out[0] > 0.0;
+                    })[0];
+        points_.edges = some;
+        diagonal_ = request_.sharp && some;
+    }
+    if (diagonal_) {
+        const std::vector<ColumnOrValue> bounds =
+            derived({width, {samples.plane, request_.settings.samples}}, 2, [&](const double* in, double* out) {
+                const EdgeBound at = bound(at_width(in[0]), in[1]);
+                out[0] = at.edge;
+                out[1] = at.sample;
+            });
+        points_.edge = bounds[0];
+        points_.edge_of_sample = bounds[1];
+        points_.edges = bounds[0].place >= 0 || bounds[0].value > 0.0;
+    }
+}
+
 // Whether the output's kernel depends on a slot. Under BatchNorm biases shift what the mean takes away, but for the
 // lengths of wei2019; the last layer's own reach nothing.
 bool ScanColumns::acts_on_kernel(const Slot& slot) const {
@@ -451,6 +535,7 @@ void ScanColumns::run_ahead() {
     PointColumns ahead = points_;
     ahead.aparts = 0; // these depend on what is left out here
     ahead.least_share = 0.0;
+    ahead.edges = false;
     parallel_for((points + kScanBlock - 1) / kScanBlock,
                  [&](long block) {
                      const long first = block * kScanBlock;

@@ -61,6 +61,8 @@ private:
     bool acts_on_kernel(const Slot& slot) const;
     bool multiplied_twice() const;
     bool outlier_rules();
+    double most_of_a(const Network& wide, double length, double ratio) const;
+    void bound_edges();
     void run_ahead();
 
     ColumnOrValue column(const Number& number);

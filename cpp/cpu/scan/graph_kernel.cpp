@@ -235,9 +235,8 @@ bool graph_block(const PointColumns& points, const double* columns, int count, d
         }
         for (int i = 0; i < part.count; i += kLanes) {
             const auto& end = load<true, false>(kept[last.to], last.fields, i).kernel;
-            const Mask wrong = ending<true>(points, columns, first + i, end, Lanes(part.least + i), out);
-            lanes(wrong).store(part.least + i);
-            all = all | wrong;
+            double* const marks = part.least + i;
+            all = all | ending<true>(points, columns, first + i, end, Lanes(marks), out, marks);
         }
     }
     return any_negative(all);

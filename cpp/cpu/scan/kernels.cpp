@@ -183,9 +183,7 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
         } else {
             kernel = before(points, layer, last, columns, i, states, outside).kernel;
         }
-        const Mask wrong = ending<diagonal>(points, columns, i, kernel, Lanes(outside + i), out);
-        lanes(wrong).store(outside + i);
-        all = all | wrong;
+        all = all | ending<diagonal>(points, columns, i, kernel, Lanes(outside + i), out, outside + i);
     }
     return any_negative(all);
 }
@@ -195,9 +193,7 @@ bool end_block(const PointColumns& points, const double* columns, int count, dou
     Mask all = every_lane(0);
     for (int i = 0; i < count; i += kLanes) {
         const Lanes o = Entry{points.o, columns + i}, d = Entry{points.d, columns + i};
-        const Mask wrong = ending<diagonal>(points, columns, i, {o, d, {}, {}}, 1.0, out);
-        lanes(wrong).store(outside + i);
-        all = all | wrong;
+        all = all | ending<diagonal>(points, columns, i, {o, d, {}, {}}, 1.0, out, outside + i);
     }
     return any_negative(all);
 }

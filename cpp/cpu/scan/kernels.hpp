@@ -67,7 +67,11 @@ struct PointColumns {
     const ColumnOrValue* apart = nullptr; // not 0 where a point is to be done otherwise from the start
     int aparts = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
-    int count = 0;            // layers, or nodes
+    // EdgeBound's, where they are asked for; where b alone is computed `edge` is 1 where it is not known to be of no
+    // use
+    bool edges = false;
+    ColumnOrValue edge, edge_of_sample;
+    int count = 0; // layers, or nodes
     const LayerColumns* layers = nullptr;
     const NodeColumns* nodes = nullptr; // or of these
     int slots = 0;                      // states that are kept at a time
@@ -77,8 +81,8 @@ inline constexpr int kScanBlock = 512; // points that a kernel takes; a multiple
 
 // Quantities of `count` points out of kScanBlock, one array for each or null; place p's column begins at columns + p
 // kScanBlock. Vectors are whole: values beyond `count` are read and written up to the width of one. In `outside`, a
-// sign bit where a number left the range in which float64 keeps its digits, so that the point is to be done otherwise;
-// returns whether there are such points.
+// sign bit where a number left the range in which float64 keeps its digits, so that the point is to be done otherwise,
+// 1 where the bulk's edge may rule, else 0; returns whether there are others than 0.
 using ScanKernel = bool (*)(const PointColumns& points, const double* columns, int count, double* const* out,
                             double* outside);
 

@@ -202,11 +202,27 @@ struct TableIntegrals {
     }
 };
 
-// What follows from the output's kernel; and where it is to be done otherwise: beyond the range in which it and its
-// square, and v on the way, keep their digits.
+// Where the bulk's edge may rule (edge_bound.hpp); known of b alone by a column.
+template <bool diagonal>
+FISHERFIELD_INLINE Mask undecided(const PointColumns& points, const double* at,
+                                  const TangentKernel<Lanes, Lanes, Zero>& kernel, const Spectrum<Lanes>& s) {
+    const Lanes edge = Entry{points.edge, at};
+    if constexpr (!diagonal) {
+        return edge > 0.0;
+    }
+    Mask open = ~s.outlier | (s.lambda_max < edge * kernel.d);
+    if (points.edge_of_sample.place >= 0 || points.edge_of_sample.value > 0.0) {
+        open = open | (s.lambda_max < Entry{points.edge_of_sample, at} * (kernel.o + kernel.d));
+    }
+    return points.edge.place >= 0 ? open & (edge > 0.0) : open; // one that is the same for all is above 0
+}
+
+// What follows from the output's kernel, and `marks` of points: see ScanKernel. To be done otherwise is what lies
+// beyond the range in which the kernel and its square, and v on the way, keep their digits.
 template <bool diagonal>
 FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns, int i,
-                               const TangentKernel<Lanes, Lanes, Zero>& kernel, Lanes least, double* const* out) {
+                               const TangentKernel<Lanes, Lanes, Zero>& kernel, Lanes least, double* const* out,
+                               double* marks) {
     const auto to = [&](Quantity which, Lanes x) {
         if (double* at = out[static_cast<int>(which)]; at != nullptr) {
             x.store(at + i);
@@ -244,7 +260,14 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
     if (diagonal && points.least_share > 0.0) {
         right = right & (size(kernel.d) > points.least_share * sum);
     }
-    return ~right;
+    const Mask wrong = ~right;
+    if (!points.edges) {
+        lanes(wrong).store(marks);
+        return wrong;
+    }
+    const Mask open = undecided<diagonal>(points, columns + i, kernel, s);
+    lanes(wrong | (open & bits(1.0))).store(marks);
+    return wrong | open;
 }
 
 // graph_kernel.cpp

@@ -51,6 +51,7 @@ public:
         : request_(request), network_(request.network), settings_(request.settings), descent_(request.descent),
           count_(static_cast<int>(network_.nodes.size())), normalised_(network_.normalised()),
           values_(request.slots.size(), kNaN) {
+        bound_ = edge_bound();
         layered_ = std::any_of(request.quantities.begin(), request.quantities.end(), of_layers);
         parted_ = std::any_of(request.quantities.begin(), request.quantities.end(),
                               [](Quantity which) { return which >= Quantity::part_a; });
@@ -73,19 +74,22 @@ public:
                 result = known && beyond_range(which, value, output_.kernel, at) ? Status::beyond_range : result;
             }
         }
+        result = result == Status::ok && undecided(output_.kernel, at) ? Status::edge_not_computed : result;
         status[place] = static_cast<std::int8_t>(result);
     }
 
 private:
     // Takes the parameters over; all of them where one is another, for a later slot may hide an earlier one.
     void move_to(const std::vector<long>& index) {
-        bool moved = false;
+        bool moved = false, resized = false;
         for (std::size_t i = 0; i < request_.slots.size(); ++i) {
             const double value = request_.slots[i].plane.at(index);
             if (!(value == values_[i])) {
                 values_[i] = value;
                 done_ = std::min(done_, first_node(request_, request_.slots[i]));
                 moved = true;
+                const PointNumber point = request_.slots[i].point;
+                resized = resized || point == PointNumber::width || point == PointNumber::samples;
             }
         }
         for (std::size_t i = 0; moved && i < request_.slots.size(); ++i) {
@@ -97,6 +101,12 @@ private:
         for (std::size_t i = 0; moved && i < request_.slots.size(); ++i) {
             set(request_.slots[i], values_[i]);
         }
+        bound_ = resized ? edge_bound() : bound_;
+    }
+
+    EdgeBound edge_bound() const {
+        const auto node = [&](int i) -> const Node& { return network_.nodes[i]; };
+        return fisherfield::edge_bound(node, count_, settings_, request_.edges);
     }
 
     void set(const Slot& slot, double value) {
@@ -142,7 +152,8 @@ private:
 
     Point at_hand() const {
         const auto node = [&](int i) -> const Node& { return network_.nodes[i]; };
-        return {settings_, descent_, request_.loss, network_.outputs(), parameters(node, count_, settings_.biases)};
+        const double count = parameters(node, count_, settings_.biases);
+        return {settings_, descent_, request_.loss, network_.outputs(), count, bound_};
     }
 
     Scaled of_layer(Quantity which, int l) const {
@@ -157,6 +168,7 @@ private:
     Descent descent_;
     int count_;
     bool normalised_, layered_, parted_;
+    EdgeBound bound_;
     std::vector<double> values_; // of the slots, as they were taken over last
     int done_ = 0;               // nodes before this one need not be computed again
     bool ran_ = false;
@@ -259,13 +271,15 @@ void scan_columns(const ScanRequest& request, const ScanColumns& columns, const 
                 to[static_cast<int>(request.quantities[i])] =
                     count == kScanBlock ? out[i] + first : rest.data() + i * kScanBlock;
             }
-            const bool some_outside = columns.block(first, count, memory.data(), to, outside.data());
+            const bool some_marked = columns.block(first, count, memory.data(), to, outside.data());
             for (std::size_t i = 0; count < kScanBlock && i < out.size(); ++i) {
                 std::copy_n(rest.data() + i * kScanBlock, count, out[i] + first);
             }
             std::fill_n(status + first, count, std::int8_t{0});
-            for (int i = 0; some_outside && i < count; ++i) {
-                if (std::signbit(outside[i])) {
+            for (int i = 0; some_marked && i < count; ++i) {
+                if (outside[i] > 0.0) {
+                    status[first + i] = static_cast<std::int8_t>(Status::edge_not_computed);
+                } else if (std::signbit(outside[i])) {
                     walker = walker ? std::move(walker) : std::make_unique<Walker>(request);
                     walker->point(index_of(request.shape, first + i), first + i, out, status);
                     reporter->add(first + i - reported);

@@ -52,6 +52,10 @@ struct ScanRequest {
     std::vector<Quantity> quantities;
     int threads;
     std::vector<std::shared_ptr<const Table>> tables; // of each affine layer's activation, or none
+    // Points where the bulk's edge may rule lambda_max have the status edge_not_computed. Unless it is sharp, the bound
+    // may be a coarser one where it would cost time.
+    Edges edges = Edges::unknown;
+    bool sharp = false;
 };
 
 // `out`: an array for each quantity, of a point or of a point's layers; `status`: one of each point. `pause(done)` is

@@ -10,8 +10,9 @@ enum class Status {
     out_of_range,  // an integral's variance
     not_converged,
     overflow,
-    beyond_range, // a number that was asked for stands as 0 or inf
-    inadmissible  // parameters that do not go together
+    beyond_range,         // a number that was asked for stands as 0 or inf
+    inadmissible,         // parameters that do not go together
+    edge_not_computed = 8 // of a scan: the numbers are there, but the bulk's edge may rule lambda_max; 7 is training's
 };
 
 } // namespace fisherfield

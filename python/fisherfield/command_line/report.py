@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .._words import descent_in_words, hours_in_words, plural, short
 from ..scan import Scan
-from ..scan.labels import REGIMES, STATUSES, meaning
+from ..scan.labels import KEPT, REGIMES, STATUSES, meaning
 from ..scan.table import range_in_words
 from .printing import headed, lines
 
@@ -33,7 +33,7 @@ def print_scan(output: Console, scan: Scan, path: Path, network: str, computed: 
     good = scan.points - sum(failures.values())
     closing.add_row(Text("ok", style="bold"), Text(f"{good:,} of {scan.points:,} points"))
     for place, (status, count) in enumerate(failures.items()):
-        kept = " (kept)" if status == 5 else ""
+        kept = " (kept)" if status in KEPT else ""
         words = f"{count:,} point{'s' * (count != 1)}{kept}: {STATUSES[status]}"
         closing.add_row(Text("" if place else "not ok", style="bold yellow"), Text(words))
     if "regime" in scan.arrays:
@@ -60,7 +60,8 @@ def _description(scan: Scan, network: str) -> dict[str, str]:
     words = {
         "network": network,
         "scan": size,
-        "theory": f"{settings['theory']}, gradients of the biases {'counted' if settings['biases'] else 'left out'}",
+        "theory": f"{settings['theory']}, gradients of the biases {'counted' if settings['biases'] else 'left out'}"
+        + (", with the bulk's edge" if settings.get("edge") else ""),
         "data": ", ".join(data) or "as varied",
     }
     if "max_learning_rate" in scan.arrays:

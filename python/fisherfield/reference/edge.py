@@ -18,7 +18,7 @@ from .bulk import GRADIENTS, MEANS, Bulk, Neurons, moments
 from .order_parameters import forward
 from .wei2019 import following
 
-__all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density"]
+__all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density", "undecided"]
 
 _DEEPEST = 32  # affine layers: of more the equations take minutes here
 
@@ -46,7 +46,7 @@ class Hidden:
 
 def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     """The equations of a chain of Dense layers, all of its hidden ones with BatchNorm or none; None for any other."""
-    if not _described(net, settings):
+    if not described(net, settings):
         return None
     affine, widths = net.affine_layers, [float(step.before[0]) for step in net.affine_steps]
     forward = _forward(net, settings)
@@ -83,7 +83,8 @@ def bulk_of(net: Network, settings: Settings) -> Bulk | None:
     )
 
 
-def _described(net: Network, settings: Settings) -> bool:
+def described(net: Network, settings: Settings) -> bool:
+    """Whether it is a chain of Dense layers, all of its hidden ones with BatchNorm or none."""
     steps = net.steps
     normed = [step for step in steps if isinstance(step.layer, BatchNorm)]
     chain = all(len(step.reads) == 1 and len(step.before) == 1 and not step.layer.unpublished for step in steps)
@@ -136,7 +137,8 @@ def _neurons(
     gradients, weights = GRADIENTS if outlier and xy > 0 else (np.zeros(1), np.ones(1))
     weights, mean_weights = weights / weights.sum(), mean_weights / mean_weights.sum()
     g = gradients * math.sqrt(after * xy / widths[1])
-    rows = [moments(layer.function, layer.shift + math.sqrt(layer.q_xy) * m, layer.v) for m in means]
+    deviation = math.sqrt(max(layer.q_xy, 0.0))  # of odd functions rounding may leave less than 0
+    rows = [moments(layer.function, layer.shift + deviation * m, layer.v) for m in means]
     of = {name: np.array([row[name] for row in rows])[:, None] for name in rows[0]}
     # Only the D ask for g, and where there are none it is 0.
     fresh = (of["slope_variance"] * after * rest / widths[1]) + 0 * g
@@ -184,6 +186,24 @@ def bulk_end(net: Network, settings: Settings, known_below: bool) -> float | Non
         return float(bulk.alpha[0] * bulk.v0)
     sharp = bulk.share == 0 and settings.theory == "exact" and bool(net.batch_norms)
     return bulk.end() if sharp else bulk.position()
+
+
+def undecided(net: Network, settings: Settings, a: float, b: float, largest: float, outlier: bool) -> bool:
+    """Whether the edge, or one sample's eigenvalue, may be the largest: closed bounds lie above what is without them.
+
+    The edge is below (a - b) (1/sqrt(n) + sum_l 1/sqrt(N_l))^2; one sample below a and (1 + 2.4/n) a/n e^(s sqrt(2 log
+    n)) with s^2 = sum_l 10/N_l. Both are known from 50 samples, inputs and units on, as in `fisher`.
+    """
+    widths, n = [step.before[0] for step in net.affine_steps], settings.samples
+    if min(widths) < 50 or (n is not None and n < 50):
+        return False
+    ceiling = (a - b) * ((0.0 if n is None else n**-0.5) + sum(width**-0.5 for width in widths)) ** 2
+    sample = 0.0
+    relus = all(str(step.layer) == "relu" for step in net.steps if step.layer.pointwise)
+    if n is not None and relus and net.batch_norms and not any(np.any(norm.beta) for norm in net.batch_norms):
+        tail = math.exp(math.sqrt(2 * math.log(n) * sum(10 / width for width in widths)))
+        sample = (1 + 2.4 / n) * a * min(1.0, tail / n)
+    return (not outlier or max(ceiling, sample) > largest) and described(net, settings)
 
 
 def one_sample(net: Network, settings: Settings) -> float:

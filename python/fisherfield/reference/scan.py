@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..network import Network, Residual
+from .arguments import settings_of
+from .edge import undecided
 from .fisher import Fisher, fisher
 from .learning_rate import max_learning_rate
 from .order_parameters import OrderParameters, order_parameters
@@ -20,6 +22,7 @@ __all__ = ["scan"]
 
 _SETTINGS = ("samples", "overlap", "length", "momentum")
 _ROWS = tuple(field.name for field in dataclasses.fields(OrderParameters))
+_REGIMES = {"bulk": 0, "outlier": 1, "sample": 2}
 _NUMBERS = tuple(field.name for field in dataclasses.fields(Fisher))
 
 
@@ -36,10 +39,13 @@ def scan(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    *,
+    edge: bool = False,
 ) -> dict[str, np.ndarray]:
     """Every quantity and the status at every point, the product of all axes; NaN where a point is refused.
 
-    Per-layer quantities are filled with NaN up to the deepest network's L.
+    Per-layer quantities are filled with NaN up to the deepest network's L. Without `edge` the status is 8 where it may
+    rule what is asked for.
     """
     parts = {"contributions": ("part_a", "part_b")}
     asked = (quantities,) if isinstance(quantities, str) else tuple(quantities)
@@ -48,7 +54,7 @@ def scan(
     points = [{name: value for part in chosen for name, value in part.items()} for chosen in itertools.product(*sides)]
     settings = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
     of_rates = {"loss": loss, "nesterov": nesterov, "weight_decay": weight_decay}
-    results = [_point(net, point, names, theory, settings, biases, of_rates) for point in points]
+    results = [_point(net, point, names, theory, settings, biases, of_rates, edge) for point in points]
     layers = max(_changed(net, point).depth for point in points)
     shape = tuple(len(side) for side in sides)
     out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in results], np.int8).reshape(shape)}
@@ -79,6 +85,7 @@ def _point(
     settings: dict[str, Any],
     biases: bool | None,
     of_rates: dict[str, Any],
+    edge: bool,
 ) -> tuple[int, dict[str, Any]]:
     """Status and values of one point."""
     data = {**settings, **{name: value for name, value in point.items() if name in _SETTINGS}}
@@ -88,22 +95,27 @@ def _point(
     network = _changed(net, point)
     try:
         with np.errstate(over="ignore"):
-            spectrum = fisher(network, theory, biases=biases, edge=False, units=None, **data)
+            spectrum = fisher(network, theory, biases=biases, edge=edge, units=None, **data)
             rows = order_parameters(network, theory, biases=biases, units=None, **data)
             rate = max_learning_rate(
-                network, momentum, theory, biases=biases, edge=False, units=None, **of_rates, **data
+                network, momentum, theory, biases=biases, edge=edge, units=None, **of_rates, **data
             )
     except ValueError as refusal:
         return _status(str(refusal)), {}
     values: dict[str, Any] = {name: getattr(spectrum, name) for name in _NUMBERS}
     values |= {name: getattr(rows, name) for name in _ROWS}
-    values |= {"max_learning_rate": rate, "regime": int(spectrum.regime == "outlier"), "c": rows.q_xy / rows.q}
+    values |= {"max_learning_rate": rate, "regime": _REGIMES[spectrum.regime], "c": rows.q_xy / rows.q}
     values |= {"part_a": spectrum.layers.a, "part_b": spectrum.layers.b}
     # a learning rate of inf is what no curvature at all means
     flat = spectrum.lambda_max == 0 and of_rates["weight_decay"] == 0
     wanted = [name for name in names if not (name == "max_learning_rate" and flat)]
     beyond = any(np.isinf(values[name]).any() for name in wanted)
-    return 5 if beyond else 0, values
+    if beyond:
+        return 5, values
+    of_edge = not edge and any(name in ("lambda_max", "max_learning_rate", "multiplicity", "regime") for name in names)
+    assumed = settings_of(network, theory, biases=biases, **data)
+    a, b, largest, outlier = spectrum.a, spectrum.b, spectrum.lambda_max, spectrum.regime == "outlier"
+    return 8 if of_edge and undecided(network, assumed, a, b, largest, outlier) else 0, values
 
 
 def _status(refusal: str) -> int:

@@ -13,10 +13,14 @@ from ..gaussian import Table
 from ..network import Network
 from ..theory import calls
 from ..theory.settings import Descent, Settings
+from ..threads import num_threads
 from .chunks import Arrays, Pause, Status, Work
 from .grid import Slot
-from .labels import LAYERED, core_names
+from .labels import LAYERED, SCATTER, core_names
+from .one_by_one import OneByOne
 from .structure import STRUCTURES, by_network
+
+_BY_EDGE = {"lambda_max", "max_learning_rate", "outlier", "multiplicity", *SCATTER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +32,13 @@ class Job(Work):
     backend: str
     threads: int
     tables: tuple[Table, ...] = ()
+    edge: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         tables = ", ".join(f"{table.activation} at q {table.q[0]:g} to {table.q[1]:g}" for table in self.tables)
-        return {**self.theory._asdict(), **self.descent._asdict(), "backend": self.backend, "tables": tables}
+        ways = {"backend": self.backend, "tables": tables, "edge": self.edge}
+        return {**self.theory._asdict(), **self.descent._asdict(), **ways}
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
         """All quantities at all points of one box."""
@@ -49,13 +55,35 @@ class Job(Work):
     def _core(
         self, network: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
     ) -> tuple[Arrays, Status]:
+        scatter = any(name in SCATTER for name in names)
+        of_core = [name for name in names if name not in SCATTER] or ["lambda_max"]
         box = (
             *(network, self.theory, self.descent, shape),
-            *([(slot.axis.field, slot.axis.layer, slot.broadcast(len(shape))) for slot in slots], names),
+            *([(slot.axis.field, slot.axis.layer, slot.broadcast(len(shape))) for slot in slots], of_core),
         )
+        edges = self._edges(network, names)
+        further = self.edge or scatter
+        hear = (lambda _: None) if further else pause  # points are done where they have all their numbers
         if self.backend == "cuda":
-            return calls.scan(*box, cuda().scan, pause)
-        return calls.scan(*box, _core.scan, self.threads, pause, self._tables(network))
+            arrays, status = calls.scan(*box, cuda().scan, hear, edges)
+        else:
+            arrays, status = calls.scan(*box, _core.scan, self.threads, hear, self._tables(network), edges, self.edge)
+        if not further:
+            return arrays, status
+        arrays |= {name: np.full(shape, np.nan) for name in names if name in SCATTER}
+        threads = self.threads or num_threads()
+        whole = OneByOne(network, self.theory, self.descent, slots, threads, self.edge, scatter)
+        whole.fill(arrays, status, pause)
+        return {name: arrays[name] for name in names}, status
+
+    def _edges(self, network: Network, names: list[str]) -> str:
+        """What is known of this kind of network's edges, where that matters for what is asked for."""
+        facts = network._facts
+        if facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE & set(names):
+            return "unknown"
+        shifted = any(axis.field == "beta" for axis in self.grid.axes)
+        relus = network.replace(beta=0.0)._facts.relu_normed if shifted else facts.relu_normed
+        return "with_sample" if relus else "known"
 
     def _tables(self, network: Network) -> list[Any]:
         """Of each affine layer the table of its activation, where no BatchNorm stands between."""

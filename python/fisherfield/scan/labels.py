@@ -32,10 +32,13 @@ POINTS = {
     "max_learning_rate": ("largest stable learning rate", r"$\eta^*$"),
     "multiplicity": ("how many eigenvalues lie at lambda_max", "multiplicity"),
     "parameters": ("number of parameters", r"$P$"),
-    "regime": ("whether the outlier or the bulk is the larger", "regime"),
+    "regime": ("whether the outlier, the bulk or one sample is the largest", "regime"),
     "a": ("tangent kernel of one output on the diagonal", r"$a$"),
     "b": ("tangent kernel of one output off the diagonal", r"$b$"),
+    "shift": ("how far the mean over networks of these widths lies above lambda_max, over lambda_max", "shift"),
+    "spread": ("standard deviation of lambda_max from network to network, over lambda_max", "spread"),
 }
+SCATTER = ("shift", "spread")  # these go network by network
 
 # One number for each affine layer and point.
 LAYERED = {
@@ -69,8 +72,11 @@ STATUSES = {
     5: "a number leaves float64's range and stands as 0 or inf",
     6: "samples, overlap and length do not go together",
     7: "training exploded in every restart",
+    8: "the bulk's edge, or one sample, may rule lambda_max and was not computed (edge=True does)",
 }
-REGIMES = {-1: "none", 0: "bulk", 1: "outlier"}
+EDGE_OPEN = 8
+KEPT = (5, EDGE_OPEN)  # statuses beside ok of points that have numbers
+REGIMES = {-1: "none", 0: "bulk", 1: "outlier", 2: "sample"}
 
 
 def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,6 +122,8 @@ def _words(settings: Mapping[str, Any], axes: Container[str], arrays: Container[
     if "max_learning_rate" in arrays:
         words.append(f"loss {settings['loss']}")
         words += descent_in_words(settings, "momentum" not in axes)
+    if settings.get("edge"):
+        words.append("with the bulk's edge")
     return words
 
 
@@ -124,7 +132,7 @@ THEORY = Kind(
     mark="theory",
     settings=(
         *("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "nesterov", "weight_decay"),
-        *("backend", "tables"),
+        *("backend", "tables", "edge"),
     ),
     words=_words,
     labels={**AXES, **POINTS, **LAYERED},

@@ -21,7 +21,7 @@ from ..threads import num_threads
 from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
 from .grid import grid_of
 from .job import Job, cuda
-from .labels import LAYERED, QUANTITIES, core_names
+from .labels import LAYERED, QUANTITIES, SCATTER, core_names
 from .structure import most_layers, with_activations
 from .table import Scan
 from .work import carried_out
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
 _POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26
+_SOLVED = 2**12  # where points may take milliseconds each, and are kept or sent chunk by chunk
 _TABULATED = (1e-6, 1e6)  # the range of q for tables that a scan makes
 
 
@@ -104,6 +105,8 @@ def scan(
     client: Any = None,
     progress: bool | Callable[[int, int], object] = False,
     tables: bool | Iterable[Table] = False,
+    *,
+    edge: bool = False,
 ) -> Scan:
     """`fisher`, `max_learning_rate` and `order_parameters` at every point of a grid.
 
@@ -120,7 +123,8 @@ def scan(
         ``"layers[2].gamma"`` or ``"layers[1].branch[0].gamma"`` for one layer alone.
     quantities : sequence of str
         lambda_max, bulk, mean, second_moment, max_learning_rate, multiplicity, parameters, regime, a, b; the columns of
-        `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`).
+        `OrderParameters` (fan_in, q_hat, ..., c); contributions (part_a, part_b: `Fisher.layers`); shift and spread of
+        networks of these widths (`Fisher.shift`), some milliseconds a point, NaN where no formula is known.
     theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay
         As in `max_learning_rate`, but that cross-entropy is taken at small logits, lambda_max/C; what is an axis is not
         given here.
@@ -129,7 +133,8 @@ def scan(
     backend : {"cpu", "cuda"}
     chunk : int, optional
         The most points computed, written or sent at a time; by default what takes 64 MB, and at most 2^20 (1048576),
-        2^17 where a client sends them back, 2^16 where integrals go by quadrature, 2^10 for images.
+        2^17 where a client sends them back, 2^16 where integrals go by quadrature, 2^10 for images, and 2^12 in stores
+        and for clients with `edge`, shift or spread.
     store : path, optional
         A Zarr folder, written chunk by chunk: a scan that was stopped goes on there when it is called again with the
         same arguments; what is damaged or gone of it is computed again, with a warning. Memory is bounded by the chunk.
@@ -144,11 +149,18 @@ def scan(
         computed as without, and so is a bulk of less than 1 % of a. A layer adds an error of 1e-11 of a and of the
         lengths, which later ones may amplify (to 3e-9 where sigma_w2 = 1e4), in exchange for a hundredfold speed. The
         result's settings name the tables used: none for layers' quantities and multiplicity, which take the integrals.
+    edge : bool
+        Whether lambda_max, and what follows from it, is the largest of the outlier, the bulk's edge and one sample, as
+        in `fisher`. A closed bound decides first, so that other points cost nothing; where it does not, 0.1 to 20 ms a
+        point at four layers. Without, the bulk's mean stands for its edge, as in ``fisher(net, edge=False)``, and the
+        status is 8 where the bound does not tell that the outlier rules. Of vanilla networks at infinite data, where
+        the fast kernels compute b alone, it is one bound for all points, and may say so where another would not.
 
     Returns
     -------
     Scan
         NaN and a status where a point has no value; what `Fisher.reason` says of a network is not repeated for each.
+        With `edge` the status 8 stays where the equations were not solved.
 
     Raises
     ------
@@ -191,7 +203,10 @@ def scan(
         cuda()
     deepest = most_layers(net, values)
     sent = client is not None and store is None
+    edge = _numbers.boolean("edge", edge)
     points = _chunk(networks, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
+    if chunk is None and (edge or any(name in SCATTER for name in wanted)) and (store is not None or client):
+        points = min(points, _SOLVED)
     job = Job(
         network=net,
         grid=grid,
@@ -204,6 +219,7 @@ def scan(
         threads=_numbers.threads_of(threads),
         version=__version__,
         tables=made,
+        edge=edge,
     )
     if client is None:
         shifted = any(name.endswith("beta") for name in values)

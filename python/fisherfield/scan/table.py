@@ -43,15 +43,16 @@ class Scan(InNotebooks):
     ----------
     network : Network
     settings : dict
-        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend and tables; an axis's
-        setting is its default.
+        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend, tables and edge; an
+        axis's setting is its default.
         Of a phase diagram those of its training.
     dimensions : dict
         Of each dimension the names of the axes along it: its own, or those of paired points.
     axes : dict
         The axes' values; samples are inf where there are infinitely many, activations are names.
     arrays : dict
-        The quantities, NaN where the status is neither ok nor 5; "regime" is 1 for outlier, 0 for bulk, -1 for none.
+        The quantities, NaN where the status is none of ok, 5 and 8; "regime" is 1 for outlier, 0 for bulk, 2 for one
+        sample, -1 for none. shift and spread are NaN where no formula is known, too.
         Order parameters and contributions have a last dimension "layer", 1 .. L, filled with NaN where the depth
         varies.
     status : ndarray of int8
@@ -262,7 +263,7 @@ class Scan(InNotebooks):
         for name, array in self.arrays.items():
             values = np.asarray(array)
             if name == "regime":
-                words = pandas.Categorical.from_codes(values.ravel(), categories=["bulk", "outlier"])
+                words = pandas.Categorical.from_codes(values.ravel(), categories=["bulk", "outlier", "sample"])
                 columns[name] = words
             elif values.ndim > len(self.shape):
                 rows = values.reshape(self.points, values.shape[-1])

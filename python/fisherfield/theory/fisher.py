@@ -21,7 +21,7 @@ from ..network import Network
 from . import calls
 from . import units as sampled_units
 from .cross_entropy import law as softmax_law
-from .edge import edge_of, rule_of
+from .edge import Rule, edge_of, rule_of
 from .order_parameters import where_of
 from .remarks import of_units, remarks
 from .settings import Settings
@@ -245,7 +245,7 @@ def fisher(
         a third of a second for ten outputs, some ten for a thousand (docs/theory.md, section 13).
     edge : bool
         Whether to solve for the bulk's edge where it may pass the outlier, in 0.1 to 20 ms at four layers; without, and
-        where its equations are not known, the mean of the bulk stands for it, as in scans.
+        where its equations are not known, the mean of the bulk stands for it.
     units : "auto", None or int
         Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, and where it
         leaves something out (`Network.needs_units`): exact BatchNorm behind padding, of images of up to 1,024 positions
@@ -279,7 +279,9 @@ def fisher(
     if how is not None:
         result = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
     else:
-        result = result_of(net, settings, calls.spectrum(net, settings), loss=loss, edge=_numbers.boolean("edge", edge))
+        spectrum, ends = calls.spectrum(net, settings), _numbers.boolean("edge", edge)
+        rule = rule_of(net, settings, spectrum) if ends else None
+        result = result_of(net, settings, spectrum, loss=loss, rule=rule)
     return result if loss == "sum" else in_loss(result, settings, loss)
 
 
@@ -348,10 +350,9 @@ def result_of(
     of_bulk: float = 0.0,
     how: sampled_units.Drawing | None = None,
     loss: str = "sum",
-    edge: bool = False,
+    rule: Rule | None = None,
 ) -> Fisher:
-    """The core's numbers as a Fisher, with what is to be said about them."""
-    rule = rule_of(net, settings, spectrum) if edge else None
+    """The core's numbers as a Fisher, with what is to be said about them; `rule` where edges are solved for."""
     below, other, notes = (
         remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum, of_bulk)
     )

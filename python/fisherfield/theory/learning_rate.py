@@ -13,6 +13,7 @@ from .._words import data_in_words, descent_in_words
 from ..network import Network
 from . import calls
 from . import units as sampled_units
+from .edge import rule_of
 from .fisher import _DEEP, Fisher, in_loss, result_of
 from .settings import Descent, Settings
 from .uncertainty import Uncertainty
@@ -236,7 +237,8 @@ def max_learning_rate(
         limit = calls.max_learning_rate(net, settings, descent)
         rate = limit.max_learning_rate
         ends = _numbers.boolean("edge", edge)
-        fisher = result_of(net, settings, limit.spectrum, loss=descent.loss, edge=ends)
+        rule = rule_of(net, settings, limit.spectrum) if ends else None
+        fisher = result_of(net, settings, limit.spectrum, loss=descent.loss, rule=rule)
         if fisher.lambda_max != limit.spectrum.lambda_max:
             rate = calls.rate_of(fisher.lambda_max, net, descent)
     else:
