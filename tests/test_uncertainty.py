@@ -3,6 +3,7 @@
 
 import math
 import pickle
+import statistics
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from strategies import dense_networks, floats
 
 import fisherfield as ff
 from fisherfield.reference.uncertainty import uncertainty as reference
+from fisherfield.theory import uncertainty
 
 RELU = ff.Activation("relu")
 
@@ -218,6 +220,48 @@ def test_what_is_known_to_fail_says_so(net, keywords, words):
     out = ff.fisher(net, **keywords)
     assert words in out.uncertainty.reason
     assert words in repr(out)
+
+
+def test_the_edge_is_near_where_it_lies_and_not_where_a_rough_number_does():
+    """Sampled: the spread is 1.9 times the formula's at 0.42, and at 0.27 what it says."""
+    near = ff.fisher(ff.mlp([300, 64, 64, 1]), samples=100)
+    assert f"at {near.edge / near.lambda_max:.2f} of it" in near.uncertainty.reason
+    assert near.edge > 0.35 * near.lambda_max
+    far = ff.fisher(ff.mlp([300, *[100] * 4, 1]), samples=600)
+    assert far.edge < 0.3 * far.lambda_max
+    assert (far.a - far.b) * (600**-0.5 + 100**-0.5) ** 2 > 0.8 * far.outlier  # what was asked before
+    assert far.uncertainty.reason == ""
+    # no equations are known of LayerNorm's: there it is the rough number
+    for samples, is_near in ((9, True), (20, False)):
+        rough = ff.fisher(ff.mlp([300, 64, 64, 1], norm="layer", sigma_b2=0.0), samples=samples)
+        assert rough.edge is None
+        assert ((rough.a - rough.b) * (samples**-0.5 + 64**-0.5) ** 2 > 0.8 * rough.outlier) == is_near
+        assert ("the bulk's edge lies near lambda_max, where" in rough.uncertainty.reason) == is_near
+
+
+def test_nothing_is_solved_for_an_edge_that_a_number_above_it_decides(monkeypatch):
+    net = ff.mlp([784, 1000, 1000, 1])
+    monkeypatch.setattr(uncertainty, "edge_of", None)  # whose call would raise
+    assert ff.fisher(net, samples=500).uncertainty.reason == ""
+
+
+def test_the_sampling_error_joins_the_spread_in_the_interval():
+    """sqrt(spread^2 + (error/lambda_max)^2), of sampled units and of the softmax's law; else the spread alone."""
+    z = statistics.NormalDist().inv_cdf(0.95)
+    net = ff.mlp([300, 128, 128, 3], batch_norm=False)
+    exactly, drawn = ff.fisher(net, samples=64), ff.fisher(net, samples=64, units=128)
+    softmax = ff.fisher(net, samples=64, loss="cross_entropy")
+    assert drawn.error > 0.01 * drawn.lambda_max
+    assert softmax.error > 0
+    # derivatives of the same recursion, beside numbers that the units' own scatter moves
+    assert drawn.spread == pytest.approx(exactly.spread, rel=0.3)
+    for out in (exactly, drawn, softmax):
+        low, high = out.interval()
+        width = math.hypot(out.spread, out.error / out.lambda_max)
+        assert math.log(high / low) == pytest.approx(2 * z * width, rel=1e-12)
+        assert math.sqrt(low * high) == pytest.approx(out.lambda_max * (1 + out.shift), rel=1e-12)
+    rate = ff.max_learning_rate(net, samples=64, units=128)
+    assert rate.interval() == pytest.approx(tuple(2 / end for end in reversed(drawn.interval())), rel=1e-12)
 
 
 def test_results_print_an_error_or_an_interval():

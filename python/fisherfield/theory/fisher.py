@@ -153,9 +153,15 @@ class Fisher(InNotebooks):
     def interval(self, level: float = 0.9) -> tuple[float, float]:
         """lambda_max (1 + shift) exp(+- spread z): where a share `level` of networks of these widths is expected.
 
+        `error`, of sampled units or of the softmax's law, joins the spread: sqrt(spread^2 + (error/lambda_max)^2).
+
         Raises ValueError for a level outside (0, 1), and where no formula is known.
         """
-        return self.uncertainty.interval(self.lambda_max, level)
+        return self.uncertainty.interval(self.lambda_max, level, self._relative_error)
+
+    @property
+    def _relative_error(self) -> float:
+        return self.error / self.lambda_max if self.error > 0 and self.lambda_max > 0 else 0.0
 
     @cached_property
     def edge(self) -> float | None:
@@ -198,7 +204,7 @@ class Fisher(InNotebooks):
         biases = "with biases" if self.biases else "without biases"
         if self.network.depth > _DEEP and "uncertainty" not in vars(self):
             rows.insert(1, ("networks", f"  of {self.network.depth} layers: interval() computes where they lie", ""))
-        elif scatter := self.uncertainty.in_words(self.lambda_max):
+        elif scatter := self.uncertainty.in_words(self.lambda_max, error=self._relative_error):
             rows.insert(1, ("networks", f"  {scatter}", ""))
         by_units = ", by sampled units" if self.drawing else ""
         title = f"Fisher information, theory {self.theory}{by_units}, {data_in_words(self.samples)}, {biases}"

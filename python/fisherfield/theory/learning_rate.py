@@ -108,7 +108,7 @@ class LearningRate(float, InNotebooks):
 
         Raises ValueError for a level outside (0, 1), and where no formula is known.
         """
-        low, high = self.fisher.uncertainty.interval(1.0, level)
+        low, high = self.fisher.uncertainty.interval(1.0, level, self.fisher._relative_error)
         return self._at(high), self._at(low)
 
     def __repr__(self) -> str:
@@ -128,7 +128,8 @@ class LearningRate(float, InNotebooks):
         if deep or self.shift is None or self.spread is None or not 0.0 < float(self) < math.inf:
             return ""
         low, high = self.interval()
-        return Uncertainty(self.shift, self.spread, self.fisher.uncertainty.reason).in_words(float(self), (low, high))
+        scatter = Uncertainty(self.shift, self.spread, self.fisher.uncertainty.reason)
+        return scatter.in_words(float(self), (low, high), self.fisher._relative_error)
 
     __str__ = float.__repr__
 

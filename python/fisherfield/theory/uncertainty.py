@@ -17,6 +17,7 @@ from .. import _numbers
 from .._words import with_error
 from ..network import Activation, Network
 from . import calls
+from .edge import edge_of
 from .normed import of_batch_norm
 from .outputs import Outputs, outputs_of
 from .scatter import Row, scatter
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 _LINEAR = Activation("linear")
 _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's share is known to fail
-_NEAR_EDGE = 0.8  # of lambda_max: sampled networks whose bulk's edge lay beyond scattered more
+# Of lambda_max: sampled networks whose bulk's edge lay beyond scattered by 1.7 to 13 times as much, below by up to 1.4.
+_NEAR_EDGE = 0.35
+_NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
 _SCATTERED = 0.02  # from here on an interval is printed, below an error
 
 
@@ -48,23 +51,26 @@ class Uncertainty:
     reason: str = ""
     tilt: float | None = None  # of the shift: what the top eigenvector's turning adds
 
-    def in_words(self, value: float, interval: tuple[float, float] | None = None) -> str:
+    def in_words(self, value: float, interval: tuple[float, float] | None = None, error: float = 0.0) -> str:
         """The mean over networks with what they scatter by, 90 % of them; empty where it is not known."""
         if self.shift is None or self.spread is None:
             return ""
         mean = value * (1 + self.shift)
-        low, high = interval or self.interval(value, 0.9)
+        low, high = interval or self.interval(value, 0.9, error)
         scatter = f"{mean:.4g} ({low:.4g} to {high:.4g} from net to net)"
-        if self.spread < _SCATTERED:
-            scatter = with_error(mean, mean * self.spread)
+        if math.hypot(self.spread, error) < _SCATTERED:
+            scatter = with_error(mean, mean * math.hypot(self.spread, error))
         return f"{scatter}, {self.reason}" if self.reason else scatter
 
-    def interval(self, value: float, level: float) -> tuple[float, float]:
-        """Between which two numbers a share `level` of networks is expected, of a theory's value."""
+    def interval(self, value: float, level: float, error: float = 0.0) -> tuple[float, float]:
+        """Between which two numbers a share `level` of networks is expected, of a theory's value.
+
+        `error` is the value's own, over it: independent of what networks scatter by.
+        """
         if self.shift is None or self.spread is None:
             raise ValueError(f"no interval is known: {self.reason}")
         z = NormalDist().inv_cdf((1 + level_of(level)) / 2)
-        middle, factor = value * (1 + self.shift), math.exp(min(self.spread * z, 700.0))  # a float64
+        middle, factor = value * (1 + self.shift), math.exp(min(math.hypot(self.spread, error) * z, 700.0))
         return middle / factor, middle * factor
 
 
@@ -115,10 +121,8 @@ def _known(fisher: Fisher) -> Uncertainty:
         return Uncertainty(None, None, "the numbers of its layers leave the range of float64")
     if share > _HEAVY_BULK:
         reasons.append(f"the bulk is {share:.2f} of lambda_max, and beyond {_HEAVY_BULK} the shift is too small")
-    n, dimensions = fisher.samples, net._facts.fewest_inputs
-    edge = (fisher.a - fisher.b) * ((0.0 if n is None else n**-0.5) + dimensions**-0.5) ** 2
-    if share <= _HEAVY_BULK and edge > _NEAR_EDGE * top:
-        reasons.append("the bulk's edge lies near lambda_max, where networks scatter more than this")
+    if share <= _HEAVY_BULK and (words := _near_edge(fisher, settings, top)):
+        reasons.append(words)
     if net._facts.sums:
         reasons.append(
             "units of a residual stream are the same in every block: networks spread by up to 1.5 times as much"
@@ -126,6 +130,24 @@ def _known(fisher: Fisher) -> Uncertainty:
     if len(net.input_shape) != 1:
         reasons.append("of a dense network with channels for units")
     return Uncertainty(shift, spread, "; ".join(reasons), tilt)
+
+
+def _near_edge(fisher: Fisher, settings: Settings, top: float) -> str:
+    """What is to be said of an edge near lambda_max; where it is known, a number above it decides first."""
+    facts, n, difference = fisher.network._facts, fisher.samples, fisher.a - fisher.b
+    root = 0.0 if n is None else n**-0.5
+    if facts.roots is not None and settings.theory != "wei2019":
+        if difference * (root + facts.roots) ** 2 <= _NEAR_EDGE * top:
+            return ""
+        edge = edge_of(fisher.network, settings, difference)
+        if not math.isnan(edge):
+            words = (
+                f"the bulk's edge lies near lambda_max, at {edge / top:.2f} of it, and networks scatter more than this"
+            )
+            return f"{words} (1.7 to 4 times at 0.4 to 0.7)" if edge > _NEAR_EDGE * top else ""
+    rough = difference * (root + facts.fewest_inputs**-0.5) ** 2
+    words = "the bulk's edge lies near lambda_max, where networks scatter more than this"
+    return words if rough > _NEAR_ROUGH * top else ""
 
 
 def _unknown(fisher: Fisher) -> str:
@@ -139,8 +161,8 @@ def _unknown(fisher: Fisher) -> str:
         return (
             "BatchNorm is treated where it stands behind every hidden layer of a dense network, or not behind the last"
         )
-    if fisher.drawing is not None:
-        return "networks that are computed by sampled units are not treated"
+    if fisher.drawing is not None and net.needs_units:
+        return "networks that only sampled units can compute are not treated"
     if untreated:
         return f"networks of finite width are not treated with {untreated}"
     if fisher.regime != "outlier" or not fisher.b > 0:
