@@ -77,6 +77,30 @@ def test_on_a_quadratic_nesterov_and_weight_decay_have_the_boundary_that_theory_
     assert result.eta_star["exact"] == theory
 
 
+@pytest.mark.parametrize(("batch", "epochs"), [("full", 60), (60, 30)])
+def test_a_boundary_stands_beside_the_outlier_where_another_rule_is_lambda_max(batch, epochs):
+    net = ff.mlp([64, 60, 60, 10], "tanh")
+    result = boundary(net, "digits", batch=batch, epochs=epochs, samples=120)
+    assert np.isfinite(result.eta_c).all()
+    overlap, length = (result.settings[name] for name in ("overlap", "length"))
+    n = 120 if batch == "full" else batch
+    rate = ff.max_learning_rate(net, 0.9, "exact", n, overlap, length)
+    assert rate < 0.9 * rate.outlier_limit
+    assert result.ratios["exact"][0] == result.eta_c[0] / rate
+    assert result.ratios_outlier["exact"][0] == result.eta_c[0] / rate.outlier_limit
+    assert result.ratios_outlier["wei2019"][0] == result.ratios["wei2019"][0]  # which has no edge
+    lines = [line.split() for line in repr(result).splitlines()]
+    row = next(place for place, words in enumerate(lines) if words[0] == "exact")
+    assert lines[row][1] == f"{float(rate):.5g}"
+    assert lines[row + 1][:3] == ["outlier", f"{rate.outlier_limit:.5g}", f"{result.ratios_outlier['exact'][0]:.4g}"]
+    assert len(lines[row + 1]) == (3 if batch == "full" else 5)
+    if batch != "full":
+        at_all = result.eta_star_all["exact"].outlier_limit
+        assert lines[row + 1][3:] == [f"{at_all:.5g}", f"{result.eta_c[0] / at_all:.4g}"]
+    below = next(place for place, words in enumerate(lines) if words[0] == "wei2019")
+    assert lines[below + 1][0] == "F"
+
+
 def test_a_boundary_stands_beside_the_theories_at_a_batch_and_at_all_samples():
     result = boundary(SMALL, "digits", batch=8, epochs=1, samples=200)
     overlap, length = (result.settings[name] for name in ("overlap", "length"))

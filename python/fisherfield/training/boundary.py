@@ -25,7 +25,7 @@ from ..scan import Scan
 from ..scan.chunks import Arrays, Pause, Status
 from ..scan.grid import Slot, product_of
 from ..scan.work import carried_out
-from ..theory import max_learning_rate
+from ..theory import LearningRate, max_learning_rate
 from ..theory.calls import step_limit
 from ..theory.settings import Descent
 from .recipe import BATCH, Recipe, Training, fitting, recipe_of, recipe_with, settings_of, trainer, within
@@ -61,6 +61,9 @@ class Boundary(InNotebooks):
         By theory, for all samples of the data.
     ratios_all : dict
         By the same names eta_c over that, one a seed.
+    ratios_outlier : dict
+        By theory eta_c over its `LearningRate.outlier_limit`, one a seed: another one where the bulk's edge, or one
+        sample, rules lambda_max.
     """
 
     network: Network | None
@@ -81,6 +84,11 @@ class Boundary(InNotebooks):
     def ratios_all(self) -> dict[str, NDArray[np.float64]]:
         """eta_c over eta_star at all samples of the data."""
         return self._over(self.eta_star_all)
+
+    @property
+    def ratios_outlier(self) -> dict[str, NDArray[np.float64]]:
+        """eta_c over the rate by the outlier alone."""
+        return self._over(_of_outlier(self.eta_star))
 
     def _over(self, rates: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore"):  # inf over inf: where a theory allows every rate, and training did
@@ -115,11 +123,22 @@ class Boundary(InNotebooks):
             if name in every:
                 line += f"{float(every[name]):>12.5g}   {_spread(self.ratios_all[name])}"
             lines.append(line.rstrip())
+            limit, at_all = _of_outlier(self.eta_star).get(name, rate), _of_outlier(every).get(name, 0.0)
+            if limit != rate or at_all != every.get(name, 0.0):  # another rule than the outlier
+                line = f"  {'  outlier':<14}{limit:>12.5g}   {_spread(self.ratios_outlier[name]):<{_SPREAD}}"
+                if name in every:
+                    line += f"{at_all:>12.5g}   {_spread(self._over({name: at_all})[name])}"
+                lines.append(line.rstrip())
         if np.isinf(self.eta_c).any():
             lines.append(
                 f"  none: training was stable at all rates, up to {settings['reach']:g} times eta_star of F measured"
             )
         return "\n".join(lines)
+
+
+def _of_outlier(rates: Mapping[str, float]) -> dict[str, float]:
+    """The rates by the outlier alone, of those that theories gave."""
+    return {name: rate.outlier_limit for name, rate in rates.items() if isinstance(rate, LearningRate)}
 
 
 def _spread(values: NDArray[np.float64]) -> str:
