@@ -240,6 +240,21 @@ def test_a_full_basis_goes_on_from_its_best():
     assert result.values == pytest.approx([10.0, 9.99], abs=1e-9)
 
 
+def test_what_a_ritz_value_rises_by_ends_lanczos_sooner_and_within_its_tolerance():
+    values = np.concatenate([[1.0], np.linspace(0.9, 0.0, 999)])  # a gap that is hardly seen beside the others
+    counts = np.zeros((20, 2), int)
+    for seed in range(20):
+        for series in (False, True):
+            random = np.random.default_rng(seed)
+            result = largest_eigenpairs(
+                lambda w: values * w, random.standard_normal((1, 1000)), 1, 1e-3, 200, random, confirm=2, series=series
+            )
+            assert abs(result.values[0] - 1.0) <= result.errors[0] <= 1e-3
+            counts[seed, int(series)] = result.products
+    assert np.all(counts[:, 1] <= counts[:, 0])
+    assert np.count_nonzero(counts[:, 1] < counts[:, 0]) >= 15  # of 20
+
+
 @pytest.mark.parametrize(
     ("net", "x"),
     [

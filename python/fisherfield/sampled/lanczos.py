@@ -12,13 +12,16 @@ Some eigenvalue lies within |r| of theta (B. N. Parlett, The Symmetric Eigenvalu
 values with residuals R lies within |R|^2/gap of as many eigenvalues, where gap is its distance from the rest of the
 spectrum (11.7), for which a quarter of the distance to the next Ritz value stands in, that as far off as its own
 residual allows: what was not seen yet may lie above it. The least of these over all groups is the error, an estimate:
-what is orthogonal to all that was seen can never be bounded. The start has a random part. Full reorthogonalisation,
-twice (6.9), costs nothing beside products of networks; a full basis is restarted from its best Ritz vectors (K. Wu,
-H. Simon, Thick-restart Lanczos, 2000).
+what is orthogonal to all that was seen can never be bounded. From a single vector theta rises by |r|^2/gap a product,
+with the same gap from one product to the next: by d rho/(1 - rho) altogether after a rise d, where |r|^2 fell to rho of
+it, which needs no gap to be seen. The start has a random part. Full reorthogonalisation, twice (6.9), costs nothing
+beside products of networks; a full basis is restarted from its best Ritz vectors (K. Wu, H. Simon, Thick-restart
+Lanczos, 2000).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +32,9 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float64]
 Product = Callable[[Vectors], Vectors]
 _EPS = float(np.finfo(np.float64).eps)
+# With 304 spectra of sampled networks, 1e-3 and two products to confirm it, Lanczos ended too early for 1 with the
+# series as it did without, and for 3 with 1 in place of 4: half a product sooner on average, two where many are near.
+_SERIES = 4.0
 
 
 @dataclass(frozen=True)
@@ -89,18 +95,22 @@ def largest_eigenpairs(
     eps: float = _EPS,
     confirm: int = 0,
     width: int | None = None,
+    series: bool = False,
 ) -> Eigenpairs:
     """The k largest eigenvalues, each to `tolerance` times the largest in size, in at most `most` products.
 
     `start` holds a row for every vector of the block, in the dtype that vectors are kept in; `eps` is the rounding
     error of a product. What was not reached after `most` products shows in `errors`. A start that knows nothing of a
     cluster's space must see `confirm` products more agree: the next Ritz value may not be the cluster's next. `width`
-    is how many vectors the basis may hold, `basis_of` of them without it.
+    is how many vectors the basis may hold, `basis_of` of them without it. With `series` a single eigenvalue from a
+    single vector is right, too, where _SERIES times what its rises add up to is within the tolerance, which is then
+    its error.
     """
     size = start.shape[1]
     width = min(size, basis_of(k, len(start)) if width is None else width)
     basis, images = np.empty((2, width, size), start.dtype)
     held = products = agreeing = 0
+    series, before = series and k == len(start) == 1, (math.nan, math.nan)
     queue: list[Vectors] = list(start)
     while True:
         w = queue.pop(0)
@@ -124,6 +134,11 @@ def largest_eigenpairs(
         errors = np.maximum(_errors(values, residuals), eps * np.abs(values).max())[:k]
         if hear is not None:
             hear(products, float(values[0]))
+        if series:
+            now, target = (float(values[0]), float(residuals[0])), max(tolerance, eps) * np.abs(values).max()
+            if _SERIES * _rest_of_series(before, now, eps * np.abs(values).max()) <= target:
+                errors = np.minimum(errors, target)
+            before = now
         wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
         agreeing = 0 if wrong.size or held < k else agreeing + 1
         # A few dozen dimensions are searched whole: there a vector may still be missing that lies beside the first.
@@ -141,6 +156,12 @@ def largest_eigenpairs(
             held = least_kept(k, len(start))
             basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]
         queue = [next_]
+
+
+def _rest_of_series(before: tuple[float, float], now: tuple[float, float], least: float) -> float:
+    """What a Ritz value will still rise by, of it and its residual at the last product and at this one."""
+    rise, share = max(now[0] - before[0], least), (now[1] / before[1]) ** 2 if before[1] > 0 else math.inf
+    return rise * share / (1 - share) if share < 1 else math.inf  # NaN at the first one
 
 
 def _errors(values: Vectors, residuals: Vectors) -> Vectors:

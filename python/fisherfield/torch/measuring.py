@@ -167,6 +167,7 @@ def measure(
             eps,
             _CONFIRM,
             width,
+            series=True,
         )
     return _spectrum(calls, request, target, pairs)
 
