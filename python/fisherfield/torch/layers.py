@@ -33,7 +33,7 @@ from . import activations, readers, residual, writers
 from .variances import Reading
 from .writers import Writing
 
-__all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "Writing", "row_of"]
+__all__ = ["IDLE", "LINES", "READERS", "ROWS", "Reader", "Row", "Writing", "batch_norms", "row_of", "trained"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,13 @@ LINES = tuple(module for row in ROWS.values() for module in row.lines)
 def row_of(layer: Layer) -> Row:
     """The row of a layer's kind."""
     return next(ROWS[cls] for cls in type(layer).__mro__ if cls in ROWS)
+
+
+def batch_norms(module: nn.Module) -> list[Any]:
+    """Every BatchNorm of PyTorch's within a module, those of other dimensions and of several devices among them."""
+    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+
+def trained(parts: list[Any]) -> bool:
+    """Whether any parameter of these modules requires gradients."""
+    return any(each.requires_grad for part in parts for each in part.parameters())

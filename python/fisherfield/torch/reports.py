@@ -22,6 +22,7 @@ from ..theory.learning_rate import seen_in_training
 from ..theory.settings import Descent
 from .calls import module_of
 from .first_steps import FirstStep, first_step, optimizer_of
+from .layers import batch_norms, trained
 from .losses import loss_of, name_of
 from .measuring import measure
 from .module import describe
@@ -283,9 +284,8 @@ def _theory(
 
 
 def _meaning(module: nn.Module, loss: Any, descent: Descent | None, optimizer: str, theory: bool) -> dict[str, str]:
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training]
-    trained = any(each.requires_grad for norm in norms for each in norm.parameters())
-    kind = "trained" if trained else "fixed" if norms else "vanilla"
+    norms = [norm for norm in batch_norms(module) if norm.training]
+    kind = "trained" if trained(norms) else "fixed" if norms else "vanilla"
     words: dict[str, str] = {}
     if theory:
         words["theory"] = "that of wide networks with weights of these variances, without looking at the weights"

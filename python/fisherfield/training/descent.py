@@ -25,6 +25,7 @@ from ..data.sources import stamps
 from ..network import Network
 from ..sampled import SampledNetwork
 from ..threads import num_threads
+from ..torch.layers import batch_norms
 from ..torch.writing import written
 from .recipe import Recipe
 
@@ -253,7 +254,7 @@ def measures(module: nn.Sequential, recipe: Recipe, train: Samples, *others: Sam
 
     They are the means over blocks of equal size, to one sample, in random order: files may be sorted by label.
     """
-    norms = [layer for layer in module.modules() if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    norms = batch_norms(module)
     results = []
     with torch.no_grad():
         for norm in norms:

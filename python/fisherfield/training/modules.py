@@ -23,6 +23,7 @@ from ..network import Network
 from ..theory.calls import step_limit
 from ..torch import describe, measure
 from ..torch.calls import Calls, module_of
+from ..torch.layers import batch_norms, trained
 from ..torch.losses import loss_of, name_of, targets_of
 from ..torch.untouched import untouched
 from .boundary import MEASURED_ERROR, MEASURED_SAMPLES, Boundary, Search, critical, eta_stars, rounded
@@ -153,8 +154,7 @@ def _theories(
 
 
 def _settings(module: nn.Module, loss: Any, recipe: Recipe, samples: _Batch, search: Search) -> dict[str, Any]:
-    norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    trained = any(each.requires_grad for norm in norms for each in norm.parameters())
+    norms = batch_norms(module)
     dataset = samples.dataset
     return {
         "data": dataset.name,
@@ -164,7 +164,7 @@ def _settings(module: nn.Module, loss: Any, recipe: Recipe, samples: _Batch, sea
         **recipe.descent._asdict(),
         "loss": name_of(loss),
         **{name: getattr(recipe, name) for name in ("batch", "epochs", "threshold", "dtype")},
-        "trained": trained if norms else None,
+        "trained": trained(norms) if norms else None,
         "overlap": dataset.overlap,
         "length": dataset.length,
         "tolerance": search.tolerance,
