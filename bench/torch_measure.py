@@ -141,6 +141,10 @@ def arpack(product, start: torch.Tensor, tolerance: float) -> tuple[float, int]:
 def by_curvlinops(module: nn.Module, x: torch.Tensor, y: torch.Tensor, tolerance: float, _: str) -> tuple[float, int]:
     from curvlinops import GGNLinearOperator
 
+    for norm in module.modules():  # its transforms refuse to write to buffers, which no product of train mode reads
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.track_running_stats = False
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
     parameters = [each for each in module.parameters() if each.requires_grad]
     operator = GGNLinearOperator(module, nn.CrossEntropyLoss(), parameters, [(x, y)], check_deterministic=False)
     start = torch.randn(sum(each.numel() for each in parameters), generator=torch.Generator().manual_seed(1))
