@@ -16,11 +16,25 @@ namespace {
 using sampled_units::Drawing;
 using sampled_units::Passed;
 
-// units, largest, of_batch, reads, seed
+std::vector<double> matrix_of(const py::handle& array) {
+    const auto numbers = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!numbers) {
+        throw py::error_already_set();
+    }
+    return {numbers.data(), numbers.data() + numbers.size()};
+}
+
+// units, largest, of_batch, reads, seed, inputs: (xy, v) of the network's positions, or None
 Drawing drawing_of(const py::handle& how) {
-    static const Attribute units("units"), largest("largest"), of_batch("of_batch"), reads("reads"), seed("seed");
-    return {units.as<long>(how), largest.as<long>(how), of_batch.as<bool>(how), reads.as<long>(how),
-            seed.as<std::uint64_t>(how)};
+    static const Attribute units("units"), largest("largest"), of_batch("of_batch"), reads("reads"), seed("seed"),
+        inputs("inputs");
+    Drawing out{units.as<long>(how), largest.as<long>(how), of_batch.as<bool>(how), reads.as<long>(how),
+                seed.as<std::uint64_t>(how)};
+    if (const py::object pair = inputs.of(how); !pair.is_none()) {
+        out.xy = matrix_of(pair[py::int_(0)]);
+        out.v = matrix_of(pair[py::int_(1)]);
+    }
+    return out;
 }
 
 void load_routines() {

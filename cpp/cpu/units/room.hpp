@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "buffer.hpp"
 #include "fisherfield/network.hpp"
@@ -23,6 +24,9 @@ struct Drawing {
     bool of_batch = false; // the samples of a unit are the batch: statistics are their own
     long reads = 0;        // R, samples of a unit
     std::uint64_t seed = 0;
+    // Of the inputs' positions, K x K: between two inputs, and what one's have beyond that; empty where positions are
+    // independent.
+    std::vector<double> xy{}, v{};
 };
 
 inline constexpr long kMostUnits = 1 << 13; // of a group

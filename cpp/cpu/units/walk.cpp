@@ -28,7 +28,7 @@ std::vector<char> kept_units(const Network& network) {
     return kept;
 }
 
-// Positions that are independent of each other, with nothing before them.
+// The inputs' positions, with nothing before them.
 std::shared_ptr<Averages> data(Room& room) {
     auto out = std::make_shared<Averages>();
     out->size = room.network.input_size;
@@ -38,6 +38,16 @@ std::shared_ptr<Averages> data(Room& room) {
         each(room, k * k, [&](long i) { (*to)[i] = i / k == i % k ? value : 0.0; });
         return to;
     };
+    const auto copied = [&](const std::vector<double>& from) {
+        Matrix to = matrix(room, k);
+        each(room, k * k, [&](long i) { (*to)[i] = from[i]; });
+        return to;
+    };
+    if (!room.how.v.empty()) {
+        out->xy = copied(room.how.xy);
+        out->v = copied(room.how.v);
+        return out;
+    }
     out->xy = room.settings.overlap != 0.0 ? diagonal(room.settings.overlap) : nullptr;
     out->v = diagonal(room.settings.length - room.settings.overlap);
     return out;

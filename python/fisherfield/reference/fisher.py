@@ -59,6 +59,7 @@ def fisher(
     units: Any = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Any = None,
 ) -> Fisher:
     """Spectrum of F = (1/n) sum_i sum_k grad f_k(x_i) grad f_k(x_i)^T.
 
@@ -77,11 +78,18 @@ def fisher(
     With sampled units (docs/theory.md, section 12) a and b are means over their four groups, and lambda_max of each
     group by itself has the scatter twice the error. "auto": where the closed recursion is not exact.
 
+    `inputs`, an object with overlap, length and of images the matrices within and between (data.statistics), stands
+    for overlap and length; images then pass by sampled units.
+
     Losses: 1/2 the squared error, summed over outputs ("sum") or averaged ("mean", 1/C); without the 1/2 ("mse", 2/C);
     cross-entropy by cross_entropy.py where the outlier rules and has a closed form, and 1/C where not.
     """
+    if inputs is not None:
+        overlap, length = inputs.overlap, inputs.length
+        overlap = max(overlap, 0.0) if len(net.input_shape) > 1 else overlap  # of centred images
+        inputs = inputs if len(net.input_shape) > 1 and inputs.within is not None else None
     settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
-    how = drawing(net, settings, *units_of(units, seed, memory))
+    how = drawing(net, settings, *units_of(units, seed, memory), inputs)
     outputs, loss = net.outputs, loss_of(loss, net.outputs)
     squared = _of_recursion(net, settings, boolean("edge", edge)) if how is None else _of_units(net, settings, how)
     if loss == "cross_entropy":

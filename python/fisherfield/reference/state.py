@@ -78,8 +78,11 @@ class Place:
     homogeneous: bool  # every phi that reads it, or a sum that it is a part of, is; and something does
 
 
-def inputs(net: Network, length: float, overlap: float) -> State:
-    """h^0 = x: independent positions, and nothing before them has parameters."""
+def inputs(net: Network, length: float, overlap: float, measured: Any = None) -> State:
+    """h^0 = x: independent positions, or those of `measured` second moments; nothing before them has parameters.
+
+    Half the mean square by which two positions differ, `apart`, is what their lengths have and their product has not.
+    """
     if len(net.input_shape) == 1:
         none = np.zeros(net.depth)
         return State(False, overlap, length - overlap, 0.0, 0.0, none, none, none, none)
@@ -88,6 +91,11 @@ def inputs(net: Network, length: float, overlap: float) -> State:
     none = np.zeros((net.depth, *one.shape))
     mean = np.zeros(len(one))
     xy, v, apart, size = overlap * one, (length - overlap) * one, length * (1 - one), (height, width)
+    if measured is not None:
+        xy = measured.between if measured.overlap >= 0 else 0 * measured.between  # of centred images
+        v = measured.within - xy
+        own = np.diagonal(measured.within)
+        apart = (own[:, None] + own) / 2 - measured.within
     return State(False, xy, v, 0 * one, mean, none, none, none, none, size, apart)
 
 

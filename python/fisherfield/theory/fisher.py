@@ -22,6 +22,7 @@ from . import calls
 from . import units as sampled_units
 from .cross_entropy import law as softmax_law
 from .edge import Rule, edge_of, rule_of
+from .inputs import inputs_of, remark
 from .order_parameters import where_of
 from .remarks import of_units, remarks
 from .settings import Settings
@@ -29,6 +30,7 @@ from .uncertainty import Uncertainty, uncertainty_of
 
 if TYPE_CHECKING:
     from .._core import Spectrum
+    from ..data import Statistics
 
 
 _DEEP = 50  # layers: more are not asked for their scatter, some ms each, where a result is printed
@@ -228,6 +230,7 @@ def fisher(
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Statistics | None = None,
 ) -> Fisher:
     """lambda_max = max{(a + (n-1) b)/n, edge} of F = (1/n) sum_ik grad f_k(x_i) grad f_k(x_i)^T, and more.
 
@@ -262,6 +265,10 @@ def fisher(
         Of the units: the number is the same for a seed, with any number of threads.
     memory : float, optional
         Bytes that units may take; None: what there is.
+    inputs : Statistics, optional
+        Measured second moments, `fisherfield.data.statistics(x)`, in place of overlap and length. Of images their
+        covariances within and between enter, by sampled units, where overlap and length alone take positions as
+        independent. What moments of higher order do is left out (docs/theory.md, section 12).
 
     Returns
     -------
@@ -279,8 +286,11 @@ def fisher(
     quadrature (exceptions in docs/theory.md, section 3). How far the theory holds for sampled networks: sections 4
     and 9.
     """
+    covariances = None
+    if inputs is not None:
+        overlap, length, covariances = inputs_of(net, inputs, overlap, length)
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
-    how = sampled_units.drawing(net, settings, units, seed, memory)
+    how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
     loss = _numbers.loss_of(loss, net.outputs)
     if how is not None:
         result = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
@@ -362,6 +372,8 @@ def result_of(
     below, other, notes = (
         remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum, of_bulk)
     )
+    if how is not None and how.inputs is not None and (words := remark(how.inputs, spectrum, settings.samples)):
+        other.append(words)
     fields = {
         "lambda_max": spectrum.lambda_max,
         "bulk": spectrum.bulk,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _numbers
 from .._html import InNotebooks
@@ -15,8 +15,12 @@ from . import calls
 from . import units as sampled_units
 from .edge import rule_of
 from .fisher import _DEEP, Fisher, in_loss, result_of
+from .inputs import inputs_of
 from .settings import Descent, Settings
 from .uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from ..data import Statistics
 
 
 class LearningRate(float, InNotebooks):
@@ -190,6 +194,7 @@ def max_learning_rate(
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Statistics | None = None,
 ) -> LearningRate:
     """eta_star = 2 (1 + momentum)/lambda_max, lambda_max in the convention of the loss (Wei, Stokes and Schwab, eq. 7).
 
@@ -202,7 +207,7 @@ def max_learning_rate(
     momentum : float
         mu in [0, 1) of theta_{t+1} = theta_t - eta grad L + mu (theta_t - theta_{t-1}): the heavy ball, which is what
         `torch.optim.SGD` does by default.
-    theory, samples, overlap, length, biases, units, seed, memory
+    theory, samples, overlap, length, biases, units, seed, memory, inputs
         As in `fisher`.
     loss : {"sum", "mean", "mse", "cross_entropy"}
         1/2 the squared error summed over outputs ("sum") or averaged over them ("mean"), each averaged over samples;
@@ -231,9 +236,12 @@ def max_learning_rate(
     The largest stable rate of these optimisers on a quadratic, not of Adam nor of AdamW. Under BatchNorm and with
     mini-batches `samples` is the size of a batch, whose statistics BatchNorm takes.
     """
+    covariances = None
+    if inputs is not None:
+        overlap, length, covariances = inputs_of(net, inputs, overlap, length)
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
-    how = sampled_units.drawing(net, settings, units, seed, memory)
+    how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
     if how is None:
         limit = calls.max_learning_rate(net, settings, descent)
         rate = limit.max_learning_rate

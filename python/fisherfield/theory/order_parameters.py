@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,11 @@ from .._optional import optional
 from ..network import Network
 from . import calls
 from . import units as sampled_units
+from .inputs import inputs_of
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..data import Statistics
 
 Column = NDArray[np.float64]
 
@@ -109,6 +113,7 @@ def order_parameters(
     units: int | str | None = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Statistics | None = None,
 ) -> OrderParameters:
     """Lengths q, overlaps q_xy and the tangent kernel (theta, theta_xy) after every affine layer.
 
@@ -124,7 +129,7 @@ def order_parameters(
         n; None is infinite data.
     biases : bool, optional
         Whether the biases' gradients count in theta; None: in all theories but "wei2019".
-    units, seed, memory
+    units, seed, memory, inputs
         As in `fisher`; means over units.
 
     Returns
@@ -137,8 +142,11 @@ def order_parameters(
         For an argument out of range, zero variance before a normalisation with eps = 0, or an integral that
         cannot be formed.
     """
+    covariances = None
+    if inputs is not None:
+        overlap, length, covariances = inputs_of(net, inputs, overlap, length)
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
-    how = sampled_units.drawing(net, settings, units, seed, memory)
+    how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
     if how is not None:
         columns = {name: column.mean(axis=0) for name, column in sampled_units.passes(net, settings, how).rows.items()}
         return OrderParameters(**columns, theory=settings.theory, where=where_of(net), reason="")

@@ -14,6 +14,7 @@ from .._words import bytes_in_words, shown
 from ..network import Network
 from ..threads import num_threads, one_blas_thread
 from . import calls
+from .inputs import Covariances
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -37,20 +38,29 @@ class Drawing(NamedTuple):
     reads: int
     seed: int
     memory: float | None = None  # bytes that may be taken
+    inputs: Covariances | None = None  # of the inputs' positions; None: they are independent
 
 
-def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any) -> Drawing | None:
+def drawing(
+    net: Network, settings: Settings, units: Any, seed: Any, memory: Any, inputs: Covariances | None = None
+) -> Drawing | None:
     """As `fisher` was given them; None where the closed recursion has the number. Refused in a sentence."""
     seed = _numbers.seed_of(seed)
     memory = None if memory is None else _numbers.positive("memory", memory)
+    if inputs is not None and (units is None or settings.theory == "wei2019"):
+        raise ValueError(
+            "inputs must be left out for the closed recursion (units=None, wei2019), whose images have independent "
+            "positions: give their overlap and length alone"
+        )
     if units is None:
         return None
     nearly = False  # exact, the closed recursion is, and units need not be drawn at any cost
     if isinstance(units, str):
         if units != "auto":
             raise ValueError(f"units must be 'auto', None or a whole number, got {shown(units)}")
-        nearly = not net.without_recursion
-        if settings.theory == "wei2019" or not net.needs_units or (nearly and settings.theory != "exact"):
+        nearly = not net.without_recursion and inputs is None
+        closed = not net.needs_units or (nearly and settings.theory != "exact")
+        if settings.theory == "wei2019" or (inputs is None and closed):
             return None
         count = None
     else:
@@ -87,7 +97,7 @@ def drawing(net: Network, settings: Settings, units: Any, seed: Any, memory: Any
         many = max(min((_EXACT if centred else _WORK) // largest, _NUMBERS // (largest * reads)), 1)
         fewest = _FEWEST // 4 if centred else _FEWEST
         of_group = min(max(2 ** int(math.log2(many)), fewest), _MOST)
-    how = Drawing(of_group, largest, of_batch, reads, seed, memory)
+    how = Drawing(of_group, largest, of_batch, reads, seed, memory, inputs)
     return None if nearly and not _fits(net, settings, how)[0] else how
 
 

@@ -35,15 +35,16 @@ class Drawing(NamedTuple):
     of_batch: bool
     reads: int
     seed: int
+    inputs: Any = None  # measured second moments of images
 
 
-def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing | None:
+def drawing(net: Network, settings: Settings, units: Any, seed: int, inputs: Any = None) -> Drawing | None:
     """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
     if units is None or settings.theory == "wei2019":
         return None
     places = [math.prod(step.after[1:]) for step in net.steps if not step.layer.affine]
     largest, n = max(places, default=1), settings.samples
-    if units == "auto" and not net.without_recursion:
+    if units == "auto" and not net.without_recursion and inputs is None:
         nearly = settings.theory == "exact" and bool(net.needs_units)
         if not nearly or net.without_units or largest > _POSITIONS or settings.overlap < 0:
             return None
@@ -59,7 +60,7 @@ def drawing(net: Network, settings: Settings, units: Any, seed: int) -> Drawing 
     reads = n if of_batch and n is not None else _READS
     centred = bool(net.batch_norms) and settings.theory == "exact"
     count = _count(units, largest, reads, *((3, _CENTRED) if centred else (5, _AT_HOME)))
-    return Drawing(count, largest, of_batch, reads, seed)
+    return Drawing(count, largest, of_batch, reads, seed, inputs)
 
 
 def _count(units: Any, largest: int, reads: int, least: int, numbers: int) -> int:
@@ -84,7 +85,7 @@ def walk(
     if net.without_units:
         raise ValueError(net.without_units)
     refuse_large_images(net)
-    states: dict[int, State | Units] = {-1: inputs(net, settings.length, settings.overlap)}
+    states: dict[int, State | Units] = {-1: inputs(net, settings.length, settings.overlap, how.inputs)}
     kept = _kept(net.steps)
     source = -1
     for number, step in enumerate(net.steps):
