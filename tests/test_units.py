@@ -13,6 +13,7 @@ from fisherfield.reference.layers import KINDS
 from fisherfield.reference.layers.affine import image_taps
 from fisherfield.reference.layers.pools import largest_of_windows
 from fisherfield.reference.state import Place, State
+from fisherfield.reference.units.flatten import flatten
 from fisherfield.reference.units.state import (
     Low,
     Sampling,
@@ -103,6 +104,21 @@ def test_max_pooling_picks_of_the_kernel_what_it_picks_of_the_values():
                 assert out.h[i, x, p] == units.h[i, x, best]
                 picks[4 * x + p, 9 * x + best] = 1
         np.testing.assert_allclose(behind[:, i], picks @ before[:, i] @ picks.T, rtol=1e-12, atol=1e-12)
+
+
+def test_flattened_units_have_their_position_s_part_of_the_kernel():
+    units = random_units(np.random.default_rng(8), units=4, shape=(2, 3))
+    out = flatten(ff.Flatten(), units, place(), sampling())
+    before, after = kernels(units), kernels(out)
+    assert out.h.shape == (16, 3, 1)  # four of six positions each
+    seen = set()
+    for i in range(16):
+        unit, a = i // 4, (i // 4 % 2 * 4 + i % 4) % 6
+        seen.add(a)
+        np.testing.assert_array_equal(out.h[i, :, 0], units.h[unit, :, a])
+        at = np.arange(3) * 6 + a
+        np.testing.assert_allclose(after[:, i], before[:, unit][:, at[:, None], at], rtol=1e-12, atol=1e-12)
+    assert seen == set(range(6))
 
 
 @pytest.mark.parametrize("c", [0.2, 0.8])

@@ -90,7 +90,6 @@ def test_networks_say_which_step_needs_sampled_units_and_why(name):
 
 
 WITHOUT_UNITS = {
-    "BatchNorm behind Flatten": "layers[4]: sampled units have no BatchNorm behind Flatten",
     "depthwise": "layers[3]: sampled units have no depthwise convolutions",
     "two channels of each": "layers[3]: sampled units have no depthwise convolutions",
 }
@@ -111,6 +110,47 @@ def test_units_are_drawn_of_networks_without_a_recursion(name):
         # sums in float32; a norm of the outputs takes all of b but what rounding leaves of a
         assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-5, abs=1e-5 * slow.a)
         assert fast.drawing is not None
+
+
+FLAT = [ff.Flatten(), ff.BatchNorm(0.9, 0.2, 0.1, True)]
+FLATTENED = {
+    "poolings": ff.Network(IMAGE, [*STEM, ff.MaxPool2d(3, 2, 1), ff.AvgPool2d(2), *FLAT, RELU, D(20), RELU, D(1)]),
+    "a norm": ff.Network(IMAGE, [conv(4), ff.BatchNorm(1.2, 0.3, 0.1, True), *FLAT, D(1)]),
+    "a block": ff.Network(IMAGE, [*STEM, block(4), RELU, ff.AvgPool2d(2), *FLAT, D(1)]),
+}
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+@pytest.mark.parametrize("name", FLATTENED)
+def test_batch_norm_behind_flatten_has_units_that_are_the_references(name, theory):
+    net = FLATTENED[name].replace(eps=0.05)
+    slow, fast = (module.fisher(net, theory, samples=6, units=64, seed=1) for module in (reference, ff))
+    # sums in float32
+    assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-5, abs=1e-5 * slow.a)
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+def test_batch_norm_behind_flatten_is_what_sampled_networks_have(theory):
+    """40 samples and five networks of 64 channels, which scatter by 1 to 6 %."""
+    layers = [conv(64), ff.BatchNorm(), RELU, ff.AvgPool2d(2), ff.Flatten(), ff.BatchNorm(1.2, 0.5, 0.01, True)]
+    net, n = ff.Network(IMAGE, [*layers, ff.Activation("gelu"), D(800), BN, RELU, D(1)]), 40
+    expected = ff.fisher(net, theory, samples=n)
+    x = np.random.default_rng(0).standard_normal((n, *IMAGE))
+    measured = [ff.sampled_fisher(net, x, seed, theory).lambda_max for seed in range(5)]
+    error = np.hypot(np.std(measured, ddof=1) / np.sqrt(5), expected.error)
+    assert error < 0.04 * expected.lambda_max
+    assert expected.lambda_max == pytest.approx(np.mean(measured), abs=4 * error + 0.01 * expected.lambda_max)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[conv(4), *FLAT, D(1)], [conv(4), ff.Activation("linear"), *FLAT, D(1)]],
+)
+def test_batch_norm_behind_flatten_of_gaussian_units_is_refused(layers):
+    net = ff.Network(IMAGE, layers)
+    for module in (ff, reference):
+        with pytest.raises(ValueError, match="sampled units have no BatchNorm behind Flatten of Gaussian units"):
+            module.fisher(net, samples=8)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -35,6 +35,9 @@ const Kind& kind_of(const Node& node);
 // averaged.
 std::shared_ptr<Averages> settled(Room& room, std::shared_ptr<Averages> state);
 
+// Of Flatten, whose positions become units; flatten.cpp.
+Value flatten_units(Room& room, const Node& node, Inputs in);
+
 // A state of one's own: matrices that others read are copied.
 std::shared_ptr<Averages> own(Room& room, std::shared_ptr<Averages> state);
 

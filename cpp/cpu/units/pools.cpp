@@ -254,7 +254,7 @@ const Entered entered_average({.kind = LayerKind::average_pool, .of_averages = a
 const Entered entered_upsample({.kind = LayerKind::upsample, .of_averages = upsample, .of_units = upsample_units});
 const Entered entered_max({.kind = LayerKind::max_pool, .takes_gaussian = true, .of_units = largest});
 const Entered entered_subsample({.kind = LayerKind::subsample, .takes_gaussian = true, .of_units = subsample});
-const Entered entered_flatten({.kind = LayerKind::flatten, .of_averages = flatten});
+const Entered entered_flatten({.kind = LayerKind::flatten, .of_averages = flatten, .of_units = flatten_units});
 
 } // namespace
 

@@ -162,15 +162,36 @@ class Network:
             if step.needs_units and step.layer.affine:
                 return f"{step.where}: sampled units have no depthwise convolutions"
             if step.needs_units and self._flattened(number):
-                return f"{step.where}: sampled units have no {type(step.layer).__name__} behind Flatten"
+                what = type(step.layer).__name__
+                return f"{step.where}: sampled units have no {what} behind Flatten of Gaussian units or in a sum"
         return ""
 
     def _flattened(self, number: int) -> bool:
-        """Whether a step reads positions that have become units, through no weights."""
-        reads = [read for read in self.steps[number].reads if read >= 0 and not self.steps[read].layer.affine]
-        return any(
-            len(self.steps[read].before) > len(self.steps[read].after) or self._flattened(read) for read in reads
-        )
+        """Whether a step reads positions that have become units, through no weights: Gaussian ones, which were averaged
+        before that, or in a sum, whose summands must be as many."""
+        step = self.steps[number]
+        for read in (read for read in step.reads if read >= 0 and not self.steps[read].layer.affine):
+            if len(self.steps[read].before) > len(self.steps[read].after):
+                if len(step.reads) > 1 or not self._drawn(self.steps[read].reads[0]):
+                    return True
+            elif self._flattened(read) or (len(step.reads) > 1 and self._behind_flatten(read)):
+                return True
+        return False
+
+    def _behind_flatten(self, number: int) -> bool:
+        """Whether a step gives positions that have become units, through no weights."""
+        step = self.steps[number]
+        if number < 0 or step.layer.affine:
+            return False
+        return len(step.before) > len(step.after) or any(self._behind_flatten(read) for read in step.reads)
+
+    def _drawn(self, number: int) -> bool:
+        """Whether units are drawn at a step or before it, behind the last weights."""
+        step = self.steps[number]
+        if number < 0 or step.layer.affine:
+            return False
+        own = step.layer.over_batch or bool(step.needs_units) or getattr(step.layer, "function", "linear") != "linear"
+        return own or any(self._drawn(read) for read in step.reads)
 
     @property
     def affine_steps(self) -> tuple[Step, ...]:

@@ -11,6 +11,7 @@ from ...network import Flatten
 from ..batch import Batch, Flow
 from ..kind import Kind
 from ..state import Place, State
+from ..units.flatten import flatten as of_units
 
 __all__ = ["KINDS", "back", "flatten", "forward", "over_positions"]
 
@@ -45,4 +46,4 @@ def back(
     return delta.reshape(kept), []
 
 
-KINDS: dict[type, Kind] = {Flatten: Kind(flatten, forward, back)}
+KINDS: dict[type, Kind] = {Flatten: Kind(flatten, forward, back, units=of_units, of_averages=True)}
