@@ -1,6 +1,8 @@
 """Sampled units in the core: the reference's numbers, whatever the threads; and what the package says of them."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -64,6 +66,24 @@ def test_the_core_has_the_references_numbers(net, norm, theory):
         # all of b but what rounding leaves of a
         assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=5e-6, abs=3e-6 * slow.a / (n or 1e4))
         assert fast.error == pytest.approx(slow.error, rel=1e-4, abs=2e-6 * slow.a)
+
+
+@pytest.mark.parametrize("net", [flat, pooled, over_units], ids=lambda net: net.__name__)
+def test_many_units_have_the_references_products(net):
+    """256 pairs a group, from which on products over units are those of the law."""
+    net = net(*NORMS["trained"])
+    slow, fast = (module.fisher(net, "exact", 300, 0.2, units=2048, seed=3) for module in (reference, ff))
+    assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-6, abs=3e-6 * slow.a / 300)
+    assert fast.error == pytest.approx(slow.error, rel=1e-3, abs=2e-6 * slow.a)
+
+
+def test_directions_of_what_large_images_share_are_the_references():
+    """More than 128 positions."""
+    layers = [each for _ in range(2) for each in (ff.Conv2d(20, 3, 1, 1), ff.BatchNorm(), RELU)]
+    net = ff.Network((2, 12, 12), [*layers, ff.Conv2d(20, 3, 1, 1), RELU, ff.Flatten(), ff.Dense(1)])
+    for overlap in (0.0, 0.3):
+        slow, fast = (module.fisher(net, "exact", 40, overlap, units=64) for module in (reference, ff))
+        assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=2e-6)
 
 
 @pytest.mark.parametrize("theory", ["exact", "frozen"])
@@ -220,14 +240,63 @@ def test_what_does_not_fit_is_refused_before_it_is_begun():
     ):
         ff.fisher(net, units=256, memory=1e9)
     small = pooled()
-    needed = _core.unit_bytes(
+    needed = _core.unit_needs(
         small._compiled, reference.arguments.settings_of(small, "exact", None, 0, 1, None), _how()
-    )
+    ).bytes
     assert 1e5 < needed < 1e8
     with pytest.raises(
         ValueError, match=r"more than the .* of memory=; images of about \d+ positions a side would fit"
     ):
         ff.fisher(small, units=256, memory=needed / 100)
+
+
+def test_images_of_photographs_are_refused_with_what_they_would_take():
+    stem = [ff.Conv2d(64, 7, 2, 3), ff.BatchNorm(), RELU, ff.MaxPool2d(3, 2, 1)]
+    net = ff.Network((3, 224, 224), [*stem, ff.Conv2d(64, 3, 1, 1), ff.BatchNorm(), RELU, ff.Flatten(), ff.Dense(1)])
+    sentence = r"units of 12,544 positions take up to \d+(\.\d)? GB, more than the 2 GB of memory=; images of about \d+"
+    with pytest.raises(ValueError, match=sentence):
+        ff.fisher(net, samples=128, memory=2e9)
+
+
+def test_what_takes_more_than_a_minute_says_so_first(monkeypatch):
+    net = padded(ff.AvgPool2d(2))
+    monkeypatch.setattr("fisherfield.theory.units._PATIENCE", 1e-6)
+    with pytest.warns(UserWarning, match=r"^sampled units of 64 positions will take about .* ms in \d+ thread"):
+        ff.fisher(net, samples=50, units=64)
+
+
+MEMORY = """
+import fisherfield as ff
+from fisherfield import _core
+from fisherfield.theory.settings import Settings
+from fisherfield.theory.units import drawing
+
+def held(name):
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
+
+RELU, norm = ff.Activation("relu"), ff.BatchNorm(trained=True)
+block = ff.Residual([ff.Conv2d(16, 3, 1, 1), norm, RELU, ff.Conv2d(16, 3, 1, 1), norm])
+def net(side):
+    layers = [ff.Conv2d(16, 3, 1, 1), norm, RELU, ff.MaxPool2d(2), block, RELU, block, RELU, ff.Flatten(), ff.Dense(1)]
+    return ff.Network((3, side, side), layers)
+ff.set_num_threads(1)
+ff.fisher(net(8), samples=40, units=64)  # the libraries' own
+large = net(24)
+how = drawing(large, Settings.of(large, "exact", 40, by_units=True), 512, 0, None)
+needed = _core.unit_needs(large._compiled, Settings.of(large, "exact", 40, by_units=True), how).bytes
+before = held("VmRSS")
+ff.fisher(large, samples=40, units=512)
+print(needed, held("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_a_pass_takes_the_memory_that_is_said():
+    """What arrays take, and some MB of BLAS."""
+    out = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True).stdout
+    needed, taken = (float(each) for each in out.split())
+    assert needed > 5e7
+    assert 0.7 * needed < taken < 1.1 * needed + 4e7
 
 
 def _how():

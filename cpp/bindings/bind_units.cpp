@@ -96,13 +96,17 @@ void bind_units(py::module_& module) {
         },
         py::arg("network"), py::arg("settings"), py::arg("drawing"), py::arg("threads") = 0, py::arg("only") = -1,
         "each group's output and rows; BLAS must be kept to one thread");
+    const Record needs{module, "UnitNeeds", {"bytes", "products", "written"}};
     module.def(
-        "unit_bytes",
-        [](const NetworkHandle& network, const py::handle& settings, const py::handle& drawing) {
+        "unit_needs",
+        [needs](const NetworkHandle& network, const py::handle& settings, const py::handle& drawing) {
             const Settings given = settings_of(settings);
-            return sampled_units::bytes_of_pass(network.seen_by(given.theory), given, drawing_of(drawing));
+            const sampled_units::Needs of =
+                sampled_units::needs_of_pass(network.seen_by(given.theory), given, drawing_of(drawing));
+            return needs(of.bytes, of.products, of.written);
         },
-        py::arg("network"), py::arg("settings"), py::arg("drawing"), "what one group's pass takes");
+        py::arg("network"), py::arg("settings"), py::arg("drawing"),
+        "what one group's pass takes: bytes at most, products of numbers in those of matrices, bytes that are written");
     module.def(
         "unit_normals",
         [](std::uint64_t seed, std::uint64_t group, std::uint64_t place, std::uint64_t which, long units, long size) {

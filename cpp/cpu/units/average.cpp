@@ -105,6 +105,8 @@ void add_term(Room& room, const Units& units, const Term& term, Averages* to) {
         taps.emplace_back(room, some, units.reads, k);
     }
     Sums sums(room, units);
+    const auto count = static_cast<double>(taps.size());
+    room.meter.products += count * count / 2.0 * static_cast<double>(units.rows() * k * k);
     const bool plain = in_place(term, k) && term.o && term.d;
     const double* const own_o = term.o ? term.o->data() : nullptr;
     const double* const own_d = term.d ? term.d->data() : nullptr;
@@ -146,6 +148,7 @@ void add_low(Room& room, const Units& units, const Low& low, double factor, doub
     const bool one = low.P == low.Q;
     Centred P(room, some, units.reads, k), Q(room, one ? 0 : some, units.reads, k);
     Sums sums(room, units);
+    room.meter.products += (one ? 0.5 : 1.0) * static_cast<double>(units.rows() * k * k);
     for (long first = 0; !room.rehearsal && first < units.count; first += some) {
         const long here = std::min(some, units.count - first);
         P.take(low.P->data(), first, here);
@@ -236,6 +239,7 @@ Floats applied(Room& room, const Units& units, const Floats& x) {
                 }
             }
         });
+        room.meter.products += static_cast<double>(units.rows() * before * before);
         const auto times = [&](const Matrix& matrix, const Array<float>& from, long rows, Array<float>* to) {
             if (matrix) {
                 Factor(room, matrix->data(), before, before).multiply(from.data(), rows, to->data());

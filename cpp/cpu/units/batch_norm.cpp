@@ -133,6 +133,7 @@ Low pair_of(Room& room, const Units& units, const Floats& u, const Floats& ubar,
     Low out{floats(room, units.numbers()), floats(room, units.numbers()), 1.0F};
     const Factor by_o(room, o_c->data(), k, k), by_d(room, d->data(), k, k);
     Array<float> of_d(room, some * size), of_o(room, some * k), of_others(room, others.u ? some * k : 0);
+    room.meter.products += static_cast<double>(units.rows() * k * k);
     if (room.rehearsal) {
         return out;
     }

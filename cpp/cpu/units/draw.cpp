@@ -20,6 +20,7 @@ constexpr long kUnits = 64;      // drawn at a time
 constexpr long kWhole = 128;     // positions, up to which all eigenvectors are found
 constexpr long kLeading = 32;
 constexpr double kLeft = 1e-3;
+constexpr long kEnough = 256;   // pairs, from which on the bias of matched products is far below the error
 constexpr double kEqual = 1e-6; // eigenvalues, of the largest
 
 // What a Gaussian vector g has to go through: L, or the eigenvectors, scaled in between.
@@ -63,6 +64,7 @@ Root root_of(Room& room, const std::vector<double>& values, double below, const 
 }
 
 Root symmetric_root(Room& room, const Matrix& covariance, long k) {
+    room.meter.products += 20.0 * static_cast<double>(k * k * k); // of one number at a time, some
     Array<double> vectors(room, static_cast<std::size_t>(k) * k);
     std::vector<double> values(k);
     if (!room.rehearsal) {
@@ -171,7 +173,7 @@ void fill(std::uint64_t key, long unit, long count, float* out) {
 long match_leading(Room& room, const Root& root, float* q, long rows) {
     const long count = root.count();
     const auto value = [&](long i) { return static_cast<double>(root.scale[i]) * root.scale[i]; };
-    long some = std::min(count, rows / 4);
+    long some = rows >= kEnough ? std::min(count, rows / 4) : 0;
     while (some > 0 && some < count && value(count - some) - value(count - some - 1) <= kEqual * value(count - 1)) {
         --some;
     }
@@ -355,7 +357,7 @@ Alpha draw_alpha(Room& room, Root& root, std::uint64_t key, std::uint64_t key_qu
 // in the mean: what is quadratic in b has no noise.
 void draw_b(Room& room, const Root& root, const Alpha& alpha, long half, long k, float* g) {
     const long reads = room.how.reads, matched = alpha.matched, some = std::min(kUnits, half);
-    const bool match_all = reads > 1 && !root.first && k + matched <= half / 2;
+    const bool match_all = reads > 1 && !root.first && half >= kEnough && k + matched <= half / 8 * 7;
     Array<float> means(room, match_all ? half * k : 0), of_means(room, match_all ? half * k : 0);
     Array<float> between(room, some * reads * k);
     Array<double> of_rest = copied(room, root.lower), of_mean = copied(room, root.lower);
@@ -423,6 +425,7 @@ Drawn draw(Room& room, const Averages& state, int place, int which, double other
         std::fill_n(alpha, half * k, 0.0F);
     }
     const Root root = cholesky_root(room, state.v, k);
+    room.meter.products += static_cast<double>((half * reads + k / 3) * k * k);
     each(room, half, [&](long i) { fill(key(1), i, reads * k, z + i * reads * k); });
     draw_b(room, root, of_alpha, half, k, z);
     if (out.others) {

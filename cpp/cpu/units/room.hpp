@@ -45,10 +45,13 @@ inline long unit_count(const Drawing& how, long positions) {
 class Meter {
 public:
     double now = 0.0, peak = 0.0;
+    double written = 0.0;  // bytes of all arrays
+    double products = 0.0; // of numbers in products of matrices, as a rehearsal counts them
 
     Buffer<char> take(std::size_t bytes, bool rehearsal) {
         now += static_cast<double>(bytes);
         peak = std::max(now, peak);
+        written += static_cast<double>(bytes);
         if (rehearsal) {
             return nullptr;
         }

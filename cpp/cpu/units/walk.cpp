@@ -94,7 +94,7 @@ public:
         return out;
     }
 
-    double peak() const { return room_.meter.peak; }
+    Needs needs() const { return {room_.meter.peak, room_.meter.products, room_.meter.written}; }
 
 private:
     Value take(int input) { // of the last reader its own
@@ -130,10 +130,10 @@ private:
 
 } // namespace
 
-double bytes_of_pass(const Network& network, const Settings& settings, const Drawing& how) {
+Needs needs_of_pass(const Network& network, const Settings& settings, const Drawing& how) {
     Walk walk(network, settings, how, 0, -1, true);
     walk.run();
-    return walk.peak();
+    return walk.needs();
 }
 
 std::vector<Passed> passes(const Network& network, const Settings& settings, const Drawing& how, int threads,

@@ -16,8 +16,11 @@ struct Passed {
     std::vector<Row> rows;        // of each affine layer
 };
 
-// Bytes that one group's pass takes.
-double bytes_of_pass(const Network& network, const Settings& settings, const Drawing& how);
+// What one group's pass takes: bytes at most, products of numbers in those of matrices, and bytes that are written.
+struct Needs {
+    double bytes, products, written;
+};
+Needs needs_of_pass(const Network& network, const Settings& settings, const Drawing& how);
 
 // The groups' passes, by up to `threads` threads at a time (0: as many as there are); with `only` >= 0, gradients by
 // that layer's parameters alone enter the tangent kernel. BLAS must be kept to one thread. Throws Failure.

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import _core, _numbers
 from .._memory import available_memory
-from .._words import bytes_in_words, shown
+from .._warn import warn
+from .._words import bytes_in_words, hours_in_words, shown
 from ..network import Network
 from ..threads import num_threads, one_blas_thread
 from . import calls
@@ -25,6 +26,8 @@ _BATCH = 32  # samples, up to which those of a unit are the batch itself
 _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units, whose statistics are their own
 _READS = 16  # of a unit, where they are not
 _WORK, _EXACT, _NUMBERS = 2**16, 2**15, 2**20  # of a group: units times positions, and these times a unit's samples
+_PRODUCTS, _WRITTEN = 6e10, 2e9  # a second on one core, as measured on one machine
+_PATIENCE = 60.0  # seconds, beyond which a call says how long it will take
 _FEWEST, _MOST = 2**5, 2**13  # units of a group
 _POSITIONS = 2**10  # of the largest image, up to which units are drawn where a closed recursion is nearly exact
 
@@ -101,17 +104,24 @@ def drawing(
     return None if nearly and not _fits(net, settings, how)[0] else how
 
 
-def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, float, float]:
-    """Whether one group's pass fits into memory, the bytes that it takes, and those that there are."""
-    needed = _core.unit_bytes(net._compiled, settings, how)
-    there = how.memory if how.memory is not None else available_memory() if needed > 1e8 else None
+def seconds_of(needs: _core.UnitNeeds) -> float:
+    """About how long one group's pass takes on one core: off by a factor of 2 from one machine to another."""
+    return needs.products / _PRODUCTS + needs.written / _WRITTEN
+
+
+def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, _core.UnitNeeds, float]:
+    """Whether one group's pass fits into memory, what it takes, and the bytes that there are."""
+    needs = _core.unit_needs(net._compiled, settings, how)
+    there = how.memory if how.memory is not None else available_memory() if needs.bytes > 1e8 else None
     room = math.inf if there is None else float(there)
-    return needed <= room, needed, room
+    return needs.bytes <= room, needs, room
 
 
-def passes(net: Network, settings: Settings, how: Drawing, only: int = -1) -> _core.UnitPasses:
-    """Those of all groups, by as many threads as memory has room for."""
-    fits, needed, there = _fits(net, settings, how)
+def passes(net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1) -> _core.UnitPasses:
+    """Those of all groups, by as many threads as memory has room for. What will take more than a minute, `times` over,
+    is said before it starts."""
+    fits, needs, there = _fits(net, settings, how)
+    needed = needs.bytes
     if not fits:
         side = max(math.prod(step.before[1:]) for step in net.steps) ** 0.5
         raise ValueError(
@@ -121,6 +131,12 @@ def passes(net: Network, settings: Settings, how: Drawing, only: int = -1) -> _c
             f"images of about {int(side * (there / needed) ** 0.25)} positions a side would fit"
         )
     threads = int(min(num_threads(), GROUPS, there // needed))
+    wait = times * seconds_of(needs) * math.ceil(GROUPS / threads)
+    if wait > _PATIENCE:
+        warn(
+            f"sampled units of {how.largest:,} positions will take about {hours_in_words(wait)} in "
+            f"{threads} thread{'s' * (threads != 1)} of up to {bytes_in_words(needed)} each"
+        )
     with one_blas_thread():
         try:
             return _core.unit_passes(net._compiled, settings, how, threads, only)
@@ -145,5 +161,5 @@ def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, 
 
 def contributions(net: Network, settings: Settings, how: Drawing) -> tuple[Any, Any]:
     """Each affine layer's part of a and of b; a pass each."""
-    parts = [passes(net, settings, how, layer) for layer in range(net.depth)]
+    parts = [passes(net, settings, how, layer, 1 if layer else net.depth) for layer in range(net.depth)]
     return np.array([np.mean(part.o + part.d) for part in parts]), np.array([np.mean(part.o) for part in parts])

@@ -39,6 +39,7 @@ _WHOLE, _LEADING, _LEFT = (
     32,
     1e-3,
 )  # positions with all eigenvectors; these of larger images, and what they may leave
+_ENOUGH = 256  # pairs, from which on the bias of matched products is far below the error
 _EQUAL = 1e-6  # eigenvalues, of the largest
 _JITTER = 1e-6  # of the mean variance, so that a covariance of positions that see the same has a Cholesky factor
 
@@ -205,12 +206,14 @@ def _matched(q: np.ndarray, scale: np.ndarray, half: int) -> int:
     which depends on no choice among eigenvectors. A quarter of the units at the most, and of equal eigenvalues all or
     none."""
     values, count = scale**2, len(scale)
-    some = min(count, half // 4)
+    some = min(count, half // 4) if half >= _ENOUGH else 0
     while 0 < some < count and values[count - some] - values[count - some - 1] <= _EQUAL * values[-1]:
         some -= 1
+    if some == 0:
+        return 0
     own = q[:, count - some :]
     of_own, within = np.linalg.eigh(own.T @ own / half)
-    if some == 0 or of_own[0] <= 0:
+    if of_own[0] <= 0:
         return 0
     q[:, count - some :] = own @ (within / np.sqrt(of_own)) @ within.T
     return some
@@ -220,7 +223,7 @@ def _with_exact_products(g: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Where units are many enough: means over samples that know nothing of q, and they and what each sample has beyond
     them with exactly the products, in the mean over units, that they have in the law."""
     half, reads, positions = g.shape
-    if reads == 1 or positions + q.shape[1] > half // 2:
+    if reads == 1 or half < _ENOUGH or positions + q.shape[1] > half // 8 * 7:
         return g
     means = g.mean(axis=1)
     rest = (g - means[:, None]).reshape(half * reads, positions)
