@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import re
+import statistics
 import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -53,6 +54,8 @@ def verified(ratio, errors=0.001, widths=(100, 200, 400, 800), seeds=10, net=NET
         theory=theory,
         others={"frozen": np.full(len(widths), 230.0), "wei2019": np.full(len(widths), 80.0)},
         fishers=(ff.fisher(ff.mlp([100, 1000, 1000, 1]), samples=100),) * len(widths),
+        second=None,
+        spectra=(),
     )
 
 
@@ -118,6 +121,76 @@ def test_a_theory_that_refuses_the_network_is_nan_and_left_out():
     result = ff.verify(net, seeds=2, samples=6)
     assert math.isnan(result.others["wei2019"][0])
     assert "wei2019" not in repr(result)
+
+
+def test_networks_stand_beside_what_their_widths_have():
+    """Shift, spread, interval and edge are the theory's; the eigenvalue next to the C largest is the reference's."""
+    net = ff.mlp([60, 80, 80, 2])
+    result = ff.verify(net, [60, 90], 4, samples=50)
+    for row, width in enumerate((60, 90)):
+        fisher = ff.fisher(net.with_widths([width] * 2), samples=50)
+        assert (result.shift[row], result.spread[row]) == (fisher.shift, fisher.spread)
+        assert tuple(result.intervals[row]) == fisher.interval(0.9)
+        assert result.edge[row] == fisher.edge
+        low, high = fisher.interval(0.9)
+        tops = result.runs["lambda_max"][row]
+        assert result.inside[row] == sum(low < top < high for top in tops) / 4
+        assert result.sampled_spread[row] == pytest.approx(statistics.stdev(tops) / statistics.mean(tops), rel=1e-12)
+        x = ff.data.gaussian(net, 50, 0)
+        values = reference.sampled_fisher(ff.sample(net.with_widths([width] * 2), 0), x, k="all")
+        np.testing.assert_allclose(result.spectra[row], values, rtol=1e-11, atol=1e-13 * values[0])
+        assert result.second[row, 0] == pytest.approx(values[2], rel=1e-11)
+    text = repr(result)
+    for words in ("with shift", "spread, %", "in 90 %", "next, edge"):
+        assert text.count(words) == 2
+    assert f"{result.edge[1]:.5g}" in text
+    dataset = result.to_xarray()
+    np.testing.assert_array_equal(dataset.second, result.second)
+    np.testing.assert_array_equal(dataset.theory_edge, result.edge)
+    one = repr(ff.verify(net, seeds=1, samples=50))  # of which no spread is known
+    assert "with shift" in one
+    assert "spread, %" not in one
+
+
+def test_the_next_eigenvalue_comes_by_lanczos_too_where_the_edge_is_known(monkeypatch):
+    net = ff.mlp([60, 80, 80, 2])
+    whole = ff.verify(net, seeds=3, samples=50)
+    monkeypatch.setattr(module, "_FEW", 0.0)
+    result = ff.verify(net, seeds=3, samples=50, vectors=2)
+    np.testing.assert_allclose(result.second, whole.second, rtol=1e-2)  # the tolerance
+    assert result.spectra == (None,)
+    assert len(result.plot().axes) == 2
+
+
+def test_what_is_not_known_of_a_width_is_left_out():
+    result = ff.verify(ff.mlp([60, 80, 80, 1], norm="layer"), seeds=2, samples=50)
+    assert np.isnan(result.edge).all()
+    assert np.isfinite(result.second).all()
+    assert "second, edge" not in repr(result)
+    assert len(result.plot().axes) == 2
+    # the bulk rules: lambda_max is its edge, and the next one stands for nothing
+    bulk = ff.verify(ff.mlp([64, 80, 80, 1], "tanh"), seeds=2, samples=100)
+    assert bulk.fishers[0].regime == "bulk"
+    for name in ("shift", "spread", "inside", "edge"):
+        assert np.isnan(getattr(bulk, name)).all()
+    assert len(bulk.plot().axes) == 3
+
+
+def test_the_density_is_drawn_over_the_spectrum_of_one_network():
+    pytest.importorskip("matplotlib")
+    net = ff.mlp([100, 120, 120, 2])
+    result = ff.verify(net, seeds=2, samples=80)
+    left, _, panel = result.plot().axes
+    density = ff.spectral_density(net, 80)
+    line = next(line for line in panel.lines if line.get_label() == "bulk")
+    x, y = line.get_data()
+    np.testing.assert_array_equal(y, (density.x * density.density)[-len(x) :])
+    heights, edges = panel.patches[0].get_data()[:2]
+    counted = (result.spectra[0] >= edges[0]) & (result.spectra[0] <= edges[-1])
+    shares = np.sum(heights * np.diff(np.log(edges)))  # of the n eigenvalues of an output
+    assert shares == pytest.approx(counted.sum() / 160, rel=1e-12)
+    band = next(patch for patch in left.patches if patch.get_label() == "90 % of networks expected")
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx(tuple(result.intervals[0]), rel=1e-12)
 
 
 def test_large_networks_go_by_lanczos_and_random_vectors(monkeypatch):
@@ -349,13 +422,14 @@ def test_the_figure_has_a_line_for_each_theory_and_a_point_for_each_width():
     result = ff.verify(NET, [30, 15], 3, samples=9)
     figure = result.plot()
     assert dict(matplotlib.rcParams) == before
-    left, right = figure.axes
+    left, right, whole = figure.axes
     lines = {line.get_label(): line for line in left.lines}
     np.testing.assert_array_equal(lines["theory exact"].get_xdata(), [15, 30])
     np.testing.assert_array_equal(lines["theory wei2019"].get_ydata(), result.others["wei2019"][::-1])
     assert lines["each network"].get_ydata().size == 6
     assert right.get_yscale() == "log"
-    assert len(result.plot("bulk").axes) == 2
+    assert len(result.plot("bulk").axes) == 3
+    assert [line.get_label().split()[0] for line in whole.lines] == ["bulk", "edge", "outlier"]
     ax = figure.axes[0]
     assert result.plot(ax=ax) is figure
     single = ff.verify(NETWORKS["vanilla"][0], seeds=1, samples=9).plot()
@@ -446,8 +520,24 @@ def test_the_command_s_json_holds_every_network(fisherfield, file):
     content = json.loads(output)
     assert content["runs"]["lambda_max"] == result.runs["lambda_max"].tolist()
     assert content["errors"]["bulk"] == [None]  # strict JSON has no NaN
+    assert content["second"] == result.second.tolist()
+    assert (content["edge"], content["shift"], content["interval"]) == (
+        [None],
+        [None],
+        [[None, None]],
+    )
     assert content["verdict"] == list(result.verdicts)
     assert (content["power"], content["widths"], content["seeds"]) == (None, [30], [0])
+
+
+def test_the_command_s_json_has_what_networks_of_a_width_have(fisherfield, file):
+    ff.mlp([60, 80, 80, 1]).save(file)
+    code, output, errors = fisherfield("verify", file, "--seeds", 2, "--samples", 50, "--json")
+    assert (code, errors) == (0, "")
+    content, result = json.loads(output), ff.verify(ff.load(file), seeds=2, samples=50)
+    for name in ("edge", "shift", "spread", "sampled_spread", "inside", "second"):
+        assert content[name] == getattr(result, name).tolist()
+    assert content["interval"] == result.intervals.tolist()
 
 
 def test_the_command_takes_data(fisherfield, tmp_path):

@@ -195,6 +195,13 @@ def _as_json(file: str, verification: Verification) -> dict[str, Any]:
             "widths": power.widths,
             "chi2": power.chi2,
         },
+        "shift": plain(verification.shift),
+        "spread": plain(verification.spread),
+        "sampled_spread": plain(verification.sampled_spread),
+        "interval": plain(verification.intervals),
+        "inside": plain(verification.inside),
+        "edge": plain(verification.edge),
+        "second": plain(verification.second),
         "runs": {name: plain(values) for name, values in verification.runs.items()},
         "verdict": list(verification.verdicts),
     }

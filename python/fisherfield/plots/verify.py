@@ -11,7 +11,8 @@ import numpy as np
 from .. import _numbers
 from .._optional import optional
 from .._words import plural
-from ..sampled.verification import differs
+from ..sampled.verification import LEVEL, differs
+from ..theory.density import spectral_density
 from .figures import STYLES
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ _SYMBOLS = {
     "mean": "mean",
     "second_moment": "second moment",
 }
+# Of the density's largest value, and of all eigenvalues: the least lie far below.
+_SEEN, _LEAST = 1e-3, 0.01
+_POINTS = 200  # of the density
+_DECADES = 300  # between the ends of an axis, below which 2 and 5 have ticks, too
 # Okabe and Ito's colours, and a marker each.
 _MARKS = {
     "lambda_max": ("#0072B2", "o"),
@@ -45,19 +50,70 @@ def plot(verification: Verification, quantity: str, ax: Any) -> Figure:
     _numbers.axes_of(ax)
     _numbers.choice("quantity", quantity, tuple(verification.runs))
     known = any(result is not None for result in verification.fishers)
-    figure: Figure = drawing(12 if known else 6, 6) if ax is None else ax.figure
+    row = _whole(verification) if ax is None and known else -1
+    figure: Figure = drawing((18 if row >= 0 else 12) if known else 6, 6) if ax is None else ax.figure
     with matplotlib.rc_context(_FONTS):
         if ax is not None or not known:  # where no theory is known, nothing is to be drawn beside the values
             _values(figure.subplots() if ax is None else ax, verification, quantity)
             return figure
-        values, closeness = figure.subplots(1, 2)
+        values, closeness, *more = figure.subplots(1, 2 if row < 0 else 3)
         _values(values, verification, quantity)
         if verification.widths.size > 1:
             _gaps(closeness, verification)
         else:
             _ratios(closeness, verification)
+        for panel in more:
+            _spectrum(panel, verification, row)
         figure.suptitle(_title(verification), fontsize=13)
     return figure
+
+
+def _whole(verification: Verification) -> int:
+    """The widest network all of whose eigenvalues are there, and whose bulk has equations; -1 if there is none."""
+    rows = [
+        row
+        for row, (values, result) in enumerate(zip(verification.spectra, verification.fishers, strict=False))
+        if values is not None and result is not None and result.edge is not None
+    ]
+    return max(rows, key=lambda row: int(verification.widths[row]), default=-1)
+
+
+def _spectrum(ax: Any, verification: Verification, row: int) -> None:
+    """All eigenvalues of one network, and the density that the theory gives them, both over the logarithm."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    values, result = verification.spectra[row], verification.fishers[row]
+    assert values is not None
+    assert result is not None
+    samples, outputs = result.samples, result.network.outputs
+    theory: Any = result.theory
+    assert samples is not None
+    density = spectral_density(
+        result.network, samples, theory, result.overlap, result.length, result.biases, points=_POINTS
+    )
+    seen = density.density * density.x > _SEEN * np.max(density.density * density.x)
+    low = min(float(density.x[seen].min()), float(np.quantile(values[values > 0], _LEAST)))
+    high = float(max(values.max(), density.outlier))
+    bins = np.geomspace(low / 1.5, 1.2 * high, max(12, min(60, values.size // 4)))
+    counts, _ = np.histogram(values, bins)
+    ax.stairs(counts / (outputs * samples * np.diff(np.log(bins))), bins, fill=True, color="0.8", label="one network")
+    colour = STYLES[theory]["color"]
+    inside = density.x >= bins[0]
+    ax.plot(density.x[inside], (density.x * density.density)[inside], color=colour, linewidth=1.8, label="bulk")
+    ax.axvline(density.edge, color=colour, linestyle="--", label=f"edge {density.edge:.4g}")
+    ax.axvline(density.outlier, color=colour, linestyle=":", linewidth=2, label=f"outlier {density.outlier:.4g}")
+    ax.set_xscale("log")
+    ax.set_xlim(bins[0], bins[-1])
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if bins[-1] < _DECADES * bins[0] else (1.0,)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("eigenvalue of F")
+    ax.set_ylabel("share of eigenvalues, over the logarithm")
+    ax.set_title(
+        f"width {verification.widths[row]}, seed {verification.seeds[0]}", fontsize=11, loc="right", color="0.35"
+    )
+    _legend(ax)
+    _clean(ax)
 
 
 def _title(verification: Verification) -> str:
@@ -122,6 +178,14 @@ def _values(ax: Any, verification: Verification, quantity: str) -> None:
             ax.plot(at, values[order], label=f"theory {name}", **STYLES[name])
         else:
             ax.axhline(values[0], label=f"theory {name}", **STYLES[name])
+    band = verification.intervals[order] if quantity == "lambda_max" else np.full((len(order), 2), np.nan)
+    if np.isfinite(band).any():
+        style = {"color": STYLES[verification.settings["theory"]]["color"], "alpha": 0.18, "linewidth": 0}
+        words = f"{100 * LEVEL:g} % of networks expected"
+        if several:
+            ax.fill_between(at, band[:, 0], band[:, 1], label=words, **style)
+        else:
+            ax.axhspan(*band[0], label=words, **style)
     runs, seeds = verification.runs[quantity][order], verification.seeds.size
     spread = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
     places = at[:, None] * 1.06**spread if several else 0.25 * spread[None, :]

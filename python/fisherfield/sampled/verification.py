@@ -34,6 +34,8 @@ QUANTITIES = {
     "mean": POINTS["mean"],
     "second_moment": POINTS["second_moment"],
 }
+SECOND = "second"  # the eigenvalue next to the C largest, which lies where the bulk ends
+LEVEL = 0.9  # of the interval that networks are counted in
 # Standard errors that a gap must exceed to be taken for one.
 _STANDS_OUT = 2.0
 # chi2 a degree of freedom above which a fit is called poor: by chance 3 % of all fits to three widths, 0.4 % to five.
@@ -95,6 +97,19 @@ class Verification(InNotebooks):
         sampled/theory, and its standard error.
     powers : dict of Power or None
         How the gap of each quantity closes; None where fewer than three widths have one that stands out of its errors.
+    shift, spread, edge : ndarray, (W,)
+        What the theory says of networks of these widths: `Fisher.shift`, `Fisher.spread` and, where the outlier is
+        lambda_max and `second` was measured, `Fisher.edge`; NaN where none is known.
+    intervals : ndarray, (W, 2)
+        `Fisher.interval(0.9)`.
+    sampled_spread, inside : ndarray, (W,)
+        The standard deviation of lambda_max between the sampled networks, over its mean, and the share of them inside
+        the interval.
+    second : ndarray, (W, S), or None
+        The eigenvalue next to the C largest; NaN where not all were computed and no equations of the bulk are known.
+        By Lanczos to 1 %.
+    spectra : tuple of ndarray or None, (W,)
+        All eigenvalues of each width's first network, where all were computed.
     verdict : str
         In words.
     seconds : float
@@ -113,6 +128,44 @@ class Verification(InNotebooks):
     fishers: tuple[Fisher | None, ...]
     seconds: float = 0.0
     rounding: float = 0.0
+    second: Array | None = None
+    spectra: tuple[Array | None, ...] = ()
+
+    @cached_property
+    def shift(self) -> Array:
+        return np.array([_number(result and result.shift) for result in self.fishers])
+
+    @cached_property
+    def spread(self) -> Array:
+        return np.array([_number(result and result.spread) for result in self.fishers])
+
+    @cached_property
+    def intervals(self) -> Array:
+        known = [result is not None and result.shift is not None for result in self.fishers]
+        ends = zip(self.fishers, known, strict=True)
+        return np.array(
+            [result.interval(LEVEL) if result and there else (math.nan, math.nan) for result, there in ends]
+        )
+
+    @cached_property
+    def edge(self) -> Array:
+        edges = []
+        for row, result in enumerate(self.fishers):
+            there = self.second is not None and np.isfinite(self.second[row]).any()
+            edges.append(_number(result.edge if result and there and result.regime == "outlier" else None))
+        return np.array(edges)
+
+    @cached_property
+    def sampled_spread(self) -> Array:
+        values = self.runs["lambda_max"]
+        if self.seeds.size < 2:
+            return np.full(self.widths.size, np.nan)
+        return _over(values.std(axis=1, ddof=1), self.sampled["lambda_max"])
+
+    @cached_property
+    def inside(self) -> Array:
+        values, (low, high) = self.runs["lambda_max"], (self.intervals[:, [end]] for end in (0, 1))
+        return np.where(np.isnan(low[:, 0]), np.nan, np.mean((low < values) & (values < high), axis=1))
 
     @cached_property
     def sampled(self) -> dict[str, Array]:
@@ -150,12 +203,11 @@ class Verification(InNotebooks):
             f"  {plural(self.seeds.size, 'network')} a width, {settings['samples']} samples, inputs "
             f"{settings['inputs']} of length {settings['length']:.4g} and overlap {settings['overlap']:.4g}, "
             f"{'with' if settings['biases'] else 'without'} biases",
-            f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<12}sampled/theory",
+            f"  {'width':>6}  {'':<14}{'sampled':<24}{'theory':<16}sampled/theory",
         ]
         for width, words, sampled, theory, ratio in rows_of(self):
-            lines.append(
-                f"  {width:>6}  {words:<{14 if sampled else 38}}{sampled:<{24 if sampled else 0}}{theory:<12}{ratio}"
-            )
+            line = f"  {width:>6}  {words:<{14 if sampled else 38}}{sampled:<{24 if sampled else 0}}{theory:<16}{ratio}"
+            lines.append(line.rstrip())
         verdicts = (
             textwrap.fill(verdict, 100, initial_indent="  ", subsequent_indent="  ") for verdict in self.verdicts
         )
@@ -214,6 +266,12 @@ class Verification(InNotebooks):
             name: (("width", "seed"), values, {"long_name": QUANTITIES[name][0], "units": "1"})
             for name, values in self.runs.items()
         }
+        if self.second is not None:
+            attributes = {"long_name": "eigenvalue next to the largest of every output", "units": "1"}
+            variables[SECOND] = (("width", "seed"), self.second, attributes)
+        for name, words in _OF_WIDTHS.items():
+            attributes = {"long_name": f"{words}, theory {self.settings['theory']}", "units": "1"}
+            variables[f"theory_{name}"] = (("width",), getattr(self, name), attributes)
         for name, values in self.theory.items():
             attributes = {"long_name": f"{QUANTITIES[name][0]}, theory {self.settings['theory']}", "units": "1"}
             variables[f"theory_{name}"] = (("width",), values, attributes)
@@ -239,13 +297,15 @@ class Verification(InNotebooks):
     def plot(self, quantity: str = "lambda_max", ax: Any = None) -> Figure:
         """A quantity against width, sampled and by theory, and beside it the gap of every quantity.
 
-        Points are means over the networks, with two standard errors; small dots the networks themselves.
+        Points are means over the networks, with two standard errors; small dots the networks themselves. Of lambda_max
+        a band has the interval that 90 % of networks are expected in. Where all eigenvalues of a network were computed,
+        and its bulk has equations, a third panel has them with their density by the theory (`spectral_density`).
 
         Parameters
         ----------
         quantity : {"lambda_max", "outlier", "bulk", "mean", "second_moment"}
         ax : matplotlib.axes.Axes, optional
-            Where to draw the first of the two panels alone; by default both go into a figure of their own, which a
+            Where to draw the first of the panels alone; by default all go into a figure of their own, which a
             notebook or `plt.show()` shows.
 
         Returns
@@ -264,6 +324,7 @@ class Verification(InNotebooks):
         return plot(self, quantity, ax)
 
 
+_OF_WIDTHS = {"shift": POINTS["shift"][0], "spread": POINTS["spread"][0], "edge": "where the bulk ends"}
 _WORDS = {name: name.replace("_", " ") if name != "lambda_max" else name for name in QUANTITIES}
 
 
@@ -283,11 +344,40 @@ def rows_of(verification: Verification) -> Iterator[tuple[str, str, str, str, st
                 if result is None
                 else with_error(verification.ratio[name][row], verification.ratio_errors[name][row]),
             )
+        yield from _of_width(verification, row)
         mean, error = verification.sampled["lambda_max"][row], verification.errors["lambda_max"][row]
         for other, values in verification.others.items():
             if differs(values[row], verification.theory["lambda_max"][row]):
                 ratio = with_error(mean / values[row], error / values[row])
                 yield "", f"lambda_max by {other}", "", f"{values[row]:.5g}", ratio
+
+
+def _of_width(verification: Verification, row: int) -> Iterator[tuple[str, str, str, str, str]]:
+    """What networks of one width have beside what the theory says of them: their mean and spread, and the edge."""
+    mean, error = verification.sampled["lambda_max"][row], verification.errors["lambda_max"][row]
+    count, spread = verification.seeds.size, verification.spread[row]
+    if not math.isnan(spread):
+        top = verification.theory["lambda_max"][row] * (1 + verification.shift[row])
+        yield "", "with shift", with_error(mean, error), f"{top:.5g}", with_error(mean / top, error / top)
+    if not math.isnan(spread) and count > 1:
+        sampled = 100 * verification.sampled_spread[row]
+        doubt = sampled / math.sqrt(2 * (count - 1))
+        ratio = with_error(sampled / (100 * spread), doubt / (100 * spread)) if spread > 0 else ""
+        yield "", "spread, %", with_error(sampled, doubt), f"{100 * spread:.3g}", ratio
+        inside = f"{round(count * verification.inside[row])} of {count}"
+        low, high = verification.intervals[row]
+        yield "", f"in {100 * LEVEL:g} %", inside, f"{low:.4g} to {high:.4g}", ""
+    edge = verification.edge[row]
+    if not math.isnan(edge) and verification.second is not None:
+        values = verification.second[row]
+        mean = float(values.mean())
+        error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+        name = "second, edge" if verification.network.outputs == 1 else "next, edge"
+        yield "", name, with_error(mean, error), f"{edge:.5g}", with_error(mean / edge, error / edge)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _over(one: Array, other: Array) -> Array:

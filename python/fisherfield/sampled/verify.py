@@ -27,13 +27,14 @@ from ..threads import num_threads, set_num_threads
 from .network import DRAWN
 from .operator import FisherOperator
 from .spectrum import spectrum_of
-from .verification import QUANTITIES, Verification
+from .verification import QUANTITIES, SECOND, Verification
 
 if TYPE_CHECKING:
     from ..data import Data
 
 # Operations that are not worth a random vector's noise: some tenths of a second.
 _FEW = 1e10
+_SECOND_TO = 1e-2  # relative: single networks differ by more
 
 
 def verify(
@@ -132,7 +133,8 @@ def verify(
     }
     begin = time.perf_counter()
     task = _Task(networks[0], 0, inputs, n, statistics, measured, vectors, str(kind), many, __version__)
-    runs, rounding = _runs(task, networks, chosen, client, progress)
+    runs, rounding, spectra = _runs(task, networks, chosen, client, progress)
+    second = runs.pop(SECOND)
     return Verification(
         network=net,
         settings={
@@ -153,6 +155,8 @@ def verify(
         fishers=fishers,
         seconds=time.perf_counter() - begin,
         rounding=rounding,
+        second=second,
+        spectra=spectra,
     )
 
 
@@ -196,28 +200,32 @@ class _Task:
     dtype: str
     threads: int  # 0: as many as the process has
     version: str
+    spectrum: bool = False  # whether all eigenvalues are kept where they are computed
 
 
 def _runs(
     task: _Task, networks: list[Network], seeds: tuple[int, ...], client: Any, progress: Any
-) -> tuple[dict[str, NDArray[np.float64]], float]:
-    """Every quantity of every network, widths by seeds, and the worst rounding."""
+) -> tuple[dict[str, NDArray[np.float64]], float, tuple[NDArray[np.float64] | None, ...]]:
+    """Every quantity of every network, widths by seeds, the worst rounding, and each width's first spectrum."""
     tasks = [
         ((row, column), replace(task, network=each, seed=seed))
         for row, each in enumerate(networks)
         for column, seed in enumerate(seeds)
     ]
-    runs = {name: np.full((len(networks), len(seeds)), np.nan) for name in QUANTITIES}
-    rounding = 0.0
+    tasks = [(place, replace(each, spectrum=place[1] == 0)) for place, each in tasks]
+    runs = {name: np.full((len(networks), len(seeds)), np.nan) for name in (*QUANTITIES, SECOND)}
+    rounding, spectra = 0.0, dict.fromkeys(range(len(networks)))
     with listener(progress, "networks") as hear:
         for place, measured in _results(tasks, client, hear):
             rounding = max(rounding, measured.pop("rounding"))
+            if (values := measured.pop("eigenvalues")) is not None:
+                spectra[place[0]] = values
             for name, value in measured.items():
                 runs[name][place] = value
-    return runs, rounding
+    return runs, rounding, tuple(spectra.values())
 
 
-def _work(task: _Task) -> dict[str, float]:
+def _work(task: _Task) -> dict[str, Any]:
     """Every quantity of one network, and how far rounding may move it, wherever it is computed."""
     from ..data import gaussian
 
@@ -230,16 +238,18 @@ def _work(task: _Task) -> dict[str, float]:
         if x is None:
             x = gaussian(task.network, task.samples, task.seed)
         operator = FisherOperator(task.network, x, task.seed, task.statistics, biases=task.biases, dtype=task.dtype)
-        return _measured(operator, task.vectors, task.seed)
+        measured = _measured(operator, task.vectors, task.seed)
+        return measured if task.spectrum else {**measured, "eigenvalues": None}
     finally:
         if task.threads:
             set_num_threads(before)
 
 
-def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, float]:
+def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, Any]:
     """All eigenvalues where that takes few operations; else the C largest, and traces of the rest by random signs.
 
     The largest eigenvalues are taken out of the random vectors and counted exactly, for they make most of the noise.
+    The next one is sought besides where it is known where the bulk ends.
     """
     size, outputs = operator.shape[0], operator.outputs.shape[1]
     flops = operator.flops
@@ -248,7 +258,9 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
         spectrum = spectrum_of(operator, "all", "dense")
         values = spectrum.eigenvalues
         top, trace, square = values[:outputs], float(values.sum()), float(np.sum(values**2))
+        second = float(values[outputs]) if values.size > outputs else math.nan
     else:
+        values, second = None, math.nan
         operator.prepare(products)
         spectrum = spectrum_of(operator, outputs, "lanczos", eigenvectors=True)
         top, taken = spectrum.eigenvalues, np.asarray(spectrum.eigenvectors).reshape(outputs, size)
@@ -257,19 +269,23 @@ def _measured(operator: FisherOperator, vectors: int, seed: int) -> dict[str, fl
         images = np.array([operator @ row for row in rest], np.float64)
         trace = float(top.sum() + np.sum(rest * images) / vectors)
         square = float(np.sum(top**2) + np.sum(images**2) / vectors)
+        if operator.network.net._facts.roots is not None and size > outputs:
+            second = float(spectrum_of(operator, outputs + 1, "lanczos", _SECOND_TO).eigenvalues[outputs])
     return {
         "lambda_max": float(top[0]),
         "outlier": float(top.mean()),
         "bulk": (trace - float(top.sum())) / max(min(size, operator.parameters) - outputs, 1),
         "mean": trace / operator.parameters,
         "second_moment": square / operator.parameters,
+        SECOND: second,
+        "eigenvalues": values,
         "rounding": spectrum.rounding / float(top[0]) if top[0] > 0 else 0.0,
     }
 
 
 def _results(
     tasks: list[tuple[tuple[int, int], _Task]], client: Any, hear: Callable[[int, int], object]
-) -> Iterator[tuple[tuple[int, int], dict[str, float]]]:
+) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
     """Every network's quantities, as they come; an error carries how far the call had come."""
     done, total = 0, len(tasks)
     here = ((place, _work(task)) for place, task in tasks)
