@@ -22,6 +22,7 @@ from .drawn import Random, chance, pick
 from .tools import Refused, evaluate, is_sentence, near, outcome
 
 NUMBERS = ("lambda_max", "bulk", "mean", "second_moment", "a", "b")
+EDGE_OPEN = 8  # the status of a point whose edge may rule
 BEYOND = "beyond the range of float64"
 LOSSES = {"sum": lambda outputs: 1.0, "mean": lambda outputs: 1 / outputs, "mse": lambda outputs: 2 / outputs}
 Broken = Iterator[tuple[str, str]]
@@ -97,6 +98,19 @@ def edged(net: Any, settings: dict[str, Any], without: Any) -> Broken:
         yield f"a finite lambda_max >= {without.lambda_max!r} with the edge", shown(result)
     elif isinstance(end := outcome(getattr, result, "edge"), Refused) or (end is not None and not end >= 0):
         yield "an edge >= 0 or None", repr(end)
+    elif BEYOND not in result.reason and result.drawing is None:  # a scan draws no units
+        yield from scanned_with_edge(net, settings, result)
+
+
+def scanned_with_edge(net: Any, settings: dict[str, Any], result: Any) -> Broken:
+    """`scan(edge=True)` is `fisher`, and where a scan without it says ok, it is, too."""
+    rest = {name: value for name, value in settings.items() if name != "samples"}
+    for edge in (True, False):
+        scan = outcome(ff.scan, net, {"samples": [settings.get("samples")]}, edge=edge, **rest)
+        if isinstance(scan, Refused):
+            yield "a scan of one point", repr(scan)
+        elif (edge or scan.status[0] == 0) and not near(result.lambda_max, float(scan.lambda_max[0]), 1e-12):
+            yield f"lambda_max = {result.lambda_max!r} in a scan, edge={edge}", repr(float(scan.lambda_max[0]))
 
 
 def shown(result: Any) -> str:
@@ -236,7 +250,7 @@ def scanned(net: Any, settings: dict[str, Any], result: Any) -> Broken:
     if isinstance(scan, Refused):
         yield "a scan of one point", repr(scan)
         return
-    if int(scan.status[0]) > 1 and BEYOND not in result.reason:
+    if int(scan.status[0]) not in (0, 1, EDGE_OPEN) and BEYOND not in result.reason:
         yield f"the point of fisher, {shown(result)}", repr(scan.failures)
         return
     if BEYOND in result.reason:
