@@ -4,9 +4,10 @@
     python bench/torch_measure.py                          # torchvision's, 32 x 32, batch 128, float32, k = 1 to 1e-3
     python bench/torch_measure.py --width 16 --batch 16    # a quarter of its channels, for a first look
 
-Each method runs in a process of its own, for its peak memory. Power iteration ends when the eigenvalue changes
-by less than the tolerance, as in PyHessian; ARPACK (scipy.sparse.linalg.eigsh) by its own residual; curvlinops' GGN
-is given to ARPACK, where it is installed. All products are those of the matrix with a vector.
+Each method runs in a process of its own, for its peak memory; seconds are those of all processors together. Power
+iteration ends when the eigenvalue changes by less than the tolerance, as in PyHessian; ARPACK
+(scipy.sparse.linalg.eigsh) by its own residual; curvlinops' GGN is given to ARPACK, where it is installed. All products
+are those of the matrix with a vector.
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ def problem(width: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tens
 def one(method: str, width: int, batch: int, tolerance: float) -> dict[str, float]:
     """A method's eigenvalue, products, seconds and peak memory in GB."""
     module, x, y = problem(width, batch)
-    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     value, products = {"measure": by_measure, "curvlinops + eigsh": by_curvlinops}.get(method, by_products)(
         module, x, y, tolerance, method
     )
-    seconds, peak = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, peak = time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"lambda_max": value, "products": products, "seconds": seconds, "memory": (peak - before) * 1024 / 1e9}
 
 

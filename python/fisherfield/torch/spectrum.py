@@ -24,8 +24,8 @@ class ModuleSpectrum(FisherSpectrum):
     eigenvalues : ndarray, (k,)
         The largest first.
     errors : ndarray, (k,)
-        How far each may be off: an estimate min(r, 4 r^2/gap) of its residual r and its distance from its neighbours;
-        and `rounding`.
+        How far each may be off: an estimate min(r, 4 r^2/gap) of its residual r and its distance from its neighbours,
+        or the tolerance that was asked for, where the last rises of a single one tell that; and `rounding`.
     residuals : ndarray, (k,)
         |A v - lambda v|; some eigenvalue of A lies within this of each, a bound.
     rounding : float
