@@ -217,7 +217,8 @@ def test_exact_norms_behind_padding_need_units_and_have_a_recursion_all_the_same
         by_units = ff.fisher(net, theory, samples=9).drawing
         assert (by_units is not None) == (theory == "exact" and bool(where))
         settings = reference.arguments.settings_of(net, theory, 9, 0, 1, None, True)
-        assert reference.units.walk.drawing(net, settings, "auto", 0) == (by_units and by_units[:5])
+        slow = reference.units.walk.drawing(net, settings, "auto", 0)
+        assert (slow and slow[:5]) == (by_units and by_units[:5])
     assert ff.fisher(net, samples=9, units=None).drawing is None
 
 
