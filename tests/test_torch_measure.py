@@ -115,6 +115,35 @@ def test_eigenvalues_and_vectors_are_those_of_the_whole_matrix(norm):
     assert spectrum.eigenvalues == pytest.approx(hessian[:3], rel=1e-10)
 
 
+class Diagonal(nn.Module):
+    """Its Hessian under 1/4 sum_i d_i f_i^2 of two samples is the diagonal matrix of d."""
+
+    def __init__(self, size, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.w = nn.Parameter(torch.randn(size, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.w * x
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hessian_s_largest_eigenvalue_is_found_beside_far_larger_negative_ones(seed):
+    random = np.random.default_rng(seed)
+    one, many = np.append(0.95 * random.random(299), -100.0), -100 * random.random(300)  # eigenvalues beside 1
+    for rest in (one, many):
+        d = torch.as_tensor(np.append(1.0, rest))
+        spectrum = ff.torch.measure(
+            Diagonal(301, seed),
+            torch.ones(2, 301, dtype=torch.float64),
+            None,
+            lambda f, y, d=d: (d * f * f).sum() / 4,
+            "hessian",
+            tolerance=1e-2,
+        )
+        assert abs(spectrum.lambda_max - 1) <= spectrum.errors[0] <= 0.0101  # and rounding
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_callable_s_matrix_is_the_generalised_gauss_newton_matrix(smoothing):
     module, (x, y) = classifier(), batch()

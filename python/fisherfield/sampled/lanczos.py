@@ -47,6 +47,7 @@ class Eigenpairs:
     vectors: Vectors  # a row each
     images: Vectors  # what the operator makes of them
     products: int
+    target: float = 0.0  # that the errors were to be within
 
 
 def _orthogonal(w: Vectors, basis: Vectors) -> tuple[Vectors, Vectors]:
@@ -97,7 +98,9 @@ def largest_eigenpairs(
     width: int | None = None,
     series: bool = False,
 ) -> Eigenpairs:
-    """The k largest eigenvalues, each to `tolerance` times the largest in size, in at most `most` products.
+    """The k largest eigenvalues, each to `tolerance` times the largest of them in size, in at most `most` products.
+
+    Where negative eigenvalues are larger in size than these by more than 1/tolerance, they are to its square of those.
 
     `start` holds a row for every vector of the block, in the dtype that vectors are kept in; `eps` is the rounding
     error of a product. What was not reached after `most` products shows in `errors`. A start that knows nothing of a
@@ -134,21 +137,22 @@ def largest_eigenpairs(
         errors = np.maximum(_errors(values, residuals), eps * np.abs(values).max())[:k]
         if hear is not None:
             hear(products, float(values[0]))
+        target = _target(values, k, max(tolerance, eps), eps)
         if series:
-            now, target = (float(values[0]), float(residuals[0])), max(tolerance, eps) * np.abs(values).max()
+            now = float(values[0]), float(residuals[0])
             if _SERIES * _rest_of_series(before, now, eps * np.abs(values).max()) <= target:
                 errors = np.minimum(errors, target)
             before = now
-        wrong = np.flatnonzero(errors > max(tolerance, eps) * np.abs(values).max())
+        wrong = np.flatnonzero(errors > target)
         agreeing = 0 if wrong.size or held < k else agreeing + 1
         # A few dozen dimensions are searched whole: there a vector may still be missing that lies beside the first.
         if held == size or products >= most or (agreeing > confirm and size > width):
             first = slice(min(k, held))
             if held < size:  # values that the tolerance does not tell from 0 are not told from each other
-                below = np.abs(values[: errors.size]) <= tolerance * np.abs(values).max()
-                errors[below] = np.maximum(errors[below], tolerance * np.abs(values).max())
-            of_pairs = rotation[first] @ images[:held]
-            return Eigenpairs(values[first].copy(), errors, residuals[first], pairs[first].copy(), of_pairs, products)
+                below = np.abs(values[: errors.size]) <= target
+                errors[below] = np.maximum(errors[below], target)
+            of = rotation[first] @ images[:held]
+            return Eigenpairs(values[first].copy(), errors, residuals[first], pairs[first].copy(), of, products, target)
         next_ = rests[wrong[0] if wrong.size else int(np.argmax(errors))]
         if not (wrong.size or confirm):
             next_ = random.standard_normal((size,))
@@ -156,6 +160,12 @@ def largest_eigenpairs(
             held = least_kept(k, len(start))
             basis[:held], images[:held] = pairs[:held], (rotation @ images)[:held]
         queue = [next_]
+
+
+def _target(values: Vectors, k: int, tolerance: float, eps: float) -> float:
+    """`tolerance` of the largest in size of the k asked for; in no case less than rounding, or its square of any."""
+    size = float(np.abs(values).max())
+    return max(tolerance * max(float(np.abs(values[:k]).max()), tolerance * size), eps * size)
 
 
 def _rest_of_series(before: tuple[float, float], now: tuple[float, float], least: float) -> float:
@@ -171,7 +181,8 @@ def _errors(values: Vectors, residuals: Vectors) -> Vectors:
     with all eigenvalues, none of more than a few dozen dimensions needed more than 2.1 |R|^2/gap.
     """
     together = np.sqrt(np.cumsum(residuals**2))
-    gaps = np.append(values[:-1] - values[1:] - residuals[1:], 0.0) / 4
+    below = np.where(values[:-1] > 0, np.maximum(values[1:], 0.0), values[1:])  # there may be some at 0, not seen yet
+    gaps = np.append(values[:-1] - below - residuals[1:], 0.0) / 4
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         of_group = np.where(gaps > together, together**2 / gaps, np.inf)
     best: Vectors = np.minimum(residuals, np.minimum.accumulate(of_group[::-1])[::-1])

@@ -104,8 +104,9 @@ def measure(
     k : int
         How many.
     tolerance : float
-        Lanczos ends when every eigenvalue is right to this, times the largest in size, by its estimated error. In
-        [1e-14, 0.1], at least 1e-6 in float32.
+        Lanczos ends when every eigenvalue is right to this, times the largest of them in size, by its estimated error;
+        where a Hessian's negative ones are larger by more than 1/tolerance, to its square of those. In [1e-14, 0.1], at
+        least 1e-6 in float32.
     chunk : int, optional
         Samples at a time, for modules that do not couple samples. None: all, or as many as fit into the memory.
     seed : int
@@ -347,11 +348,11 @@ def _width(target: _Target, request: Request, room: float) -> int:
 
 
 def _spectrum(calls: Calls, request: Request, target: _Target, pairs: Eigenpairs) -> ModuleSpectrum:
-    largest = float(np.abs(pairs.values).max())
-    if np.any(pairs.errors > request.tolerance * largest):
+    if np.any(pairs.errors > pairs.target):
+        reached = request.tolerance * np.max(pairs.errors) / pairs.target
         raise RuntimeError(
             f"{pairs.products} products were not enough for {request.k} eigenvalues to {request.tolerance:g}: reached "
-            f"{np.max(pairs.errors) / largest:.1g}; ask for fewer or for a larger tolerance"
+            f"{reached:.1g}; ask for fewer or for a larger tolerance"
         )
     outputs = calls.outputs
     vectors = pairs.vectors.reshape(len(pairs.vectors), *(outputs.shape if isinstance(target, _Dual) else (-1,)))
