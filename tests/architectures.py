@@ -237,7 +237,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    def __init__(self, width=1.0, outputs=1000):
+    def __init__(self, width=1.0, outputs=1000, least=1):
         super().__init__()
         settings = [
             (1, 16, 1, 1),
@@ -248,10 +248,10 @@ class MobileNetV2(nn.Module):
             (6, 160, 3, 2),
             (6, 320, 1, 1),
         ]
-        before, last = int(32 * width), int(1280 * width)
+        before, last = max(int(32 * width), least), int(1280 * width)
         features = [nn.Sequential(conv3(3, before, 2), nn.BatchNorm2d(before), nn.ReLU6(inplace=True))]
         for ratio, channels, count, stride in settings:
-            after = int(channels * width)
+            after = max(int(channels * width), least)
             for place in range(count):
                 features.append(InvertedResidual(before, after, 1 if place else stride, ratio))
                 before = after
