@@ -75,6 +75,7 @@ FISHERFIELD_HD inline Double2 square_root(Double2 x) {
 // The means of all derivatives of phi, in units: lengths of 2^unit, values of 2^common.
 struct Expansion {
     int degree = 0, unit = 0, common = 0;
+    int below = 0;                      // B_1 and all that follow are in values of 2^(common - below)
     double q = 0.0;                     // in these units; 0 where it is nothing beside the shift
     Scaled deviation;                   // its root, whatever it is
     Double2 derivative[kMaxDegree + 1]; // B_k
@@ -88,6 +89,7 @@ struct Expansion {
             a[k] = front * derivative[k].high;
             error[k] = closed_form::rounding(2.0 + k, a[k]) + front * (kEps2 * size[k]);
             front = front * deviation / Scaled(std::sqrt(k + 1.0));
+            front = k == 0 ? front * power_of_two(-below) : front;
         }
     }
 };
@@ -100,6 +102,10 @@ FISHERFIELD_HD inline int unit_of(Scaled x, double b) {
 }
 
 FISHERFIELD_HD inline double in_units(Scaled x, int exponent) { return (x * power_of_two(-exponent)).value(); }
+
+// From here on a polynomial's variable terms, relative to its constant, have an exponent of their own: squares of what
+// is larger stay within float64.
+inline constexpr int kFarBelow = 300;
 
 // The moments M_j = E (b + sqrt(q) z)^j obey M_{j+1} = b M_j + j q M_{j-1}, all of one sign, and
 //     B_k = sum_j c_j j!/(j - k)! M_{j-k}.
@@ -119,20 +125,25 @@ FISHERFIELD_HD_APART inline Expansion of_powers(const double* coefficients, int 
             moment[j + 1] = moment[j + 1] + moment[j - 1] * out.q * static_cast<double>(j);
         }
     }
-    Scaled largest(0.0);
-    for (int j = 0; j <= degree; ++j) {
+    Scaled largest = abs(Scaled(coefficients[0])), varying(0.0);
+    for (int j = 1; j <= degree; ++j) {
         const Scaled size = abs(Scaled(coefficients[j]) * power_of_two(j * out.unit));
-        largest = size > largest ? size : largest;
+        varying = size > varying ? size : varying;
     }
+    largest = varying > largest ? varying : largest;
     out.common = is_zero(largest) ? 0 : static_cast<int>(std::floor(largest.log2())); // |it| < 2^30
-    Double2 c[kMaxDegree + 1];                                                        // c_j j!/(j - k)!
+    if (!is_zero(varying)) { // beside a constant their squares would leave float64
+        const int below = out.common - static_cast<int>(std::floor(varying.log2()));
+        out.below = below > kFarBelow ? below : 0;
+    }
+    Double2 c[kMaxDegree + 1]; // c_j j!/(j - k)!
     for (int j = 0; j <= degree; ++j) {
-        c[j] = {in_units(coefficients[j], out.common - j * out.unit), 0.0};
+        c[j] = {in_units(coefficients[j], out.common - (j > 0 ? out.below : 0) - j * out.unit), 0.0};
     }
     for (int k = 0; k <= degree; ++k) {
         for (int j = k; j <= degree; ++j) {
             if (c[j].high != 0.0) {
-                const Double2 term = c[j] * moment[j - k];
+                const Double2 term = (k == 0 && j > 0 ? c[j] * std::ldexp(1.0, -out.below) : c[j]) * moment[j - k];
                 out.derivative[k] = out.derivative[k] + term;
                 out.size[k] += std::fabs(term.high);
                 c[j] = c[j] * static_cast<double>(j - k);
@@ -306,7 +317,8 @@ FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, 
         const Double2 product = one.derivative[k] * two.derivative[k];
         const double error =
             std::fabs(one.derivative[k].high) * two.size[k] + one.size[k] * std::fabs(two.derivative[k].high);
-        value.add(k, power, product, error);
+        const double beside = k > 0 ? std::ldexp(1.0, -(one.below + two.below)) : 1.0;
+        value.add(k, power, product * beside, error * beside);
         if (k > 0) {
             slope.add(k - 1, before, product, error);
         }
@@ -314,7 +326,8 @@ FISHERFIELD_HD_APART inline Covariance covariance(const Activation& activation, 
         power = power * mantissa / (k + 1.0);
     }
     const Scaled scale = power_of_two(one.common + two.common) * value.scale();
-    const Scaled slope_scale = power_of_two(one.common + two.common - one.unit - two.unit) * slope.scale();
+    const Scaled slope_scale =
+        power_of_two(one.common - one.below - one.unit + two.common - two.below - two.unit) * slope.scale();
     Covariance out;
     out.value = scale * value.sum.high;
     out.slope = slope_scale * slope.sum.high;
