@@ -249,7 +249,7 @@ def test_the_sampling_error_joins_the_spread_in_the_interval():
     """sqrt(spread^2 + (error/lambda_max)^2), of sampled units and of the softmax's law; else the spread alone."""
     z = statistics.NormalDist().inv_cdf(0.95)
     net = ff.mlp([300, 128, 128, 3], batch_norm=False)
-    exactly, drawn = ff.fisher(net, samples=64), ff.fisher(net, samples=64, units=128)
+    exactly, drawn = ff.fisher(net, samples=64), ff.fisher(net, samples=64, units=64)
     softmax = ff.fisher(net, samples=64, loss="cross_entropy")
     assert drawn.error > 0.01 * drawn.lambda_max
     assert softmax.error > 0
@@ -260,7 +260,7 @@ def test_the_sampling_error_joins_the_spread_in_the_interval():
         width = math.hypot(out.spread, out.error / out.lambda_max)
         assert math.log(high / low) == pytest.approx(2 * z * width, rel=1e-12)
         assert math.sqrt(low * high) == pytest.approx(out.lambda_max * (1 + out.shift), rel=1e-12)
-    rate = ff.max_learning_rate(net, samples=64, units=128)
+    rate = ff.max_learning_rate(net, samples=64, units=64)
     assert rate.interval() == pytest.approx(tuple(2 / end for end in reversed(drawn.interval())), rel=1e-12)
 
 

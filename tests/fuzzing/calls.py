@@ -230,6 +230,8 @@ def check(text: str) -> Broken:
         return  # NumPy's sentence for a ufunc's result
     if isinstance(error, UserWarning) and "'where' used without 'out'" in words:
         return  # what any ufunc says
+    if isinstance(error, UserWarning) and "and may take many minutes" in words:
+        return  # of a table of a callable, as documented
     if isinstance(error, NEVER) or not isinstance(error, (*WITH_WORDS, *FINE)):
         yield "a sentence of its own", repr(result)
     elif "no float" in words or "no index" in words or "no array" in words or "no len" in words:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,20 @@ BEYOND = "beyond the range of float64"
 LOSSES = {"sum": lambda outputs: 1.0, "mean": lambda outputs: 1 / outputs, "mse": lambda outputs: 2 / outputs}
 Broken = Iterator[tuple[str, str]]
 
+
 # What scans have, and what the laws are of: the infinite width's. `edged` and tests/test_edge.py look at the edge.
-fisher = partial(ff.fisher, edge=False)
-slow_fisher = partial(ff.reference.fisher, edge=False)
-max_learning_rate = partial(ff.max_learning_rate, edge=False)
+# Units, whose numbers have a sampling error, are drawn where there is no other way.
+def recursive(function: Any, **keywords: Any) -> Any:
+    def call(net: Any, *arguments: Any, **settings: Any) -> Any:
+        settings.setdefault("units", "auto" if net.without_recursion else None)
+        return function(net, *arguments, **keywords, **settings)
+
+    return call
+
+
+fisher, slow_fisher = recursive(ff.fisher, edge=False), recursive(ff.reference.fisher, edge=False)
+max_learning_rate = recursive(ff.max_learning_rate, edge=False)
+order_parameters, slow_order_parameters = recursive(ff.order_parameters), recursive(ff.reference.order_parameters)
 
 
 def draw(random: Random) -> str:
@@ -91,7 +100,7 @@ def check(text: str) -> Broken:
 
 def edged(net: Any, settings: dict[str, Any], without: Any) -> Broken:
     """lambda_max with the bulk's edge is no less than without, and finite where that is."""
-    result = outcome(ff.fisher, net, **settings)
+    result = outcome(recursive(ff.fisher), net, **settings)
     if isinstance(result, Refused):
         yield "numbers with the edge, too", repr(result)
     elif not without.lambda_max <= result.lambda_max or math.isinf(result.lambda_max) > math.isinf(without.lambda_max):
@@ -193,7 +202,7 @@ def refused_alike(net: Any, settings: dict[str, Any], result: Refused) -> Broken
     """What `fisher` refuses, the others do, too."""
     for other in (
         outcome(max_learning_rate, net, **settings),
-        outcome(ff.order_parameters, net, **of_kernel(settings)),
+        outcome(order_parameters, net, **of_kernel(settings)),
     ):
         if not isinstance(other, Refused) and "samples" not in result.words:
             yield f"the refusal of fisher, {result!r}", type(other).__name__
@@ -323,7 +332,7 @@ def variances(net: Any, settings: dict[str, Any]) -> Broken:
     settings = {**{name: settings[name] for name in settings if name != "samples"}, "theory": "frozen"}
     if settings.get("overlap", 0.0) < 0:
         settings["overlap"] = 0.0
-    rows = outcome(ff.order_parameters, net, **settings)
+    rows = outcome(order_parameters, net, **settings)
     if isinstance(rows, Refused):
         if not is_sentence(rows):
             yield "order parameters, or one sentence", repr(rows)
@@ -452,7 +461,8 @@ def check_reference(text: str) -> Broken:
     for name in ("a", "mean"):
         x, y = float(getattr(slow, name)), getattr(result, name)
         if not near(x, y, REFERENCE):
-            yield f"{name} = {x!r} of the reference", repr(y)
+            if not below_float64(net, settings):
+                yield f"{name} = {x!r} of the reference", repr(y)
             return
     size = result.a
     if not images(net) and result.theory == "exact" and result.samples and net._facts.closed and net.batch_norms:
@@ -468,8 +478,8 @@ def check_reference(text: str) -> Broken:
         if not near(x, y, DIFFERENCE, 1e-3 * result.a if name == "lambda_max" else 0.0):
             yield f"{name} = {x!r} of the reference", repr(y)
     with np.errstate(all="ignore"):
-        rows = outcome(ff.order_parameters, net, **settings)
-        slow_rows = outcome(ff.reference.order_parameters, net, **settings)
+        rows = outcome(order_parameters, net, **settings)
+        slow_rows = outcome(slow_order_parameters, net, **settings)
     if isinstance(rows, Refused) or isinstance(slow_rows, Refused):
         yield "order parameters of both", f"{brief(rows)}; reference: {brief(slow_rows)}"
         return
@@ -491,13 +501,18 @@ def beyond_float64(net: Any, settings: dict[str, Any], slow: Any) -> bool:
     """Whether the reference takes for zero a variance that the core carries below float64's range."""
     if not isinstance(slow, Refused) or "variance over the data is zero" not in slow.words:
         return False
-    rows = outcome(ff.order_parameters, net, **settings)
+    return below_float64(net, settings)
+
+
+def below_float64(net: Any, settings: dict[str, Any]) -> bool:
+    """Whether a variance is there that float64 has not: a kink has a slope at 0, and another one around it."""
+    rows = outcome(order_parameters, net, **settings)
     return not isinstance(rows, Refused) and bool(np.any(np.asarray(rows.v) < 1e-290))
 
 
 def far_from_reference(net: Any, settings: dict[str, Any]) -> bool:
     """Whether sums have grown beyond the lengths that the reference's quadrature is made for."""
-    rows = outcome(ff.order_parameters, net, **settings)
+    rows = outcome(order_parameters, net, **settings)
     return not graphs.is_chain(net) and not isinstance(rows, Refused) and bool(np.any(np.asarray(rows.q) > 1e3))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..network import Dense, Network
 from . import quadrature
-from .arguments import Settings, boolean, loss_of, settings_of, units_of
+from .arguments import Settings, boolean, loss_of, moments_of, settings_of, units_of
 from .cross_entropy import law
 from .edge import bulk_end, one_sample
 from .order_parameters import Pass, forward, outputs_of, sampled_passes
@@ -84,10 +84,7 @@ def fisher(
     Losses: 1/2 the squared error, summed over outputs ("sum") or averaged ("mean", 1/C); without the 1/2 ("mse", 2/C);
     cross-entropy by cross_entropy.py where the outlier rules and has a closed form, and 1/C where not.
     """
-    if inputs is not None:
-        overlap, length = inputs.overlap, inputs.length
-        overlap = max(overlap, 0.0) if len(net.input_shape) > 1 else overlap  # of centred images
-        inputs = inputs if len(net.input_shape) > 1 and inputs.within is not None else None
+    overlap, length, inputs = moments_of(net, inputs, overlap, length)
     settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
     how = drawing(net, settings, *units_of(units, seed, memory), inputs)
     outputs, loss = net.outputs, loss_of(loss, net.outputs)

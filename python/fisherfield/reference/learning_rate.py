@@ -29,6 +29,7 @@ def max_learning_rate(
     units: Any = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Any = None,
 ) -> float:
     """eta at which descent stops being stable along lambda, the largest eigenvalue of the loss's Hessian at a minimum.
 
@@ -57,7 +58,7 @@ def max_learning_rate(
     nesterov, decay = boolean("nesterov", nesterov), number("weight_decay", weight_decay, 0.0, LARGEST)
     if 0 < decay < 1 / LARGEST:
         raise ValueError(f"weight_decay must be 0 or at least {1 / LARGEST:g}, got {weight_decay!r}")
-    asked = {"loss": loss, "edge": edge, "units": units, "seed": seed, "memory": memory}
+    asked = {"loss": loss, "edge": edge, "units": units, "seed": seed, "memory": memory, "inputs": inputs}
     top = fisher(net, theory, samples, overlap, length, biases, **asked).lambda_max + decay
     limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1)
     return limit / top if top > 0 else math.inf

@@ -13,7 +13,7 @@ import numpy as np
 from ..network import Activation, Network
 from ..network.layer import Step
 from . import wei2019
-from .arguments import Settings, refuse_large_images, settings_of, units_of
+from .arguments import Settings, moments_of, refuse_large_images, settings_of, units_of
 from .layers import KINDS
 from .layers.affine import fan_in
 from .layers.flatten import over_positions
@@ -61,10 +61,12 @@ def order_parameters(
     units: Any = "auto",
     seed: int = 0,
     memory: float | None = None,
+    inputs: Any = None,
 ) -> OrderParameters:
     """Lengths q, overlaps q_xy and tangent kernel (D, o) of every affine layer; of units their means."""
+    overlap, length, inputs = moments_of(net, inputs, overlap, length)
     settings = settings_of(net, theory, samples, overlap, length, biases, units is not None)
-    how = units_walk.drawing(net, settings, *units_of(units, seed, memory))
+    how = units_walk.drawing(net, settings, *units_of(units, seed, memory), inputs)
     if how is None:
         return forward(net, settings).rows
     rows = [passed.rows for passed in sampled_passes(net, settings, how)]

@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
     covariances: Covariances | None  # None: positions are independent
 
 
-# From so much of lambda_max on sampled networks on digits and Fashion-MNIST lay up to 1.4 times higher, and not all did.
+# From so much of lambda_max on sampled networks on digits and Fashion-MNIST lay up to 1.4 times higher; not all did.
 _NEAR = 0.25
 
 
