@@ -22,6 +22,9 @@ def pooled(*norm):
     return ff.Network((3, 8, 8), [*first, *second])
 
 
+STATISTICS = ff.data.statistics(smooth(20))
+
+
 def test_covariances_are_means_over_channels_and_pairs():
     x = np.random.default_rng(0).standard_normal((5, 2, 2, 3)) + 0.3
     found = ff.data.statistics(x)
@@ -85,6 +88,15 @@ def test_images_that_were_centred_share_nothing():
     assert out.lambda_max == pytest.approx(slow.lambda_max, rel=1e-5)  # float32 products
 
 
+def test_the_softmax_of_images_is_that_of_small_logits():
+    """The outputs' state has no closed form where positions are correlated: a squared loss over the outputs."""
+    net = ff.convnet((3, 8, 8), [30], 4, batch_norm=False)
+    kept = {"samples": 20, "inputs": STATISTICS, "units": 128}
+    out = ff.fisher(net, loss="cross_entropy", **kept)
+    assert out.lambda_max == pytest.approx(ff.fisher(net, **kept).lambda_max / 4, rel=1e-12)
+    assert "small logits" in out.reason
+
+
 def test_sampled_networks_of_correlated_images_have_it():
     """Sampled: 12 networks, each on 60 of 400 images; positions taken as independent give 11.398."""
     out = ff.fisher(pooled(ff.BatchNorm()), samples=60, inputs=ff.data.statistics(smooth(400)))
@@ -99,9 +111,6 @@ def test_images_of_few_directions_are_said_not_to_hold():
     out = ff.fisher(pooled(ff.BatchNorm()), samples=40, inputs=flat)
     assert not out.holds
     assert "the images vary in some 1 directions" in out.reason
-
-
-STATISTICS = ff.data.statistics(smooth(20))
 
 
 @pytest.mark.parametrize(

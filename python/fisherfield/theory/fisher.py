@@ -317,7 +317,8 @@ def under_cross_entropy(squared: Fisher, settings: Settings) -> Fisher:
     o, d, n = squared.b, squared.a - squared.b, squared.samples
     eps = 0.0 if n is None else d / n
     spread = error = 0.0
-    by_units = squared.drawing is not None and bool(net.without_recursion)
+    how = squared.drawing
+    by_units = how is not None and (bool(net.without_recursion) or how.inputs is not None)
     if not by_units and squared.regime == "outlier" and 0.0 < o < math.inf and math.isfinite(squared.a):
         xy, v = calls.output_state(net, settings)
         law = softmax_law(outputs, n, xy, v, eps / o)
