@@ -91,6 +91,15 @@ def scan(
             "0.1 to 20 ms each at four layers.",
         ),
     ] = False,
+    units: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole,
+            metavar="M",
+            help="By so many sampled units at every point, 64 or more, with seed 0: also where there is no closed "
+            "recursion.  [default: the closed recursion]",
+        ),
+    ] = None,
     out: Annotated[
         str,
         typer.Option(
@@ -154,6 +163,7 @@ def scan(
         length=length,
         biases=biases,
         edge=edge,
+        units=units,
         loss=loss,
         momentum=momentum,
         nesterov=nesterov,

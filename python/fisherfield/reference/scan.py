@@ -41,6 +41,8 @@ def scan(
     weight_decay: float = 0.0,
     *,
     edge: bool = False,
+    units: int | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Every quantity and the status at every point, the product of all axes; NaN where a point is refused.
 
@@ -54,7 +56,8 @@ def scan(
     points = [{name: value for part in chosen for name, value in part.items()} for chosen in itertools.product(*sides)]
     settings = {"samples": samples, "overlap": overlap, "length": length, "momentum": momentum}
     of_rates = {"loss": loss, "nesterov": nesterov, "weight_decay": weight_decay}
-    results = [_point(net, point, names, theory, settings, biases, of_rates, edge) for point in points]
+    by = {"edge": edge, "units": units, "seed": seed} if units is not None else {"edge": edge, "units": None}
+    results = [_point(net, point, names, theory, settings, biases, of_rates, by) for point in points]
     layers = max(_changed(net, point).depth for point in points)
     shape = tuple(len(side) for side in sides)
     out: dict[str, np.ndarray] = {"status": np.array([status for status, _ in results], np.int8).reshape(shape)}
@@ -85,7 +88,7 @@ def _point(
     settings: dict[str, Any],
     biases: bool | None,
     of_rates: dict[str, Any],
-    edge: bool,
+    by: dict[str, Any],
 ) -> tuple[int, dict[str, Any]]:
     """Status and values of one point."""
     data = {**settings, **{name: value for name, value in point.items() if name in _SETTINGS}}
@@ -95,11 +98,10 @@ def _point(
     network = _changed(net, point)
     try:
         with np.errstate(over="ignore"):
-            spectrum = fisher(network, theory, biases=biases, edge=edge, units=None, **data)
-            rows = order_parameters(network, theory, biases=biases, units=None, **data)
-            rate = max_learning_rate(
-                network, momentum, theory, biases=biases, edge=edge, units=None, **of_rates, **data
-            )
+            spectrum = fisher(network, theory, biases=biases, **by, **data)
+            drawn = {name: value for name, value in by.items() if name != "edge"}
+            rows = order_parameters(network, theory, biases=biases, **drawn, **data)
+            rate = max_learning_rate(network, momentum, theory, biases=biases, **by, **of_rates, **data)
     except ValueError as refusal:
         return _status(str(refusal)), {}
     values: dict[str, Any] = {name: getattr(spectrum, name) for name in _NUMBERS}
@@ -112,7 +114,11 @@ def _point(
     beyond = any(np.isinf(values[name]).any() for name in wanted)
     if beyond:
         return 5, values
-    of_edge = not edge and any(name in ("lambda_max", "max_learning_rate", "multiplicity", "regime") for name in names)
+    if by["units"] is not None:
+        return 0, values
+    of_edge = not by["edge"] and any(
+        name in ("lambda_max", "max_learning_rate", "multiplicity", "regime") for name in names
+    )
     assumed = settings_of(network, theory, biases=biases, **data)
     a, b, largest, outlier = spectrum.a, spectrum.b, spectrum.lambda_max, spectrum.regime == "outlier"
     return 8 if of_edge and undecided(network, assumed, a, b, largest, outlier) else 0, values

@@ -46,6 +46,7 @@ def settings_of(
     momentum: Any,
     nesterov: Any,
     weight_decay: Any,
+    by_units: bool = False,
 ) -> tuple[Settings, Descent]:
     """A scan's settings, converted; one that an axis gives is left at its default, and refused otherwise."""
     defaults = {
@@ -59,11 +60,11 @@ def settings_of(
         value, default = defaults[name]
         if value is not default and not (default is not None and float_of(name, value, "a number") == default):
             raise ValueError(f"{name} must be either an axis or an argument, got both, the argument {shown(value)}")
-    theory = theory_of(network_of(net), theory)
+    theory = theory_of(network_of(net), theory, by_units)
     length = magnitude("length", length, positive=True)
     samples = samples_of(samples)
     if {"samples", "overlap", "length"}.isdisjoint(taken):
-        settings = Settings.of(net, theory, samples, overlap, length, biases)
+        settings = Settings.of(net, theory, samples, overlap, length, biases, by_units)
     elif samples == 1 and net.batch_norms:
         raise ValueError("samples must be at least 2 under BatchNorm, whose variance over one sample is 0, got 1")
     else:

@@ -56,7 +56,7 @@ def attributes_of(
 
 def note_of(net: Network, settings: Mapping[str, Any]) -> str:
     """What is to be said of a scan's closed recursion, where `fisher` draws sampled units instead; or nothing."""
-    if settings.get("theory") != "exact" or not net.needs_units:
+    if settings.get("theory") != "exact" or not net.needs_units or settings.get("units") is not None:
         return ""
     return f"by the closed recursion, where fisher draws sampled units: {net.needs_units}"
 

@@ -14,6 +14,7 @@ from ..network import Network
 from ..theory import calls
 from ..theory.settings import Descent, Settings
 from ..threads import num_threads
+from .by_units import ByUnits
 from .chunks import Arrays, Pause, Status, Work
 from .grid import Slot
 from .labels import LAYERED, SCATTER, core_names
@@ -33,11 +34,13 @@ class Job(Work):
     threads: int
     tables: tuple[Table, ...] = ()
     edge: bool = False
+    units: int | None = None
+    seed: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
         tables = ", ".join(f"{table.activation} at q {table.q[0]:g} to {table.q[1]:g}" for table in self.tables)
-        ways = {"backend": self.backend, "tables": tables, "edge": self.edge}
+        ways = {"backend": self.backend, "tables": tables, "edge": self.edge, "units": self.units, "seed": self.seed}
         return {**self.theory._asdict(), **self.descent._asdict(), **ways}
 
     def evaluate(self, slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause) -> tuple[Arrays, Status]:
@@ -55,6 +58,10 @@ class Job(Work):
     def _core(
         self, network: Network, names: list[str], slots: tuple[Slot, ...], shape: tuple[int, ...], pause: Pause
     ) -> tuple[Arrays, Status]:
+        if self.units is not None:
+            threads = self.threads or num_threads()
+            way = ByUnits(network, self.theory, self.descent, slots, self.units, self.seed, threads)
+            return way.evaluate(names, shape, pause)
         scatter = any(name in SCATTER for name in names)
         of_core = [name for name in names if name not in SCATTER] or ["lambda_max"]
         box = (

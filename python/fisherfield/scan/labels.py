@@ -124,6 +124,8 @@ def _words(settings: Mapping[str, Any], axes: Container[str], arrays: Container[
         words += descent_in_words(settings, "momentum" not in axes)
     if settings.get("edge"):
         words.append("with the bulk's edge")
+    if settings.get("units") is not None:
+        words.append(f"by {settings['units']} sampled units")
     return words
 
 
@@ -132,7 +134,7 @@ THEORY = Kind(
     mark="theory",
     settings=(
         *("theory", "samples", "overlap", "length", "biases", "loss", "momentum", "nesterov", "weight_decay"),
-        *("backend", "tables", "edge"),
+        *("backend", "tables", "edge", "units", "seed"),
     ),
     words=_words,
     labels={**AXES, **POINTS, **LAYERED},

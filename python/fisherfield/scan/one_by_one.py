@@ -50,21 +50,16 @@ class OneByOne:
         places = np.flatnonzero(wanted)
         if not places.size:
             return
-        index = np.unravel_index(places, status.shape) if status.shape else ()
-        columns = [slot.values[index[slot.axis.dimension]] for slot in self.slots]
-        rows = np.stack([np.zeros(places.size), *columns], axis=1)
-        momentum = [column for column, slot in enumerate(self.slots, 1) if slot.axis.field == "momentum"]
-        single, which = np.unique(np.delete(rows, momentum, axis=1), axis=0, return_inverse=True)
-        first = np.full(len(single), len(rows))
-        np.minimum.at(first, which.ravel(), np.arange(len(rows)))
+        points = distinct(self.slots, places, status.shape)
         is_open = states[places] == EDGE_OPEN
-        before = status.size - len(single)
+        count = len(points.first)
+        before = status.size - count
 
         def work(number: int) -> tuple[float, ...]:
-            row = int(first[number])
-            return self._numbers([float(value) for value in rows[row, 1:]], bool(is_open[row]))
+            row = int(points.first[number])
+            return self._numbers(points.rows[row, 1:].tolist(), bool(is_open[row]))
 
-        answers = np.array(in_turn(work, len(single), self.threads, lambda done: pause(before + done)))[which.ravel()]
+        answers = np.array(in_turn(work, count, self.threads, lambda done: pause(before + done)))[points.which]
         numbers = dict(zip(_NUMBERS, answers.T, strict=True))
         for name in SCATTER:
             if name in flat:
@@ -75,7 +70,7 @@ class OneByOne:
             if name in flat:
                 flat[name][places[changed]] = numbers[name][changed]
         if "max_learning_rate" in flat:
-            speeds = rows[:, momentum[-1]] if momentum else np.full(places.size, self.descent.momentum)
+            speeds = np.array(points.speeds(self.descent))
             flat["max_learning_rate"][places[changed]] = [
                 calls.rate_of(top, self.network, self.descent._replace(momentum=speed))
                 for top, speed in zip(numbers["lambda_max"][changed].tolist(), speeds[changed].tolist(), strict=True)
@@ -96,6 +91,32 @@ class OneByOne:
             shift = math.nan if result.shift is None else result.shift
             spread = math.nan if result.spread is None else result.spread
         return top, regime, multiplicity, shift, spread, EDGE_OPEN if is_open and rule is None else 0
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Points whose networks and data differ: momentum makes no other ones."""
+
+    rows: np.ndarray  # every place's values, behind a 0
+    first: np.ndarray  # of each distinct one the first place
+    which: np.ndarray  # each place's distinct one
+    momentum: int  # its column; 0 where it is no axis
+
+    def speeds(self, descent: Descent) -> list[float]:
+        """Every place's momentum."""
+        return [float(row[self.momentum]) if self.momentum else descent.momentum for row in self.rows]
+
+
+def distinct(slots: Sequence[Slot], places: np.ndarray, shape: tuple[int, ...]) -> Distinct:
+    """Those at these places of a box, by their number in it."""
+    index = np.unravel_index(places, shape) if shape else ()
+    columns = [slot.values[index[slot.axis.dimension]] for slot in slots]
+    rows = np.stack([np.zeros(places.size), *columns], axis=1)
+    momentum = [column for column, slot in enumerate(slots, 1) if slot.axis.field == "momentum"]
+    single, which = np.unique(np.delete(rows, momentum, axis=1), axis=0, return_inverse=True)
+    first = np.full(len(single), len(rows))
+    np.minimum.at(first, which.ravel(), np.arange(len(rows)))
+    return Distinct(rows, first, which.ravel(), momentum[-1] if momentum else 0)
 
 
 def network_at(net: Network, axes: Sequence[Axis], values: Sequence[float]) -> Network:

@@ -17,9 +17,11 @@ from .._numbers import Backend, Loss, Theory
 from .._progress import progress_of
 from ..gaussian import Table, tabulate
 from ..network import Activation, Network
+from ..theory import units as sampled_units
+from ..theory.settings import Settings
 from ..threads import num_threads
 from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
-from .grid import grid_of
+from .grid import Grid, grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, SCATTER, core_names
 from .structure import most_layers, with_activations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # A chunk: at most so many points (some milliseconds to some seconds of work), and at most so many bytes of them; where
 # they are sent forth and back, no more than dask takes for small.
 _POINTS, _SENT, _QUADRATURE, _IMAGES, _BYTES = 2**20, 2**17, 2**16, 2**10, 2**26
+_BY_UNITS = 2**4  # where a point takes a second
 _SOLVED = 2**12  # where points may take milliseconds each, and are kept or sent chunk by chunk
 _TABULATED = (1e-6, 1e6)  # the range of q for tables that a scan makes
 
@@ -107,6 +110,8 @@ def scan(
     tables: bool | Iterable[Table] = False,
     *,
     edge: bool = False,
+    units: int | None = None,
+    seed: int = 0,
 ) -> Scan:
     """`fisher`, `max_learning_rate` and `order_parameters` at every point of a grid.
 
@@ -155,6 +160,12 @@ def scan(
         point at four layers. Without, the bulk's mean stands for its edge, as in ``fisher(net, edge=False)``, and the
         status is 8 where the bound does not tell that the outlier rules. Of vanilla networks at infinite data, where
         the fast kernels compute b alone, it is one bound for all points, and may say so where another would not.
+    units : int, optional
+        By so many sampled units at every point, as in `fisher`, with the same seed, so that curves are smooth; of
+        networks that have no closed recursion, too. Each point takes what ``fisher(net, units=...)`` takes: a scan of
+        more than a minute says how long before it starts. None: the closed recursion.
+    seed : int
+        Of the units.
 
     Returns
     -------
@@ -191,8 +202,11 @@ def scan(
     _numbers.network_of(net)
     grid, values = grid_of(net, axes)
     settings, descent = settings_of(
-        net, values, theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay
+        net, values, theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, units is not None
     )
+    seed = _numbers.seed_of(seed)
+    if units is not None:
+        units = _units_of(net, grid, settings, units, seed, threads, backend, edge, tables)
     _numbers.choice("backend", backend, _numbers.BACKENDS)
     wanted = quantities_of(quantities, QUANTITIES)
     networks = with_activations(net, grid, values)
@@ -205,6 +219,8 @@ def scan(
     sent = client is not None and store is None
     edge = _numbers.boolean("edge", edge)
     points = _chunk(networks, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
+    if chunk is None and units is not None and (store is not None or client):
+        points = min(points, _BY_UNITS)
     if chunk is None and (edge or any(name in SCATTER for name in wanted)) and (store is not None or client):
         points = min(points, _SOLVED)
     job = Job(
@@ -220,13 +236,36 @@ def scan(
         version=__version__,
         tables=made,
         edge=edge,
+        units=units,
+        seed=seed,
     )
-    if client is None:
+    if client is None and units is None:
         shifted = any(name.endswith("beta") for name in values)
         passes = min(job.threads or num_threads(), grid.points)
         refuse_large_images(net.replace(beta=1.0) if shifted else net, settings.theory, passes)
     refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
     return carried_out(job, values, store, client, progress)
+
+
+def _units_of(
+    net: Network,
+    grid: Grid,
+    settings: Settings,
+    units: Any,
+    seed: int,
+    threads: int | None,
+    backend: str,
+    edge: bool,
+    tables: Any,
+) -> int:
+    """How many, where they can be drawn; a long scan says so."""
+    for name, value, plain in (("backend", backend, "cpu"), ("edge", edge, False), ("tables", tables, False)):
+        if value != plain:
+            raise ValueError(f"{name} must be {plain!r} where units are drawn, got {_numbers.shown(value)}")
+    how = sampled_units.drawing(net, settings._replace(overlap=max(settings.overlap, 0.0)), units, seed, None)
+    assert how is not None  # of a number of units
+    sampled_units.announce(net, settings, how, grid.points, threads)
+    return int(units)
 
 
 @functools.lru_cache(maxsize=16)

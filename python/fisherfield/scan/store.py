@@ -35,7 +35,7 @@ from .lock import Lock
 _MAKING = "fisherfield_scan_in_the_making"
 VERSION = "fisherfield_version"  # the attribute that every scan has
 # Settings that earlier versions did not have, and what all their scans had of them.
-UNWRITTEN = {"nesterov": "False", "weight_decay": 0.0, "edge": "False"}
+UNWRITTEN = {"nesterov": "False", "weight_decay": 0.0, "edge": "False", "units": "none", "seed": 0}
 _COORDINATES = 2**20  # values in a chunk of coordinates
 _LEFT = re.compile(r".+\.[0-9a-f]{32}\.partial")  # what Zarr calls a file that is being written
 _LOCK = "writer.lock"

@@ -118,8 +118,25 @@ def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, _core.U
 
 
 def passes(net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1) -> _core.UnitPasses:
-    """Those of all groups, by as many threads as memory has room for. What will take more than a minute, `times` over,
-    is said before it starts."""
+    """Those of all groups; refused in a sentence."""
+    try:
+        return passed(net, settings, how, only, times)
+    except _core.Failure as failure:
+        raise calls.refused(net, failure, settings.overlap) from None
+
+
+def passed(
+    net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1, threads: int = 0
+) -> _core.UnitPasses:
+    """Those of all groups, by as many threads as memory has room for, up to `threads` (0: all there are). What will
+    take more than a minute, `times` over, is said before it starts. Raises the core's Failure."""
+    threads = announce(net, settings, how, times, threads)
+    with one_blas_thread():
+        return _core.unit_passes(net._compiled, settings, how, threads, only)
+
+
+def announce(net: Network, settings: Settings, how: Drawing, times: int, threads: int | None = None) -> int:
+    """By how many threads passes go; says what takes more than a minute, and refuses what does not fit into memory."""
     fits, needs, there = _fits(net, settings, how)
     needed = needs.bytes
     if not fits:
@@ -130,23 +147,23 @@ def passes(net: Network, settings: Settings, how: Drawing, only: int = -1, times
             f"{'of memory=' if how.memory is not None else 'there are'}; "
             f"images of about {int(side * (there / needed) ** 0.25)} positions a side would fit"
         )
-    threads = int(min(num_threads(), GROUPS, there // needed))
+    threads = int(min(threads or num_threads(), GROUPS, there // needed))
     wait = times * seconds_of(needs) * math.ceil(GROUPS / threads)
     if wait > _PATIENCE:
         warn(
             f"sampled units of {how.largest:,} positions will take about {hours_in_words(wait)} in "
             f"{threads} thread{'s' * (threads != 1)} of up to {bytes_in_words(needed)} each"
         )
-    with one_blas_thread():
-        try:
-            return _core.unit_passes(net._compiled, settings, how, threads, only)
-        except _core.Failure as failure:
-            raise calls.refused(net, failure, settings.overlap) from None
+    return threads
 
 
 def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, float, float]:
     """The numbers of `fisher` by means over groups, the error of lambda_max, and that of a - b relative to it."""
-    passed = passes(net, settings, how)
+    return spectrum_of(net, settings, passes(net, settings, how))
+
+
+def spectrum_of(net: Network, settings: Settings, passed: _core.UnitPasses) -> tuple[Spectrum, float, float]:
+    """The same of what was passed."""
 
     def of(o: float, d: float) -> Spectrum:
         return _core.spectrum(o, d, float(net.outputs), float(net._counts[settings.biases]), settings)
