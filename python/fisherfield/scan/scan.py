@@ -261,7 +261,7 @@ def _units_of(
     """How many, where they can be drawn; a long scan says so."""
     for name, value, plain in (("backend", backend, "cpu"), ("edge", edge, False), ("tables", tables, False)):
         if value != plain:
-            raise ValueError(f"{name} must be {plain!r} where units are drawn, got {_numbers.shown(value)}")
+            raise ValueError(f"{name} must be {_numbers.shown(plain)} where units are drawn, got {_numbers.shown(value)}")
     how = sampled_units.drawing(net, settings._replace(overlap=max(settings.overlap, 0.0)), units, seed, None)
     assert how is not None  # of a number of units
     sampled_units.announce(net, settings, how, grid.points, threads)
