@@ -78,6 +78,24 @@ def test_the_core_has_the_numbers_of_the_reference(norm, theory):
     assert ours.layers.a.sum() == pytest.approx(ours.a, rel=1e-5)
 
 
+def test_features_that_were_centred_share_nothing():
+    x = np.random.default_rng(0).standard_normal((50, 16))
+    found, net = ff.data.statistics(x - x.mean(axis=0)), ff.mlp([16, 50, 1])
+    assert found.overlap < 0
+    for samples in (20, 500, None):
+        out = ff.fisher(net, samples=samples, inputs=found)
+        assert out.overlap == 0.0
+        assert out.a == pytest.approx(reference.fisher(net, samples=samples, inputs=found).a, rel=1e-12)
+
+
+def test_images_that_are_all_the_same_are_refused():
+    same = ff.data.statistics(np.ones((4, 3, 8, 8)))
+    with pytest.raises(ValueError, match=r"^inputs must differ from each other"):
+        ff.fisher(pooled(), samples=20, inputs=same, units=64)
+    with pytest.raises(ValueError, match=r"^inputs must have a length from 1e-100 to 1e100, got 0\.0"):
+        ff.fisher(pooled(), samples=20, inputs=ff.data.statistics(np.zeros((4, 3, 8, 8))))
+
+
 def test_images_that_were_centred_share_nothing():
     x = smooth(50)
     centred, net = ff.data.statistics(x - x.mean(axis=0)), pooled(ff.BatchNorm())

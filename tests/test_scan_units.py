@@ -80,16 +80,38 @@ def test_points_without_a_number_have_a_status():
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"units": 3}, "units must be"),
-        ({"units": 64, "edge": True}, "edge must be False where units are drawn, got True"),
-        ({"units": 64, "backend": "cuda"}, "backend must be 'cpu' where units are drawn, got 'cuda'"),
-        ({"units": 64, "tables": True}, "tables must be False where units are drawn, got True"),
-        ({"units": 64, "theory": "wei2019"}, "theory must be|units must be"),
+        ({"units": 3}, "units must be a whole number >= 64, got 3"),
+        ({"units": 64, "edge": True}, "edge must be False where units are drawn"),
+        ({"units": 64, "backend": "cuda"}, "backend must be 'cpu' where units are drawn"),
+        ({"units": 64, "overlap": -0.01}, "overlap must be >= 0 where units are drawn"),
+        ({"units": 64, "theory": "wei2019"}, "theory must be 'exact' or 'frozen' for a network with"),
     ],
 )
 def test_what_units_have_not_is_refused(keywords, words):
     with pytest.raises(ValueError, match=f"^(?:{words})"):
         ff.scan(POOLED, {"gamma": [1.0]}, samples=8, **keywords)
+
+
+def test_numbers_beyond_float32_are_none_of_units():
+    with pytest.raises(ValueError, match=r"^net must keep its numbers within float32's range where units are drawn"):
+        ff.fisher(POOLED.replace(gamma=1e40), samples=8, units=64)
+    scan = ff.scan(POOLED, {"gamma": [1.0, 1e40]}, samples=8, units=64)
+    assert scan.status.tolist() == [0, 2]
+    padded = ff.convnet((1, 4, 4), [8, 8], 1, gamma=1e25)  # where "auto" has the closed recursion
+    assert ff.fisher(padded, samples=32).lambda_max == ff.fisher(padded, samples=32, units=None).lambda_max
+    assert ff.order_parameters(padded, samples=32).q[0] == ff.order_parameters(padded, samples=32, units=None).q[0]
+
+
+def test_one_point_and_axes_of_samples():
+    single = ff.scan(POOLED, {}, samples=8, units=64)
+    assert single.lambda_max == ff.fisher(POOLED, samples=8, units=64).lambda_max
+    over = ff.scan(POOLED, {"samples": [1, 8, 16]}, units=64)
+    assert over.status.tolist() == [6, 0, 0]
+    assert over.lambda_max[2] == ff.fisher(POOLED, samples=16, units=64).lambda_max
+    on_units = ff.Network((16,), [ff.Dense(32), RELU, ff.BatchNorm(), ff.Dense(32), RELU, ff.Dense(1)])
+    assert (ff.scan(on_units, {"samples": [16, 32]}, units=64).status == 0).all()
+    with pytest.raises(ValueError, match=r"^samples must be a number up to 4096 where a BatchNorm stands on units"):
+        ff.scan(on_units, {"samples": [16, 5000]}, units=64)
 
 
 def test_a_long_scan_says_so_before_it_starts(monkeypatch):

@@ -71,12 +71,12 @@ def settings_of(
 def moments_of(net: Network, inputs: Any, overlap: Any, length: Any) -> tuple[Any, Any, Any]:
     """overlap, length and, of images, `inputs` itself: measured second moments stand for the two.
 
-    Of centred images the overlap is -length/(n-1), which is 0 within its own error.
+    Of centred data the overlap is -length/(n-1), which is 0 within its own error.
     """
     if inputs is None:
         return overlap, length, None
     images = len(net.input_shape) > 1 and inputs.within is not None
-    return max(inputs.overlap, 0.0) if images else inputs.overlap, inputs.length, inputs if images else None
+    return max(inputs.overlap, 0.0), inputs.length, inputs if images else None
 
 
 def units_of(units: Any, seed: Any, memory: Any) -> tuple[Any, int]:

@@ -23,6 +23,7 @@ from .one_by_one import distinct, in_turn, network_at, settings_at
 
 _REGIMES = {word: code for code, word in REGIMES.items()}
 _INADMISSIBLE = 6  # the status of an overlap that goes with no data
+_OUT_OF_RANGE = 2
 _BEYOND = 5
 
 
@@ -58,7 +59,7 @@ class ByUnits:
                 column = np.array([math.nan if math.isnan(top) else self._rate(top, speed) for top, speed in both])
             else:
                 column = np.array([values.get(name, none) for _, values in answers], float)[points.which]
-            arrays[name] = column.reshape(*shape, *depth)
+            arrays[name] = column.reshape((*shape, *depth))
         status = np.array([status for status, _ in answers], np.int8)[points.which].reshape(shape)
         return arrays, status
 
@@ -69,7 +70,8 @@ class ByUnits:
         """The status and values of one network."""
         axes = [slot.axis for slot in self.slots]
         net, settings = network_at(self.network, axes, row), settings_at(self.theory, axes, row)
-        if not 0.0 <= settings.overlap <= settings.length:
+        one_sample = settings.samples == 1 and bool(net.batch_norms)
+        if one_sample or not 0.0 <= settings.overlap <= settings.length:
             return _INADMISSIBLE, {}
         how = sampled_units.drawing(net, settings, self.units, self.seed, None)
         assert how is not None  # of a number of units
@@ -77,10 +79,12 @@ class ByUnits:
             passed = sampled_units.passed(net, settings, how, threads=self.threads)
         except _core.Failure as failure:
             return failure.status.value, {}
+        except sampled_units.OutOfRange:
+            return _OUT_OF_RANGE, {}
         spectrum, error, of_bulk = sampled_units.spectrum_of(net, settings, passed)
         values: dict[str, Any] = {name: column.mean(axis=0) for name, column in passed.rows.items()}
         if {"part_a", "part_b"} & set(names):
-            values["part_a"], values["part_b"] = sampled_units.contributions(net, settings, how)
+            values["part_a"], values["part_b"] = sampled_units.contributions(net, settings, how, self.threads)
         with np.errstate(divide="ignore", invalid="ignore"):
             values["c"] = np.where(values["q"] == 0, 1.0, values["q_xy"] / values["q"])
         result = result_of(net, settings, spectrum, error, of_bulk, how)

@@ -21,7 +21,7 @@ from ..theory import units as sampled_units
 from ..theory.settings import Settings
 from ..threads import num_threads
 from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
-from .grid import Grid, grid_of
+from .grid import grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, SCATTER, core_names
 from .structure import most_layers, with_activations
@@ -163,7 +163,9 @@ def scan(
     units : int, optional
         By so many sampled units at every point, as in `fisher`, with the same seed, so that curves are smooth; of
         networks that have no closed recursion, too. Each point takes what ``fisher(net, units=...)`` takes: a scan of
-        more than a minute says how long before it starts. None: the closed recursion.
+        more than a minute says how long before it starts. The sampling error is `Fisher.error`'s, which points share;
+        the bulk's mean stands for its edge. Overlaps below 0 have the status 6, numbers that leave float32 the status
+        2. None: the closed recursion.
     seed : int
         Of the units.
 
@@ -206,18 +208,29 @@ def scan(
     )
     seed = _numbers.seed_of(seed)
     if units is not None:
-        units = _units_of(net, grid, settings, units, seed, threads, backend, edge, tables)
+        units = _numbers.integer("units", units, 64, 2**20)
+    edge = _numbers.boolean("edge", edge)
     _numbers.choice("backend", backend, _numbers.BACKENDS)
     wanted = quantities_of(quantities, QUANTITIES)
     networks = with_activations(net, grid, values)
     made = _tables(networks, tables_of(tables, backend), wanted, settings.theory)
     client = _numbers.client_of(client)
     progress = progress_of(progress)
+    if units is not None:
+        for name, plain, asked in (
+            ("backend", "'cpu'", backend != "cpu"),
+            ("edge", "False", edge),
+            ("tables", "False", made),
+        ):
+            if asked:
+                raise ValueError(f"{name} must be {plain} where units are drawn")
     if backend == "cuda" and client is None:
         cuda()
     deepest = most_layers(net, values)
     sent = client is not None and store is None
-    edge = _numbers.boolean("edge", edge)
+    if units is not None:
+        passes = grid.points * (1 + deepest * ("part_a" in core_names(wanted)))
+        _announce(net, values, settings, units, seed, passes, _numbers.threads_of(threads))
     points = _chunk(networks, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
     if chunk is None and units is not None and (store is not None or client):
         points = min(points, _BY_UNITS)
@@ -247,25 +260,20 @@ def scan(
     return carried_out(job, values, store, client, progress)
 
 
-def _units_of(
-    net: Network,
-    grid: Grid,
-    settings: Settings,
-    units: Any,
-    seed: int,
-    threads: int | None,
-    backend: str,
-    edge: bool,
-    tables: Any,
-) -> int:
-    """How many, where they can be drawn; a long scan says so."""
-    for name, value, plain in (("backend", backend, "cpu"), ("edge", edge, False), ("tables", tables, False)):
-        if value != plain:
-            raise ValueError(f"{name} must be {_numbers.shown(plain)} where units are drawn, got {_numbers.shown(value)}")
-    how = sampled_units.drawing(net, settings._replace(overlap=max(settings.overlap, 0.0)), units, seed, None)
-    assert how is not None  # of a number of units
-    sampled_units.announce(net, settings, how, grid.points, threads)
-    return int(units)
+def _announce(
+    net: Network, values: Mapping[str, Any], settings: Settings, units: int, seed: int, passes: int, threads: int | None
+) -> None:
+    """What units of all points take, before any are drawn; refused where they cannot be, for the fewest samples or the
+    most."""
+    if "overlap" in values:
+        settings = settings._replace(overlap=0.0)
+    numbers = [float(number) for name, axis in values.items() if name == "samples" for number in axis]
+    ends = {min(numbers), max(numbers)} if numbers else {math.inf if settings.samples is None else settings.samples}
+    for end in ends:
+        at = settings._replace(samples=None if end == math.inf else int(end))
+        how = sampled_units.drawing(net, at, units, seed, None)
+        assert how is not None  # of a number of units
+        sampled_units.announce(net, at, how, passes, threads)
 
 
 @functools.lru_cache(maxsize=16)

@@ -43,8 +43,8 @@ class Scan(InNotebooks):
     ----------
     network : Network
     settings : dict
-        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend, tables and edge; an
-        axis's setting is its default.
+        theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, backend, tables, edge, units
+        and seed; an axis's setting is its default.
         Of a phase diagram those of its training.
     dimensions : dict
         Of each dimension the names of the axes along it: its own, or those of paired points.

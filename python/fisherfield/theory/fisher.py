@@ -254,7 +254,7 @@ def fisher(
         a third of a second for ten outputs, some ten for a thousand (docs/theory.md, section 13).
     edge : bool
         Whether to solve for the bulk's edge where it may pass the outlier, in 0.1 to 20 ms at four layers; without, and
-        where its equations are not known, the mean of the bulk stands for it.
+        where its equations are not known, or units are drawn, the mean of the bulk stands for it.
     units : "auto", None or int
         Sampled units (docs/theory.md, section 12): "auto" draws them where there is no closed recursion, and where it
         leaves something out (`Network.needs_units`): exact BatchNorm behind padding, of images of up to 1,024 positions
@@ -291,11 +291,12 @@ def fisher(
         overlap, length, covariances = inputs_of(net, inputs, overlap, length)
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
-    loss = _numbers.loss_of(loss, net.outputs)
-    if how is not None:
-        result = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
+    loss, ends = _numbers.loss_of(loss, net.outputs), _numbers.boolean("edge", edge)
+    drawn = None if how is None else sampled_units.attempted(sampled_units.spectrum, net, settings, how, units)
+    if drawn is not None:
+        result = result_of(net, settings, *drawn, how)
     else:
-        spectrum, ends = calls.spectrum(net, settings), _numbers.boolean("edge", edge)
+        spectrum = calls.spectrum(net, settings)
         rule = rule_of(net, settings, spectrum) if ends else None
         result = result_of(net, settings, spectrum, loss=loss, rule=rule)
     return result if loss == "sum" else in_loss(result, settings, loss)

@@ -242,16 +242,17 @@ def max_learning_rate(
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     descent = Descent.of(net, loss, momentum, nesterov, weight_decay)
     how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
-    if how is None:
+    ends = _numbers.boolean("edge", edge)
+    drawn = None if how is None else sampled_units.attempted(sampled_units.spectrum, net, settings, how, units)
+    if drawn is None:
         limit = calls.max_learning_rate(net, settings, descent)
         rate = limit.max_learning_rate
-        ends = _numbers.boolean("edge", edge)
         rule = rule_of(net, settings, limit.spectrum) if ends else None
         fisher = result_of(net, settings, limit.spectrum, loss=descent.loss, rule=rule)
         if fisher.lambda_max != limit.spectrum.lambda_max:
             rate = calls.rate_of(fisher.lambda_max, net, descent)
     else:
-        fisher = result_of(net, settings, *sampled_units.spectrum(net, settings, how), how)
+        fisher = result_of(net, settings, *drawn, how)
         rate = calls.rate_of(fisher.lambda_max, net, descent)
     if descent.loss == "cross_entropy":
         fisher = in_loss(fisher, settings, descent.loss)

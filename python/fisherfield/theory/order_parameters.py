@@ -147,8 +147,9 @@ def order_parameters(
         overlap, length, covariances = inputs_of(net, inputs, overlap, length)
     settings = Settings.of(net, theory, samples, overlap, length, biases, units is not None)
     how = sampled_units.drawing(net, settings, units, seed, memory, covariances)
-    if how is not None:
-        columns = {name: column.mean(axis=0) for name, column in sampled_units.passes(net, settings, how).rows.items()}
+    drawn = None if how is None else sampled_units.attempted(sampled_units.passes, net, settings, how, units)
+    if drawn is not None:
+        columns = {name: column.mean(axis=0) for name, column in drawn.rows.items()}
         return OrderParameters(**columns, theory=settings.theory, where=where_of(net), reason="")
     numbers = calls.order_parameters(net, settings)
     first = numbers.beyond_range

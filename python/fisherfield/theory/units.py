@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,13 @@ _PRODUCTS, _WRITTEN = 6e10, 2e9  # a second on one core, as measured on one mach
 _PATIENCE = 60.0  # seconds, beyond which a call says how long it will take
 _FEWEST, _MOST = 2**5, 2**13  # units of a group
 _POSITIONS = 2**10  # of the largest image, up to which units are drawn where a closed recursion is nearly exact
+
+
+Answer = TypeVar("Answer")
+
+
+class OutOfRange(ValueError):
+    """Numbers that float32 does not hold, in which units are drawn."""
 
 
 class Drawing(NamedTuple):
@@ -117,10 +126,12 @@ def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, _core.U
     return needs.bytes <= room, needs, room
 
 
-def passes(net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1) -> _core.UnitPasses:
+def passes(
+    net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1, threads: int = 0
+) -> _core.UnitPasses:
     """Those of all groups; refused in a sentence."""
     try:
-        return passed(net, settings, how, only, times)
+        return passed(net, settings, how, only, times, threads)
     except _core.Failure as failure:
         raise calls.refused(net, failure, settings.overlap) from None
 
@@ -129,10 +140,15 @@ def passed(
     net: Network, settings: Settings, how: Drawing, only: int = -1, times: int = 1, threads: int = 0
 ) -> _core.UnitPasses:
     """Those of all groups, by as many threads as memory has room for, up to `threads` (0: all there are). What will
-    take more than a minute, `times` over, is said before it starts. Raises the core's Failure."""
+    take more than a minute, `times` over, is said before it starts. Raises the core's Failure, and OutOfRange."""
     threads = announce(net, settings, how, times, threads)
-    with one_blas_thread():
-        return _core.unit_passes(net._compiled, settings, how, threads, only)
+    out: _core.UnitPasses | None = None
+    with one_blas_thread(), suppress(RuntimeError):  # of LAPACK, whose numbers are then none
+        out = _core.unit_passes(net._compiled, settings, how, threads, only)
+    if out is None or not all(np.isfinite(numbers).all() for numbers in (out.o, out.d, *out.rows.values())):
+        way = "" if net.without_recursion or how.inputs is not None else ": units=None takes the closed recursion"
+        raise OutOfRange(f"net must keep its numbers within float32's range where units are drawn, and does not{way}")
+    return out
 
 
 def announce(net: Network, settings: Settings, how: Drawing, times: int, threads: int | None = None) -> int:
@@ -162,6 +178,18 @@ def spectrum(net: Network, settings: Settings, how: Drawing) -> tuple[Spectrum, 
     return spectrum_of(net, settings, passes(net, settings, how))
 
 
+def attempted(
+    ask: Callable[[Network, Settings, Drawing], Answer], net: Network, settings: Settings, how: Drawing, units: Any
+) -> Answer | None:
+    """What is asked of units, or None where they are out of range and "auto" may take the closed recursion instead."""
+    try:
+        return ask(net, settings, how)
+    except OutOfRange:
+        if isinstance(units, str) and not net.without_recursion and how.inputs is None:
+            return None
+        raise
+
+
 def spectrum_of(net: Network, settings: Settings, passed: _core.UnitPasses) -> tuple[Spectrum, float, float]:
     """The same of what was passed."""
 
@@ -176,7 +204,7 @@ def spectrum_of(net: Network, settings: Settings, passed: _core.UnitPasses) -> t
     return of(float(np.mean(passed.o)), d), error(each), error(passed.d) / d if d > 0.0 else 0.0
 
 
-def contributions(net: Network, settings: Settings, how: Drawing) -> tuple[Any, Any]:
+def contributions(net: Network, settings: Settings, how: Drawing, threads: int = 0) -> tuple[Any, Any]:
     """Each affine layer's part of a and of b; a pass each."""
-    parts = [passes(net, settings, how, layer, 1 if layer else net.depth) for layer in range(net.depth)]
+    parts = [passes(net, settings, how, layer, 1 if layer else net.depth, threads) for layer in range(net.depth)]
     return np.array([np.mean(part.o + part.d) for part in parts]), np.array([np.mean(part.o) for part in parts])
