@@ -120,7 +120,7 @@ def test_every_kind_is_drawn_alone_and_in_branches(kind):
             lambda net, inside=inside: any(
                 type(step.layer) is kind and ("." in step.where) >= inside for step in net.steps
             ),
-            settings=settings(max_examples=10000, phases=[Phase.generate], derandomize=True, deadline=None),
+            settings=settings(max_examples=50000, phases=[Phase.generate], derandomize=True, deadline=None),
         )
 
 
