@@ -1062,7 +1062,9 @@ def test_layers_in_any_order_are_written_and_read_again(net):
         assume(False)
     with torch.no_grad():
         first, again = (module(torch.from_numpy(as_taken(module, x))).numpy() for _ in range(2))
-    if np.array_equal(first, again):  # nothing is drawn at random
+    # of few units two draws are alike now and then
+    if not any(isinstance(part, nn.modules.dropout._DropoutNd) for part in module.modules()):
+        assert np.array_equal(first, again)
         # roundings, which a normalisation over two units that are nearly the same enlarges
         np.testing.assert_allclose(first, outputs, rtol=0, atol=1e-9 * np.abs(outputs).max())
 
