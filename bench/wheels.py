@@ -53,7 +53,10 @@ def measured(file: str, name: str, threads: int, package: str, out: str) -> None
 
     assert Path(ff.__file__).is_relative_to(package), f"{ff.__file__} is not that of the wheel in {package}"
     ff.set_num_threads(threads)
-    (row,) = (row for row in import_module(file).rows() if row.name == name)
+    row = next((row for row in import_module(file).rows() if row.name == name), None)
+    if row is None:
+        print("null")  # a row of what the package cannot do
+        return
     call = row.make()
     start = time.process_time()
     answer = call()
@@ -105,7 +108,7 @@ def built(commit: str, folder: Path) -> Path:
     return installed.rename(package)
 
 
-def run(package: Path, file: str, name: str, threads: int, out: Path) -> Run:
+def run(package: Path, file: str, name: str, threads: int, out: Path) -> Run | None:
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     done = subprocess.run(
         [sys.executable, __file__, "--child", file, name, str(threads), package, out],
@@ -114,7 +117,8 @@ def run(package: Path, file: str, name: str, threads: int, out: Path) -> Run:
         check=True,
         text=True,
     )
-    return Run(*json.loads(done.stdout))
+    numbers = json.loads(done.stdout)
+    return None if numbers is None else Run(*numbers)
 
 
 def apart(old: Any, new: Any, largest: bool) -> float:
@@ -146,7 +150,11 @@ def compare(packages: list[Path], file: str, row: Any, threads: int, rounds: int
     outs = [folder / "old.npy", folder / "new.npy"]
     for turn in range(rounds):
         for which in (0, 1) if turn % 2 == 0 else (1, 0):
-            runs[which].append(run(packages[which], file, row.name, threads, outs[which]))
+            measured_now = run(packages[which], file, row.name, threads, outs[which])
+            if measured_now is None:
+                print(f"{row.name:<66}{threads:>8}  only one of both has it", flush=True)
+                return [[], []], True
+            runs[which].append(measured_now)
     error = apart(*map(np.load, outs), row.largest)
     ratios = [[new[at] / old[at] for old, new in zip(*runs, strict=True)] for at in (0, 1)]
     seconds, peaks = ([statistics.median(one[at] for one in each) for each in runs] for at in (0, 1))
@@ -183,7 +191,7 @@ def main() -> None:
                     where = f"{row.name}, {threads} thread{'s' * (threads > 1)}"
                     others += [] if agree else [where]
                     for each, words in zip(ratios, above, strict=True):
-                        if statistics.median(each) > MOST:
+                        if each and statistics.median(each) > MOST:
                             words.append(
                                 f"  {where}: {statistics.median(each):.3f}, {min(each):.3f} to {max(each):.3f}"
                             )

@@ -443,9 +443,11 @@ def float_array(name: str, value: Any) -> np.ndarray:
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be a number or an array of numbers, got {shown(value)}{_ways.to_sequence(value)}")
     refuse_large_array(name, values.shape)
+    if values.dtype.itemsize <= 8:
+        return values.astype(np.float64)
     with np.errstate(over="ignore"):
         numbers = values.astype(np.float64)
-    beyond = np.isinf(numbers) & ~np.isinf(values) if values.dtype.itemsize > 8 else np.False_
+    beyond = np.isinf(numbers) & ~np.isinf(values)
     if beyond.any():
         raise ValueError(f"{name} must be within the range of float64, got {shown(values[beyond].flat[0])}")
     return numbers

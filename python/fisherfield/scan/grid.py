@@ -84,11 +84,11 @@ class Grid:
 
     def box(self, chunk: tuple[int, ...], number: int) -> Box:
         """Box `number`, counted in C order."""
-        place = np.unravel_index(number, self._counts(chunk)) if self.shape else ()
-        return tuple(
-            slice(int(at) * size, min((int(at) + 1) * size, extent))
-            for at, size, extent in zip(place, chunk, self.shape, strict=True)
-        )
+        sides = []
+        for size, extent in zip(reversed(chunk), reversed(self.shape), strict=True):
+            number, at = divmod(number, -(-extent // size))
+            sides.append(slice(at * size, min((at + 1) * size, extent)))
+        return tuple(reversed(sides))
 
     def slots(self, box: Box, values: Callable[[str, slice], Values]) -> tuple[Slot, ...]:
         """The axes' values in a box; `values` gives a part of one by its name. Those of single layers come last."""
@@ -119,15 +119,16 @@ def grid_of(net: Network, axes: Any) -> tuple[Grid, dict[str, Values]]:
     placed: list[Axis] = []
     values: dict[str, Values] = {}
     activations: tuple[str, ...] = ()
+    fields = layer_axes()
     for key, coordinates in axes.items():
         paired = isinstance(key, tuple)
         names = key if paired else (key,)
-        fields = [field_of(net, name) for name in names]
+        owned = [field_of(net, name) for name in names]
         columns = _columns(names, coordinates) if paired else (coordinates,)
-        for name, (field, layer), column in zip(names, fields, columns, strict=True):
+        for name, (field, layer), column in zip(names, owned, columns, strict=True):
             if name in values:
                 raise ValueError(f"axis {name} must be given once, got it twice")
-            allowed = layer_axes()[field].range if field in layer_axes() else None
+            allowed = fields[field].range if field in fields else None
             if field == ACTIVATION:
                 each = activations_of(name, column)
                 activations = tuple(dict.fromkeys((*activations, *each)))
@@ -169,14 +170,13 @@ def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
 
 def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field of a name, and the step that has it or -1, where the network has it."""
-    words = (*layer_axes(), *axis_words())
-    single = _PER_LAYER.fullmatch(name) if isinstance(name, str) else None
-    if single:
-        return _of_one_layer(net, name, single["where"], single["field"])
-    if name not in words:
+    of_layers = layer_axes()
+    if name not in (words := (*of_layers, *axis_words())):
+        if isinstance(name, str) and (single := _PER_LAYER.fullmatch(name)):
+            return _of_one_layer(net, name, single["where"], single["field"])
         hint = did_you_mean(name, words)
         raise ValueError(f'axes must be named {", ".join(words)} or as "layers[0].sigma_w2", got {shown(name)}{hint}')
-    if name in layer_axes():
+    if name in of_layers:
         owners = [step for step in net.steps if name in step.layer.axes()]
         if not owners:
             names = one_of(kind for kind, cls in kinds().items() if name in cls.axes())

@@ -74,15 +74,15 @@ STATUSES = {
     7: "training exploded in every restart",
     8: "the bulk's edge, or one sample, may rule lambda_max and was not computed (edge=True does)",
 }
-EDGE_OPEN = 8
-KEPT = (5, EDGE_OPEN)  # statuses beside ok of points that have numbers
+OUT_OF_RANGE, BEYOND_RANGE, INADMISSIBLE, EDGE_OPEN = 2, 5, 6, 8
+KEPT = (BEYOND_RANGE, EDGE_OPEN)  # statuses beside ok of points that have numbers
+_IN_CORE = {"contributions": ("part_a", "part_b"), "regime": ("outlier",)}
 REGIMES = {-1: "none", 0: "bulk", 1: "outlier", 2: "sample"}
 
 
 def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:
     """The core's words for what was asked for."""
-    other = {"contributions": ("part_a", "part_b"), "regime": ("outlier",)}
-    return tuple(name for quantity in quantities for name in other.get(quantity, (quantity,)))
+    return tuple(name for quantity in quantities for name in _IN_CORE.get(quantity, (quantity,)))
 
 
 @dataclass(frozen=True)
