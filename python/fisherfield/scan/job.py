@@ -60,7 +60,7 @@ class Job(Work):
     ) -> tuple[Arrays, Status]:
         if self.units is not None:
             threads = self.threads or num_threads()
-            way = ByUnits(network, self.theory, self.descent, slots, self.units, self.seed, threads)
+            way = ByUnits(network, self.theory, self.descent, slots, threads, self.units, self.seed)
             return way.evaluate(names, shape, pause)
         scatter = any(name in SCATTER for name in names)
         of_core = [name for name in names if name not in SCATTER] or ["lambda_max"]

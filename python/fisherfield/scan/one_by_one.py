@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -31,14 +31,33 @@ _NUMBERS = ("lambda_max", "outlier", "multiplicity", *SCATTER, "status")
 
 
 @dataclass(frozen=True)
-class OneByOne:
-    """Of one box of points: whether edges are solved for, and shift and spread are asked for."""
+class Points:
+    """A box of points, each a network and its data."""
 
     network: Network
     theory: Settings
     descent: Descent
     slots: tuple[Slot, ...]
     threads: int
+
+    def at(self, values: Sequence[float]) -> tuple[Network, Settings]:
+        """Those of the point with these values of the axes."""
+        axes = [slot.axis for slot in self.slots]
+        return network_at(self.network, axes, values), settings_at(self.theory, axes, values)
+
+    def rates(self, tops: Iterable[float], speeds: Iterable[float]) -> list[float]:
+        """The largest stable rate for each lambda_max and momentum; NaN for NaN."""
+        both = zip(tops, speeds, strict=True)
+        return [
+            math.nan if math.isnan(top) else calls.rate_of(top, self.network, self.descent._replace(momentum=speed))
+            for top, speed in both
+        ]
+
+
+@dataclass(frozen=True)
+class OneByOne(Points):
+    """Whether edges are solved for, and shift and spread are asked for."""
+
     edge: bool
     scatter: bool
 
@@ -71,15 +90,12 @@ class OneByOne:
                 flat[name][places[changed]] = numbers[name][changed]
         if "max_learning_rate" in flat:
             speeds = np.array(points.speeds(self.descent))
-            flat["max_learning_rate"][places[changed]] = [
-                calls.rate_of(top, self.network, self.descent._replace(momentum=speed))
-                for top, speed in zip(numbers["lambda_max"][changed].tolist(), speeds[changed].tolist(), strict=True)
-            ]
+            rates = self.rates(numbers["lambda_max"][changed].tolist(), speeds[changed].tolist())
+            flat["max_learning_rate"][places[changed]] = rates
 
     def _numbers(self, values: Sequence[float], is_open: bool) -> tuple[float, ...]:
         """lambda_max, the regime and the multiplicity where another rule holds, else NaN; shift, spread; the status."""
-        axes = [slot.axis for slot in self.slots]
-        net, settings = network_at(self.network, axes, values), settings_at(self.theory, axes, values)
+        net, settings = self.at(values)
         spectrum = calls.spectrum(net, settings)
         rule = rule_of(net, settings, spectrum) if self.edge else None
         top = regime = multiplicity = shift = spread = math.nan

@@ -17,10 +17,9 @@ from .._numbers import Backend, Loss, Theory
 from .._progress import progress_of
 from ..gaussian import Table, tabulate
 from ..network import Activation, Network
-from ..theory import units as sampled_units
-from ..theory.settings import Settings
 from ..threads import num_threads
 from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
+from .by_units import announce, units_of
 from .grid import grid_of
 from .job import Job, cuda
 from .labels import LAYERED, QUANTITIES, SCATTER, core_names
@@ -207,30 +206,22 @@ def scan(
         net, values, theory, samples, overlap, length, biases, loss, momentum, nesterov, weight_decay, units is not None
     )
     seed = _numbers.seed_of(seed)
-    if units is not None:
-        units = _numbers.integer("units", units, 64, 2**20)
     edge = _numbers.boolean("edge", edge)
     _numbers.choice("backend", backend, _numbers.BACKENDS)
+    tables = tables_of(tables, backend)
+    units = units_of(units, backend, edge, tables)
     wanted = quantities_of(quantities, QUANTITIES)
     networks = with_activations(net, grid, values)
-    made = _tables(networks, tables_of(tables, backend), wanted, settings.theory)
+    made = _tables(networks, tables, wanted, settings.theory)
     client = _numbers.client_of(client)
     progress = progress_of(progress)
-    if units is not None:
-        for name, plain, asked in (
-            ("backend", "'cpu'", backend != "cpu"),
-            ("edge", "False", edge),
-            ("tables", "False", made),
-        ):
-            if asked:
-                raise ValueError(f"{name} must be {plain} where units are drawn")
     if backend == "cuda" and client is None:
         cuda()
     deepest = most_layers(net, values)
     sent = client is not None and store is None
     if units is not None:
         passes = grid.points * (1 + deepest * ("part_a" in core_names(wanted)))
-        _announce(net, values, settings, units, seed, passes, _numbers.threads_of(threads))
+        announce(net, values, settings, units, seed, passes, _numbers.threads_of(threads))
     points = _chunk(networks, settings.theory, wanted, deepest, sent, made) if chunk is None else chunk
     if chunk is None and units is not None and (store is not None or client):
         points = min(points, _BY_UNITS)
@@ -258,22 +249,6 @@ def scan(
         refuse_large_images(net.replace(beta=1.0) if shifted else net, settings.theory, passes)
     refuse_large(result_bytes(grid.points, wanted, deepest) if store is None else 0, grid.points)
     return carried_out(job, values, store, client, progress)
-
-
-def _announce(
-    net: Network, values: Mapping[str, Any], settings: Settings, units: int, seed: int, passes: int, threads: int | None
-) -> None:
-    """What units of all points take, before any are drawn; refused where they cannot be, for the fewest samples or the
-    most."""
-    if "overlap" in values:
-        settings = settings._replace(overlap=0.0)
-    numbers = [float(number) for name, axis in values.items() if name == "samples" for number in axis]
-    ends = {min(numbers), max(numbers)} if numbers else {math.inf if settings.samples is None else settings.samples}
-    for end in ends:
-        at = settings._replace(samples=None if end == math.inf else int(end))
-        how = sampled_units.drawing(net, at, units, seed, None)
-        assert how is not None  # of a number of units
-        sampled_units.announce(net, at, how, passes, threads)
 
 
 @functools.lru_cache(maxsize=16)
