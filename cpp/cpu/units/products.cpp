@@ -94,6 +94,9 @@ void Centred::multiply(const Centred& other, float* of_rest, float* of_means) co
 }
 
 void eigen(std::vector<double>* values, double* matrix, long positions) {
+    if (!std::all_of(matrix, matrix + positions * positions, [](double entry) { return std::isfinite(entry); })) {
+        throw std::overflow_error("a covariance over positions leaves the range of numbers");
+    }
     char vectors = 'V', upper = 'U';
     int n = blas::size(positions), info = 0, size = -1, whole_size = -1, whole = 0;
     double best = 0.0;

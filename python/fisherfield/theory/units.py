@@ -143,7 +143,7 @@ def passed(
     take more than a minute, `times` over, is said before it starts. Raises the core's Failure, and OutOfRange."""
     threads = announce(net, settings, how, times, threads)
     out: _core.UnitPasses | None = None
-    with one_blas_thread(), suppress(RuntimeError):  # of LAPACK, whose numbers are then none
+    with one_blas_thread(), suppress(OverflowError):  # of covariances, and the answer is then none
         out = _core.unit_passes(net._compiled, settings, how, threads, only)
     if out is None or not all(np.isfinite(numbers).all() for numbers in (out.o, out.d, *out.rows.values())):
         way = "" if net.without_recursion or how.inputs is not None else ": units=None takes the closed recursion"
