@@ -6,6 +6,7 @@ Every answer is compared with the reference before it is timed. Run: python benc
 
 from __future__ import annotations
 
+import inspect
 import math
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from timing import Timed, machine, seconds
 
 import fisherfield as ff
 
+# The closed recursion; networks that it is nearly exact for go by sampled units else, which bench/units_speed.py times.
+CLOSED = {"units": None} if "units" in inspect.signature(ff.fisher).parameters else {}  # of an older wheel
+
 
 def check(net: ff.Network, **keywords: object) -> None:
-    core, slow = (one.fisher(net, edge=False, **keywords) for one in (ff, ff.reference))  # type: ignore[arg-type]
+    core = ff.fisher(net, edge=False, **CLOSED, **keywords)  # type: ignore[arg-type]
+    slow = ff.reference.fisher(net, edge=False, **CLOSED, **keywords)  # type: ignore[arg-type]
     for name in ("lambda_max", "bulk", "a", "b"):
         one, two = getattr(core, name), getattr(slow, name)
         # the reference subtracts where the core carries differences; a thousand layers of it
@@ -54,7 +59,9 @@ def rows() -> list[Timed]:
 
     def row(name: str, net: ff.Network) -> Timed:
         threads = (1, 2) if "convolutions" in name else (1,)
-        return Timed(name, lambda: lambda: ff.fisher(net), lambda one: (one.lambda_max, one.a, one.b), threads)
+        return Timed(
+            name, lambda: lambda: ff.fisher(net, **CLOSED), lambda one: (one.lambda_max, one.a, one.b), threads
+        )
 
     return [row(*each) for each in named]
 
@@ -63,7 +70,10 @@ def calls() -> None:
     print(f"{'ff.fisher':<44}{'fastest':>13}{'wanted':>13}{'reference':>13}")
     for name, net, repeats, wanted in networks():
         check(net)
-        taken, slow = seconds(lambda: ff.fisher(net), repeats), seconds(lambda: ff.reference.fisher(net), 1)  # noqa: B023
+        taken, slow = (
+            seconds(lambda: ff.fisher(net, **CLOSED), repeats),  # noqa: B023
+            seconds(lambda: ff.reference.fisher(net, **CLOSED), 1),  # noqa: B023
+        )
         print(f"{name:<44}{shown(taken)}{shown(wanted) if wanted else '':>13}{shown(slow)}")
 
 
@@ -74,7 +84,7 @@ def growth() -> None:
         net = square(side)
         if side <= 16:
             check(net)
-        taken = seconds(lambda: ff.fisher(net), 20 if side < 32 else 3)  # noqa: B023
+        taken = seconds(lambda: ff.fisher(net, **CLOSED), 20 if side < 32 else 3)  # noqa: B023
         positions = side * side
         per_pair = taken / (5 * positions**2) * 1e9
         print(f"{f'{side} x {side}':<32}{positions:>8}{shown(taken)}{per_pair:>24.1f}")

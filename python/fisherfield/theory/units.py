@@ -58,6 +58,8 @@ def drawing(
 ) -> Drawing | None:
     """As `fisher` was given them; None where the closed recursion has the number. Refused in a sentence."""
     seed = _numbers.seed_of(seed)
+    if inputs is None and memory is None and not net.needs_units and isinstance(units, str) and units == "auto":
+        return None
     memory = None if memory is None else _numbers.positive("memory", memory)
     if inputs is not None and (units is None or settings.theory == "wei2019"):
         raise ValueError(
