@@ -11,7 +11,6 @@ namespace fisherfield {
 inline namespace FISHERFIELD_PATH {
 
 using Preactivation = State<Lanes, Lanes, Zero, Zero, Lanes, Zero>;
-using Activations = State<Lanes, Lanes, Lanes, Zero>;
 
 // The states of a block's points, layer by layer: vectors of points do not wait for each other, layers do.
 template <bool batch_norms, bool diagonal>
@@ -19,16 +18,24 @@ struct States {
     alignas(64) double xy[kScanBlock], v[kScanBlock], o[kScanBlock], d[diagonal ? kScanBlock : 1];
     alignas(64) double off[batch_norms ? kScanBlock : 1];
 
+    // Without BatchNorm off is nothing and not 0.0, whose addition would stay: -0.0 + 0.0 is another number.
+    using Activations = State<Lanes, Lanes, std::conditional_t<batch_norms, Lanes, Zero>, Zero>;
+
     // What feeds layer l: for the first, the input.
     FISHERFIELD_INLINE Activations load(const PointColumns& points, int l, const double* columns, int i) const {
+        Activations h{};
+        if constexpr (batch_norms) {
+            h.off = l == 0 ? Lanes(0.0) : Lanes(off + i);
+        }
         if (l == 0) {
             const Lanes overlap = Entry{points.overlap, columns + i}, length = Entry{points.length, columns + i};
-            return {overlap, length - overlap, 0.0, {}, {0.0, 0.0, 0.0, 0.0}};
+            h.xy = overlap;
+            h.v = length - overlap;
+            h.kernel = {0.0, 0.0, 0.0, 0.0};
+            return h;
         }
-        Activations h;
         h.xy = Lanes(xy + i);
         h.v = Lanes(v + i);
-        h.off = batch_norms ? Lanes(off + (batch_norms ? i : 0)) : Lanes(0.0);
         h.kernel.o = Lanes(o + i);
         h.kernel.d = diagonal ? Lanes(d + (diagonal ? i : 0)) : Lanes(0.0);
         return h;
@@ -63,7 +70,7 @@ FISHERFIELD_INLINE Preactivation before(const PointColumns& points, const LayerC
                                         const double* columns, int i, const States& states, double* least) {
     const double* at = columns + i;
     const Affine<Entry> affine{{layer.fan_in, at}, {layer.sigma_w2, at}, {layer.sigma_b2, at}, layer.biases};
-    const Activations h = states.load(points, l, columns, i);
+    const auto h = states.load(points, l, columns, i);
     const Preactivation z = apply(affine.law(h, points), h);
     (l == 0 ? z.v : smaller(z.v, Lanes(least + i))).store(least + i);
     return z;
@@ -178,7 +185,7 @@ bool scan_block(const PointColumns& points, const double* columns, int count, do
     for (int i = 0; i < count; i += kLanes) {
         TangentKernel<Lanes, Lanes, Zero> kernel;
         if (normed) {
-            const Activations h = states.load(points, points.count, columns, i);
+            const auto h = states.load(points, points.count, columns, i);
             kernel = {h.kernel.o, h.kernel.d, {}, {}};
         } else {
             kernel = before(points, layer, last, columns, i, states, outside).kernel;
