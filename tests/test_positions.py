@@ -286,3 +286,24 @@ def test_a_variance_below_zero_is_refused_with_the_overlap(theory):
     assert [ff.Scan.STATUSES[status] for status in points.status] == [ff.Scan.STATUSES[6], "ok"]
     plain = net.replace(batch_norm=False)
     assert ff.fisher(plain, theory, samples=3, overlap=-0.25).a > 0
+
+
+@pytest.mark.parametrize("theory", ["exact", "frozen"])
+@pytest.mark.parametrize("module", [ff, ff.reference])
+def test_batch_norm_of_images_takes_any_bias_out(module, theory):
+    """u = (z - mean)/s does not know a bias, whose variance over the channels all entries of Z have: not even what is
+    left of gamma = 1e-12 behind padding loses a digit to it."""
+
+    def net(gamma, sigma_b2):
+        norm = ff.BatchNorm(gamma, eps=0.0)
+        stage = [ff.Conv2d(30, 3, padding=1, sigma_w2=2.0, sigma_b2=sigma_b2), norm, ff.Activation("relu")]
+        return ff.Network((3, 4, 4), [*stage, *stage, *stage, ff.GlobalAvgPool2d(), ff.Flatten(), ff.Dense(1)])
+
+    def top(gamma, sigma_b2):
+        answer = module.fisher(net(gamma, sigma_b2), theory, units=None, edge=False, biases=False)
+        return answer.lambda_max / gamma**2
+
+    plain = top(1.0, 0.0)
+    assert top(1.0, 1e3) == plain
+    # gamma scales what every layer's gradient is multiplied by; powers of it round
+    assert top(1e-12, 0.7) == pytest.approx(plain, rel=1e-13)

@@ -37,10 +37,18 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
         ImageState& state = live[input < 0 ? 0 : network.nodes[input].slot + 1];
         return --readers[input + 1] > 0 ? state : std::move(state);
     };
+    const auto whole = [&](int input) {
+        ImageState state = take(input);
+        add_bias(&state);
+        return state;
+    };
     for (int i = 0; i < count; ++i) {
         const Node& node = network.nodes[i];
         const bool own = only == kAll || only == node.layer;
         ImageState state = take(node.input);
+        if (!row_of(node.kind).normalises) {
+            add_bias(&state);
+        }
         Status status = Status::ok;
         switch (node.kind) {
         case LayerKind::affine: {
@@ -66,10 +74,10 @@ ImagePart positions(const Network& network, const Settings& settings, int only, 
         case LayerKind::flatten: // what follows sees means over positions
             break;
         case LayerKind::add:
-            state = sum(node, std::move(state), take(node.other));
+            state = sum(node, std::move(state), whole(node.other));
             break;
         case LayerKind::mean:
-            state = mean(node, std::move(state), take(node.other));
+            state = mean(node, std::move(state), whole(node.other));
             break;
         default:
             status = scale(node, settings, own, &state);

@@ -54,6 +54,12 @@ void settle(ImageState* z) {
     z->gamma2 = 1.0;
 }
 
+void add_bias(ImageState* z) {
+    if (!is_zero(z->bias)) {
+        combine({{1.0, &z->xy}}, std::exchange(z->bias, 0.0), &z->xy);
+    }
+}
+
 void carry(const Matrix& of_value, const std::vector<double>& share, const Matrix& xy, const Matrix& v,
            ImageState* to) {
     if (of_value.entries.empty()) {

@@ -43,10 +43,13 @@ void centre(Matrix* matrix, const std::vector<double>& means, double mean) {
 //     s2 = mean_a Z_xx[a, a] - m + eps
 //     T <- (gamma^2/s2) T,   exact: first T - t_a - t_a' + t, with the row means of T_xy
 //     trained: T + 1, and gamma's u_hat u_hat
+//
+// A bias is in r_a and m alike and leaves nothing: xy is without it, so that it costs no digits.
 Status normalise(const Node& node, Theory theory, bool own, ImageState* z) {
     const double gamma = node.numbers[0], beta = node.numbers[1], eps = node.numbers[2];
     const long k = z->positions();
     settle(z);
+    z->bias = 0.0;
     const Matrix of_value = std::exchange(z->of_value, {}), xy = of_value.entries.empty() ? Matrix{} : z->xy;
     // The variance over the data is v's mean; what positions add to it is a difference, and 0 below its own rounding.
     const auto [means, mean] = row_means(z->xy, k);

@@ -35,7 +35,7 @@ State<Scaled> ImageState::diagonal() const {
     for (const double each : means) {
         mean_of_means += each / static_cast<double>(k);
     }
-    State<Scaled> out{diagonal_mean(xy, k),
+    State<Scaled> out{diagonal_mean(xy, k) + bias,
                       diagonal_mean(v, k),
                       0.0,
                       mean_of_means,

@@ -22,6 +22,9 @@ struct ImageState {
     // u_hat(x) u_hat(y) belongs to the kernel.
     Scaled gamma2 = 1.0;
     double mean = 0.0;
+    // What every entry of xy has beyond it, of an affine layer: a BatchNorm takes it out, whatever its size, and else
+    // `add_bias` does.
+    Scaled bias = 0.0;
     bool trained_gamma = false, of_positions = false; // a gamma for each channel, or for each of its positions
     std::vector<double> means;                        // E phi at each position, where a layer behind asks for it
     Matrix of_value; // g of a kernel g[a, b] z_a z_b that goes with the units' own values behind a sum; or empty
@@ -34,6 +37,7 @@ struct ImageState {
 ImageState image_input(Pair size, const Settings& settings);
 // Units as they are, gamma2 = 1, and a trained gamma's gradient in `of_value`.
 void settle(ImageState* z);
+void add_bias(ImageState* z);
 // Of `of_value` of units z_a what units z'_a know goes on with them, z_a = share_a z'_a + rest, and the mean of the
 // rest joins o and d: g_ab (E z_a z_b - share_a share_b E z'_a z'_b). xy and v are those of z; z' is `to`.
 void carry(const Matrix& of_value, const std::vector<double>& share, const Matrix& xy, const Matrix& v, ImageState* to);

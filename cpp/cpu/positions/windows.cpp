@@ -267,7 +267,8 @@ ImageState convolve(const Node& node, ImageState h, bool biases, bool own) {
     const Scaled w(node.numbers[0]), fan_in(own ? node.fan_in : 0.0);
     combine({{fan_in, &z.xy}, {w, &z.o}}, own && biases ? 1.0 : 0.0, &z.o);
     combine({{fan_in, &z.v}, {w, &z.d}}, 0.0, &z.d);
-    combine({{w, &z.xy}}, node.numbers[1], &z.xy);
+    combine({{w, &z.xy}}, 0.0, &z.xy);
+    z.bias = node.numbers[1];
     combine({{w, &z.v}}, 0.0, &z.v);
     combine({{w, &z.apart}}, 0.0, &z.apart);
     return z;

@@ -21,6 +21,7 @@ class Kind(NamedTuple):
     forward: Callable[..., Any]  # (layer, arrays, batch, flow) -> batch, what the reverse pass needs
     back: Callable[..., Any]  # (layer, arrays, that, delta, flow) -> delta before the layer, gradients of the arrays
     takes_gaussian: bool = False  # a pre-activation; before all others phi is the identity
+    without_bias: bool = False  # takes the mean over the data away, and the bias before it
     arrays: tuple[str, ...] = ()  # of a sampled network, in the order of the parameters
     # (layer, units or state, place, sampling) -> units or state; None: of averages over units, by `state`
     units: Callable[..., Any] | None = None

@@ -143,6 +143,8 @@ def _walk(
     for number, step in enumerate(net.steps):
         kind = KINDS[type(step.layer)]
         fed = [states[read] for read in step.reads]
+        if not kind.without_bias:
+            fed = [[(some, state.whole) for some, state in units] for units in fed]
         if not kind.takes_gaussian:
             fed = [_mapped(units, lambda _, *state: _activated(*state)) for units in fed]
         source += step.layer.affine
@@ -150,14 +152,18 @@ def _walk(
         at = Place(settings.theory, n, biases, step.before, max(source, 0), homogeneous[number])
         after = _of_step(step, fed, lambda layer, *state: kind.state(layer, *state, at))  # noqa: B023
         if change is not None:
-            after = [(units, change(number, fed[0][0][1], state)) for units, state in after]
+            after = [(units, change(number, fed[0][0][1], state.whole)) for units, state in after]
         if step.layer.affine:
-            add(fan_in(cast("Any", step.layer), step.before), over_positions(fed[0][0][1]), over_positions(after[0][1]))
+            add(
+                fan_in(cast("Any", step.layer), step.before),
+                over_positions(fed[0][0][1]),
+                over_positions(after[0][1].whole),
+            )
         states[number] = after
         for read in set(step.reads):
             if last_reader[read] == number:
                 del states[read]
-    (_, end), *_ = _mapped(after, lambda _, *state: _activated(*state))
+    (_, end), *_ = _mapped(after, lambda _, state: _activated(state.whole))
     return over_positions(end)
 
 

@@ -6,7 +6,7 @@ docs/theory.md, section 4. Images (section 5): the same numbers for every pair o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,13 @@ class State:
     one_minus_c: tuple[np.ndarray, np.ndarray] | None = None
     # of activations xy without the mean's square, where it has digits of its own; else None
     common: Any = None
+    # what every entry of xy has beyond it, of an affine layer over positions: a BatchNorm takes it out
+    bias: float = 0.0
+
+    @property
+    def whole(self) -> State:
+        """With the bias in xy."""
+        return self if self.bias == 0.0 else replace(self, xy=self.xy + self.bias, bias=0.0)
 
     @property
     def q(self) -> Any:

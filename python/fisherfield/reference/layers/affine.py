@@ -62,7 +62,9 @@ def _map(layer: Affine, state: State, mean: Callable[[Any], Any], at: Place, pos
     d[at.source] += fan * (v - off)
     none = np.zeros_like(o)
     nothing: Any = 0.0 if positions is None else np.zeros_like(xy)
-    return State(True, layer.sigma_b2 + w2 * xy, w2 * v, nothing, 0.0, o, d, none, none, positions)
+    if positions is None:
+        return State(True, layer.sigma_b2 + w2 * xy, w2 * v, nothing, 0.0, o, d, none, none)
+    return State(True, w2 * xy, w2 * v, nothing, 0.0, o, d, none, none, positions, bias=layer.sigma_b2)
 
 
 def image_taps(shape: Pair, window: Window) -> tuple[Pair, list[np.ndarray]]:

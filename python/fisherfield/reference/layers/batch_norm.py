@@ -242,5 +242,13 @@ def back(
 
 
 KINDS: dict[type, Kind] = {
-    BatchNorm: Kind(batch_norm, forward, back, takes_gaussian=True, arrays=("gammas", "betas"), units=of_units)
+    BatchNorm: Kind(
+        batch_norm,
+        forward,
+        back,
+        takes_gaussian=True,
+        without_bias=True,
+        arrays=("gammas", "betas"),
+        units=of_units,
+    )
 }
