@@ -99,13 +99,13 @@ def walk(
             read = read if kind.takes_gaussian else [_activated(each) for each in read]
             after: State | Units = kind.state(layer, *read, at)
             if layer.affine:
-                add(fan_in(layer, step.before), over_positions(read[0]), over_positions(cast("State", after)))
+                add(fan_in(layer, step.before), over_positions(read[0]), over_positions(cast("State", after).whole))
         else:
             sampling = Sampling(
                 how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads
             )
             after = kind.units(layer, *fed, at, sampling)
-        states[number] = after
+        states[number] = after.whole if isinstance(after, State) else after
     return over_positions(_activated(averaged(states[len(net.steps) - 1])))
 
 
