@@ -322,10 +322,12 @@ def test_what_is_no_number_of_units_is_refused(arguments, sentence):
         ff.fisher(ff.mlp([20, 20, 1]), **arguments)
 
 
-def test_units_of_different_gammas_are_refused():
-    net = ff.Network(5, [ff.Dense(3), ff.BatchNorm((1.0, 2.0, 3.0)), RELU, ff.Dense(1)])
-    with pytest.raises(ValueError, match=r"units must be None where gamma and beta differ .*layers\[1\]"):
-        ff.fisher(net, units=64)
+def test_samples_are_normalised_by_one_gamma():
+    net = ff.Network(5, [ff.Dense(3), ff.LayerNorm((1.0, 2.0, 3.0)), RELU, ff.Dense(1)])
+    sentence = r"^layers\[1\]: sampled units have no LayerNorm whose gamma and beta differ from unit to unit$"
+    for module in (ff, reference):
+        with pytest.raises(ValueError, match=sentence):
+            module.fisher(net, units=64)
     assert ff.fisher(net).drawing is None
 
 

@@ -64,6 +64,11 @@ NETWORKS = {
         "layers[3]: Conv2d has no closed recursion: a sum over the taps of one channel is not Gaussian",
     ),
     "two channels of each": (image(*STEM, conv(8, groups=4)), "layers[3]: Conv2d has no closed recursion: a sum"),
+    "depthwise at the input": (image(conv(6, groups=3), RELU, conv(4)), "layers[0]: Conv2d has no closed recursion"),
+    "depthwise of Gaussian units": (
+        image(conv(4), conv(4, 2, groups=4), BN, ff.MaxPool2d(2)),
+        "layers[1]: Conv2d has no closed recursion: a sum",
+    ),
 }
 
 
@@ -89,22 +94,11 @@ def test_networks_say_which_step_needs_sampled_units_and_why(name):
             refused()
 
 
-WITHOUT_UNITS = {
-    "depthwise": "layers[3]: sampled units have no depthwise convolutions",
-    "two channels of each": "layers[3]: sampled units have no depthwise convolutions",
-}
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_units_are_drawn_of_networks_without_a_recursion(name):
     net, _ = NETWORKS[name]
     net = net.replace(eps=1e-3) if net.batch_norms else net  # relu switches all samples of some units off
     for theory in ("exact", "frozen"):
-        if name in WITHOUT_UNITS:
-            for module in (ff, reference):
-                with pytest.raises(ValueError, match=f"^{re.escape(WITHOUT_UNITS[name])}$"):
-                    module.fisher(net, theory, samples=5)
-            continue
         # of seed 0 one number of the post-activation block lies within float32 of the kink of relu, 1/5120 of all
         slow, fast = (module.fisher(net, theory, samples=5, units=64, seed=1) for module in (reference, ff))
         # sums in float32; a norm of the outputs takes all of b but what rounding leaves of a
@@ -223,10 +217,11 @@ def test_exact_norms_behind_padding_need_units_and_have_a_recursion_all_the_same
 
 
 def test_closed_recursions_stand_where_units_would_take_too_much():
+    norm = ff.LayerNorm((1.0, 2.0, 1.0, 1.0))
     for net, words in (
         (ff.convnet((3, 70, 70), [8, 8], 2), {}),
         (ff.convnet((3, 8, 8), [8, 8], 2), {"memory": 1000.0}),
-        (image(*STEM, conv(4), ff.BatchNorm((1.0, 2.0, 1.0, 1.0)), RELU), {}),
+        (ff.Network(IMAGE, [*STEM, conv(4), BN, RELU, ff.Flatten(), D(4), norm, RELU, D(2)]), {}),
     ):
         assert net.needs_units
         spectrum = ff.fisher(net, samples=9, **words)

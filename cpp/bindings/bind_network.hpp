@@ -14,7 +14,7 @@ namespace fisherfield {
 
 class NetworkHandle {
 public:
-    explicit NetworkHandle(const std::vector<int>& input_shape) : network_(input_shape) {}
+    NetworkHandle(const std::vector<int>& input_shape, bool in_classes) : network_(input_shape, in_classes) {}
 
     Network& network() { return network_; }
 

@@ -11,7 +11,8 @@
 
 namespace fisherfield {
 
-Network::Network(const std::vector<int>& input_shape) : image(input_shape.size() == 3) {
+Network::Network(const std::vector<int>& input_shape, bool in_classes)
+    : image(input_shape.size() == 3), in_classes(in_classes) {
     at.channels = input_shape[0];
     if (image) {
         input_size = at.size = {input_shape[1], input_shape[2]};
@@ -85,22 +86,33 @@ void Network::merge() {
 
 void Network::affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2) {
     close();
+    append_affine(LayerKind::affine, units, windows, at.channels / groups, biases, {sigma_w2, sigma_b2});
+    at.gaussian = true;
+}
+
+// Of units that read so many channels.
+void Network::append_affine(LayerKind kind, int units, const Windows& windows, double read, bool biases,
+                            const std::array<double, 2>& sigmas) {
     ++layers;
-    append(LayerKind::affine, [&](Node& node, std::size_t) {
+    append(kind, [&](Node& node, std::size_t) {
         node.windows = windows;
-        node.fan_in = at.channels / groups * windows.kernel[0] * windows.kernel[1];
+        node.fan_in = read * windows.kernel[0] * windows.kernel[1];
         node.taps = at.units > 0.0 ? node.fan_in / at.units : 0.0;
         node.trained = biases;
         node.vectors = biases ? 1.0 : 0.0;
-        node.fixed = biases ? 0 : 1 << row_of(LayerKind::affine).place_of("sigma_b2");
-        node.numbers[0] = sigma_w2;
-        node.numbers[1] = sigma_b2;
+        node.fixed = biases ? 0 : 1 << row_of(kind).place_of("sigma_b2");
+        std::copy(sigmas.begin(), sigmas.end(), node.numbers);
         node.units = units;
     });
     at.channels = at.units = units;
     at.size = windows.on(at.size);
-    at.gaussian = true;
     ++described_;
+}
+
+void Network::depthwise(int channels, const Windows& windows, bool biases, double sigma_w2, double sigma_b2) {
+    merge();
+    append_affine(LayerKind::depthwise, channels, windows, 1.0, biases, {sigma_w2, sigma_b2});
+    at.gaussian = false;
 }
 
 void Network::layer(const std::string& kind, const std::vector<double>& numbers, bool trained, const Units& units) {
@@ -112,27 +124,30 @@ void Network::layer(const std::string& kind, const std::vector<double>& numbers,
     if (row->asks_for_mean && !at.gaussian) {
         ask_for_means(at.nodes[0]);
     }
-    std::vector<std::vector<double>> own(at.nodes.size()); // of each class
-    if (!units.empty()) {
+    std::vector<std::vector<double>> of_class(at.nodes.size());
+    if (!units.empty() && !in_classes) {
+        own.push_back(units);
+    } else if (!units.empty()) {
         using Key = std::pair<int, std::vector<double>>;
         std::vector<Key> keys;
         for (std::size_t unit = 0; unit < units.size(); ++unit) {
             keys.emplace_back(class_of(at, unit), units[unit]);
         }
         std::vector<int> before;
-        own.clear();
+        of_class.clear();
         for (const Key& key : classify(keys, &at.classes)) {
             before.push_back(at.nodes[key.first]);
-            own.push_back(key.second);
+            of_class.push_back(key.second);
         }
         at.nodes = before;
     }
     const double positions = static_cast<double>(at.size[0]) * at.size[1];
     append(static_cast<LayerKind>(row - std::begin(kLayerRows)), [&](Node& node, std::size_t c) {
         std::copy(numbers.begin(), numbers.end(), node.numbers);
-        std::copy(own[c].begin(), own[c].end(), node.numbers);
+        std::copy(of_class[c].begin(), of_class[c].end(), node.numbers);
         node.trained = trained;
-        node.fixed = (1 << own[c].size()) - 1;
+        node.fixed = (1 << of_class[c].size()) - 1;
+        node.own = units.empty() || in_classes ? kNone : static_cast<int>(own.size()) - 1;
         node.vectors = trained && c == 0 ? row->vectors * (row->of_positions ? positions : 1.0) : 0.0;
     });
     if (!at.gaussian) {

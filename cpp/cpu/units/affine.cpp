@@ -105,7 +105,7 @@ std::shared_ptr<Averages> affine(Room& room, const Node& node, std::shared_ptr<A
     return out;
 }
 
-const Entered entered({.kind = LayerKind::affine, .of_averages = affine});
+const Entered entered({.kind = LayerKind::affine, .of_averages = affine, .affine = true});
 
 } // namespace
 

@@ -206,6 +206,86 @@ std::shared_ptr<Averages> averaged(Room& room, const Value& value) {
     return out;
 }
 
+namespace {
+
+// Means over units and positions of A(x) B(y), and of A(x) B(x) less that.
+struct Products {
+    double xy = 0.0, v = 0.0;
+};
+
+// body(a, products, share) for every position of every unit.
+template <class Body>
+void each_product(const Units& units, const float* A, const float* B, Body&& body) {
+    const long k = units.positions(), reads = units.reads;
+    const Shares share(units.count * k, reads);
+    for (long i = 0; i < units.count; ++i) {
+        for (long a = 0; a < k; ++a) {
+            const long first = i * reads * k + a, end = first + reads * k;
+            double of_A = 0.0, of_B = 0.0, rest = 0.0;
+            for (long at = first; at < end; at += k) {
+                of_A += A[at];
+                of_B += B[at];
+            }
+            of_A /= static_cast<double>(reads);
+            of_B /= static_cast<double>(reads);
+            for (long at = first; at < end; at += k) {
+                rest += (A[at] - of_A) * (B[at] - of_B);
+            }
+            const double v = rest * share.of_v;
+            body(a, Products{of_A * of_B * share.of_xy - v * share.less, v});
+        }
+    }
+}
+
+State<Scaled> of_units(const Units& units) {
+    Products h;
+    double o = 0.0, d = 0.0;
+    each_product(units, units.h->data(), units.h->data(), [&](long, const Products& here) {
+        h.xy += here.xy;
+        h.v += here.v;
+    });
+    for (const Term& term : units.terms) {
+        for (const Tap& one : term.taps) {
+            for (const Tap& other : term.taps) {
+                each_product(units, one.slopes->data(), other.slopes->data(), [&](long a, const Products& here) {
+                    const int row = (*one.reads)[a], column = (*other.reads)[a];
+                    const double of_o = entry(term.o, term.positions, row, column);
+                    o += here.xy * of_o;
+                    d += here.v * of_o + (here.xy + here.v) * entry(term.d, term.positions, row, column);
+                });
+            }
+        }
+    }
+    for (const Low& low : units.lows) {
+        each_product(units, low.P->data(), low.Q->data(), [&](long, const Products& here) {
+            o += 2.0 * low.factor * here.xy;
+            d += 2.0 * low.factor * here.v;
+        });
+    }
+    return {Scaled(h.xy), Scaled(h.v), 0.0, 0.0, {Scaled(o), Scaled(d), 0.0, 0.0}};
+}
+
+} // namespace
+
+State<Scaled> of_position(const Room& room, const Value& value) {
+    if (room.rehearsal) {
+        return {};
+    }
+    if (value.units) {
+        return of_units(*value.units);
+    }
+    const Averages& state = *value.averages;
+    const long k = state.positions();
+    const auto mean = [&](const Matrix& matrix) {
+        double sum = 0.0;
+        for (long a = 0; matrix && a < k; ++a) {
+            sum += (*matrix)[a * k + a];
+        }
+        return Scaled(sum / static_cast<double>(k));
+    };
+    return {mean(state.xy), mean(state.v), 0.0, 0.0, {mean(state.o), mean(state.d), 0.0, 0.0}};
+}
+
 Floats applied(Room& room, const Units& units, const Floats& x) {
     const long k = units.positions(), reads = units.reads;
     Floats out = floats(room, units.numbers());

@@ -7,6 +7,7 @@
 // where nothing has to be taken off any more; of units with kernels of their own the general rule.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "failure.hpp"
@@ -21,7 +22,8 @@ namespace {
 constexpr long kUnits = 64; // at a time
 
 struct Norm {
-    double gamma, beta, eps;
+    std::vector<double> gamma, beta; // of each unit
+    double eps;
     bool exact, trained; // the gradient flows through the statistics; gamma and beta are parameters that count here
     int place;
 };
@@ -76,10 +78,18 @@ void finish(Room& room, const Norm& norm, Floats u, Units* units) {
         units->lows.push_back({one, one, 0.5F});
         units->lows.push_back({u, u, 0.5F});
     }
-    if (norm.gamma != 1.0 || norm.beta != 0.0) {
+    const auto all = [](const std::vector<double>& numbers, double value) {
+        return std::all_of(numbers.begin(), numbers.end(), [value](double number) { return number == value; });
+    };
+    if (!all(norm.gamma, 1.0) || !all(norm.beta, 0.0)) {
         u = writable(room, std::move(u));
-        const auto gamma = static_cast<float>(norm.gamma), beta = static_cast<float>(norm.beta);
-        each(room, static_cast<long>(units->numbers()), [&](long at) { (*u)[at] = gamma * (*u)[at] + beta; });
+        const long size = units->reads * units->positions();
+        each(room, units->count, [&](long i) {
+            const auto gamma = static_cast<float>(norm.gamma[i]), beta = static_cast<float>(norm.beta[i]);
+            for (long at = i * size; at < (i + 1) * size; ++at) {
+                (*u)[at] = gamma * (*u)[at] + beta;
+            }
+        });
     }
     units->h = std::move(u);
 }
@@ -127,8 +137,7 @@ struct Others {
 
 // Of units that were just drawn. `ubar` (M, K) is the batch's mean of u, `part` 1/n.
 Low pair_of(Room& room, const Units& units, const Floats& u, const Floats& ubar, const Others& others,
-            const std::vector<double>& s, double gamma, const Matrix& o_c, const Matrix& d, double part,
-            const Matrix& v) {
+            const std::vector<double>& c_of, const Matrix& o_c, const Matrix& d, double part, const Matrix& v) {
     const long k = units.positions(), size = units.reads * k, some = std::min(kUnits, units.count);
     Low out{floats(room, units.numbers()), floats(room, units.numbers()), 1.0F};
     const Factor by_o(room, o_c->data(), k, k), by_d(room, d->data(), k, k);
@@ -156,7 +165,7 @@ Low pair_of(Room& room, const Units& units, const Floats& u, const Floats& ubar,
         }
         for (long i = 0; i < here; ++i) {
             const float* const own = u->data() + (first + i) * size;
-            const double c = gamma / s[first + i];
+            const double c = c_of[first + i];
             double of_samples = part > 0.0 ? dot(own, of_d.data() + i * size, size) : 0.0;
             if (others.u) {
                 of_samples += others.count * dot(others.u->data() + (first + i) * k, of_others.data() + i * k, k) +
@@ -185,11 +194,11 @@ void put_kernels(Room& room, const Norm& norm, const Averages& state, const Floa
     const long k = state.positions();
     const double n = room.settings.samples, part = n > 0.0 ? 1.0 / n : 0.0;
     std::vector<double> c(s.size());
-    std::transform(s.begin(), s.end(), c.begin(), [&](double deviation) { return norm.gamma / deviation; });
+    std::transform(norm.gamma.begin(), norm.gamma.end(), s.begin(), c.begin(), std::divides<>());
     const Matrix o = norm.exact ? centred(room, state, part, k) : state.o;
     units->terms.push_back({{{times(room, *units, nullptr, c), all_positions(k)}}, o, state.d, k});
     if (norm.exact) {
-        units->lows.push_back(pair_of(room, *units, u, ubar, others, s, norm.gamma, o, state.d, part, state.v));
+        units->lows.push_back(pair_of(room, *units, u, ubar, others, c, o, state.d, part, state.v));
     }
 }
 
@@ -294,7 +303,7 @@ std::shared_ptr<Units> of_units(Room& room, const Norm& norm, std::shared_ptr<Un
     const long size = units->reads * units->positions();
     Array<float> factor(room, units->numbers());
     each(room, units->count,
-         [&](long i) { std::fill_n(factor.data() + i * size, size, static_cast<float>(norm.gamma / s[i])); });
+         [&](long i) { std::fill_n(factor.data() + i * size, size, static_cast<float>(norm.gamma[i] / s[i])); });
     multiply_slopes(room, units.get(), factor.data());
     if (norm.exact) {
         const Floats one = times(room, *units, nullptr, std::vector<double>(units->count, 1.0));
@@ -323,13 +332,29 @@ std::shared_ptr<Units> of_units(Room& room, const Norm& norm, std::shared_ptr<Un
     return units;
 }
 
+// Unit i of M carries one of C channels, which keep their order: each M/C times where that is a whole number, and what
+// groups take is spread evenly over all. The two of a pair are of one channel.
+Norm norm_of(const Room& room, const Node& node, long count) {
+    Norm out{std::vector<double>(count, node.numbers[0]),
+             std::vector<double>(count, node.numbers[1]),
+             node.numbers[2],
+             room.settings.theory == Theory::exact,
+             node.trained && room.owns(node),
+             node.place};
+    if (node.own != kNone) {
+        const Network::Units& own = room.network.own[node.own];
+        const long half = count / 2, channels = static_cast<long>(own.size());
+        for (long i = 0; i < count; ++i) {
+            const long place = 2 * kGroups * (i % half) + 2 * room.group + 1; // of 2 kGroups half
+            const std::vector<double>& numbers = own[place * channels / (2 * kGroups * half)];
+            out.gamma[i] = numbers[0];
+            out.beta[i] = numbers[1];
+        }
+    }
+    return out;
+}
+
 Value batch_norm(Room& room, const Node& node, Inputs in) {
-    const Norm norm{node.numbers[0],
-                    node.numbers[1],
-                    node.numbers[2],
-                    room.settings.theory == Theory::exact,
-                    node.trained && room.owns(node),
-                    node.place};
     if (in.first.averages && !in.first.averages->ou && !in.first.averages->du) {
         Averages state = *in.first.averages;
         for (Matrix* const kernel : {&state.o, &state.d}) { // of the data there is none
@@ -339,9 +364,11 @@ Value batch_norm(Room& room, const Node& node, Inputs in) {
                 each(room, k * k, [&](long i) { (**kernel)[i] = 0.0; });
             }
         }
-        return {nullptr, of_drawn(room, norm, state)};
+        return {nullptr, of_drawn(room, norm_of(room, node, unit_count(room.how, state.positions())), state)};
     }
-    return {nullptr, of_units(room, norm, as_units(room, std::move(in.first), node.place))};
+    auto units = as_units(room, std::move(in.first), node.place);
+    const Norm norm = norm_of(room, node, units->count);
+    return {nullptr, of_units(room, norm, std::move(units))};
 }
 
 const Entered entered({.kind = LayerKind::batch_norm, .takes_gaussian = true, .of_units = batch_norm});

@@ -475,7 +475,9 @@ std::shared_ptr<Units> as_units(Room& room, Value value, int place, int which) {
         });
         units->terms.push_back({{{slopes, reads}}, o, d, k});
     };
-    add(state.o, state.d, [](long, long) { return 1.0F; });
+    if (state.o || state.d) { // of the data there is none
+        add(state.o, state.d, [](long, long) { return 1.0F; });
+    }
     if (state.ou || state.du) { // what goes with the units' own values, u = z/sqrt(q)
         add(state.ou, state.du, [&](long at, long a) {
             const double q = (state.xy ? (*state.xy)[a * k + a] : 0.0) + (*state.v)[a * k + a];

@@ -22,6 +22,7 @@ struct Kind {
     // Of units; null: what it reads is averaged first. Where it has both, averages are enough unless a layer behind it
     // reads units.
     Value (*of_units)(Room& room, const Node& node, Inputs in) = nullptr;
+    bool affine = false; // it has weights, and is a row of what is said layer by layer
 };
 
 struct Entered {

@@ -29,6 +29,7 @@ struct Drawing {
     std::vector<double> xy{}, v{};
 };
 
+inline constexpr int kGroups = 4;           // of units, a pass each
 inline constexpr long kMostUnits = 1 << 13; // of a group
 
 // Small images make most of the noise and cost nothing: they get more units, by a power of two.

@@ -11,6 +11,8 @@
 #include <memory>
 #include <vector>
 
+#include "fisherfield/scaled.hpp"
+#include "fisherfield/state.hpp"
 #include "room.hpp"
 
 namespace fisherfield::sampled_units {
@@ -98,6 +100,9 @@ std::shared_ptr<Units> as_units(Room& room, Value value, int place, int which = 
 
 // What an affine layer reads.
 std::shared_ptr<Averages> averaged(Room& room, const Value& value);
+
+// The same at one position with itself, averaged over positions; nothing in a rehearsal.
+State<Scaled> of_position(const Room& room, const Value& value);
 
 // k x/(n K) of every unit, (M, R, K).
 Floats applied(Room& room, const Units& units, const Floats& x);

@@ -53,19 +53,6 @@ std::shared_ptr<Averages> data(Room& room) {
     return out;
 }
 
-// Means over positions, as numbers.
-State<Scaled> of_position(const Averages& state) {
-    const long k = state.positions();
-    const auto mean = [&](const Matrix& matrix) {
-        double sum = 0.0;
-        for (long a = 0; matrix && a < k; ++a) {
-            sum += (*matrix)[a * k + a];
-        }
-        return Scaled(sum / static_cast<double>(k));
-    };
-    return {mean(state.xy), mean(state.v), 0.0, 0.0, {mean(state.o), mean(state.d), 0.0, 0.0}};
-}
-
 class Walk {
 public:
     Walk(const Network& network, const Settings& settings, const Drawing& how, int group, int only, bool rehearsal)
@@ -89,7 +76,7 @@ public:
         }
         const auto end = settled(room_, averaged(room_, values_[count]));
         if (!room_.rehearsal) {
-            out.kernel = of_position(*end).kernel;
+            out.kernel = of_position(room_, {end, nullptr}).kernel;
         }
         return out;
     }
@@ -108,18 +95,28 @@ private:
         Inputs in{take(node.input), node.other == kNone ? Value{} : take(node.other)};
         const bool averages = !in.first.units && kind.of_averages != nullptr;
         if (kind.of_units != nullptr && !averages && (kind.of_averages == nullptr || kept_[i])) {
-            return kind.of_units(room_, node, std::move(in));
+            const State<Scaled> before = kind.affine ? of_position(room_, activations(in.first)) : State<Scaled>{};
+            Value out = kind.of_units(room_, node, std::move(in));
+            add_row(kind, node, before, out, rows);
+            return out;
         }
         auto read = averaged(room_, in.first);
         in = {};
         read = kind.takes_gaussian ? read : settled(room_, std::move(read));
-        const bool affine = node.kind == LayerKind::affine && !room_.rehearsal;
-        const State<Scaled> before = affine ? of_position(*read) : State<Scaled>{};
+        const State<Scaled> before = kind.affine ? of_position(room_, {read, nullptr}) : State<Scaled>{};
         Value out{kind.of_averages(room_, node, std::move(read)), nullptr};
-        if (affine) {
-            rows->push_back({node.fan_in, before, of_position(*out.averages)});
-        }
+        add_row(kind, node, before, out, rows);
         return out;
+    }
+
+    // What an affine layer reads, where its units come in as they are.
+    Value activations(const Value& in) { return in.averages ? Value{settled(room_, in.averages), nullptr} : in; }
+
+    void add_row(const Kind& kind, const Node& node, const State<Scaled>& before, const Value& out,
+                 std::vector<Row>* rows) {
+        if (kind.affine && !room_.rehearsal) {
+            rows->push_back({node.fan_in, before, of_position(room_, out)});
+        }
     }
 
     Room room_;

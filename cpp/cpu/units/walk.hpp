@@ -9,8 +9,6 @@
 
 namespace fisherfield::sampled_units {
 
-inline constexpr int kGroups = 4;
-
 struct Passed {
     TangentKernel<Scaled> kernel; // of the output
     std::vector<Row> rows;        // of each affine layer

@@ -50,6 +50,7 @@ struct Node {
     int layer = 0;            // the affine layer that it is, or that it follows, from 0
     int activation = 0;       // of Network::activations
     int fixed = 0;            // which of its numbers no scan varies, a bit each
+    int own = kNone;          // of Network::own, where units of one node have numbers of their own
     double units = 1.0;       // that it gives; channels of an image
     double fan_in = 0.0;      // that each unit reads: channels of a group times taps of a convolution
     double taps = 0.0;        // fan_in for each unit of the affine layer before; 0 for those that read the data
@@ -93,17 +94,24 @@ struct Network {
 
     using Units = std::vector<std::vector<double>>; // a row a unit
 
-    explicit Network(const std::vector<int>& input_shape);
+    // Units of a layer with numbers of their own are a node for each class of equal ones, which is what the recursion
+    // maps; or, as sampled units take them, of one node with all rows.
+    bool in_classes;
+    std::vector<Units> own;
+
+    explicit Network(const std::vector<int>& input_shape, bool in_classes = true);
 
     // An affine layer reads all channels, or those of its group.
     void affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2);
     void activation(const Activation& activation);
     void average_pool(const Windows& windows);
     void upsample(const Pair& times); // every position so many times, side by side
-    // These two take any units, and what they give is not Gaussian: sampled units alone have them.
+    // These three take any units, and what they give is not Gaussian: sampled units alone have them.
     void max_pool(const Windows& windows);
     // Every stride-th position, and zeros as further channels.
     void subsample(int channels, const Pair& stride);
+    // A convolution whose channels each read one channel.
+    void depthwise(int channels, const Windows& windows, bool biases, double sigma_w2, double sigma_b2);
     void flatten();
     // Any kind that is nothing but its numbers; the first of them are those of each unit in `units`, if there are any.
     // Throws std::invalid_argument for what it does not know.
@@ -129,6 +137,8 @@ private:
     int described_ = 0; // layers so far
 
     Node& push(LayerKind kind, int input);
+    void append_affine(LayerKind kind, int units, const Windows& windows, double read, bool biases,
+                       const std::array<double, 2>& sigmas);
     template <class Set>
     void append(LayerKind kind, const Set& set);
     void append(LayerKind kind);

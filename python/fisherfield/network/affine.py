@@ -130,6 +130,12 @@ class _Convolution(Affine):
         groups = channels if self.depthwise(before) else self.groups
         return dataclasses.replace(self, channels=width, groups=groups)
 
+    def compile_into(self, core: _core.Network, before: Shape) -> None:
+        if self.depthwise(before):
+            core.depthwise(self.width, *self.window(before), self.bias, self.sigma_w2, self.sigma_b2)
+        else:
+            super().compile_into(core, before)
+
     def depthwise(self, before: Shape) -> bool:
         """Whether each of its channels is made of one channel alone."""
         return 1 < self.groups == before[0]
@@ -184,10 +190,11 @@ class Conv2d(_Convolution):
     """A convolution with W ~ N(0, sigma_w2 / fan_in) and zero padding; sizes as in `torch.nn.Conv2d`.
 
     `kernel`, `stride`, `padding` and `dilation` are one whole number, or two for height and width. fan_in is
-    (channels_in / groups) kernel^2; theory takes channels_in / groups for large. `bias` says whether there are biases.
+    (channels_in / groups) kernel^2; theory takes channels_in / groups for large, but where it is 1 (depthwise):
+    these few weights are drawn with sampled units. `bias` says whether there are biases.
 
     Raises ValueError or TypeError for sizes that are none, or a variance that is negative, not finite or beyond 1e100;
-    in a network for groups that do not divide the channels, and for depthwise convolutions.
+    in a network for groups that do not divide the channels.
     """
 
     channels: int = field(metadata=_SIZE)

@@ -352,6 +352,11 @@ class Layer:
         return ""
 
     @property
+    def unsampled(self) -> str:
+        """What of it sampled units do not have (docs/theory.md, section 12), as it follows its name."""
+        return ""
+
+    @property
     def unscattered(self) -> str:
         """What of it the theory of networks of finite width does not treat (docs/theory.md, section 13)."""
         return ""

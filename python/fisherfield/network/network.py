@@ -102,9 +102,17 @@ class Network:
     @cached_property
     def _compiled(self) -> _core.Network:
         """The core's network, made at first use."""
+        return self._compiled_with(in_classes=True)
+
+    @cached_property
+    def _of_units(self) -> _core.Network:
+        """The same for sampled units: a layer whose units have gammas and betas of their own is one node."""
+        return self._compiled_with(in_classes=False)
+
+    def _compiled_with(self, in_classes: bool) -> _core.Network:
         from .. import _core
 
-        compiled = _core.Network(list(self.input_shape))
+        compiled = _core.Network(list(self.input_shape), in_classes)
         for layer, before in zip(self.layers, self.shapes, strict=False):
             layer.compile_into(compiled, before)
         compiled.finish()
@@ -157,12 +165,10 @@ class Network:
     def without_units(self) -> str:
         """Which step sampled units do not have, in one sentence; empty where they have all."""
         for number, step in enumerate(self.steps):
-            if getattr(step.layer, "of_each", False):
-                return f"units must be None where gamma and beta differ from unit to unit, as in {step.where}"
-            if step.needs_units and step.layer.affine:
-                return f"{step.where}: sampled units have no depthwise convolutions"
+            what = type(step.layer).__name__
+            if step.layer.unsampled:
+                return f"{step.where}: sampled units have no {what} {step.layer.unsampled}"
             if step.needs_units and self._flattened(number):
-                what = type(step.layer).__name__
                 return f"{step.where}: sampled units have no {what} behind Flatten of Gaussian units or in a sum"
         return ""
 
@@ -297,7 +303,7 @@ class _Facts:
     last_channels: int  # of the last hidden layer, or its units; 0 if there is none
     fewest_inputs: int  # of an affine layer, positions counted
     fewest_of_norms: tuple[int | None, int | None]  # weights of a unit before a BatchNorm: of one tap, of more
-    fewest_read: int | None  # channels that a group of a convolution in groups reads; None if there is none
+    fewest_read: int | None  # channels, 2 or more, that a group of a convolution reads; None if there is none
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
     roots: float | None  # sum of 1/sqrt(N_l), of a chain whose bulk has equations; None of any other network
     relu_normed: bool  # it has, with ReLU behind BatchNorm everywhere
@@ -317,7 +323,7 @@ class _Facts:
         grouped = [
             (step.layer.affine, step.before[0] // step.layer.channel_groups)
             for step in steps
-            if step.layer.channel_groups > 1
+            if step.layer.channel_groups > 1 and not _of_single_units(step)
         ]
 
         # Whether all phi behind each, or behind the sums that it is a part of, are positively homogeneous.
@@ -375,11 +381,16 @@ class _Facts:
         )
 
 
+def _of_single_units(step: Step) -> bool:
+    """Whether each of its units reads one unit: its weights are drawn with units, and not taken for many."""
+    return step.layer.affine and bool(step.needs_units)
+
+
 def _fewest_of_norms(steps: tuple[Step, ...], norms: list[int]) -> tuple[int | None, int | None]:
     """The least fan-in of affine layers that feed a BatchNorm, of those with one tap and of those with more."""
     fans: tuple[list[int], list[int]] = ([], [])
     for feeding in (steps[steps[at].reads[0]] for at in norms if steps[at].reads[0] >= 0):
-        if feeding.layer.affine:
+        if feeding.layer.affine and not _of_single_units(feeding):
             window = feeding.layer.window(feeding.before)
             taps = math.prod(window.kernel) if window else 1
             fans[taps > 1].append(taps * feeding.before[0] // feeding.layer.channel_groups)

@@ -178,6 +178,10 @@ class OverUnits(Norm):
     def unpublished(self) -> str:
         return "normalisation over the units of a sample"
 
+    @property
+    def unsampled(self) -> str:
+        return "whose gamma and beta differ from unit to unit" if self.of_each else ""
+
     def steps(self, spot: Spot) -> Iterator[Step]:
         if spot.unequal:
             raise ValueError(

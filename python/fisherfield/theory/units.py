@@ -15,6 +15,7 @@ from .._memory import available_memory
 from .._warn import warn
 from .._words import bytes_in_words, hours_in_words, shown
 from ..network import Network
+from ..network.layer import Step
 from ..threads import num_threads, one_blas_thread
 from . import calls
 from .inputs import Covariances
@@ -83,7 +84,7 @@ def drawing(
             raise ValueError("units must be 'auto' or None for the theory wei2019, which is a published recursion")
     if net.without_units and not nearly:
         raise ValueError(net.without_units)
-    largest = max((math.prod(step.after[1:]) for step in net.steps if not step.layer.affine), default=1)
+    largest = max(map(_positions, net.steps))
     n = settings.samples
     if nearly and (net.without_units or largest > _POSITIONS or settings.overlap < 0):
         return None
@@ -115,6 +116,13 @@ def drawing(
     return None if nearly and not _fits(net, settings, how)[0] else how
 
 
+def _positions(step: Step) -> int:
+    """Of the image that units may be drawn of at a step: what it gives, or reads where units keep their own weights."""
+    if step.layer.affine:
+        return math.prod(step.before[1:]) if step.needs_units else 1
+    return math.prod(step.after[1:])
+
+
 def seconds_of(needs: _core.UnitNeeds) -> float:
     """About how long one group's pass takes on one core: off by a factor of 2 from one machine to another."""
     return needs.products / _PRODUCTS + needs.written / _WRITTEN
@@ -122,7 +130,7 @@ def seconds_of(needs: _core.UnitNeeds) -> float:
 
 def _fits(net: Network, settings: Settings, how: Drawing) -> tuple[bool, _core.UnitNeeds, float]:
     """Whether one group's pass fits into memory, what it takes, and the bytes that there are."""
-    needs = _core.unit_needs(net._compiled, settings, how)
+    needs = _core.unit_needs(net._of_units, settings, how)
     there = how.memory if how.memory is not None else available_memory() if needs.bytes > 1e8 else None
     room = math.inf if there is None else float(there)
     return needs.bytes <= room, needs, room
@@ -146,7 +154,7 @@ def passed(
     threads = announce(net, settings, how, times, threads)
     out: _core.UnitPasses | None = None
     with one_blas_thread(), suppress(OverflowError):  # of covariances, and the answer is then none
-        out = _core.unit_passes(net._compiled, settings, how, threads, only)
+        out = _core.unit_passes(net._of_units, settings, how, threads, only)
     if out is None or not all(np.isfinite(numbers).all() for numbers in (out.o, out.d, *out.rows.values())):
         way = "" if net.without_recursion or how.inputs is not None else ": units=None takes the closed recursion"
         raise OutOfRange(f"net must keep its numbers within float32's range where units are drawn, and does not{way}")

@@ -34,7 +34,8 @@ enum class LayerKind : std::int8_t {
     dropout,
     upsample,
     max_pool,
-    subsample
+    subsample,
+    depthwise
 };
 
 struct LayerRow {
@@ -73,6 +74,7 @@ inline constexpr LayerRow kLayerRows[] = {
     // these have no law of states, but one of sampled units (cpp/cpu/units)
     {.name = "max_pool"},
     {.name = "subsample"},
+    {.name = "depthwise", .numbers = {"sigma_w2", "sigma_b2"}},
 };
 
 inline int LayerRow::count() const {

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..state import Place, State
-from .state import Low, Sampling, Term, Units, as_units, drawn, mean_of_others, quantiles
+from .state import GROUPS, Low, Sampling, Term, Units, as_units, drawn, mean_of_others, quantiles
 
 __all__ = ["batch_norm"]
 
@@ -40,7 +40,8 @@ def _of_batch(layer: Any, units: Units, at: Place, sampling: Sampling) -> Units:
     z = units.h - units.h.mean(axis=(1, 2), keepdims=True)
     s = _deviation(layer, np.mean(z**2, axis=(1, 2)))
     u = z / s[:, None, None]
-    out = units.times(layer.gamma * u + layer.beta, layer.gamma / s[:, None, None])
+    gamma, beta = _numbers_of(layer, len(u), sampling)
+    out = units.times(gamma * u + beta, gamma / s[:, None, None])
     lows = out.lows
     if at.theory == "exact":
         # of the kernel times (gamma/s)^2
@@ -57,6 +58,20 @@ def _deviation(layer: Any, variance: np.ndarray) -> np.ndarray:
     if layer.eps == 0 and np.any(variance <= 0):
         raise ValueError("eps must be > 0 where the variance over the data is zero, as it is before a BatchNorm")
     return np.asarray(np.sqrt(variance + layer.eps))
+
+
+def _numbers_of(layer: Any, units: int, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """gamma and beta of each unit, (M, 1, 1).
+
+    Where channels have their own, unit i of M carries one of the C channels, which keep their order: each M/C times
+    where that is a whole number, and what groups take is spread evenly over all. The two of a pair are of one channel.
+    """
+    gamma, beta = (np.atleast_1d(each) for each in (layer.gamma, layer.beta))
+    channels, half = max(gamma.size, beta.size), units // 2
+    place = 2 * GROUPS * (np.arange(units) % half) + 2 * sampling.group + 1  # of 2 GROUPS half
+    which = place * channels // (2 * GROUPS * half)
+    gamma, beta = (np.broadcast_to(each, channels)[which, None, None] for each in (gamma, beta))
+    return gamma, beta
 
 
 def _layers_of(units: Units) -> np.ndarray:
@@ -121,7 +136,8 @@ def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> U
     u = (z - mean[:, None, None]) / s[:, None, None]
     ubar, u_others = ((each - mean[:, None]) / s[:, None] for each in (zbar, others))
     o, d = (each if each.ndim == 3 else each[:, None, None] for each in (state.o, state.d))
-    c, one = (layer.gamma / s)[:, None, None], np.ones_like(u)
+    gamma, beta = _numbers_of(layer, len(u), sampling)
+    c, one = gamma / s[:, None, None], np.ones_like(u)
     lows: tuple[Low, ...] = ()
     if at.theory == "exact":
         both = o + part * d
@@ -137,7 +153,7 @@ def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> U
         o = o - t[:, :, None] - t[:, None, :] + t.mean(axis=1)[:, None, None]
     terms = (Term(((c * one, np.arange(positions)),), o, d),)
     lows = (*lows, *_trained(layer, u, at, len(o)))
-    return Units(layer.gamma * u + layer.beta, terms, lows, state.positions)
+    return Units(gamma * u + beta, terms, lows, state.positions)
 
 
 def _scatter(v: np.ndarray, count: float, sampling: Sampling, units: int) -> np.ndarray:

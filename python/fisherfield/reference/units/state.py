@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from ..state import State
 
 __all__ = [
+    "GROUPS",
     "Low",
     "Sampling",
     "Term",
@@ -34,6 +35,7 @@ __all__ = [
     "side_by_side",
 ]
 
+GROUPS = 4  # of units, each a pass by itself: how they differ is the sampling error
 _WHOLE, _LEADING, _LEFT = (
     128,
     32,

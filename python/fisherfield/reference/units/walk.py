@@ -10,16 +10,17 @@ from typing import Any, NamedTuple, cast
 from ...network import Network
 from ...network.layer import Step
 from ..arguments import Settings, refuse_large_images
+from ..kind import Kind
 from ..layers import KINDS
 from ..layers.affine import fan_in
+from ..layers.depthwise import DEPTHWISE
 from ..layers.flatten import over_positions
 from ..layers.phi import LINEAR, activation
 from ..state import Place, State, inputs
-from .state import Sampling, Units, averaged
+from .state import GROUPS, Sampling, Units, averaged
 
 __all__ = ["GROUPS", "Drawing", "drawing", "walk"]
 
-GROUPS = 4  # of units, each a pass by itself: how they differ is the sampling error
 _BATCH = 32  # samples, up to which a unit's samples are the batch itself
 _BATCH_NORMS = 2**12  # the same where a BatchNorm stands on units
 _READS = 16  # of a unit, where they are not
@@ -42,7 +43,7 @@ def drawing(net: Network, settings: Settings, units: Any, seed: int, inputs: Any
     """`units`: "auto", None or how many there are in all; None where the closed recursion does it alone."""
     if units is None or settings.theory == "wei2019":
         return None
-    places = [math.prod(step.after[1:]) for step in net.steps if not step.layer.affine]
+    places = [math.prod((step.before if step.layer.affine else step.after)[1:]) for step in net.steps if _drawn(step)]
     largest, n = max(places, default=1), settings.samples
     if units == "auto" and not net.without_recursion and inputs is None:
         nearly = settings.theory == "exact" and bool(net.needs_units)
@@ -72,6 +73,11 @@ def _count(units: Any, largest: int, reads: int, least: int, numbers: int) -> in
     return int(2 ** min(max(math.floor(math.log2(max(most, 1))), least), 13))
 
 
+def _drawn(step: Step) -> bool:
+    """Whether units may be drawn of what it gives, or of what it reads where it has weights of single units."""
+    return not step.layer.affine or bool(step.needs_units)
+
+
 def walk(
     net: Network,
     settings: Settings,
@@ -89,7 +95,7 @@ def walk(
     kept = _kept(net.steps)
     source = -1
     for number, step in enumerate(net.steps):
-        kind, layer = KINDS[type(step.layer)], cast("Any", step.layer)
+        kind, layer = _kind(step), cast("Any", step.layer)
         source += layer.affine
         at = Place(settings.theory, settings.samples, settings.biases, step.before, max(source, 0), homogeneous[number])
         fed = [states[read] for read in step.reads]
@@ -105,15 +111,22 @@ def walk(
                 how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads
             )
             after = kind.units(layer, *fed, at, sampling)
+            if layer.affine:
+                before, behind = _activated(averaged(fed[0])), averaged(after)
+                add(fan_in(layer, step.before), over_positions(before), over_positions(behind))
         states[number] = after.whole if isinstance(after, State) else after
     return over_positions(_activated(averaged(states[len(net.steps) - 1])))
+
+
+def _kind(step: Step) -> Kind:
+    return DEPTHWISE if step.layer.affine and step.needs_units else KINDS[type(step.layer)]
 
 
 def _kept(steps: tuple[Step, ...]) -> list[bool]:
     """Whether anything that reads a step needs its units."""
     kept = [False] * len(steps)
     for number in reversed(range(len(steps))):
-        kind = KINDS[type(steps[number].layer)]
+        kind = _kind(steps[number])
         if kind.units is not None and (kept[number] or not kind.of_averages):
             for read in steps[number].reads:
                 if read >= 0:
