@@ -145,7 +145,7 @@ def test_every_instruction_set_marks_the_same_points(name, path):
 def marked(net, slots, settings, sharp):
     shape = np.broadcast_shapes(*(values.shape for _, _, values in slots))
     call = (net._compiled, settings, Descent(), list(shape), slots, ["lambda_max"], 1, None, ())
-    return _core.scan(*call, "known", sharp)[1] == OPEN
+    return _core.scan(*call, 0.0, sharp)[1] == OPEN
 
 
 def test_one_bound_for_all_points_lies_above_that_of_each():

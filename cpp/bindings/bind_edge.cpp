@@ -5,6 +5,7 @@
 #include "bind_network.hpp"
 #include "bind_settings.hpp"
 #include "bulk.hpp"
+#include "one_sample.hpp"
 
 namespace fisherfield {
 
@@ -19,6 +20,23 @@ void bind_edge(py::module_& module) {
             return bulk ? bulk->edge() : NAN;
         },
         py::arg("network"), py::arg("settings"), "NaN of networks that the equations do not describe");
+    module.def(
+        "sample_moments",
+        [](const ActivationHandle& phi, double scale, double shift) {
+            const SampleMoments m = sample_moments(phi.activation, scale, shift);
+            return py::make_tuple(m.mean, m.variance, m.square, m.slope, m.mean_slope, m.forward, m.read, m.backward,
+                                  m.of_variance, m.of_square, m.of_slope, m.variance_square, m.variance_slope,
+                                  m.square_slope);
+        },
+        py::arg("activation"), py::arg("scale"), py::arg("shift"), "what one_sample.hpp lists, in its order");
+    module.def(
+        "sample_lengths",
+        [](const ActivationHandle& phi, double scale, double shift, double mean, double length, double share) {
+            const SampleLengths at = sample_lengths(phi.activation, scale, shift, mean, length, share);
+            return py::make_tuple(at.variance, at.square, at.slope);
+        },
+        py::arg("activation"), py::arg("scale"), py::arg("shift"), py::arg("mean"), py::arg("length"), py::arg("share"),
+        "mean squares over the units that see a sample of this length");
     module.def(
         "bulk_spectrum",
         [](const NetworkHandle& handle, const py::handle& settings, const DenseArray<double>& x) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -34,7 +35,7 @@ inline Slot slot_of(const Network& network, const Varied& varied, std::size_t di
 inline py::tuple scanned(const ScanFunction& scan, const NetworkHandle& handle, const py::handle& settings,
                          const py::handle& descent, const std::vector<long>& shape, const std::vector<Varied>& slots,
                          const std::vector<std::string>& quantities, int threads, const py::object& pause,
-                         std::vector<std::shared_ptr<const Table>> tables, const std::string& edges, bool sharp) {
+                         std::vector<std::shared_ptr<const Table>> tables, std::optional<double> edges, bool sharp) {
     const Settings assumed = settings_of(settings);
     const Network& network = handle.seen_by(assumed.theory);
     ScanRequest request{network,
@@ -46,7 +47,7 @@ inline py::tuple scanned(const ScanFunction& scan, const NetworkHandle& handle, 
                         {},
                         threads,
                         std::move(tables),
-                        enumerator<Edges>(kEdges, edges),
+                        {edges.has_value(), edges.value_or(0.0)},
                         sharp};
     for (const auto& slot : slots) {
         request.slots.push_back(slot_of(network, slot, shape.size()));

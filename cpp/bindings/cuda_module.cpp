@@ -12,11 +12,11 @@ void def_scan(py::module_& module, const char* name, ScanFunction work, const ch
         [work = std::move(work)](const NetworkHandle& network, const py::handle& settings, const py::handle& descent,
                                  const std::vector<long>& shape, const std::vector<Varied>& slots,
                                  const std::vector<std::string>& quantities, const py::object& pause,
-                                 const std::string& edges) {
+                                 std::optional<double> edges) {
             return scanned(work, network, settings, descent, shape, slots, quantities, 1, pause, {}, edges, true);
         },
         py::arg("network"), py::arg("settings"), py::arg("descent"), py::arg("shape"), py::arg("slots"),
-        py::arg("quantities"), py::arg("pause"), py::arg("edges") = "unknown", doc);
+        py::arg("quantities"), py::arg("pause"), py::arg("edges") = py::none(), doc);
 }
 
 py::list devices() {

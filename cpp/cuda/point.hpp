@@ -41,7 +41,7 @@ struct Job {
     const Activation* activations = nullptr;
     int count = 0, layers = 0; // nodes; affine layers
     bool normalised = false;
-    Edges edges = Edges::unknown;
+    Edges edges = {};
 
     const int* varied = nullptr; // of each node's numbers: the column, or -1
     ColumnOrValue width, samples, overlap, length, momentum;

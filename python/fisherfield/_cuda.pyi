@@ -18,7 +18,7 @@ def scan(
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],
     pause: Callable[[int], object] | None,
-    edges: str = "unknown",
+    edges: float | None = None,
 ) -> tuple[dict[str, Array], NDArray[np.int8]]: ...
 
 # The same by the host, from the arrays that a device would get.
@@ -30,6 +30,6 @@ def rehearse(
     slots: Sequence[tuple[str, int, Array]],
     quantities: Sequence[str],
     pause: Callable[[int], object] | None,
-    edges: str = "unknown",
+    edges: float | None = None,
 ) -> tuple[dict[str, Array], NDArray[np.int8]]: ...
 def devices() -> list[dict[str, Any]]: ...

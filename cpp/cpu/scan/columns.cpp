@@ -443,7 +443,7 @@ double ScanColumns::most_of_a(const Network& wide, double length, double ratio) 
 void ScanColumns::bound_edges() {
     const Network& network = request_.network;
     const std::vector<Quantity>& asked = request_.quantities;
-    points_.edges = request_.edges != Edges::unknown && std::any_of(asked.begin(), asked.end(), needs_mean);
+    points_.edges = request_.edges.known && std::any_of(asked.begin(), asked.end(), needs_mean);
     if (!points_.edges) {
         return;
     }

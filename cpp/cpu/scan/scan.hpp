@@ -54,7 +54,7 @@ struct ScanRequest {
     std::vector<std::shared_ptr<const Table>> tables; // of each affine layer's activation, or none
     // Points where the bulk's edge may rule lambda_max have the status edge_not_computed. Unless it is sharp, the bound
     // may be a coarser one where it would cost time.
-    Edges edges = Edges::unknown;
+    Edges edges = {};
     bool sharp = false;
 };
 

@@ -11,10 +11,12 @@
 
 namespace fisherfield {
 
-// What is known of a kind of network: nothing, its bulk's equations, or besides what one sample may have (ReLU behind
-// BatchNorm).
-enum class Edges { unknown, known, with_sample };
-inline constexpr const char* kEdges[] = {"unknown", "known", "with_sample"};
+// What is known of a kind of network: nothing, or its bulk's equations and, behind BatchNorm, what one sample may have:
+// the logarithm of its kernel has a variance below kappa sum_l 1/N_l (0: none has an eigenvalue of its own).
+struct Edges {
+    bool known = false;
+    double kappa = 0.0;
+};
 
 // The edge lies below `edge` (a - b), one sample's eigenvalue below `sample` a; 0 where it is not known, or of no use
 // beside the other one.
@@ -25,10 +27,10 @@ struct EdgeBound {
 inline constexpr double kFewestOfEdges = 50.0; // samples, inputs and units of the networks that were sampled, and more
 
 template <class Nodes>
-FISHERFIELD_HD inline EdgeBound edge_bound(const Nodes& node, int count, const Settings& settings, Edges edges) {
+FISHERFIELD_HD inline EdgeBound edge_bound(const Nodes& node, int count, const Settings& settings, const Edges& edges) {
     EdgeBound out;
     const double n = settings.samples;
-    if (edges == Edges::unknown || (settings.finite() && n < kFewestOfEdges)) {
+    if (!edges.known || (settings.finite() && n < kFewestOfEdges)) {
         return out;
     }
     double sum = settings.finite() ? 1.0 / std::sqrt(n) : 0.0, fewest = HUGE_VAL, variance = 0.0;
@@ -37,14 +39,14 @@ FISHERFIELD_HD inline EdgeBound edge_bound(const Nodes& node, int count, const S
         if (inputs > 0.0) {
             sum += 1.0 / std::sqrt(inputs);
             fewest = std::fmin(fewest, inputs);
-            variance += 10.0 / inputs;
+            variance += edges.kappa / inputs;
         }
     }
     if (fewest < kFewestOfEdges) {
         return out;
     }
     out.edge = sum * sum;
-    if (edges == Edges::with_sample && settings.finite()) {
+    if (edges.kappa > 0.0 && settings.finite()) {
         const double sample = (1.0 + 2.4 / n) * std::fmin(1.0, std::exp(std::sqrt(2.0 * std::log(n) * variance)) / n);
         // Beside the outlier b + (a - b)/n this one may be below what the edge's says in any case.
         const bool less = sample - 1.0 / n <= (1.0 - sample) * (out.edge - 1.0 / n);

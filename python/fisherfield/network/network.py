@@ -89,6 +89,11 @@ class Network:
         self.__post_init__()
 
     @cached_property
+    def _kept(self) -> dict[str, float]:
+        """`most_of_variance` by theory, which a call of `fisher` is too short for."""
+        return {}
+
+    @cached_property
     def _facts(self) -> _Facts:
         return _Facts.of(self.steps)
 
@@ -307,7 +312,7 @@ class _Facts:
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
     roots: float | None  # sum of 1/sqrt(N_l), of a chain whose bulk has equations; None of any other network
     relu_normed: bool  # it has, with ReLU behind BatchNorm everywhere
-    log_variance: float  # sum of 10/N_l
+    inverse_widths: float  # sum of 1/N_l
 
     @classmethod
     def of(cls, steps: tuple[Step, ...]) -> _Facts:
@@ -354,7 +359,7 @@ class _Facts:
         return cls(
             roots=sum(width**-0.5 for width in read) if bulk and len(steps[0].before) == 1 else None,
             relu_normed=bulk and relus and not any(np.any(norm.beta) for norm in over_batch),
-            log_variance=sum(10 / width for width in read),
+            inverse_widths=sum(1 / width for width in read),
             depth=len(affine),
             batch_norm=bool(norms),
             trained=any(cast("BatchNorm", layers[at]).trained for at in norms),

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import log_ndtr
 
 from ..network import BatchNorm, Network
 from . import quadrature
 from .arguments import Settings, settings_of
 from .bulk import GRADIENTS, MEANS, Bulk, Neurons, moments
-from .order_parameters import forward
+from .one_sample import most_of_variance, one_sample
 from .wei2019 import following
 
 __all__ = ["bulk_end", "bulk_of", "edge", "one_sample", "spectral_density", "undecided"]
@@ -192,63 +191,20 @@ def undecided(net: Network, settings: Settings, a: float, b: float, largest: flo
     """Whether the edge, or one sample's eigenvalue, may be the largest: closed bounds lie above what is without them.
 
     The edge is below (a - b) (1/sqrt(n) + sum_l 1/sqrt(N_l))^2; one sample below a and (1 + 2.4/n) a/n e^(s sqrt(2 log
-    n)) with s^2 = sum_l 10/N_l. Both are known from 50 samples, inputs and units on, as in `fisher`.
+    n)) with s^2 = sum_l kappa/N_l, kappa of `most_of_variance`. Both are known from 50 samples, inputs and units on, as
+    in `fisher`.
     """
     widths, n = [step.before[0] for step in net.affine_steps], settings.samples
     if min(widths) < 50 or (n is not None and n < 50):
         return False
     ceiling = (a - b) * ((0.0 if n is None else n**-0.5) + sum(width**-0.5 for width in widths)) ** 2
     sample = 0.0
-    relus = all(str(step.layer) == "relu" for step in net.steps if step.layer.pointwise)
-    if n is not None and relus and net.batch_norms and not any(np.any(norm.beta) for norm in net.batch_norms):
-        tail = math.exp(math.sqrt(2 * math.log(n) * sum(10 / width for width in widths)))
-        sample = (1 + 2.4 / n) * a * min(1.0, tail / n)
-    return (not outlier or max(ceiling, sample) > largest) and described(net, settings)
-
-
-def one_sample(net: Network, settings: Settings) -> float:
-    """The eigenvalue of the sample with the largest Theta_ii/n, in ReLU networks with BatchNorm; 0 for any other.
-
-    Deep in such networks every sample has a length r and a gradient t of its own: with u_j ~ N(0, 1) the same in both,
-
-        r_l = (1/(N V)) sum_j (phi(sqrt(r_{l-1}) u_j) - mu)^2,     t_l = (t_{l+1} chi/N) sum_j phi'_j^2 g_j^2,
-
-    ReLU keeps r on average, so that its variance accumulates, too: log Theta_ii is normal, and samples are nearly
-    independent, for their gradients overlap by (1/2)^(L-l) only. With p_l layer l's share of the diagonal and widths
-    N_k
-
-        s^2 = sum_{l,m} p_l p_m [2/N_0 + sum_{k < min} kf/N_k + sum_{k >= max} kb/N_k - sum_{k >= max} 2 4^-(L-1-k)/N_k
-              + sum_{min <= k < max} kx/N_k],
-
-    kb = 5 (of phi'^2 g^2: 6 - 1), kf = E h^4/V^2 - 1 = 4.408 of the centred ReLU, kx = 0.533 of both, and the fourth
-    sum what all samples have in common. The largest of n lognormals is (a/n) e^(-s^2/2) E max e^(s z), and 1 + 2.4/n
-    times as much under exact BatchNorm: a fit to sampled networks of 12 and more layers (1.8 to 2.8 there).
-    """
-    relus = all(str(step.layer) == "relu" for step in net.steps if step.layer.pointwise)
-    n, norms = settings.samples, net.batch_norms
-    if n is None or not norms or not relus or any(norm.beta for norm in norms) or settings.theory == "wei2019":
-        return 0.0
-    exact = settings.theory == "exact"
-    end = forward(net, replace(settings, samples=None, overlap=max(settings.overlap, 0.0)))
-    parts = end.D - end.o if exact else end.D
-    p = parts / parts.sum()
-    N = np.array([step.before[0] for step in net.affine_steps], dtype=float)
-    depth = len(N)
-    variance = 0.0
-    for one in range(1, depth + 1):
-        for other in range(1, depth + 1):
-            low, high = min(one, other), max(one, other)
-            term = 2 / N[0]
-            term += sum(4.408 / N[k] for k in range(1, low))
-            term += sum((5 - 2 * 4.0 ** -(depth - 1 - k)) / N[k] for k in range(high, depth))
-            term += sum(0.533 / N[k] for k in range(low, high))
-            variance += p[one - 1] * p[other - 1] * term
-    s = math.sqrt(variance)
-    t, weight = np.polynomial.legendre.leggauss(400)
-    z = 12 * t
-    density = n * np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * np.exp((n - 1) * log_ndtr(z))
-    largest = float(12 * weight @ (np.exp(s * z) * density))
-    return float((1 + 2.4 / n * exact) * np.sum(end.D) / n * math.exp(-variance / 2) * largest)
+    if not described(net, settings):
+        return False
+    if n is not None and net.batch_norms and (kappa := most_of_variance(net, settings)):
+        tail = math.sqrt(2 * math.log(n) * sum(kappa / width for width in widths))
+        sample = (1 + 2.4 / n) * a * math.exp(min(0.0, tail - math.log(n)))
+    return not outlier or max(ceiling, sample) > largest
 
 
 def spectral_density(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +14,14 @@ from .. import _core
 from ..gaussian import Table
 from ..network import Network
 from ..theory import calls
+from ..theory.one_sample import most_of_variance
 from ..theory.settings import Descent, Settings
 from ..threads import num_threads
 from .by_units import ByUnits
 from .chunks import Arrays, Pause, Status, Work
-from .grid import Slot
+from .grid import Axis, Grid, Slot
 from .labels import LAYERED, SCATTER, core_names
-from .one_by_one import OneByOne
+from .one_by_one import OneByOne, network_at
 from .structure import STRUCTURES, by_network
 
 _BY_EDGE = {"lambda_max", "max_learning_rate", "outlier", "multiplicity", *SCATTER}
@@ -36,6 +39,7 @@ class Job(Work):
     edge: bool = False
     units: int | None = None
     seed: int = 0
+    norms: tuple[tuple[Axis, tuple[float, ...]], ...] = ()  # some values of each axis of gamma or beta
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -83,14 +87,15 @@ class Job(Work):
         whole.fill(arrays, status, pause)
         return {name: arrays[name] for name in names}, status
 
-    def _edges(self, network: Network, names: list[str]) -> str:
-        """What is known of this kind of network's edges, where that matters for what is asked for."""
-        facts = network._facts
-        if facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE & set(names):
-            return "unknown"
-        shifted = any(axis.field == "beta" for axis in self.grid.axes)
-        relus = network.replace(beta=0.0)._facts.relu_normed if shifted else facts.relu_normed
-        return "with_sample" if relus else "known"
+    def _edges(self, network: Network, names: list[str]) -> float | None:
+        """kappa of `most_of_variance`, the most of all gamma and beta; None where no edge is known or asked for."""
+        if network._facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE & set(names):
+            return None
+        axes = [axis for axis, _ in self.norms]
+        points = itertools.product(*(values for _, values in self.norms)) if network._facts.batch_norm else ()
+        return max(
+            (most_of_variance(network_at(network, axes, point), self.theory.theory) for point in points), default=0.0
+        )
 
     def _tables(self, network: Network) -> list[Any]:
         """Of each affine layer the table of its activation, where no BatchNorm stands between."""
@@ -132,6 +137,19 @@ class Job(Work):
             status[at] = state
             done += state.size
         return arrays, status
+
+
+def norms_of(grid: Grid, values: Mapping[str, np.ndarray]) -> tuple[tuple[Axis, tuple[float, ...]], ...]:
+    """The axes of gamma and beta, those of single layers last, with some of their values: the ends and 30 between."""
+    axes = [axis for axis in sorted(grid.axes, key=lambda axis: axis.layer >= 0) if axis.field in ("gamma", "beta")]
+    some = {1: 32, 2: 16, 3: 6}.get(len(axes), 3)
+    return tuple((axis, tuple(_some(np.unique(values[axis.name]), some))) for axis in axes)
+
+
+def _some(values: np.ndarray, count: int) -> list[float]:
+    places = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    chosen: list[float] = values[places].tolist()
+    return chosen
 
 
 def cuda() -> Any:

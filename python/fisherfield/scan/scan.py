@@ -21,7 +21,7 @@ from ..threads import num_threads
 from .arguments import WHOLE, quantities_of, range_of, refuse_large, settings_of, tables_of
 from .by_units import announce, units_of
 from .grid import grid_of
-from .job import Job, cuda
+from .job import Job, cuda, norms_of
 from .labels import LAYERED, QUANTITIES, SCATTER, core_names
 from .structure import most_layers, with_activations
 from .table import Scan
@@ -242,6 +242,7 @@ def scan(
         edge=edge,
         units=units,
         seed=seed,
+        norms=norms_of(grid, values),
     )
     if client is None and units is None:
         shifted = any(name.endswith("beta") for name in values)
