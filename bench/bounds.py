@@ -54,6 +54,8 @@ def rows() -> Iterator[tuple[str, str, ff.Network, int, str]]:
         yield "few samples", "relu, eps 0.1", ff.mlp([100, 500, 500, 500, 1], eps=0.1), n, "exact"
         yield "few samples", "relu, beta 1.5", ff.mlp([100, 1000, 1000, 1], beta=1.5), n, "exact"
         yield "few samples", "relu", ff.mlp([100, 500, 500, 500, 1]), n, "frozen"
+    for depth, name, n in ((3, "elu", 50), (3, "elu", 128), (3, "silu", 64), (8, "relu", 64), (4, "sigmoid", 50)):
+        yield "own", f"{name}, L {depth}, N 700", ff.mlp([700] * depth + [1], name), n, "frozen"
     for n in (150, 300, 600):
         for name in ("relu", "gelu", "sigmoid"):
             yield "n > N/2", f"{name}, N 200", ff.mlp([200, 200, 200, 1], name), n, "exact"

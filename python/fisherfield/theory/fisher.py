@@ -94,6 +94,8 @@ class Fisher(InNotebooks):
     shift, spread : float or None
         How far networks of these widths lie above lambda_max on average, and the standard deviation between them, both
         over lambda_max (docs/theory.md, section 13); None where no formula is known. Computed when first asked for.
+        Under BatchNorm shift has what of order 1/n the recursion leaves out, too (`uncertainty.of_samples`): with
+        frozen statistics all of it.
     uncertainty : Uncertainty
         Both, and what is known to fail of them.
     edge : float or None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import numpy as np
-
+from ..network import Activation, Network
 from . import calls
 from .scatter import Hermite, Row, hermite
 from .settings import Settings
@@ -20,6 +20,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .fisher import Fisher
 
+_LINEAR = Activation("linear")
 # With statistics frozen sampled networks of fewer samples or units spread by up to 2.5 times as much.
 _FEW_FROZEN, _NARROW_FROZEN = 200, 300
 # What sampled networks under exact BatchNorm spread by beyond their last layer's own scatter, over the tilt: an
@@ -27,28 +28,65 @@ _FEW_FROZEN, _NARROW_FROZEN = 200, 300
 _OF_TILT = 0.1
 
 
-def of_batch_norm(fisher: Fisher, rows: Sequence[Row], tilt: float) -> tuple[float, float, list[str]]:
+class Normed(NamedTuple):
+    """A hidden layer behind its BatchNorm: its units, the variance that its activation reads, and its moments."""
+
+    units: float
+    q: float
+    at: Hermite
+
+
+class Own(NamedTuple):
+    """What units' own statistics add to lambda_max, over it, and how much of that n samples alone at any width."""
+
+    total: float
+    of_samples: float
+
+
+def of_batch_norm(fisher: Fisher, rows: Sequence[Row], tilt: float) -> tuple[Own, float, list[str]]:
     """What is added to the shift and to the spread's square, and what is to be said of them."""
     exact, n = fisher.theory == "exact", fisher.samples
-    units = [hermite(row.activation._compiled, row.xy + row.v, row.mean) for row in rows]
-    before = _before(rows, units, fisher.network.input_shape[0])
+    layers = [Normed(row.units, row.xy + row.v, moments(row.activation, row.xy + row.v, row.mean)) for row in rows]
+    before = _before(layers, fisher.network.input_shape[0])
     if exact:
-        return *_exact(rows[-1], units[-1], *before[-1], n, tilt), []
+        added, squared = _exact(rows[-1], layers[-1].at, *before[-1], n, tilt)
+        return Own(added, _exact(rows[-1], layers[-1].at, 0.0, 0.0, n, tilt)[0]), squared, []
     few = [f"below {_FEW_FROZEN} samples"] if n is not None and n < _FEW_FROZEN else []
     narrow = [f"below {_NARROW_FROZEN} units"] if min(row.units for row in rows) < _NARROW_FROZEN else []
     words = " and ".join(few + narrow)
     notes = [f"{words} networks with frozen statistics spread by up to 2.5 times as much"] if words else []
-    return _frozen(fisher, rows, units, before), 0.0, notes
+    settings = Settings(fisher.theory, n, fisher.overlap, fisher.length, fisher.biases)
+    variances = calls.order_parameters(fisher.network, settings).v.tolist()
+    return _frozen(fisher.network, settings, layers, variances, (fisher.a, fisher.b)), 0.0, notes
 
 
-def _before(rows: Sequence[Row], units: Sequence[Hermite], inputs: int) -> list[tuple[float, float]]:
+def of_frozen(net: Network, settings: Settings, a: float, b: float) -> Own:
+    """Of a chain of dense layers with frozen statistics behind all hidden ones, before its shift is asked for."""
+    variances, steps, layers = calls.order_parameters(net, settings).v.tolist(), net.steps, []
+    norms = [at for at, step in enumerate(steps) if step.layer.over_batch]
+    for at, v in zip(norms, variances, strict=False):  # the output's v is nobody's
+        norm: Any = steps[at].layer  # of units that have all the same gamma and beta
+        behind = steps[at + 1].layer
+        q = norm.gamma * norm.gamma * v / (v + norm.eps)
+        activation = cast("Activation", behind) if behind.pointwise else _LINEAR
+        layers.append(Normed(steps[at].before[0], q, moments(activation, q, norm.beta)))
+    return _frozen(net, settings, layers, variances, (a, b))
+
+
+@lru_cache(maxsize=512)
+def moments(activation: Activation, q: float, mean: float) -> Hermite:
+    """Of an activation behind a BatchNorm; all layers of a network mostly have the same."""
+    return hermite(activation._compiled, q, mean)
+
+
+def _before(layers: Sequence[Normed], inputs: int) -> list[tuple[float, float]]:
     """(nu, tau) of what each activation reads."""
     nu, tau, out = 2 / inputs, 1 / inputs, []
-    for row, at in zip(rows, units, strict=True):
+    for units, q, at in layers:
         out.append((nu, tau))
-        share = (row.xy + row.v) * at.slope[0] ** 2 / at.variance if at.variance > 0 else 0.0
-        nu = at.fourth / row.units + at.squared**2 * nu
-        tau = 1 / row.units + share**2 * tau
+        share = q * at.slope[0] ** 2 / at.variance if at.variance > 0 else 0.0
+        nu = at.fourth / units + at.squared**2 * nu
+        tau = 1 / units + share**2 * tau
     return out
 
 
@@ -63,34 +101,65 @@ def _exact(row: Row, at: Hermite, nu: float, tau: float, n: int | None, tilt: fl
     return float(shift), float((2 * m * row.samples[1]) ** 2 * of_unit / row.units + (_OF_TILT * tilt) ** 2)
 
 
-def _overlap(values: np.ndarray, one_over_n: float) -> float:
+def _overlap(values: Sequence[float], one_over_n: float) -> float:
     """(E F)^2 of two samples of n, normalised together."""
     rest = 0.0 if one_over_n == 1 else one_over_n / (1 - one_over_n)
-    return float(values[0] ** 2 - values[1] ** 2 * rest - (values[2] ** 2 + values[0] * values[4]) * one_over_n / 2)
+    return values[0] ** 2 - values[1] ** 2 * rest - (values[2] ** 2 + values[0] * values[4]) * one_over_n / 2
 
 
 def _frozen(
-    fisher: Fisher, rows: Sequence[Row], units: Sequence[Hermite], before: Sequence[tuple[float, float]]
+    net: Network, settings: Settings, layers: Sequence[Normed], variances: list[float], of: tuple[float, float]
+) -> Own:
+    """lambda_max with every unit's own statistics, over that of (a, b), with the mean of them, less 1."""
+    one_over_n = 0.0 if settings.samples is None else 1 / settings.samples
+    parts = calls.contributions(net, settings)
+    biases = [float(settings.biases and layer.bias) for layer in net.affine_layers]
+    kept = [
+        _Kept(*each)
+        for each in zip(
+            *(layers, variances, parts.a.tolist()[1:], parts.b.tolist()[1:], biases[1:]),
+            (norm.eps for norm in net.batch_norms),
+            strict=False,
+        )
+    ]
+    first = float(parts.a[0]), float(parts.b[0])
+    plain = of[1] + (of[0] - of[1]) * one_over_n
+
+    def less_one(before: Sequence[tuple[float, float]]) -> float:
+        try:
+            total = _with_own(first, kept, before, one_over_n)
+        except (OverflowError, ZeroDivisionError):
+            return math.nan
+        return total / plain - 1 if math.isfinite(total) and plain > 0 else math.nan
+
+    of_samples = less_one([(0.0, 0.0)] * len(kept)) if one_over_n > 0 else 0.0
+    return Own(less_one(_before(layers, net.input_shape[0])), of_samples)
+
+
+class _Kept(NamedTuple):
+    """A hidden layer, the variance before its BatchNorm, the next layer's parts of a and b, its bias, and eps."""
+
+    layer: Normed
+    v: float
+    a: float
+    b: float
+    bias: float
+    eps: float
+
+
+def _with_own(
+    first: tuple[float, float], kept: Sequence[_Kept], before: Sequence[tuple[float, float]], one_over_n: float
 ) -> float:
-    """lambda_max with every unit's own statistics, over that with the mean of them, less 1."""
-    net, one_over_n = fisher.network, 0.0 if fisher.samples is None else 1 / fisher.samples
-    settings = Settings(fisher.theory, fisher.samples, fisher.overlap, fisher.length, fisher.biases)
-    variances, parts = calls.order_parameters(net, settings).v, fisher.layers
-    a, b, wider = np.array(parts.a), np.array(parts.b), 1.0
-    for place, (row, at, (nu, tau)) in enumerate(zip(rows, units, before, strict=True)):
+    """lambda_max of the affine layers' parts of a and b, with what each BatchNorm's own statistics make of them."""
+    (a, b), wider = first, 1.0
+    for ((units, _, at), v, next_a, next_b, bias, eps), (nu, tau) in zip(kept, before, strict=True):
         m = at.phi[0]
-        v = variances[place] * (1 - one_over_n) * wider
-        eps = net.batch_norms[place].eps
-        gain = (variances[place] + eps) / (v + eps) * (1 + 2 * (one_over_n + tau))
+        gain = (v + eps) / (v * (1 - one_over_n) * wider + eps) * (1 + 2 * (one_over_n + tau))
         slope = at.slope[0] ** 2
-        a[: place + 1] *= gain
-        b[: place + 1] *= gain * (_overlap(at.slope, one_over_n) / slope if slope > 0 else 1.0)
         off = _overlap(at.phi, one_over_n)
         wider = (at.variance + m * m - off) / at.variance if at.variance > 0 else 1.0
-        own = off + m * at.phi[4] / 4 * (nu - 2 * tau)
-        bias = float(fisher.biases and net.affine_layers[place + 1].bias)
-        if row.units * m * m + bias > 0:
-            b[place + 1] *= (row.units * own + bias) / (row.units * m * m + bias)
-    total = float(np.sum(b)) + (float(np.sum(a)) - float(np.sum(b))) * one_over_n
-    plain = fisher.b + (fisher.a - fisher.b) * one_over_n
-    return total / plain - 1 if math.isfinite(total) else math.nan
+        own, plain = units * (off + m * at.phi[4] / 4 * (nu - 2 * tau)) + bias, units * m * m + bias
+        a = a * gain + next_a
+        b = b * gain * (_overlap(at.slope, one_over_n) / slope if slope > 0 else 1.0)
+        b += next_b * own / plain if plain > 0 else next_b
+    return b + (a - b) * one_over_n

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..network import Network
+from .normed import of_frozen
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ _SMALL_BULK = 0.05
 _FEWEST_SAMPLES = 20
 # Under exact BatchNorm sampled networks of C channels lay 3.7, 2.0, 1.3 and 0.9 % above, at C = 32, 64, 128 and 256.
 _TILT, _TILT_MOST = 1.2, 0.03
+# Frozen, each unit divides by its own statistics; the sampled networks of section 13 followed what shift has of it, and
+# were 12 % below lambda_max for ELU at n = 128. From here on lambda_max alone does not hold.
+_OWN = 0.05
 # Infinite data hide a bulk that rules at every n below (a - b)/b; said where that is more than a small batch.
 _HIDDEN = 100
 
@@ -99,6 +103,8 @@ def remarks(
     elif passed:
         many = samples is None or samples >= _EDGE_SAMPLES
         one_sided[(steady and many) or edge > _CLEARLY * lambda_max].append(_edge(edge, samples, dimensions))
+    if theory == "frozen" and outlier and (rule is None or rule.regime == "outlier") and fit:
+        other.extend(_own_statistics(net, settings, a, b))
     if samples is not None:
         if facts.batch_norm and samples < _FEW_SAMPLES and not (theory == "exact" and facts.closed and samples >= 4):
             other.append(f"below {_FEW_SAMPLES} samples BatchNorm's terms of higher order in 1/n are missing")
@@ -282,6 +288,18 @@ def _edge(edge: float, samples: int | None, dimensions: int) -> str:
     if samples is not None:
         words = f"at about (1 + sqrt(n/N))^2 = {(1 + (samples / dimensions) ** 0.5) ** 2:.2f} times its mean"
     return f"the bulk's edge, {words} for the narrowest layer's N, may pass the outlier"
+
+
+def _own_statistics(net: Network, settings: Settings, a: float, b: float) -> list[str]:
+    """How far frozen networks lie from lambda_max because each unit has its own statistics, where it is much."""
+    if not net._facts.batch_norm or net._facts.roots is None:  # a chain of dense layers, all normed
+        return []
+    own, of_samples = of_frozen(net, settings, a, b)
+    if not abs(own) > _OWN:
+        return []
+    words = "above" if own > 0 else "below"
+    alone = f", {of_samples:+.0%} by {settings.samples} samples alone" if abs(of_samples) > _OWN / 2 else ""
+    return [f"each unit divides by its own statistics: networks lie {abs(own):.0%} {words}, as shift says{alone}"]
 
 
 def _outputs(outputs: int, facts: Any) -> tuple[bool, str]:

@@ -127,8 +127,8 @@ def scatter(activation: _core.Activation, xy: float, v: float, mean: float) -> S
 class Hermite(NamedTuple):
     """Of phi(sqrt(q) u + mean): E phi He_k(u) and E phi' He_k(u) for k = 0 .. 4, and moments of phi - E phi."""
 
-    phi: Array
-    slope: Array
+    phi: tuple[float, ...]
+    slope: tuple[float, ...]
     variance: float
     fourth: float  # Var (phi - E phi)^2/variance^2
     squared: float  # E (phi - E phi)^2 He_2(u)/(2 variance)
@@ -145,8 +145,8 @@ def hermite(activation: _core.Activation, q: float, mean: float) -> Hermite:
     variance = float(weights @ centred)
     of = variance if variance > 0 else 1.0
     return Hermite(
-        he @ (weights * phi),
-        he @ (weights * slope),
+        tuple((he @ (weights * phi)).tolist()),
+        tuple((he @ (weights * slope)).tolist()),
         variance,
         float(weights @ (centred - variance) ** 2) / of**2,
         float(weights @ (centred * he[2])) / (2 * of),

@@ -36,6 +36,7 @@ _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's sha
 # Of lambda_max: sampled networks whose bulk's edge lay beyond scattered by 1.7 to 13 times as much, below by up to 1.4.
 _NEAR_EDGE = 0.35
 _NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
+_FEW_SAID = 0.01  # of lambda_max: what samples alone add is printed from here on
 _SCATTERED = 0.02  # from here on an interval is printed, below an error
 
 
@@ -44,12 +45,16 @@ class Uncertainty:
     """Relative: how far the mean over networks lies above the theory, and the standard deviation between them.
 
     Both are None where no formula is known, and `reason` says why; else it says what is known to fail, if anything is.
+    lambda_max is that of infinite width, with the terms of order 1/n of section 4 (exact BatchNorm) or none (frozen).
+    `shift` holds the rest: what finite width adds, `tilt` among it, and `of_samples`, what is left of order 1/n where
+    each unit has its own statistics, which stands at any width.
     """
 
     shift: float | None
     spread: float | None
     reason: str = ""
     tilt: float | None = None  # of the shift: what the top eigenvector's turning adds
+    of_samples: float = 0.0  # of the shift: what n samples alone add under BatchNorm
 
     def in_words(self, value: float, interval: tuple[float, float] | None = None, error: float = 0.0) -> str:
         """The mean over networks with what they scatter by, 90 % of them; empty where it is not known."""
@@ -110,8 +115,9 @@ def _known(fisher: Fisher) -> Uncertainty:
     tilt /= 1 - min(share, 0.99)
     shift = (1 + outputs.shift) * (1 + tilt) - 1
     reasons: list[str] = []
+    of_samples = 0.0
     if net._facts.all_normed and net._facts.batch_norm:
-        extra, more, reasons = of_batch_norm(fisher, rows, tilt)
+        (extra, of_samples), more, reasons = of_batch_norm(fisher, rows, tilt)
         # what is added to b of independent units adds; other statistics of units multiply
         shift = shift + extra if fisher.theory == "exact" else (1 + shift) * (1 + extra) - 1
         spread2 += more
@@ -129,7 +135,9 @@ def _known(fisher: Fisher) -> Uncertainty:
         )
     if len(net.input_shape) != 1:
         reasons.append("of a dense network with channels for units")
-    return Uncertainty(shift, spread, "; ".join(reasons), tilt)
+    if abs(of_samples) > _FEW_SAID:
+        reasons.insert(0, f"{of_samples:+.1%} by {fisher.samples} samples alone, at any width")
+    return Uncertainty(shift, spread, "; ".join(reasons), tilt, of_samples)
 
 
 def _near_edge(fisher: Fisher, settings: Settings, top: float) -> str:
