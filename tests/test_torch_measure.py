@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import pickle
 import random
@@ -632,3 +633,20 @@ def test_progress_hears_every_product():
     assert [count for count, _ in heard] == list(range(1, spectrum.products + 1))
     assert heard[-1][1] == spectrum.lambda_max
     assert all(one <= other * (1 + 1e-12) for (_, one), (_, other) in itertools.pairwise(heard))
+
+
+@pytest.mark.parametrize("matrix", ["fisher", "hessian"])
+def test_nothing_of_a_module_stays_behind(matrix):
+    """Not even an output that its own node saves, as ReLU's is: PyTorch's graph of a pass holds itself then, unseen by
+    the garbage collector."""
+
+    def tensors():
+        gc.collect()
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    x, y = batch()
+    before = None
+    for seed in range(3):
+        ff.torch.measure(classifier(seed), x, y, loss="cross_entropy", matrix=matrix)
+        before = tensors() if before is None else before
+    assert tensors() == before

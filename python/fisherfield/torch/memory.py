@@ -44,18 +44,18 @@ def bytes_of_products(calls: Calls, hessian: bool) -> tuple[float, float, int] |
 def _saved(calls: Calls, count: int) -> tuple[float, int]:
     """Bytes that so many samples save, but for what belongs to the module and the batch; and outputs of each."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*calls.leaves, *calls.fixed.values())}
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = tensor
-        return tensor
+            kept[storage.data_ptr()] = storage
+        return tensor.detach()  # an output that its own node saves would hold that node, and both would stay for ever
 
     leaves = [leaf.detach().requires_grad_() for leaf in calls.leaves]
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         outputs = calls.forward(leaves, slice(0, count), lambda f: f)
-    return float(sum(tensor.untyped_storage().nbytes() for tensor in kept.values())), outputs[0].numel()
+    return float(sum(storage.nbytes() for storage in kept.values())), outputs[0].numel()
 
 
 def couples(calls: Calls) -> bool:
