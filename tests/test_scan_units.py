@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scans by sampled units."""
 
-import sys
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_a_long_scan_says_so_before_it_starts(monkeypatch):
     def stopped(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["fisherfield.scan.scan"], "carried_out", stopped)
+    monkeypatch.setattr(import_module("fisherfield.scan.scan"), "carried_out", stopped)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with pytest.raises(KeyboardInterrupt):

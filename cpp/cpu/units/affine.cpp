@@ -69,7 +69,7 @@ Matrix mean_over_taps(Room& room, const Matrix& from, long before, const std::ve
 
 std::shared_ptr<Averages> affine(Room& room, const Node& node, std::shared_ptr<Averages> in) {
     const long before = in->positions();
-    const double w2 = node.numbers[0], b2 = node.numbers[1];
+    const double w2 = node.numbers[0];
     const double bias = room.settings.biases && node.trained ? 1.0 : 0.0;
     const auto taps = taps_of(in->size, node.windows);
     auto out = std::make_shared<Averages>();
@@ -99,9 +99,10 @@ std::shared_ptr<Averages> affine(Room& room, const Node& node, std::shared_ptr<A
         double &xy = (*out->xy)[i], &v = (*out->v)[i], &o = (*out->o)[i], &d = (*out->d)[i];
         o = fan * xy + one + w2 * o;
         d = fan * v + w2 * d;
-        xy = b2 + w2 * xy;
+        xy *= w2;
         v *= w2;
     });
+    out->bias = node.numbers[1];
     return out;
 }
 

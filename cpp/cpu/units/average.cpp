@@ -283,7 +283,7 @@ State<Scaled> of_position(const Room& room, const Value& value) {
         }
         return Scaled(sum / static_cast<double>(k));
     };
-    return {mean(state.xy), mean(state.v), 0.0, 0.0, {mean(state.o), mean(state.d), 0.0, 0.0}};
+    return {mean(state.xy) + Scaled(state.bias), mean(state.v), 0.0, 0.0, {mean(state.o), mean(state.d), 0.0, 0.0}};
 }
 
 Floats applied(Room& room, const Units& units, const Floats& x) {

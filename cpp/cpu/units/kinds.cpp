@@ -43,6 +43,17 @@ std::shared_ptr<Averages> own(Room& room, std::shared_ptr<Averages> state) {
     return out;
 }
 
+std::shared_ptr<Averages> whole(Room& room, std::shared_ptr<Averages> state) {
+    if (!state || state->bias == 0.0) {
+        return state;
+    }
+    auto out = own(room, std::move(state));
+    const long k = out->positions();
+    each(room, k * k, [&](long i) { (*out->xy)[i] += out->bias; });
+    out->bias = 0.0;
+    return out;
+}
+
 std::shared_ptr<Averages> settled(Room& room, std::shared_ptr<Averages> state) {
     if (!state->gaussian) {
         return state;

@@ -42,4 +42,7 @@ Value flatten_units(Room& room, const Node& node, Inputs in);
 // A state of one's own: matrices that others read are copied.
 std::shared_ptr<Averages> own(Room& room, std::shared_ptr<Averages> state);
 
+// With the bias in xy.
+std::shared_ptr<Averages> whole(Room& room, std::shared_ptr<Averages> state);
+
 } // namespace fisherfield::sampled_units

@@ -27,6 +27,8 @@ struct Averages {
     Pair size{1, 1};
     Matrix xy, v, o, d, ou, du;
     std::vector<double> mean; // of each position; empty: 0
+    // What every entry of xy has beyond it, of an affine layer: a BatchNorm takes it out, whatever its size.
+    double bias = 0.0;
 
     long positions() const { return static_cast<long>(size[0]) * size[1]; }
 };

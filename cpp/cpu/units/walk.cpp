@@ -74,7 +74,7 @@ public:
         for (int i = 0; i < count; ++i) {
             values_[i + 1] = map(i, &out.rows);
         }
-        const auto end = settled(room_, averaged(room_, values_[count]));
+        const auto end = settled(room_, whole(room_, averaged(room_, values_[count])));
         if (!room_.rehearsal) {
             out.kernel = of_position(room_, {end, nullptr}).kernel;
         }
@@ -93,6 +93,10 @@ private:
         const Node& node = room_.network.nodes[i];
         const Kind& kind = kind_of(node);
         Inputs in{take(node.input), node.other == kNone ? Value{} : take(node.other)};
+        if (!row_of(node.kind).normalises) {
+            in.first.averages = whole(room_, std::move(in.first.averages));
+            in.second.averages = whole(room_, std::move(in.second.averages));
+        }
         const bool averages = !in.first.units && kind.of_averages != nullptr;
         if (kind.of_units != nullptr && !averages && (kind.of_averages == nullptr || kept_[i])) {
             const State<Scaled> before = kind.affine ? of_position(room_, activations(in.first)) : State<Scaled>{};

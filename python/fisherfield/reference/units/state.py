@@ -150,7 +150,7 @@ def _cut(values: np.ndarray, others: float = 0.0) -> float:
     below = others + np.concatenate([[0.0], np.cumsum(values)[:-1]])  # the sum of those that are cut
     shares = -below / np.arange(len(values), 0, -1)
     above = np.flatnonzero(values > shares)
-    return max(float(shares[above[0]]), 0.0) if len(above) else 0.0
+    return max(float(shares[above[0] if len(above) else -1]), 0.0)  # of a negative sum nothing is left
 
 
 def _shared_root(xy: np.ndarray, v: np.ndarray, sampling: Sampling, which: int) -> tuple[np.ndarray, np.ndarray]:

@@ -99,13 +99,14 @@ def walk(
         source += layer.affine
         at = Place(settings.theory, settings.samples, settings.biases, step.before, max(source, 0), homogeneous[number])
         fed = [states[read] for read in step.reads]
+        fed = fed if kind.without_bias else [_whole(each) for each in fed]
         closed = all(isinstance(each, State) for each in fed) and kind.of_averages
         if kind.units is None or closed or (kind.of_averages and not kept[number]):
             read = [averaged(each) for each in fed]
             read = read if kind.takes_gaussian else [_activated(each) for each in read]
             after: State | Units = kind.state(layer, *read, at)
             if layer.affine:
-                add(fan_in(layer, step.before), over_positions(read[0]), over_positions(cast("State", after).whole))
+                add(fan_in(layer, step.before), over_positions(read[0]), over_positions(_whole(after)))
         else:
             sampling = Sampling(
                 how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads
@@ -114,8 +115,13 @@ def walk(
             if layer.affine:
                 before, behind = _activated(averaged(fed[0])), averaged(after)
                 add(fan_in(layer, step.before), over_positions(before), over_positions(behind))
-        states[number] = after.whole if isinstance(after, State) else after
-    return over_positions(_activated(averaged(states[len(net.steps) - 1])))
+        states[number] = after
+    return over_positions(_activated(averaged(_whole(states[len(net.steps) - 1]))))
+
+
+def _whole(state: Any) -> Any:
+    """With the bias in xy; units have it in themselves."""
+    return state.whole if isinstance(state, State) else state
 
 
 def _kind(step: Step) -> Kind:
