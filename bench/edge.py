@@ -5,8 +5,8 @@
 
 `Fisher.edge` over the mean of the eigenvalue next to the outlier, for 2 to 8 layers of N units and inputs at N/n from
 0.25 to 4, vanilla and with BatchNorm; the table goes to standard output as Markdown. In deep networks with BatchNorm
-the second eigenvalue is a single sample's: its eigenvector sits on one or two of them, and the last column has the
-formula's for ReLU over the same.
+the second eigenvalue is a single sample's: its eigenvector sits on one or two of them, and the last columns have the
+formula's over the same, and the larger of both.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy as np
 from timing import machine
 
 import fisherfield as ff
-from fisherfield._words import with_error
-from fisherfield.theory.edge import _one_sample
+from fisherfield.theory.one_sample import one_sample
 from fisherfield.theory.settings import Settings
 
 UNITS, NETWORKS = 160, 8
@@ -61,16 +60,17 @@ def row(kind: Kind, share: float) -> str:
     assert edge is not None
     values, sits = np.array([second(net, kind.theory, n, seed) for seed in range(NETWORKS)]).T
     mean, error = float(values.mean()), float(values.std(ddof=1)) / NETWORKS**0.5
-    sample = _one_sample(net, Settings.of(net, kind.theory, n)) / mean if net._facts.relu_normed else 0.0
-    measured, ratio = with_error(mean, error), with_error(edge / mean, edge / mean * error / mean)
-    cells = (kind.name, kind.depth, f"{share:g}", f"{edge:.4g}", measured, ratio, f"{np.median(sits):.3g}")
-    return f"| {' | '.join(map(str, cells))} | {f'{sample:.2f}' if sample else ''} |".replace("+-", "±")
+    sample = one_sample(net, Settings.of(net, kind.theory, n)) if net.batch_norms else 0.0
+    measured = f"{mean:.4g} ± {error:.2g}"
+    ratios = [f"{value / mean:.2f} ± {value * error / mean**2:.2f}" for value in (edge, sample, max(edge, sample))]
+    cells = (kind.name, kind.depth, f"{share:g}", f"{edge:.4g}", measured, ratios[0], f"{np.median(sits):.3g}")
+    return f"| {' | '.join(map(str, (*cells, *(ratios[1:] if sample else ('', ratios[0])))))} |"
 
 
 if __name__ == "__main__":
     print(f"{machine()}\n")
-    print("| network | L | N/n | edge | sampled second | edge over it | sits on | one sample's over it |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| network | L | N/n | edge | sampled second | edge over it | sits on | one sample's over it | larger |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for kind in KINDS:
         for share in SHARES:
             print(row(kind, share), flush=True)

@@ -86,6 +86,7 @@ def remarks(
     # Under exact BatchNorm the outlier is the last layer's alone and differs by 0.1 % from network to network; without,
     # or with statistics frozen, single networks lie 10 % and more from it, on either side.
     steady = theory == "exact" and facts.last_normed and not facts.convolutional
+    higher = steady and (rule is None or rule.regime == "outlier")  # edges and samples lie on either side
     if lambda_max == 0.0 and log2 == -math.inf:
         below.append("lambda_max = 0: no gradient reaches any parameter")
     # (a - b) (1/sqrt(n) + 1/sqrt(N))^2: the edge of n independent rows in N dimensions, and its order at infinite data
@@ -122,16 +123,16 @@ def remarks(
         one_sided[clear].append(words)
     if width is not None and width < _NARROW:
         differ = (
-            "sampled eigenvalues lie higher by more than 2 %" if steady else "networks differ widely from each other"
+            "sampled eigenvalues lie higher by more than 2 %" if higher else "networks differ widely from each other"
         )
-        one_sided[steady].append(f"the narrowest hidden layer has {width} units, where {differ}")
+        one_sided[higher].append(f"the narrowest hidden layer has {width} units, where {differ}")
     _channels(facts, other)
     if facts.convolutional and facts.fewest_normed and not (theory == "exact" and facts.last_normed):
         notes.append(_SCATTER)
     if facts.fewest_read or facts.fewest_normed:
         _groups(facts, other, notes)
     if width is not None and facts.depth > _DEPTH_PER_WIDTH * width:
-        one_sided[steady].append(
+        one_sided[higher].append(
             f"depth {facts.depth} is comparable with width {width}: networks differ widely from each other"
         )
     if theory == "wei2019" and (facts.batch_norm or facts.convolutional):
