@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..network import Network
 from . import calls
-from .one_sample import MOST_OF_A, most_of_variance, one_sample
+from .one_sample import MOST_OF_A, most_of_variance, sample_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Rule(NamedTuple):
     regime: str
     edge: float
     sample: float
+    log_variance: float = 0.0  # of samples' Theta_ii, where sample was needed
 
 
 # Networks were sampled at so many samples, inputs and units, and more.
@@ -48,11 +49,11 @@ def rule_of(net: Network, settings: Settings, spectrum: Spectrum) -> Rule | None
     ):
         return None
     top, difference = spectrum.lambda_max, spectrum.a - spectrum.b
-    sample = 0.0
+    sample = variance = 0.0
     if facts.batch_norm and n is not None and (most := (1 + MOST_OF_A / n) * spectrum.a) > top:
         kappa = most_of_variance(net, settings.theory)
         if kappa and most * math.exp(math.sqrt(2 * math.log(n) * kappa * facts.inverse_widths) - math.log(n)) > top:
-            sample = one_sample(net, settings)
+            sample, variance = sample_of(net, settings)
     edge = 0.0
     if not spectrum.outlier or difference * ((0.0 if n is None else n**-0.5) + facts.roots) ** 2 > top:
         edge = edge_of(net, settings, difference)
@@ -62,7 +63,7 @@ def rule_of(net: Network, settings: Settings, spectrum: Spectrum) -> Rule | None
         return _BELOW
     largest = max(top, edge, sample)
     regime = "outlier" if spectrum.outlier and top >= largest else "bulk" if edge >= sample else "sample"
-    return Rule(largest, regime, edge, sample)
+    return Rule(largest, regime, edge, sample, variance)
 
 
 def edge_of(net: Network, settings: Settings, difference: float) -> float:

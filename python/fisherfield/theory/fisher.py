@@ -75,7 +75,8 @@ class Fisher(InNotebooks):
         The tangent kernel of one output, on the diagonal and off it.
     regime : {"outlier", "bulk", "sample"}
         Whether lambda_max is the outlier, (a + (n-1) b)/n, the bulk's edge, or the eigenvalue of a single sample, in
-        ReLU networks with BatchNorm. Where the edge is not known, "bulk" is the larger of (a - b)/n and the mean.
+        dense networks with BatchNorm (docs/theory.md, section 14, has how far it is right). Where the edge is not
+        known, "bulk" is the larger of (a - b)/n and the mean.
     theory : {"exact", "frozen", "wei2019"}
     holds : bool
         False where lambda_max is known not to be what a sampled network shows; `reason` says why.

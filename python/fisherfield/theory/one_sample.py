@@ -18,7 +18,7 @@ from ..network import Activation, Network
 from . import calls
 from .settings import Settings
 
-__all__ = ["MOST_OF_A", "log_variance", "mean_of_largest", "most_of_variance", "one_sample"]
+__all__ = ["MOST_OF_A", "log_variance", "mean_of_largest", "most_of_variance", "one_sample", "sample_of"]
 
 Array = NDArray[np.float64]
 
@@ -166,9 +166,14 @@ def log_variance(net: Network, settings: Settings, shares: Array) -> float:
 
 
 def one_sample(net: Network, settings: Settings) -> float:
+    """The eigenvalue; 0 where it is not known."""
+    return sample_of(net, settings)[0]
+
+
+def sample_of(net: Network, settings: Settings) -> tuple[float, float]:
     """(1 + 2.4/n [exact only]) (a/n) e^(-s^2/2) E max_{i <= n} e^(s z_i): samples' Theta_ii are lognormal, independent.
 
-    0 where that is not known.
+    And s^2; both are 0 where they are not known.
     """
     n = settings.samples
     assert n is not None
@@ -179,12 +184,12 @@ def one_sample(net: Network, settings: Settings) -> float:
     of_layers = parts.a - parts.b if exact else parts.a
     total = float(of_layers.sum())
     if not 0.0 < total < math.inf:
-        return 0.0
+        return 0.0, 0.0
     variance = log_variance(net, endless._replace(samples=n), of_layers / total)
     if not math.isfinite(variance):
-        return 0.0
+        return 0.0, 0.0
     largest = math.exp(-variance / 2) * mean_of_largest(variance**0.5, n)
-    return float((1 + _BATCH / n * exact) * parts.a.sum() / n * largest)
+    return float((1 + _BATCH / n * exact) * parts.a.sum() / n * largest), variance
 
 
 def mean_of_largest(deviation: float, count: int) -> float:
