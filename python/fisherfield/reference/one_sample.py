@@ -148,9 +148,12 @@ def noise(rows: list[dict[str, float]], common: float) -> list[np.ndarray]:
 def most_of_variance(net: Network, settings: Settings) -> float:
     """kappa, by which s^2 <= kappa sum_l 1/N_l: twice the most that the noise of a layer does to a part of Theta_ii.
 
-    With slopes at r = 1; twice, for where they rise with r. 10 for ReLU.
+    With slopes at r = 1 and eps = 0; twice, for where they rise with r. 10 for ReLU.
     """
-    units = units_of(net, settings)
+    units = [
+        replace(unit, scale=float(np.squeeze(norm.gamma)))
+        for unit, norm in zip(units_of(net, settings), net.batch_norms, strict=False)
+    ]
     if not units:
         return 0.0
     rows = [unit.moments() for unit in units]
