@@ -73,6 +73,7 @@ ROWS = {
     "cifar_resnet32": Row(cifar(32)),
     "cifar_resnet56": Row(cifar(56)),
     "mobilenet_v2": Row(lambda: known.MobileNetV2(0.5, 1, least=32)),
+    "mobilenet_small": Row(lambda: known.MobileNetV2(1.0, 1, small=True)),
     "resnet18": Row(resnet(BASIC, 2, 2, 2, 2)),
     "resnet34": Row(resnet(BASIC, 3, 4, 6, 3)),
     "resnet50": Row(resnet(DEEP, 3, 4, 6, 3)),

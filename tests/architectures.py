@@ -237,7 +237,9 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    def __init__(self, width=1.0, outputs=1000, least=1):
+    """Of ImageNet; `small`, for images of 32 x 32, has seven of its blocks and halves an image twice."""
+
+    def __init__(self, width=1.0, outputs=1000, least=1, small=False):
         super().__init__()
         settings = [
             (1, 16, 1, 1),
@@ -248,8 +250,10 @@ class MobileNetV2(nn.Module):
             (6, 160, 3, 2),
             (6, 320, 1, 1),
         ]
-        before, last = max(int(32 * width), least), int(1280 * width)
-        features = [nn.Sequential(conv3(3, before, 2), nn.BatchNorm2d(before), nn.ReLU6(inplace=True))]
+        if small:
+            settings = [(1, 32, 1, 1), (6, 32, 2, 1), (6, 48, 2, 2), (6, 64, 2, 2)]
+        before, last = max(int(32 * width), least), int((256 if small else 1280) * width)
+        features = [nn.Sequential(conv3(3, before, 1 if small else 2), nn.BatchNorm2d(before), nn.ReLU6(inplace=True))]
         for ratio, channels, count, stride in settings:
             after = max(int(channels * width), least)
             for place in range(count):

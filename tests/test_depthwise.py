@@ -1,5 +1,6 @@
 """Depthwise convolutions by sampled units, and BatchNorm behind them; nets like MobileNetV2."""
 
+import copy
 import math
 
 import numpy as np
@@ -146,3 +147,22 @@ def test_networks_that_are_sampled_have_theirs(end):
     error = np.std(measured, ddof=1) / 2
     assert error < 0.02 * theory.lambda_max
     assert theory.lambda_max == pytest.approx(np.mean(measured), abs=3 * error + 0.03 * theory.lambda_max)
+
+
+def test_mobilenets_have_a_number_as_they_are_described():
+    """Inverted residuals, a tenth of the channels: theory's number is that of the description read back."""
+    torch, known = (pytest.importorskip(name) for name in ("torch", "architectures"))
+    torch.manual_seed(0)
+    module = known.MobileNetV2(0.1, 1, least=4, small=True)
+    net = ff.torch.describe(module, (3, 8, 8))
+    assert sum(isinstance(step.layer, ff.Conv2d) and bool(step.needs_units) for step in net.steps) == 7
+    again = ff.torch.describe(ff.torch.module(copy.copy(net)), (3, 8, 8))
+    assert again == net
+    spectrum = ff.fisher(net, samples=10, units=64)
+    assert spectrum.lambda_max > 0
+    assert spectrum.error > 0
+    assert "channels: networks differ widely" in spectrum.reason
+    norms = [ff.BatchNorm(tuple(np.linspace(0.5, 1.5, 8)), trained=True)] * 2
+    layers = [ff.Conv2d(8, 3, 1, 1), norms[0], RELU, ff.Conv2d(8, 3, 1, 1, groups=8), norms[1], RELU6]
+    own = ff.Network((3, 4, 4), [*layers, ff.Flatten(), ff.Dense(1)])
+    assert ff.torch.describe(ff.torch.module(own), (3, 4, 4)) == own
