@@ -24,16 +24,17 @@ std::vector<double> matrix_of(const py::handle& array) {
     return {numbers.data(), numbers.data() + numbers.size()};
 }
 
-// units, largest, of_batch, reads, seed, inputs: (xy, v) of the network's positions, or None
+// units, largest, of_batch, reads, seed, inputs: (xy, v) of the network's positions, or None; gains of layers, or none
 Drawing drawing_of(const py::handle& how) {
     static const Attribute units("units"), largest("largest"), of_batch("of_batch"), reads("reads"), seed("seed"),
-        inputs("inputs");
+        inputs("inputs"), gains("gains");
     Drawing out{units.as<long>(how), largest.as<long>(how), of_batch.as<bool>(how), reads.as<long>(how),
                 seed.as<std::uint64_t>(how)};
     if (const py::object pair = inputs.of(how); !pair.is_none()) {
         out.xy = matrix_of(pair[py::int_(0)]);
         out.v = matrix_of(pair[py::int_(1)]);
     }
+    out.gains = gains.as<std::vector<double>>(how);
     return out;
 }
 

@@ -26,6 +26,7 @@ struct Norm {
     double eps;
     bool exact, trained; // the gradient flows through the statistics; gamma and beta are parameters that count here
     int place;
+    double gain; // of 1/s^2 in kernels, where frozen
 };
 
 double deviation(const Norm& norm, double variance) {
@@ -194,7 +195,8 @@ void put_kernels(Room& room, const Norm& norm, const Averages& state, const Floa
     const long k = state.positions();
     const double n = room.settings.samples, part = n > 0.0 ? 1.0 / n : 0.0;
     std::vector<double> c(s.size());
-    std::transform(norm.gamma.begin(), norm.gamma.end(), s.begin(), c.begin(), std::divides<>());
+    std::transform(norm.gamma.begin(), norm.gamma.end(), s.begin(), c.begin(),
+                   [root = std::sqrt(norm.gain)](double gamma, double deviation) { return root * gamma / deviation; });
     const Matrix o = norm.exact ? centred(room, state, part, k) : state.o;
     units->terms.push_back({{{times(room, *units, nullptr, c), all_positions(k)}}, o, state.d, k});
     if (norm.exact) {
@@ -302,8 +304,9 @@ std::shared_ptr<Units> of_units(Room& room, const Norm& norm, std::shared_ptr<Un
     const std::vector<double> s = normalise(room, norm, *units, u->data());
     const long size = units->reads * units->positions();
     Array<float> factor(room, units->numbers());
+    const double root = std::sqrt(norm.gain);
     each(room, units->count,
-         [&](long i) { std::fill_n(factor.data() + i * size, size, static_cast<float>(norm.gamma[i] / s[i])); });
+         [&](long i) { std::fill_n(factor.data() + i * size, size, static_cast<float>(root * norm.gamma[i] / s[i])); });
     multiply_slopes(room, units.get(), factor.data());
     if (norm.exact) {
         const Floats one = times(room, *units, nullptr, std::vector<double>(units->count, 1.0));
@@ -340,7 +343,8 @@ Norm norm_of(const Room& room, const Node& node, long count) {
              node.numbers[2],
              room.settings.theory == Theory::exact,
              node.trained && room.owns(node),
-             node.place};
+             node.place,
+             room.settings.theory == Theory::exact ? 1.0 : room.how.gain(node.place)};
     if (node.own != kNone) {
         const Network::Units& own = room.network.own[node.own];
         const long half = count / 2, channels = static_cast<long>(own.size());

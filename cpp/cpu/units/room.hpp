@@ -27,6 +27,10 @@ struct Drawing {
     // Of the inputs' positions, K x K: between two inputs, and what one's have beyond that; empty where positions are
     // independent.
     std::vector<double> xy{}, v{};
+    // Of each described layer, what a frozen BatchNorm's 1/s^2 is multiplied by in tangent kernels; empty: 1.
+    std::vector<double> gains{};
+
+    double gain(int place) const { return gains.empty() ? 1.0 : gains.at(place); }
 };
 
 inline constexpr int kGroups = 4;           // of units, a pass each

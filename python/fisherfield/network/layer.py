@@ -289,6 +289,11 @@ class Layer:
         """The window that it takes positions together in, if it does."""
         return None
 
+    def of_normals(self, before: Shape) -> tuple[float, float] | None:
+        """The mean of what it makes of a window of independent standard normal numbers, and the variance over that of
+        their mean; None where it makes nothing of windows."""
+        return None
+
     def held(self) -> dict[str, tuple[Layer, ...]]:
         """The layers that it holds, by the names of its fields."""
         fields = {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}

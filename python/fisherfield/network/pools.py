@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import _numbers
 from .layer import GAUSSIAN, Layer, Pair, Parts, Seen, Shape, Spot, Step, Stream, Window, kind, matrices, setting, two
 
@@ -45,6 +47,9 @@ class _Pool(Layer):
 
 class _Average(_Pool):
     """Means over windows."""
+
+    def of_normals(self, before: Shape) -> tuple[float, float]:
+        return 0.0, 1.0
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         window = self.window(before)
@@ -126,6 +131,14 @@ class MaxPool2d(_Windows):
 
     def needs_units(self, spot: Spot) -> str:
         return "the largest of several positions is not a matter of their second moments alone"
+
+    def of_normals(self, before: Shape) -> tuple[float, float]:
+        taps = math.prod(self.window(before).kernel)
+        z = np.linspace(-10.0, 10.0, 2001)  # the trapezium of a smooth integrand: 1e-15 at this step
+        below = 0.5 + 0.5 * np.array([math.erf(x / math.sqrt(2.0)) for x in z])
+        density = taps * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * below ** (taps - 1) * 0.01
+        mean = float(density @ z)
+        return mean, taps * float(density @ (z - mean) ** 2)
 
     def compile_into(self, core: _core.Network, before: Shape) -> None:
         core.max_pool(*self.window(before)[:3])

@@ -141,7 +141,7 @@ class Verification(InNotebooks):
 
     @cached_property
     def intervals(self) -> Array:
-        known = [result is not None and result.shift is not None for result in self.fishers]
+        known = [result is not None and result.spread is not None for result in self.fishers]
         ends = zip(self.fishers, known, strict=True)
         return np.array(
             [result.interval(LEVEL) if result and there else (math.nan, math.nan) for result, there in ends]
@@ -356,7 +356,7 @@ def _of_width(verification: Verification, row: int) -> Iterator[tuple[str, str, 
     """What networks of one width have beside what the theory says of them: their mean and spread, and the edge."""
     mean, error = verification.sampled["lambda_max"][row], verification.errors["lambda_max"][row]
     count, spread = verification.seeds.size, verification.spread[row]
-    if not math.isnan(spread):
+    if not math.isnan(verification.shift[row]):
         top = verification.theory["lambda_max"][row] * (1 + verification.shift[row])
         yield "", "with shift", with_error(mean, error), f"{top:.5g}", with_error(mean / top, error / top)
     if not math.isnan(spread) and count > 1:

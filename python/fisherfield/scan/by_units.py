@@ -99,7 +99,7 @@ class ByUnits(Points):
             values["part_a"], values["part_b"] = sampled_units.contributions(net, settings, how, self.threads)
         with np.errstate(divide="ignore", invalid="ignore"):
             values["c"] = np.where(values["q"] == 0, 1.0, values["q_xy"] / values["q"])
-        result = result_of(net, settings, spectrum, error, of_bulk, how)
+        result = result_of(net, settings, spectrum, error, of_bulk, how, own="shift" in names)
         fields = ("lambda_max", "bulk", "mean", "second_moment", "multiplicity", "parameters", "a", "b")
         values |= {name: float(getattr(result, name)) for name in fields} | {"outlier": _REGIMES[result.regime]}
         for name in ("shift", "spread"):

@@ -24,6 +24,7 @@ from .cross_entropy import law as softmax_law
 from .edge import Rule, edge_of, rule_of
 from .inputs import inputs_of, remark
 from .order_parameters import where_of
+from .own_variance import shift_of as own_shift_of
 from .remarks import of_units, remarks
 from .settings import Settings
 from .uncertainty import Uncertainty, uncertainty_of
@@ -97,8 +98,12 @@ class Fisher(InNotebooks):
         over lambda_max (docs/theory.md, section 13); None where no formula is known. Computed when first asked for.
         Under BatchNorm shift has what of order 1/n the recursion leaves out, too (`uncertainty.of_samples`): with
         frozen statistics all of it.
+        Of convolutions with frozen statistics by sampled units the shift is that of units' own variances alone, and
+        the spread is not known.
     uncertainty : Uncertainty
         Both, and what is known to fail of them.
+    own_shift : float or None
+        Of convolutions with frozen statistics by sampled units: the shift by units' own variances; else None.
     edge : float or None
         Where the bulk ends (docs/theory.md, section 14), computed when first asked for if lambda_max did not need it:
         the classical position of its largest eigenvalue or, at infinite data under exact BatchNorm, the edge. None
@@ -129,6 +134,7 @@ class Fisher(InNotebooks):
     drawing: sampled_units.Drawing | None = field(default=None, repr=False)  # how units were drawn, if they were
     loss: str = "sum"
     softmax_spread: float = 0.0
+    own_shift: float | None = field(default=None, repr=False)  # by units' own frozen variances, where units were drawn
 
     @cached_property
     def layers(self) -> Layers:
@@ -372,10 +378,17 @@ def result_of(
     how: sampled_units.Drawing | None = None,
     loss: str = "sum",
     rule: Rule | None = None,
+    own: bool = True,
 ) -> Fisher:
-    """The core's numbers as a Fisher, with what is to be said about them; `rule` where edges are solved for."""
+    """The core's numbers as a Fisher, with what is to be said about them; `rule` where edges are solved for.
+
+    Without `own` nothing is said of units' own frozen variances, which takes two small passes of units.
+    """
+    own_shift = own_shift_of(net, settings, how) if own and how is not None else None
     below, other, notes = (
-        remarks(net, settings, spectrum, loss, rule) if how is None else of_units(net, settings, spectrum, of_bulk)
+        remarks(net, settings, spectrum, loss, rule)
+        if how is None
+        else of_units(net, settings, spectrum, of_bulk, own_shift)
     )
     if how is not None and how.inputs is not None and (words := remark(how.inputs, spectrum, settings.samples)):
         other.append(words)
@@ -402,6 +415,7 @@ def result_of(
         "drawing": how,
         "loss": "sum",
         "softmax_spread": 0.0,
+        "own_shift": own_shift,
     }
     if rule is not None and rule.lambda_max > 0.0:
         fields |= {"lambda_max": rule.lambda_max, "regime": rule.regime}

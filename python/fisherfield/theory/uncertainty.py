@@ -37,6 +37,7 @@ _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's sha
 _NEAR_EDGE = 0.35
 _NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
 _FEW_SAID = 0.01  # of lambda_max: what samples alone add is printed from here on
+_OWN_ALONE = "with every unit's own frozen variance; what they scatter by has no formula"
 _SCATTERED = 0.02  # from here on an interval is printed, below an error
 
 
@@ -44,7 +45,8 @@ _SCATTERED = 0.02  # from here on an interval is printed, below an error
 class Uncertainty:
     """Relative: how far the mean over networks lies above the theory, and the standard deviation between them.
 
-    Both are None where no formula is known, and `reason` says why; else it says what is known to fail, if anything is.
+    What no formula is known for is None, both or the spread alone, and `reason` says why; else it says what is known to
+    fail, if anything is.
     lambda_max is that of infinite width, with the terms of order 1/n of section 4 (exact BatchNorm) or none (frozen).
     `shift` holds the rest: what finite width adds, `tilt` among it, and `of_samples`, what is left of order 1/n where
     each unit has its own statistics, which stands at any width.
@@ -58,9 +60,11 @@ class Uncertainty:
 
     def in_words(self, value: float, interval: tuple[float, float] | None = None, error: float = 0.0) -> str:
         """The mean over networks with what they scatter by, 90 % of them; empty where it is not known."""
-        if self.shift is None or self.spread is None:
+        if self.shift is None:
             return ""
         mean = value * (1 + self.shift)
+        if self.spread is None:
+            return f"{mean:.4g} on average, {self.reason}"
         low, high = interval or self.interval(value, 0.9, error)
         scatter = f"{mean:.4g} ({low:.4g} to {high:.4g} from net to net)"
         if math.hypot(self.spread, error) < _SCATTERED:
@@ -89,6 +93,8 @@ def level_of(value: float) -> float:
 
 def uncertainty_of(fisher: Fisher) -> Uncertainty:
     """Of a result's own network, whose units are as many as they are."""
+    if fisher.own_shift is not None and fisher.loss != "cross_entropy" and fisher.regime == "outlier":
+        return Uncertainty(fisher.own_shift, None, _OWN_ALONE)
     if unknown := _unknown(fisher):
         return Uncertainty(None, None, unknown)
     try:

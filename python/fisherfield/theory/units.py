@@ -52,6 +52,7 @@ class Drawing(NamedTuple):
     seed: int
     memory: float | None = None  # bytes that may be taken
     inputs: Covariances | None = None  # of the inputs' positions; None: they are independent
+    gains: tuple[float, ...] = ()  # of each step, what a frozen BatchNorm's 1/s^2 is multiplied by; none: 1
 
 
 def drawing(

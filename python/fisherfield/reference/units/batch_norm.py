@@ -16,6 +16,7 @@ Frozen: mean and variance are constants, and Theta/s^2 is left.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def _of_batch(layer: Any, units: Units, at: Place, sampling: Sampling) -> Units:
     s = _deviation(layer, np.mean(z**2, axis=(1, 2)))
     u = z / s[:, None, None]
     gamma, beta = _numbers_of(layer, len(u), sampling)
-    out = units.times(gamma * u + beta, gamma / s[:, None, None])
+    out = units.times(gamma * u + beta, _root_of_gain(at, sampling) * gamma / s[:, None, None])
     lows = out.lows
     if at.theory == "exact":
         # of the kernel times (gamma/s)^2
@@ -51,6 +52,11 @@ def _of_batch(layer: Any, units: Units, at: Place, sampling: Sampling) -> Units:
         w = np.mean(u * v, axis=(2, 3), keepdims=True)
         lows = (*lows, Low(np.ones_like(u), m / 2 - r), Low(u, w * u / 2 - v))
     return Units(out.h, out.terms, (*lows, *_trained(layer, u, at, len(_layers_of(units)))), units.positions)
+
+
+def _root_of_gain(at: Place, sampling: Sampling) -> float:
+    """Of what kernels are multiplied by for units' own frozen variances, reference/own_variance.py."""
+    return 1.0 if at.theory == "exact" else math.sqrt(sampling.gain)
 
 
 def _deviation(layer: Any, variance: np.ndarray) -> np.ndarray:
@@ -137,7 +143,7 @@ def _of_population(layer: Any, state: State, at: Place, sampling: Sampling) -> U
     ubar, u_others = ((each - mean[:, None]) / s[:, None] for each in (zbar, others))
     o, d = (each if each.ndim == 3 else each[:, None, None] for each in (state.o, state.d))
     gamma, beta = _numbers_of(layer, len(u), sampling)
-    c, one = gamma / s[:, None, None], np.ones_like(u)
+    c, one = _root_of_gain(at, sampling) * gamma / s[:, None, None], np.ones_like(u)
     lows: tuple[Low, ...] = ()
     if at.theory == "exact":
         both = o + part * d

@@ -58,6 +58,7 @@ class Sampling:
     samples: int | None  # n
     of_batch: bool  # the R samples are the batch, n of them: statistics are their own
     reads: int  # R
+    gain: float = 1.0  # of 1/s^2 in kernels, where statistics are frozen
 
     def count(self, positions: int) -> int:
         """M: small images make most of the noise and cost nothing, so they get more units, by a power of two."""

@@ -37,6 +37,7 @@ class Drawing(NamedTuple):
     reads: int
     seed: int
     inputs: Any = None  # measured second moments of images
+    gains: tuple[float, ...] = ()  # of each step, what a frozen BatchNorm's 1/s^2 is multiplied by; none: 1
 
 
 def drawing(net: Network, settings: Settings, units: Any, seed: int, inputs: Any = None) -> Drawing | None:
@@ -108,8 +109,9 @@ def walk(
             if layer.affine:
                 add(fan_in(layer, step.before), over_positions(read[0]), over_positions(_whole(after)))
         else:
+            gain = how.gains[number] if how.gains else 1.0
             sampling = Sampling(
-                how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads
+                how.seed, group, number, how.units, how.largest, settings.samples, how.of_batch, how.reads, gain
             )
             after = kind.units(layer, *fed, at, sampling)
             if layer.affine:
