@@ -189,6 +189,9 @@ def test_what_was_not_solved_keeps_its_status(monkeypatch):
     one, two = (ff.scan(TANH, {"gamma": [0.5, 1.0]}, samples=100, edge=edge) for edge in (True, False))
     equal(one, two)
     assert one.status.tolist() == [OPEN, OPEN]
+    what = f"2 points: {labels.STATUSES[OPEN]}"
+    assert f"{what} (its equations could not be solved)" in repr(one)  # edge=True was asked for
+    assert f"{what} (edge=True does)" in repr(two)
 
 
 # ----------------------------------------------------------------------------------------- threads, stores and workers

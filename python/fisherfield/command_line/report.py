@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .._words import descent_in_words, hours_in_words, plural, short
 from ..scan import Scan
-from ..scan.labels import KEPT, REGIMES, STATUSES, meaning
+from ..scan.labels import KEPT, REGIMES, meaning, status_in_words
 from ..scan.table import range_in_words
 from .printing import headed, lines
 
@@ -34,7 +34,7 @@ def print_scan(output: Console, scan: Scan, path: Path, network: str, computed: 
     closing.add_row(Text("ok", style="bold"), Text(f"{good:,} of {scan.points:,} points"))
     for place, (status, count) in enumerate(failures.items()):
         kept = " (kept)" if status in KEPT else ""
-        words = f"{count:,} point{'s' * (count != 1)}{kept}: {STATUSES[status]}"
+        words = f"{count:,} point{'s' * (count != 1)}{kept}: {status_in_words(status, scan.settings)}"
         closing.add_row(Text("" if place else "not ok", style="bold yellow"), Text(words))
     if "regime" in scan.arrays:
         counts = {word: _count(scan, "regime", code) for code, word in REGIMES.items()}

@@ -72,12 +72,19 @@ STATUSES = {
     5: "a number leaves float64's range and stands as 0 or inf",
     6: "samples, overlap and length do not go together",
     7: "training exploded in every restart",
-    8: "the bulk's edge, or one sample, may rule lambda_max and was not computed (edge=True does)",
+    8: "the bulk's edge, or one sample, may rule lambda_max and was not computed",
 }
 OUT_OF_RANGE, BEYOND_RANGE, INADMISSIBLE, EDGE_OPEN = 2, 5, 6, 8
 KEPT = (BEYOND_RANGE, EDGE_OPEN)  # statuses beside ok of points that have numbers
 _IN_CORE = {"contributions": ("part_a", "part_b"), "regime": ("outlier",)}
+_ASKED = {False: "edge=True does", True: "its equations could not be solved"}
 REGIMES = {-1: "none", 0: "bulk", 1: "outlier", 2: "sample"}
+
+
+def status_in_words(status: int, settings: Mapping[str, Any]) -> str:
+    """With what can be done about it, or why nothing was, which depends on what was asked for."""
+    more = f" ({_ASKED[bool(settings.get('edge'))]})" if status == EDGE_OPEN else ""
+    return STATUSES[status] + more
 
 
 def core_names(quantities: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from ..network import Network
 from ..network.toml import from_toml
 from .attributes import attributes_of, coordinates_of, named, note_of, settings_from, variables_of
 from .grid import Grid
-from .labels import LAYERED, REGIMES, STATUSES, kind_of
+from .labels import LAYERED, REGIMES, STATUSES, kind_of, status_in_words
 from .layout import ACTIVATIONS, DIMENSIONS, Damaged, dimensions_from
 from .store import VERSION, opened
 from .structure import names_activations
@@ -127,7 +127,7 @@ class Scan(InNotebooks):
         for name, array in self.arrays.items():
             lines.append(f"  {name:<{wide}}  {self._in_words(name, array)}")
         for status, count in self.failures().items():
-            lines.append(f"  {plural(count, 'point')}: {STATUSES[status]}")
+            lines.append(f"  {plural(count, 'point')}: {status_in_words(status, self.settings)}")
         if note := note_of(self.network, self.settings):
             lines.append(f"  note: {note}")
         if self.settings.get("tables"):
