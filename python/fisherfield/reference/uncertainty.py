@@ -29,6 +29,7 @@ import numpy as np
 from ..network import Network
 from . import activations, panels, quadrature
 from .arguments import Settings, settings_of
+from .edge import edge
 from .fisher import fisher
 from .order_parameters import forward
 from .state import State
@@ -37,7 +38,9 @@ __all__ = ["Uncertainty", "uncertainty"]
 
 _STENCIL = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}
 _STEP = 0.02
-_OF_TILT = 0.1  # of exact BatchNorm's spread: an estimate from sampled networks
+# Of exact BatchNorm's spread, times the root of the edge over lambda_max: an estimate from sampled networks. Where the
+# edge is not known, it is taken to be at 0.1.
+_OF_TILT, _EDGE_OF_TILT = 0.31, 0.1
 Change = Callable[[int, State, State], State]
 
 
@@ -93,7 +96,9 @@ def uncertainty(
             extra, more = _exact(net, settings, seen, places)
             shift, spread = tilt + extra, spread + more
     if theory == "exact" and normed and normed[-1] == places[-1]:
-        spread += (_OF_TILT * tilt) ** 2
+        bulk = edge(net, theory, samples, overlap, length, biases)
+        share = _EDGE_OF_TILT if math.isnan(bulk) else max(bulk, (number.a - number.b) * one_over_n) / top
+        spread += _OF_TILT**2 * share * tilt**2
     return Uncertainty(float(shift), math.sqrt(spread))
 
 

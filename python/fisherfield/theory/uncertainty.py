@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _LINEAR = Activation("linear")
 _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's share is known to fail
-# Of lambda_max: sampled networks whose bulk's edge lay beyond scattered by 1.7 to 13 times as much, below by up to 1.4.
+# Of lambda_max: sampled networks whose bulk's edge lay beyond scattered by up to 13 times as much, below by up to 1.2.
 _NEAR_EDGE = 0.35
 _NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
 _FEW_SAID = 0.01  # of lambda_max: what samples alone add is printed from here on
@@ -123,7 +123,8 @@ def _known(fisher: Fisher) -> Uncertainty:
     reasons: list[str] = []
     of_samples = 0.0
     if net._facts.all_normed and net._facts.batch_norm:
-        (extra, of_samples), more, reasons = of_batch_norm(fisher, rows, tilt)
+        edge = edge_of(net, settings, fisher.a - fisher.b) / top if fisher.theory == "exact" else math.nan
+        (extra, of_samples), more, reasons = of_batch_norm(fisher, rows, tilt, edge)
         # what is added to b of independent units adds; other statistics of units multiply
         shift = shift + extra if fisher.theory == "exact" else (1 + shift) * (1 + extra) - 1
         spread2 += more
@@ -158,7 +159,7 @@ def _near_edge(fisher: Fisher, settings: Settings, top: float) -> str:
             words = (
                 f"the bulk's edge lies near lambda_max, at {edge / top:.2f} of it, and networks scatter more than this"
             )
-            return f"{words} (1.7 to 4 times at 0.4 to 0.7)" if edge > _NEAR_EDGE * top else ""
+            return words if edge > _NEAR_EDGE * top else ""
     rough = difference * (root + facts.fewest_inputs**-0.5) ** 2
     words = "the bulk's edge lies near lambda_max, where networks scatter more than this"
     return words if rough > _NEAR_ROUGH * top else ""
