@@ -2,15 +2,20 @@
 """Where the bulk of the Fisher information ends at finite width, and how many eigenvalues lie above a number."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import floats
 
 import fisherfield as ff
 from fisherfield import _core, reference
 from fisherfield.reference.arguments import settings_of
 from fisherfield.reference.bulk import Bulk
 from fisherfield.reference.edge import bulk_of, one_sample
+from fisherfield.scan.labels import REGIMES
 from fisherfield.theory.settings import Settings
 
 
@@ -276,3 +281,97 @@ def test_numbers_beyond_float64_are_left_to_the_estimate_by_layers():
     result = ff.fisher(net)
     assert result.edge is None
     assert "networks" in repr(result)  # whose interval ends at infinity
+
+
+# ------------------------------------------------------------------------------------------- laws of drawn networks
+
+
+@st.composite
+def edged(draw):
+    """A network whose edge has equations, the theory, and n. At sigma_b2 = 0 those of vanilla ReLU networks of infinite
+    data are not always solved, and their edge is None."""
+    widths = draw(st.lists(st.integers(50, 300), min_size=2, max_size=4))
+    norm = draw(st.booleans())
+    keywords = {
+        "sigma_w2": draw(floats(0.5, 3.0)),
+        "sigma_b2": draw(st.sampled_from((0.1, 0.5))),
+        "batch_norm": norm,
+    }
+    if norm:
+        keywords |= {"gamma": draw(floats(0.3, 2.0)), "beta": draw(st.sampled_from((0.0, 0.3, -1.0)))}
+    net = ff.mlp([*widths, 1], draw(st.sampled_from(("relu", "tanh", "erf", "selu", "gelu"))), **keywords)
+    theory = draw(st.sampled_from(("exact", "frozen"))) if norm else "exact"
+    return net, theory, draw(st.one_of(st.none(), st.integers(50, 3000)))
+
+
+@settings(max_examples=25)
+@given(edged())
+def test_lambda_max_is_the_larger_of_the_outlier_and_an_edge_above_the_bulks_mean(drawn):
+    net, theory, samples = drawn
+    out, plain = ff.fisher(net, theory, samples), ff.fisher(net, theory, samples, edge=False)
+    assert out.edge >= out.bulk * (1 - 1e-12)
+    assert (out.a, out.b, out.bulk, out.mean) == (plain.a, plain.b, plain.bulk, plain.mean)
+    assert out.lambda_max >= plain.lambda_max
+    if out.regime == "outlier":
+        assert out.lambda_max == pytest.approx(out.outlier, rel=1e-13)  # o + d/n, from a and b
+        assert out.lambda_max >= out.edge * (1 - 1e-12)
+    elif out.regime == "bulk":
+        assert out.lambda_max == out.edge >= out.outlier
+    else:
+        assert out.lambda_max > max(out.edge, out.outlier)
+    scan = ff.scan(net, {"samples": [samples]}, ("lambda_max", "regime"), theory, edge=True)
+    assert scan.lambda_max[0] == pytest.approx(out.lambda_max, rel=1e-13)  # two recursions of a few roundings a layer
+    assert REGIMES[int(scan.regime[0])] == out.regime
+
+
+@settings(max_examples=15)
+@given(edged())
+def test_edges_fall_to_that_of_infinite_data(drawn):
+    net, theory, _ = drawn
+    edges = [ff.fisher(net, theory, n).edge for n in (10**3, 10**5, 10**7, 10**9)]
+    limit = ff.fisher(net, theory).edge
+    assert edges == sorted(edges, reverse=True)
+    # where the edge is sharp the largest eigenvalue's position lies below it, by half an eigenvalue of 50 or more
+    sharp = theory == "exact" and net.batch_norms
+    assert edges[-1] == pytest.approx(edges[-2], rel=1e-4)  # it goes as N/n
+    assert limit == pytest.approx(edges[-1], rel=0.15 if sharp else 1e-6)
+    assert limit >= edges[-1] * (1 - 1e-6)
+
+
+def test_holds_turns_only_where_two_rules_are_of_like_size():
+    """Bisected to two numbers of samples side by side, where the smaller is 0.9 of the larger."""
+
+    def at(n):
+        out = ff.fisher(net, samples=n)
+        return out.holds, min(out.edge, out.outlier) / max(out.edge, out.outlier)
+
+    turns = 0
+    for name, beta in (("selu", 0.3), ("selu", 0.4), ("tanh", 0.2), ("tanh", 0.3), ("erf", 0.2)):
+        net = ff.mlp([64, 300, 300, 1], name, beta=beta)
+        for low, high in pairwise(int(n) for n in np.geomspace(60, 10**5, 8)):
+            before = at(low)[0]
+            if at(high)[0] == before:
+                continue
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if at(middle)[0] == before else (low, middle)
+            # one more sample of 60 or more moves both by 2 % at the most
+            assert [at(n)[1] for n in (low, high)] == pytest.approx([0.9, 0.9], rel=0.02)
+            turns += 1
+    assert turns >= 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_core_and_reference_have_the_same_lambda_max_with_the_edge(seed):
+    rng = np.random.default_rng(seed)
+    net = ff.mlp(
+        [*(int(n) for n in rng.integers(50, 200, int(rng.integers(2, 4)))), 1],
+        str(rng.choice(["tanh", "erf", "selu"])),
+        sigma_w2=rng.uniform(0.5, 2.0),
+        sigma_b2=rng.uniform(0.0, 0.5),
+        gamma=rng.uniform(0.5, 1.5),
+    )
+    theory, samples = ("exact", "frozen")[seed % 2], int(rng.integers(50, 400))
+    out, slow = ff.fisher(net, theory, samples), reference.fisher(net, theory, samples)
+    assert out.regime == slow.regime
+    assert out.lambda_max == pytest.approx(slow.lambda_max, rel=1e-9)
