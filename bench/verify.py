@@ -148,7 +148,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             axes.set_axisbelow(True)
             for spine in ("top", "right"):
                 axes.spines[spine].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, columnspacing=1.5)
+        figure.legend(loc="outside lower center", ncols=5, frameon=False, columnspacing=1.5)
         figure.savefig(path, dpi=100)
 
 
@@ -189,11 +189,13 @@ def against_gamma(axes: Any, results: dict[str, Any]) -> None:
 
 
 def distances(axes: Any, results: dict[str, Any]) -> None:
-    """(sampled - theory)/theory of every network, their mean and two standard errors."""
+    """(sampled - theory)/theory of every network, their mean and two standard errors, beside the predicted interval."""
     cases = [(key(ROWS[0], "exact"), "none", "vanilla", "exact")]
+    predicted = [ff.fisher(ROWS[0].net, samples=500)]
     for statistics in ("exact", "frozen"):
         for row, gamma in zip(ROWS[1:4], GAMMAS, strict=True):
             cases.append((key(row, statistics), f"{gamma:g}", statistics, statistics))
+            predicted.append(ff.fisher(row.net, statistics, row.samples))
     axes.axhline(0, color="black", linewidth=1.2)
     axes.axhspan(-2, 2, color="0.93", zorder=0)
     for place, (name, _, style, statistics) in enumerate(cases):
@@ -201,6 +203,11 @@ def distances(axes: Any, results: dict[str, Any]) -> None:
         theory = entry["theory"]["lambda_max"][0]
         each = 100 * (np.array(entry["lambda_max"][0]) / theory - 1)
         label = "each network" if place == 0 else None
+        fisher = predicted[place]
+        ends = [100 * (end / fisher.lambda_max - 1) for end in fisher.interval(0.9)]
+        stated = "90 % interval and mean by formula" if place == 0 else None
+        axes.plot([place + 0.38] * 2, ends, color="0.25", linewidth=1.5, label=stated)
+        axes.plot([place + 0.31, place + 0.45], [100 * (fisher.shift or 0.0)] * 2, color="0.25", linewidth=1.5)
         places = place + np.linspace(-0.25, 0.25, each.size)
         axes.plot(places, each, "o", color="0.6", markersize=3.5, zorder=2, label=label)
         axes.errorbar(
