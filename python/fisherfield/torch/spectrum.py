@@ -24,8 +24,9 @@ class ModuleSpectrum(FisherSpectrum):
     eigenvalues : ndarray, (k,)
         The largest first.
     errors : ndarray, (k,)
-        How far each may be off: an estimate min(r, 4 r^2/gap) of its residual r and its distance from its neighbours,
-        or the tolerance that was asked for, where the last rises of a single one tell that; and `rounding`.
+        How far each may be off, an estimate: min(r, 4 r^2/gap) of its residual r and its distance from its neighbours,
+        four times that for k > 1; or the tolerance, where the last rises of a single one tell that. Not less than 4 r,
+        up to the tolerance, for eigenvalues nearer to each other than r are seen as one; and `rounding`.
     residuals : ndarray, (k,)
         |A v - lambda v|; some eigenvalue of A lies within this of each, a bound.
     rounding : float
