@@ -52,6 +52,13 @@ def test_the_core_has_the_references_numbers(net, norm, theory):
     assert fast.layers.a == pytest.approx(slow.layers.a, rel=1e-5)
 
 
+def test_the_published_recursion_takes_it_for_any_convolution():
+    net = inverted(NORMS["plain"])
+    net = ff.Network(net.input_shape, [ff.Conv2d(8, 3, 1, 1), ff.Conv2d(8, 3, 1, 1, groups=8), RELU, *net.layers[-2:]])
+    slow, fast = (module.fisher(net, "wei2019", 6) for module in (reference, ff))
+    assert (fast.a, fast.b) == pytest.approx((slow.a, slow.b), rel=1e-13)
+
+
 def test_order_parameters_are_means_over_units():
     net = few_weights(NORMS["trained"])
     slow, fast = (module.order_parameters(net, samples=6, units=64) for module in (reference, ff))

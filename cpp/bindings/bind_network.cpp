@@ -6,10 +6,7 @@ namespace fisherfield {
 void bind_network(py::module_& module) {
     py::class_<Network::Spot>(module, "Spot");
     py::class_<NetworkHandle>(module, "Network")
-        .def(py::init<const std::vector<int>&, bool>(), py::arg("input_shape"), py::arg("in_classes") = true,
-             "in_classes: units with numbers of their own are a node for each class of equal ones, which sampled units "
-             "do "
-             "without")
+        .def(py::init<const std::vector<int>&, bool>(), py::arg("input_shape"), py::arg("for_units") = false)
         .def(
             "affine",
             [](NetworkHandle& handle, int units, const Pair& kernel, const Pair& stride, const Pair& padding,
@@ -41,14 +38,6 @@ void bind_network(py::module_& module) {
                 handle.network().subsample(channels, stride);
             },
             py::arg("channels"), py::arg("stride"))
-        .def(
-            "depthwise",
-            [](NetworkHandle& handle, int channels, const Pair& kernel, const Pair& stride, const Pair& padding,
-               const Pair& dilation, bool biases, double sigma_w2, double sigma_b2) {
-                handle.network().depthwise(channels, {kernel, stride, padding, dilation}, biases, sigma_w2, sigma_b2);
-            },
-            py::arg("channels"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-            py::arg("biases"), py::arg("sigma_w2"), py::arg("sigma_b2"), "each channel reads one")
         .def("flatten", [](NetworkHandle& handle) { handle.network().flatten(); })
         .def(
             "layer",

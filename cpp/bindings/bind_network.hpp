@@ -14,7 +14,7 @@ namespace fisherfield {
 
 class NetworkHandle {
 public:
-    NetworkHandle(const std::vector<int>& input_shape, bool in_classes) : network_(input_shape, in_classes) {}
+    NetworkHandle(const std::vector<int>& input_shape, bool for_units) : network_(input_shape, for_units) {}
 
     Network& network() { return network_; }
 

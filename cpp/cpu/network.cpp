@@ -11,8 +11,8 @@
 
 namespace fisherfield {
 
-Network::Network(const std::vector<int>& input_shape, bool in_classes)
-    : image(input_shape.size() == 3), in_classes(in_classes) {
+Network::Network(const std::vector<int>& input_shape, bool for_units)
+    : image(input_shape.size() == 3), for_units(for_units) {
     at.channels = input_shape[0];
     if (image) {
         input_size = at.size = {input_shape[1], input_shape[2]};
@@ -85,34 +85,26 @@ void Network::merge() {
 }
 
 void Network::affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2) {
-    close();
-    append_affine(LayerKind::affine, units, windows, at.channels / groups, biases, {sigma_w2, sigma_b2});
-    at.gaussian = true;
-}
-
-// Of units that read so many channels.
-void Network::append_affine(LayerKind kind, int units, const Windows& windows, double read, bool biases,
-                            const std::array<double, 2>& sigmas) {
+    const bool depthwise = for_units && groups > 1 && at.channels == groups;
+    if (!depthwise) {
+        close();
+    }
     ++layers;
-    append(kind, [&](Node& node, std::size_t) {
+    append(depthwise ? LayerKind::depthwise : LayerKind::affine, [&](Node& node, std::size_t) {
         node.windows = windows;
-        node.fan_in = read * windows.kernel[0] * windows.kernel[1];
+        node.fan_in = at.channels / groups * windows.kernel[0] * windows.kernel[1];
         node.taps = at.units > 0.0 ? node.fan_in / at.units : 0.0;
         node.trained = biases;
         node.vectors = biases ? 1.0 : 0.0;
-        node.fixed = biases ? 0 : 1 << row_of(kind).place_of("sigma_b2");
-        std::copy(sigmas.begin(), sigmas.end(), node.numbers);
+        node.fixed = biases ? 0 : 1 << row_of(node.kind).place_of("sigma_b2");
+        node.numbers[0] = sigma_w2;
+        node.numbers[1] = sigma_b2;
         node.units = units;
     });
     at.channels = at.units = units;
     at.size = windows.on(at.size);
+    at.gaussian = !depthwise;
     ++described_;
-}
-
-void Network::depthwise(int channels, const Windows& windows, bool biases, double sigma_w2, double sigma_b2) {
-    merge();
-    append_affine(LayerKind::depthwise, channels, windows, 1.0, biases, {sigma_w2, sigma_b2});
-    at.gaussian = false;
 }
 
 void Network::layer(const std::string& kind, const std::vector<double>& numbers, bool trained, const Units& units) {
@@ -125,7 +117,7 @@ void Network::layer(const std::string& kind, const std::vector<double>& numbers,
         ask_for_means(at.nodes[0]);
     }
     std::vector<std::vector<double>> of_class(at.nodes.size());
-    if (!units.empty() && !in_classes) {
+    if (!units.empty() && for_units) {
         own.push_back(units);
     } else if (!units.empty()) {
         using Key = std::pair<int, std::vector<double>>;
@@ -147,7 +139,7 @@ void Network::layer(const std::string& kind, const std::vector<double>& numbers,
         std::copy(of_class[c].begin(), of_class[c].end(), node.numbers);
         node.trained = trained;
         node.fixed = (1 << of_class[c].size()) - 1;
-        node.own = units.empty() || in_classes ? kNone : static_cast<int>(own.size()) - 1;
+        node.own = units.empty() || !for_units ? kNone : static_cast<int>(own.size()) - 1;
         node.vectors = trained && c == 0 ? row->vectors * (row->of_positions ? positions : 1.0) : 0.0;
     });
     if (!at.gaussian) {

@@ -69,7 +69,7 @@ def table_ufunc(
 class Spot: ...
 
 class Network:
-    def __init__(self, input_shape: Sequence[int], in_classes: bool = True) -> None: ...
+    def __init__(self, input_shape: Sequence[int], for_units: bool = False) -> None: ...
     def affine(
         self,
         units: int,
@@ -87,17 +87,6 @@ class Network:
     def upsample(self, times: Sequence[int]) -> None: ...
     def max_pool(self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> None: ...
     def subsample(self, channels: int, stride: tuple[int, int]) -> None: ...
-    def depthwise(
-        self,
-        channels: int,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        biases: bool,
-        sigma_w2: float,
-        sigma_b2: float,
-    ) -> None: ...
     def flatten(self) -> None: ...
     def layer(
         self, kind: str, numbers: Sequence[float], trained: bool = False, units: Sequence[Sequence[float]] = ()

@@ -94,24 +94,22 @@ struct Network {
 
     using Units = std::vector<std::vector<double>>; // a row a unit
 
-    // Units of a layer with numbers of their own are a node for each class of equal ones, which is what the recursion
-    // maps; or, as sampled units take them, of one node with all rows.
-    bool in_classes;
+    // The recursion maps units with numbers of their own by classes of equal ones, a node each, and takes a convolution
+    // whose channels each read one for any other. For sampled units they are one node with all rows, and a kind apart.
+    bool for_units;
     std::vector<Units> own;
 
-    explicit Network(const std::vector<int>& input_shape, bool in_classes = true);
+    explicit Network(const std::vector<int>& input_shape, bool for_units = false);
 
     // An affine layer reads all channels, or those of its group.
     void affine(int units, const Windows& windows, int groups, bool biases, double sigma_w2, double sigma_b2);
     void activation(const Activation& activation);
     void average_pool(const Windows& windows);
     void upsample(const Pair& times); // every position so many times, side by side
-    // These three take any units, and what they give is not Gaussian: sampled units alone have them.
+    // These two take any units, and what they give is not Gaussian: sampled units alone have them.
     void max_pool(const Windows& windows);
     // Every stride-th position, and zeros as further channels.
     void subsample(int channels, const Pair& stride);
-    // A convolution whose channels each read one channel.
-    void depthwise(int channels, const Windows& windows, bool biases, double sigma_w2, double sigma_b2);
     void flatten();
     // Any kind that is nothing but its numbers; the first of them are those of each unit in `units`, if there are any.
     // Throws std::invalid_argument for what it does not know.
@@ -137,8 +135,6 @@ private:
     int described_ = 0; // layers so far
 
     Node& push(LayerKind kind, int input);
-    void append_affine(LayerKind kind, int units, const Windows& windows, double read, bool biases,
-                       const std::array<double, 2>& sigmas);
     template <class Set>
     void append(LayerKind kind, const Set& set);
     void append(LayerKind kind);

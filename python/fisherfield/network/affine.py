@@ -130,12 +130,6 @@ class _Convolution(Affine):
         groups = channels if self.depthwise(before) else self.groups
         return dataclasses.replace(self, channels=width, groups=groups)
 
-    def compile_into(self, core: _core.Network, before: Shape) -> None:
-        if self.depthwise(before):
-            core.depthwise(self.width, *self.window(before), self.bias, self.sigma_w2, self.sigma_b2)
-        else:
-            super().compile_into(core, before)
-
     def depthwise(self, before: Shape) -> bool:
         """Whether each of its channels is made of one channel alone."""
         return 1 < self.groups == before[0]

@@ -107,17 +107,17 @@ class Network:
     @cached_property
     def _compiled(self) -> _core.Network:
         """The core's network, made at first use."""
-        return self._compiled_with(in_classes=True)
+        return self._compiled_with(for_units=False)
 
     @cached_property
     def _of_units(self) -> _core.Network:
-        """The same for sampled units: a layer whose units have gammas and betas of their own is one node."""
-        return self._compiled_with(in_classes=False)
+        """The same as sampled units take it."""
+        return self._compiled_with(for_units=True)
 
-    def _compiled_with(self, in_classes: bool) -> _core.Network:
+    def _compiled_with(self, for_units: bool) -> _core.Network:
         from .. import _core
 
-        compiled = _core.Network(list(self.input_shape), in_classes)
+        compiled = _core.Network(list(self.input_shape), for_units)
         for layer, before in zip(self.layers, self.shapes, strict=False):
             layer.compile_into(compiled, before)
         compiled.finish()
