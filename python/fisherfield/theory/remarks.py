@@ -47,7 +47,7 @@ _CHANNELS, _NEAR_OF_FEW, _MERGED_OF_FEW = 64, 0.05, 0.1
 # weights, 1.060 at 64 of a 1 x 1 convolution, and 1.004 to 1.02 elsewhere. ResNets of 32 and 64 channels lay 5 to 7 %
 # above (three sets of 60 to 200 networks); with 16 channels that come in, or 128 channels, within 2 +- 2 %.
 _OWN_VARIANCE = (128, 50)
-_OWN = 0.02  # what they add to lambda_max, where it is known
+_OF_FEW_WEIGHTS = 0.02  # what they add to lambda_max, where it is known
 # In convolutions under exact BatchNorm the closed recursion was too large by 3 % where the bulk's mean was less of
 # lambda_max; by 5.8, 7.0, 10.6 and 18.5 % where it was 0.06, 0.08, 0.14 and 0.27.
 _SMALL_BULK = 0.05
@@ -205,7 +205,7 @@ def of_units(
             f"the last hidden layer has {channels} channels: sampled networks lie {_TILT / channels:.1%} higher"
         )
     _channels(facts, other)
-    if own is not None and own > _OWN:
+    if own is not None and own > _OF_FEW_WEIGHTS:
         other.append(
             f"frozen statistics of units with few weights are their own: sampled networks lie {own:.1%} higher, as "
             "shift says"
