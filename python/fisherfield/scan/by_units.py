@@ -29,7 +29,8 @@ def units_of(units: Any, backend: str, edge: bool, tables: Any) -> int | None:
     count = _numbers.integer("units", units, 64, 2**20)
     for name, value, alone in (("backend", backend, "cpu"), ("edge", edge, False), ("tables", tables, False)):
         if value != alone:
-            raise ValueError(f"{name} must be {alone!r} where units are drawn, got {_numbers.shown(value)}")
+            allowed = _numbers.shown(alone)
+            raise ValueError(f"{name} must be {allowed} where units are drawn, got {_numbers.shown(value)}")
     return count
 
 
