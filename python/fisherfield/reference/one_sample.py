@@ -183,6 +183,7 @@ def log_variance(net: Network, settings: Settings, shares: np.ndarray) -> float:
     return total
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # where phi is constant: no number is known
 def one_sample(net: Network, settings: Settings) -> float:
     """(1 + 2.4/n [exact only]) (a/n) e^(-s^2/2) E max e^(s z); 0 where no sample is known to have one."""
     n = settings.samples
@@ -192,9 +193,10 @@ def one_sample(net: Network, settings: Settings) -> float:
     end = forward(net, replace(settings, samples=None, overlap=max(settings.overlap, 0.0)))
     parts = end.D - end.o if exact else end.D
     variance = log_variance(net, settings, parts / parts.sum())
+    if not math.isfinite(variance):
+        return 0.0
     s = math.sqrt(variance)
     t, weight = np.polynomial.legendre.leggauss(400)
-    z = 12 * t
-    density = n * np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * np.exp((n - 1) * log_ndtr(z))
-    largest = float(12 * weight @ (np.exp(s * z) * density))
-    return float((1 + 2.4 / n * exact) * np.sum(end.D) / n * math.exp(-variance / 2) * largest)
+    z = s + 12 * t  # e^(s z - s^2/2) times the density is largest there, or between there and 0
+    density = n * np.exp(-((z - s) ** 2) / 2) / math.sqrt(2 * math.pi) * np.exp((n - 1) * log_ndtr(z))
+    return float((1 + 2.4 / n * exact) * np.sum(end.D) / n * 12 * (weight @ density))

@@ -14,7 +14,7 @@ from .. import _core
 from ..gaussian import Table
 from ..network import Network
 from ..theory import calls
-from ..theory.one_sample import most_of_variance
+from ..theory.one_sample import knows_no_scale, most_of_variance
 from ..theory.settings import Descent, Settings
 from ..threads import num_threads
 from .by_units import ByUnits
@@ -91,7 +91,12 @@ class Job(Work):
         """kappa of `most_of_variance`, the most of all gamma and beta; None where no edge is known or asked for."""
         if network._facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE & set(names):
             return None
+        finite = self.theory.samples is not None or any(axis.field == "samples" for axis in self.grid.axes)
+        if not finite:  # no sample has an eigenvalue of its own
+            return 0.0
         axes = [axis for axis, _ in self.norms]
+        if knows_no_scale(network) and not any(axis.field == "beta" for axis in axes):
+            return most_of_variance(network, self.theory.theory)
         points = itertools.product(*(values for _, values in self.norms)) if network._facts.batch_norm else ()
         return max(
             (most_of_variance(network_at(network, axes, point), self.theory.theory) for point in points), default=0.0

@@ -52,7 +52,8 @@ def rule_of(net: Network, settings: Settings, spectrum: Spectrum) -> Rule | None
     sample = variance = 0.0
     if facts.batch_norm and n is not None and (most := (1 + MOST_OF_A / n) * spectrum.a) > top:
         kappa = most_of_variance(net, settings.theory)
-        if kappa and most * math.exp(math.sqrt(2 * math.log(n) * kappa * facts.inverse_widths) - math.log(n)) > top:
+        farthest = math.sqrt(2 * math.log(n) * kappa * facts.inverse_widths) - math.log(n)
+        if kappa and (top <= 0.0 or farthest > math.log(top / most)):
             sample, variance = sample_of(net, settings)
     edge = 0.0
     if not spectrum.outlier or difference * ((0.0 if n is None else n**-0.5) + facts.roots) ** 2 > top:

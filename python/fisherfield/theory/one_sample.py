@@ -18,7 +18,15 @@ from ..network import Activation, Network
 from . import calls
 from .settings import Settings
 
-__all__ = ["MOST_OF_A", "log_variance", "mean_of_largest", "most_of_variance", "one_sample", "sample_of"]
+__all__ = [
+    "MOST_OF_A",
+    "knows_no_scale",
+    "log_variance",
+    "mean_of_largest",
+    "most_of_variance",
+    "one_sample",
+    "sample_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +35,7 @@ Array = NDArray[np.float64]
 _BATCH = 2.4
 # Of E max of n lognormals; beyond 12 deviations no sample lies.
 _NODES, _FARTHEST = 400, 12.0
+_NEAR = 3.0  # deviations up to which one grid about 0 holds all of (z - s)^2/2 but 1e-18
 # A slope is that of a chord: the three points of Gauss's rule stand so many deviations apart, no farther than e^+-2.
 _APART, _FARTHEST_LENGTH = math.sqrt(3), 2.0
 # One sample has no more than 1 + 2.4/n of a: the largest of n numbers is no more than their sum.
@@ -148,6 +157,12 @@ def most_of_variance(net: Network, theory: str) -> float:
     return known
 
 
+def knows_no_scale(net: Network) -> bool:
+    """Whether kappa is the same for all gammas that are not 0, among which this network's are: phi(t y) = t phi(y)."""
+    plain = not any(np.any(norm.beta) or not np.all(norm.gamma) for norm in net.batch_norms)
+    return plain and all(phi.homogeneous for phi in net.activations)
+
+
 def log_variance(net: Network, settings: Settings, shares: Array) -> float:
     """s^2 of the shares of the diagonal that layers have; NaN where it is not known."""
     units, widths = units_of(net, settings._replace(samples=None)), [step.before[0] for step in net.affine_steps]
@@ -188,20 +203,20 @@ def sample_of(net: Network, settings: Settings) -> tuple[float, float]:
     variance = log_variance(net, endless._replace(samples=n), of_layers / total)
     if not math.isfinite(variance):
         return 0.0, 0.0
-    largest = math.exp(-variance / 2) * mean_of_largest(variance**0.5, n)
+    largest = mean_of_largest(variance**0.5, n)
     return float((1 + _BATCH / n * exact) * parts.a.sum() / n * largest), variance
 
 
 def mean_of_largest(deviation: float, count: int) -> float:
-    """E max of e^(s z) over so many, by the trapezoidal rule on their density n p(z) P(z)^(n-1)."""
-    z, below = _grid()
-    terms = np.exp(deviation * z - z * z / 2 + (count - 1) * below)
+    """E max of e^(s z - s^2/2) over so many, which have the mean 1: the trapezoidal rule on n p(z - s) P(z)^(n-1)."""
+    z, below = _grid(0.0 if deviation < _NEAR else deviation)
+    terms = np.exp(-((z - deviation) ** 2) / 2 + (count - 1) * below)
     return float(np.sum(terms) * (2 * _FARTHEST / _NODES) * count / math.sqrt(2 * math.pi))
 
 
-@lru_cache(maxsize=1)
-def _grid() -> tuple[Array, Array]:
+@lru_cache(maxsize=8)
+def _grid(centre: float) -> tuple[Array, Array]:
     """z, and log P(z)."""
-    z = np.linspace(-_FARTHEST, _FARTHEST, _NODES + 1)
+    z = centre + np.linspace(-_FARTHEST, _FARTHEST, _NODES + 1)
     above = [0.5 * math.erfc(each / math.sqrt(2)) for each in z.tolist()]
     return z, np.array([math.log1p(-each) if each < 1 else -math.inf for each in above])

@@ -148,6 +148,6 @@ def hermite(activation: _core.Activation, q: float, mean: float) -> Hermite:
         tuple((he @ (weights * phi)).tolist()),
         tuple((he @ (weights * slope)).tolist()),
         variance,
-        float(weights @ (centred - variance) ** 2) / of**2,
+        float(weights @ (centred / of - variance / of) ** 2),  # their squares would leave float64
         float(weights @ (centred * he[2])) / (2 * of),
     )
