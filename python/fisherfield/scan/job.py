@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from .labels import LAYERED, SCATTER, core_names
 from .one_by_one import OneByOne, network_at
 from .structure import STRUCTURES, by_network
 
+_MOST_NORMS = 256  # networks whose bound is asked for
 _BY_EDGE = {"lambda_max", "max_learning_rate", "outlier", "multiplicity", *SCATTER}
 
 
@@ -97,6 +99,8 @@ class Job(Work):
         axes = [axis for axis, _ in self.norms]
         if knows_no_scale(network) and not any(axis.field == "beta" for axis in axes):
             return most_of_variance(network, self.theory.theory)
+        if math.prod(len(values) for _, values in self.norms) > _MOST_NORMS:
+            return math.inf  # the bound is then that of a sample that has all of a
         points = itertools.product(*(values for _, values in self.norms)) if network._facts.batch_norm else ()
         return max(
             (most_of_variance(network_at(network, axes, point), self.theory.theory) for point in points), default=0.0

@@ -53,7 +53,7 @@ def rule_of(net: Network, settings: Settings, spectrum: Spectrum) -> Rule | None
     if facts.batch_norm and n is not None and (most := (1 + MOST_OF_A / n) * spectrum.a) > top:
         kappa = most_of_variance(net, settings.theory)
         farthest = math.sqrt(2 * math.log(n) * kappa * facts.inverse_widths) - math.log(n)
-        if kappa and (top <= 0.0 or farthest > math.log(top / most)):
+        if kappa and (top <= 0.0 or farthest > math.log(top) - math.log(most)):
             sample, variance = sample_of(net, settings)
     edge = 0.0
     if not spectrum.outlier or difference * ((0.0 if n is None else n**-0.5) + facts.roots) ** 2 > top:
@@ -61,7 +61,7 @@ def rule_of(net: Network, settings: Settings, spectrum: Spectrum) -> Rule | None
         if math.isnan(edge):
             return None
     elif sample <= top:
-        return _BELOW
+        return _BELOW._replace(log_variance=variance) if variance == math.inf else _BELOW
     largest = max(top, edge, sample)
     regime = "outlier" if spectrum.outlier and top >= largest else "bulk" if edge >= sample else "sample"
     return Rule(largest, regime, edge, sample, variance)

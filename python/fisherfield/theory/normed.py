@@ -73,7 +73,8 @@ def of_frozen(net: Network, settings: Settings, a: float, b: float) -> Own:
     for at, v in zip(norms, variances, strict=False):  # the output's v is nobody's
         norm: Any = steps[at].layer  # of units that have all the same gamma and beta
         behind = steps[at + 1].layer
-        q = norm.gamma * norm.gamma * v / (v + norm.eps)
+        share = 1.0 if norm.eps == 0.0 else v / (v + norm.eps)  # v may leave float64
+        q = norm.gamma * norm.gamma * share
         activation = cast("Activation", behind) if behind.pointwise else _LINEAR
         layers.append(Normed(steps[at].before[0], q, moments(activation, q, norm.beta)))
     return _frozen(net, settings, layers, variances, (a, b))

@@ -152,8 +152,10 @@ def most_of_variance(net: Network, theory: str) -> float:
     """
     known = net._kept.get(theory)
     if known is None:
-        units = units_of(net, None)
-        known = net._kept[theory] = _most(units, theory == "exact") if units else 0.0
+        with np.errstate(all="ignore"):  # a bound beyond float64 is none
+            units = units_of(net, None)
+            known = _most(units, theory == "exact") if units else 0.0
+        known = net._kept[theory] = math.inf if math.isnan(known) else known
     return known
 
 
@@ -164,7 +166,7 @@ def knows_no_scale(net: Network) -> bool:
 
 
 def log_variance(net: Network, settings: Settings, shares: Array) -> float:
-    """s^2 of the shares of the diagonal that layers have; NaN where it is not known."""
+    """s^2 of the diagonal's shares by layers; NaN where samples do not differ, inf where it is not known."""
     units, widths = units_of(net, settings._replace(samples=None)), [step.before[0] for step in net.affine_steps]
     if not units:
         return math.nan
@@ -177,7 +179,8 @@ def log_variance(net: Network, settings: Settings, shares: Array) -> float:
         slopes.append(unit.slopes(math.sqrt(variance), 1 / settings.samples))
         variance = float(slopes[-1][0] ** 2 * variance + block[0, 0])  # of log r
     change = shares @ _responses(slopes, settings.theory == "exact")
-    return float(sum(change[at] @ block @ change[at] for at, block in blocks))
+    total = float(sum(change[at] @ block @ change[at] for at, block in blocks))
+    return total if math.isfinite(total) else math.inf
 
 
 def one_sample(net: Network, settings: Settings) -> float:
@@ -200,9 +203,10 @@ def sample_of(net: Network, settings: Settings) -> tuple[float, float]:
     total = float(of_layers.sum())
     if not 0.0 < total < math.inf:
         return 0.0, 0.0
-    variance = log_variance(net, endless._replace(samples=n), of_layers / total)
+    with np.errstate(all="ignore"):  # of numbers beyond float64 nothing is known
+        variance = log_variance(net, endless._replace(samples=n), of_layers / total)
     if not math.isfinite(variance):
-        return 0.0, 0.0
+        return 0.0, 0.0 if math.isnan(variance) else math.inf
     largest = mean_of_largest(variance**0.5, n)
     return float((1 + _BATCH / n * exact) * parts.a.sum() / n * largest), variance
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..network import Network
 from .normed import of_frozen
 from .settings import Settings
@@ -98,7 +100,9 @@ def remarks(
             one_sided[steady and rule.regime == "outlier"].append(words)
         if rule.regime != "outlier" and facts.relu_normed:
             notes.append(_FADING)
-        if rule.regime == "sample" and rule.log_variance > _WIDE:
+        if rule.log_variance == math.inf:
+            other.append(_SINGLE_UNKNOWN)
+        elif rule.regime == "sample" and rule.log_variance > _WIDE:
             other.append(_SINGLE_WIDE.format(rule.log_variance))
         elif rule.regime == "sample" and not facts.relu_normed:
             notes.append(_SINGLE)
@@ -122,7 +126,7 @@ def remarks(
         and facts.last_width is not None
         and (theory != "exact" or not facts.last_normed)
     ):
-        clear, words = _outputs(outputs, facts)
+        clear, words = _outputs(outputs, facts, ", as shift says")
         one_sided[clear].append(words)
     if width is not None and width < _NARROW:
         differ = (
@@ -221,7 +225,7 @@ def of_units(
     if facts.convolutional and not (exact and (facts.last_normed or facts.first_normed)):
         notes.append(_SCATTER)
     if outputs > 1 and facts.last_width is not None and (settings.theory != "exact" or not facts.last_normed):
-        clear, words = _outputs(outputs, facts)
+        clear, words = _outputs(outputs, facts, "")
         (below if clear else other).append(words)
     if facts.fewest_read or facts.fewest_normed:
         _groups(facts, other, notes)
@@ -246,7 +250,13 @@ _SINGLE = (
 )
 _SINGLE_WIDE = (
     "lambda_max is a single sample's eigenvalue, and the logarithms of samples' kernels have a variance of {:.1f}, "
-    "where the formula gives no more than the order"
+    "where the formula is not right: sampled networks had from a third of it to hundreds of times as much"
+)
+
+
+_SINGLE_UNKNOWN = (
+    "a single sample may rule, and its eigenvalue is not known: the logarithms of samples' kernels have a variance "
+    "beyond float64, as where hardly any sample turns a unit on"
 )
 
 
@@ -310,7 +320,15 @@ def _own_statistics(net: Network, settings: Settings, a: float, b: float) -> lis
     """How far frozen networks lie from lambda_max because each unit has its own statistics, where it is much."""
     if not net._facts.batch_norm or net._facts.roots is None:  # a chain of dense layers, all normed
         return []
-    own, of_samples = of_frozen(net, settings, a, b)
+    try:
+        with np.errstate(all="ignore"):  # what leaves the range of float64 is seen below
+            own, of_samples = of_frozen(net, settings, a, b)
+    except (ArithmeticError, ValueError):  # numbers beyond float64, or of an integral that is none
+        own = of_samples = math.nan
+    if not math.isfinite(own) or not abs(own) < 1.0:
+        return [
+            "what each unit's own statistics add is not known: terms of order 1/N and 1/n are as large as lambda_max"
+        ]
     if not abs(own) > _OWN:
         return []
     words = "above" if own > 0 else "below"
@@ -318,11 +336,11 @@ def _own_statistics(net: Network, settings: Settings, a: float, b: float) -> lis
     return [f"each unit divides by its own statistics: networks lie {abs(own):.0%} {words}, as shift says{alone}"]
 
 
-def _outputs(outputs: int, facts: Any) -> tuple[bool, str]:
+def _outputs(outputs: int, facts: Any, more: str) -> tuple[bool, str]:
     """Whether all lay above, and the sentence."""
     factor = (1.0 + math.sqrt(outputs / facts.last_width)) ** 2
     clear = (facts.last_normed and not facts.convolutional) or factor > _CLEARLY
-    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one, as shift says"
+    words = f"the largest of the {outputs} outputs' eigenvalues lies above this one{more}"
     return clear, words if clear else f"{words}, but networks differ by as much"
 
 

@@ -91,6 +91,9 @@ def level_of(value: float) -> float:
     return level
 
 
+_BEYOND = "the numbers of its layers leave the range of float64"
+
+
 def uncertainty_of(fisher: Fisher) -> Uncertainty:
     """Of a result's own network, whose units are as many as they are."""
     if fisher.own_shift is not None and fisher.loss != "cross_entropy" and fisher.regime == "outlier":
@@ -102,6 +105,8 @@ def uncertainty_of(fisher: Fisher) -> Uncertainty:
             return _known(fisher)
     except ValueError as refusal:  # of an integral beside those of the theory itself
         return Uncertainty(None, None, str(refusal))
+    except ArithmeticError:
+        return Uncertainty(None, None, _BEYOND)
 
 
 def _known(fisher: Fisher) -> Uncertainty:
@@ -131,7 +136,9 @@ def _known(fisher: Fisher) -> Uncertainty:
     spread2 += fisher.softmax_spread**2
     spread = math.sqrt(spread2 if outputs.spread is None else outputs.spread**2)
     if not (math.isfinite(shift) and math.isfinite(spread)):
-        return Uncertainty(None, None, "the numbers of its layers leave the range of float64")
+        return Uncertainty(None, None, _BEYOND)
+    if not abs(shift) < 1.0:
+        return Uncertainty(None, None, "terms of order 1/N and 1/n are as large as lambda_max itself")
     if share > _HEAVY_BULK:
         reasons.append(f"the bulk is {share:.2f} of lambda_max, and beyond {_HEAVY_BULK} the shift is too small")
     if share <= _HEAVY_BULK and (words := _near_edge(fisher, settings, top)):
