@@ -96,8 +96,8 @@ class Fisher(InNotebooks):
     shift, spread : float or None
         How far networks of these widths lie above lambda_max on average, and the standard deviation between them, both
         over lambda_max (docs/theory.md, section 13); None where no formula is known. Computed when first asked for.
-        Under BatchNorm shift has what of order 1/n the recursion leaves out, too (`uncertainty.of_samples`): with
-        frozen statistics all of it.
+        Under BatchNorm shift also has the terms of order 1/n that the recursion leaves out
+        (`uncertainty.of_samples`): with frozen statistics these are all of them.
         Of convolutions with frozen statistics by sampled units the shift is that of units' own variances alone, and
         the spread is not known.
     uncertainty : Uncertainty

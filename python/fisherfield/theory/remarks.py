@@ -250,7 +250,7 @@ _SINGLE = (
 )
 _SINGLE_WIDE = (
     "lambda_max is a single sample's eigenvalue, and the logarithms of samples' kernels have a variance of {:.1f}, "
-    "where the formula is not right: sampled networks had from a third of it to hundreds of times as much"
+    "where the formula is not right: sampled networks had from a third of it to far more"
 )
 
 

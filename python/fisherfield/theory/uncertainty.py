@@ -37,7 +37,7 @@ _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's sha
 _NEAR_EDGE = 0.35
 _NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
 _FEW_SAID = 0.01  # of lambda_max: what samples alone add is printed from here on
-_OWN_ALONE = "with every unit's own frozen variance; what they scatter by has no formula"
+_OWN_ALONE = "no formula has the scatter between networks; the mean is that of units' own frozen variances"
 _SCATTERED = 0.02  # from here on an interval is printed, below an error
 
 
