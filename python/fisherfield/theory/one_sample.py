@@ -61,7 +61,7 @@ class Moments(NamedTuple):
     square_slope: float
 
     @property
-    def told_apart(self) -> bool:
+    def differ(self) -> bool:
         """Whether samples have lengths and gradients of their own, in numbers of float64."""
         return all(map(math.isfinite, self)) and min(self.variance, self.square, self.slope) > 0.0
 
@@ -110,7 +110,7 @@ def units_of(net: Network, settings: Settings | None) -> tuple[Unit, ...]:
     for function, norm, own in zip(functions, norms, v.tolist(), strict=False):
         share = 1.0 if own == math.inf or norm.eps == 0.0 else own / (own + norm.eps)
         unit = Unit(function, cast("float", norm.gamma) * math.sqrt(share), cast("float", norm.beta))
-        if unit.scale == 0.0 or not math.isfinite(unit.scale) or not unit.moments.told_apart:
+        if unit.scale == 0.0 or not math.isfinite(unit.scale) or not unit.moments.differ:
             return ()
         units.append(unit)
     return tuple(units)

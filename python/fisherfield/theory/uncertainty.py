@@ -36,7 +36,7 @@ _HEAVY_BULK = 0.5  # of lambda_max: from here on the expansion in the bulk's sha
 # Of lambda_max: sampled networks whose bulk's edge lay beyond scattered by up to 13 times as much, below by up to 1.2.
 _NEAR_EDGE = 0.35
 _NEAR_ROUGH = 0.8  # of it by a rough number, where the edge is not known: this one is up to 4 times too large
-_FEW_SAID = 0.01  # of lambda_max: what samples alone add is printed from here on
+_PRINTED_FROM = 0.01  # of lambda_max: what samples alone add is printed from here on
 _OWN_ALONE = "no formula has the scatter between networks; the mean is that of units' own frozen variances"
 _SCATTERED = 0.02  # from here on an interval is printed, below an error
 
@@ -149,7 +149,7 @@ def _known(fisher: Fisher) -> Uncertainty:
         )
     if len(net.input_shape) != 1:
         reasons.append("of a dense network with channels for units")
-    if abs(of_samples) > _FEW_SAID:
+    if abs(of_samples) > _PRINTED_FROM:
         reasons.insert(0, f"{of_samples:+.1%} by {fisher.samples} samples alone, at any width")
     return Uncertainty(shift, spread, "; ".join(reasons), tilt, of_samples)
 
