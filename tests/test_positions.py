@@ -236,6 +236,16 @@ def test_windows_with_the_same_content_are_one_and_multiples_have_its_correlatio
     compare(implementation, net, "exact", overlap)
 
 
+# The border's variance is what a BatchNorm leaves of the mean of all positions, overlap/81 of the middle's: its
+# correlation with the middle has to be seen beside lengths that differ by 1e-15 and more.
+@pytest.mark.parametrize("implementation", [ff, ff.reference], ids=["core", "reference"])
+@pytest.mark.parametrize("overlap", [1e-3, 1e-15, 1.5e-27, 1e-30])
+@pytest.mark.parametrize("name", ["relu", "step", "sign", "abs"])
+def test_a_border_far_below_the_middle(implementation, name, overlap):
+    net = network((1, 1, 1), conv(8, 1, 1, 1, 1.0, 1.0), ff.BatchNorm(1.0), name, conv(8, 1, 1, 0, 1.2, 0.3), name)
+    compare(implementation, net, "exact", overlap)
+
+
 def drawn(random):
     """A small network of piecewise linear activations, many of them without biases."""
     size, layers = [int(random.integers(1, 3)) for _ in range(2)], []

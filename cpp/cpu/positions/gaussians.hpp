@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <unordered_map>
 #include <vector>
@@ -142,6 +143,10 @@ private:
             correlation.c = correlation.c <= kRoundings - 1.0 ? -1.0 : correlation.c;
             correlation.one_minus_c =
                 twice <= rounding ? Scaled(0.0) : std::min(twice / (Scaled(2.0) * r), Scaled(2.0));
+            // Where one length is far below the other, `apart` has no digits of 2 r; where little is shared, c has.
+            if (std::fabs(correlation.c) < 0.5) {
+                correlation.one_minus_c = 1.0 - correlation.c;
+            }
         }
         // In one order, so that the matrix is symmetric to the last bit.
         const bool ordered = !(y.q < x.q);
