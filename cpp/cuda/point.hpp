@@ -109,7 +109,7 @@ FISHERFIELD_HD inline void compute(const Job& job, std::int64_t i) {
         point.parameters = parameters([&](int at) { return nodes.node(at); }, job.count, point.settings.biases);
     }
     const auto node = [&](int at) { return nodes.node(at); };
-    point.edge = edge_bound(node, job.count, point.settings, job.edges);
+    point.outlier_from = outlier_from(node, job.count, point.settings, job.edges, point.outputs, point.parameters);
     const auto write = [&](int which, int l, double number) {
         const std::int64_t at = of_layers(job.asked[which]) ? i * job.layers + l : i;
         job.out[job.offsets[which] + at] = number;

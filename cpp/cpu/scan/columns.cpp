@@ -448,11 +448,13 @@ void ScanColumns::bound_edges() {
         return;
     }
     const Number width = of_point(PointNumber::width, 0.0), samples = of_point(PointNumber::samples, 0.0);
-    const auto bound = [&](const Network& wide, double n) {
+    const auto from = [&](const Network& wide, double n) {
         Settings at = request_.settings;
         at.samples = n;
         const auto node = [&](int i) -> const Node& { return wide.nodes[i]; };
-        return edge_bound(node, static_cast<int>(wide.nodes.size()), at, request_.edges);
+        const int count = static_cast<int>(wide.nodes.size());
+        const double all = parameters(node, count, at.biases);
+        return outlier_from(node, count, at, request_.edges, wide.outputs(), all);
     };
     const auto at_width = [&](double units) { return width.plane != nullptr ? network.widened(units) : network; };
     if (!diagonal_) {
@@ -461,27 +463,22 @@ void ScanColumns::bound_edges() {
         const Number weights = of_node(layers[0].affine, 0), next = of_node(layers[1].affine, 0);
         const bool same = weights.plane != nullptr && weights.plane == next.plane;
         std::atomic<bool> some{false};
-        points_.edge =
+        points_.outlier_from =
             derived({width, length, same ? Number{nullptr, 1.0} : weights, same ? Number{nullptr, 1.0} : next}, 1,
                     [&](const double* in, double* out) {
                         const Network wide = at_width(in[0]);
                         const double most = most_of_a(wide, in[1], in[3] / in[2]);
-                        out[0] = bound(wide, 0.0).edge * (most - 1.0) < 0.999 ? 0.0 : 1.0; // roundings are far below
+                        out[0] = from(wide, 0.0) * (most - 1.0) < 0.999 ? 0.0 : 1.0; // roundings are far below
                         some = some || out[0] > 0.0;
                     })[0];
         points_.edges = some;
         diagonal_ = request_.sharp && some;
     }
     if (diagonal_) {
-        const std::vector<ColumnOrValue> bounds =
-            derived({width, {samples.plane, request_.settings.samples}}, 2, [&](const double* in, double* out) {
-                const EdgeBound at = bound(at_width(in[0]), in[1]);
-                out[0] = at.edge;
-                out[1] = at.sample;
-            });
-        points_.edge = bounds[0];
-        points_.edge_of_sample = bounds[1];
-        points_.edges = bounds[0].place >= 0 || bounds[0].value > 0.0;
+        points_.outlier_from =
+            derived({width, {samples.plane, request_.settings.samples}}, 1,
+                    [&](const double* in, double* out) { out[0] = from(at_width(in[0]), in[1]); })[0];
+        points_.edges = points_.outlier_from.place >= 0 || points_.outlier_from.value > 0.0;
     }
 }
 

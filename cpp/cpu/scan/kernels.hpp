@@ -67,10 +67,10 @@ struct PointColumns {
     const ColumnOrValue* apart = nullptr; // not 0 where a point is to be done otherwise from the start
     int aparts = 0;
     double least_share = 0.0; // of d in a; where it is less, tables have not enough digits for it
-    // EdgeBound's, where they are asked for; where b alone is computed `edge` is 1 where it is not known to be of no
-    // use
+    // Whether another than the outlier may rule (edge_bound.hpp), where it is asked for; where b alone is computed, 1
+    // where that is not known to be impossible.
     bool edges = false;
-    ColumnOrValue edge, edge_of_sample;
+    ColumnOrValue outlier_from;
     int count = 0; // layers, or nodes
     const LayerColumns* layers = nullptr;
     const NodeColumns* nodes = nullptr; // or of these

@@ -202,19 +202,16 @@ struct TableIntegrals {
     }
 };
 
-// Where the bulk's edge may rule (edge_bound.hpp); known of b alone by a column.
+// Where another than the outlier may rule (edge_bound.hpp); known of b alone by a column.
 template <bool diagonal>
 FISHERFIELD_INLINE Mask undecided(const PointColumns& points, const double* at,
-                                  const TangentKernel<Lanes, Lanes, Zero>& kernel, const Spectrum<Lanes>& s) {
-    const Lanes edge = Entry{points.edge, at};
-    if constexpr (!diagonal) {
-        return edge > 0.0;
+                                  const TangentKernel<Lanes, Lanes, Zero>& kernel) {
+    const Lanes from = Entry{points.outlier_from, at};
+    if constexpr (diagonal) {
+        return kernel.o < from * kernel.d;
+    } else {
+        return from > 0.0;
     }
-    Mask open = ~s.outlier | (s.lambda_max < edge * kernel.d);
-    if (points.edge_of_sample.place >= 0 || points.edge_of_sample.value > 0.0) {
-        open = open | (s.lambda_max < Entry{points.edge_of_sample, at} * (kernel.o + kernel.d));
-    }
-    return points.edge.place >= 0 ? open & (edge > 0.0) : open; // one that is the same for all is above 0
 }
 
 // What follows from the output's kernel, and `marks` of points: see ScanKernel. To be done otherwise is what lies
@@ -265,7 +262,7 @@ FISHERFIELD_INLINE Mask ending(const PointColumns& points, const double* columns
         lanes(wrong).store(marks);
         return wrong;
     }
-    const Mask open = undecided<diagonal>(points, columns + i, kernel, s);
+    const Mask open = undecided<diagonal>(points, columns + i, kernel);
     lanes(wrong | (open & bits(1.0))).store(marks);
     return wrong | open;
 }

@@ -51,7 +51,7 @@ public:
         : request_(request), network_(request.network), settings_(request.settings), descent_(request.descent),
           count_(static_cast<int>(network_.nodes.size())), normalised_(network_.normalised()),
           values_(request.slots.size(), kNaN) {
-        bound_ = edge_bound();
+        outlier_from_ = outlier_from();
         layered_ = std::any_of(request.quantities.begin(), request.quantities.end(), of_layers);
         parted_ = std::any_of(request.quantities.begin(), request.quantities.end(),
                               [](Quantity which) { return which >= Quantity::part_a; });
@@ -74,7 +74,8 @@ public:
                 result = known && beyond_range(which, value, output_.kernel, at) ? Status::beyond_range : result;
             }
         }
-        result = result == Status::ok && undecided(output_.kernel, at) ? Status::edge_not_computed : result;
+        result =
+            result == Status::ok && undecided(output_.kernel, at.outlier_from) ? Status::edge_not_computed : result;
         status[place] = static_cast<std::int8_t>(result);
     }
 
@@ -101,12 +102,13 @@ private:
         for (std::size_t i = 0; moved && i < request_.slots.size(); ++i) {
             set(request_.slots[i], values_[i]);
         }
-        bound_ = resized ? edge_bound() : bound_;
+        outlier_from_ = resized ? outlier_from() : outlier_from_;
     }
 
-    EdgeBound edge_bound() const {
+    double outlier_from() const {
         const auto node = [&](int i) -> const Node& { return network_.nodes[i]; };
-        return fisherfield::edge_bound(node, count_, settings_, request_.edges);
+        const double count = parameters(node, count_, settings_.biases);
+        return fisherfield::outlier_from(node, count_, settings_, request_.edges, network_.outputs(), count);
     }
 
     void set(const Slot& slot, double value) {
@@ -153,7 +155,7 @@ private:
     Point at_hand() const {
         const auto node = [&](int i) -> const Node& { return network_.nodes[i]; };
         const double count = parameters(node, count_, settings_.biases);
-        return {settings_, descent_, request_.loss, network_.outputs(), count, bound_};
+        return {settings_, descent_, request_.loss, network_.outputs(), count, outlier_from_};
     }
 
     Scaled of_layer(Quantity which, int l) const {
@@ -168,7 +170,7 @@ private:
     Descent descent_;
     int count_;
     bool normalised_, layered_, parted_;
-    EdgeBound bound_;
+    double outlier_from_ = -HUGE_VAL;
     std::vector<double> values_; // of the slots, as they were taken over last
     int done_ = 0;               // nodes before this one need not be computed again
     bool ran_ = false;

@@ -6,8 +6,9 @@
 #include <cmath>
 
 #include "fisherfield/network.hpp"
+#include "fisherfield/scaled.hpp"
 #include "fisherfield/settings.hpp"
-#include "fisherfield/spectrum.hpp"
+#include "fisherfield/state.hpp"
 
 namespace fisherfield {
 
@@ -18,20 +19,19 @@ struct Edges {
     double kappa = 0.0;
 };
 
-// The edge lies below `edge` (a - b), one sample's eigenvalue below `sample` a; 0 where it is not known, or of no use
-// beside the other one.
-struct EdgeBound {
-    double edge = 0.0, sample = 0.0;
-};
-
 inline constexpr double kFewestOfEdges = 50.0; // samples, inputs and units of the networks that were sampled, and more
 
+// The outlier b + (a - b)/n rules for certain where b >= outlier_from (a - b); elsewhere the edge, one sample or the
+// mean C a/P may. Minus infinity where no edge is known.
+//
+// The edge lies below edge (a - b), one sample's eigenvalue below sample a: b + (a - b)/n passes them at b/(a - b) =
+// edge - 1/n and (sample - 1/n)/(1 - sample), and the mean as the latter with C/P for `sample`.
 template <class Nodes>
-FISHERFIELD_HD inline EdgeBound edge_bound(const Nodes& node, int count, const Settings& settings, const Edges& edges) {
-    EdgeBound out;
+FISHERFIELD_HD inline double outlier_from(const Nodes& node, int count, const Settings& settings, const Edges& edges,
+                                          double outputs, double parameters) {
     const double n = settings.samples;
     if (!edges.known || (settings.finite() && n < kFewestOfEdges)) {
-        return out;
+        return -HUGE_VAL;
     }
     double sum = settings.finite() ? 1.0 / std::sqrt(n) : 0.0, fewest = HUGE_VAL, variance = 0.0;
     for (int i = 0; i < count; ++i) {
@@ -43,23 +43,22 @@ FISHERFIELD_HD inline EdgeBound edge_bound(const Nodes& node, int count, const S
         }
     }
     if (fewest < kFewestOfEdges) {
-        return out;
+        return -HUGE_VAL;
     }
-    out.edge = sum * sum;
+    const double one_over_n = settings.finite() ? 1.0 / n : 0.0;
+    double share = outputs / parameters; // of a, the most that a rival has
     if (edges.kappa > 0.0 && settings.finite()) {
         const double sample = (1.0 + 2.4 / n) * std::fmin(1.0, std::exp(std::sqrt(2.0 * std::log(n) * variance)) / n);
-        // Beside the outlier b + (a - b)/n this one may be below what the edge's says in any case.
-        const bool less = sample - 1.0 / n <= (1.0 - sample) * (out.edge - 1.0 / n);
-        out.sample = less ? 0.0 : sample;
+        share = std::fmax(share, sample);
     }
-    return out;
+    const double of_share = share < 1.0 ? (share - one_over_n) / (1.0 - share) : 1e100;
+    // Roundings of both sides are far below 1e-12.
+    return std::fmax(sum * sum - one_over_n, of_share) * (1.0 + 1e-12);
 }
 
-// Whether one of them may rule.
-FISHERFIELD_HD inline bool undecided(const TangentKernel<Scaled>& kernel, const Spectrum<Scaled>& s,
-                                     const EdgeBound& bound) {
-    return bound.edge > 0.0 && (!s.outlier || s.lambda_max < Scaled(bound.edge) * kernel.d ||
-                                s.lambda_max < Scaled(bound.sample) * (kernel.o + kernel.d));
+// Whether another than the outlier may rule.
+FISHERFIELD_HD inline bool undecided(const TangentKernel<Scaled>& kernel, double outlier_from) {
+    return outlier_from > 0.0 && kernel.o < Scaled(outlier_from) * kernel.d;
 }
 
 } // namespace fisherfield

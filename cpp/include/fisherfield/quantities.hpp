@@ -68,7 +68,7 @@ struct Point {
     Descent descent;
     Loss loss = Loss::sum;
     double outputs = 1.0, parameters = 0.0; // C and P
-    EdgeBound edge{};
+    double outlier_from = -HUGE_VAL;        // of b/(a - b): edge_bound.hpp
 };
 
 // A quantity of a point from the output's kernel.
@@ -137,15 +137,6 @@ FISHERFIELD_HD inline Scaled quantity(Quantity which, const Row& row) {
     }
 }
 
-// Whether the bulk's edge may rule lambda_max.
-FISHERFIELD_HD inline bool undecided(const TangentKernel<Scaled>& kernel, const Point& point) {
-    if (!(point.edge.edge > 0.0)) {
-        return false;
-    }
-    const Shares<double> share = shares(point.outputs, point.parameters);
-    return undecided(kernel, spectrum(kernel, point.settings, Shares<Scaled>{share.all, share.others}), point.edge);
-}
-
 // Whether a number that was asked for has left float64's range. eta_star = inf is what no curvature at all means.
 FISHERFIELD_HD inline bool beyond_range(Quantity which, Scaled value, const TangentKernel<Scaled>& kernel,
                                         const Point& point) {
@@ -182,7 +173,7 @@ FISHERFIELD_HD inline Status evaluate(Network& network, int count, int layers, b
             }
         }
         status = status == Status::ok && !fits ? Status::beyond_range : status;
-        status = status == Status::ok && undecided(kernel, point) ? Status::edge_not_computed : status;
+        status = status == Status::ok && undecided(kernel, point.outlier_from) ? Status::edge_not_computed : status;
     }
     const bool written = status == Status::ok || status == Status::beyond_range || status == Status::edge_not_computed;
     for (int i = 0; i < many && !written; ++i) {
