@@ -46,6 +46,7 @@ class Facts:
     fewest_normed: int | None  # channels of a group that a normalisation takes statistics of
     roots: float | None  # sum of 1/sqrt(N_l), of a chain whose bulk has equations; None of any other network
     relu_normed: bool  # it has, with ReLU behind BatchNorm everywhere
+    no_scale: bool  # phi(t y) = t phi(y) for all gammas that are not 0, as this network's are, and without beta
     inverse_widths: float  # sum of 1/N_l
 
     @classmethod
@@ -85,6 +86,8 @@ class Facts:
         return cls(
             roots=sum(width**-0.5 for width in read) if bulk and len(steps[0].before) == 1 else None,
             relu_normed=bulk and relus and not any(np.any(norm.beta) for norm in over_batch),
+            no_scale=all(cast("Activation", layer).homogeneous for layer in layers if layer.pointwise)
+            and not any(np.any(norm.beta) or not np.all(norm.gamma) for norm in over_batch),
             inverse_widths=sum(1 / width for width in read),
             depth=len(affine),
             batch_norm=bool(norms),

@@ -171,7 +171,7 @@ def _columns(names: tuple[Any, ...], points: Any) -> tuple[Any, ...]:
 def field_of(net: Network, name: Any) -> tuple[str, int]:
     """The core's field of a name, and the step that has it or -1, where the network has it."""
     of_layers = layer_axes()
-    if name not in (words := (*of_layers, *axis_words())):
+    if not (isinstance(name, str) and name in of_layers) and name not in (words := (*of_layers, *axis_words())):
         if isinstance(name, str) and (single := _PER_LAYER.fullmatch(name)):
             return _of_one_layer(net, name, single["where"], single["field"])
         hint = did_you_mean(name, words)

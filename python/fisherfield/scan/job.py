@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from .. import _core
 from ..gaussian import Table
 from ..network import Network
 from ..theory import calls
-from ..theory.one_sample import knows_no_scale, most_of_variance
+from ..theory.one_sample import most_of_variance
 from ..theory.settings import Descent, Settings
 from ..threads import num_threads
 from .by_units import ByUnits
@@ -41,7 +41,9 @@ class Job(Work):
     edge: bool = False
     units: int | None = None
     seed: int = 0
-    norms: tuple[tuple[Axis, tuple[float, ...]], ...] = ()  # some values of each axis of gamma or beta
+    norms: tuple[
+        tuple[Axis, tuple[float, ...]], ...
+    ] = ()  # some values of each axis of gamma or beta, where they count
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -91,14 +93,13 @@ class Job(Work):
 
     def _edges(self, network: Network, names: list[str]) -> float | None:
         """kappa of `most_of_variance`, the most of all gamma and beta; None where no edge is known or asked for."""
-        if network._facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE & set(names):
+        if network._facts.roots is None or self.theory.theory == "wei2019" or not _BY_EDGE.intersection(names):
             return None
-        finite = self.theory.samples is not None or any(axis.field == "samples" for axis in self.grid.axes)
-        if not finite:  # no sample has an eigenvalue of its own
+        if not _finite(self.grid, self.theory):  # no sample has an eigenvalue of its own
             return 0.0
-        axes = [axis for axis, _ in self.norms]
-        if knows_no_scale(network) and not any(axis.field == "beta" for axis in axes):
+        if not _by_norms(network, self.grid):
             return most_of_variance(network, self.theory.theory)
+        axes = [axis for axis, _ in self.norms]
         if math.prod(len(values) for _, values in self.norms) > _MOST_NORMS:
             return math.inf  # the bound is then that of a sample that has all of a
         points = itertools.product(*(values for _, values in self.norms)) if network._facts.batch_norm else ()
@@ -148,8 +149,25 @@ class Job(Work):
         return arrays, status
 
 
-def norms_of(grid: Grid, values: Mapping[str, np.ndarray]) -> tuple[tuple[Axis, tuple[float, ...]], ...]:
-    """The axes of gamma and beta, those of single layers last, with some of their values: the ends and 30 between."""
+def _finite(grid: Grid, theory: Settings) -> bool:
+    """Whether some points have finitely many samples."""
+    return theory.samples is not None or any(axis.field == "samples" for axis in grid.axes)
+
+
+def _by_norms(network: Network, grid: Grid) -> bool:
+    """Whether points may differ in kappa."""
+    return not network._facts.no_scale or any(axis.field == "beta" for axis in grid.axes)
+
+
+def norms_of(
+    networks: Iterable[Network], theory: Settings, grid: Grid, values: Mapping[str, np.ndarray]
+) -> tuple[tuple[Axis, tuple[float, ...]], ...]:
+    """The axes of gamma and beta, those of single layers last, with some of their values: the ends and 30 between.
+
+    None where kappa is the same for all of them.
+    """
+    if not _finite(grid, theory) or not any(_by_norms(network, grid) for network in networks):
+        return ()
     axes = [axis for axis in sorted(grid.axes, key=lambda axis: axis.layer >= 0) if axis.field in ("gamma", "beta")]
     some = {1: 32, 2: 16, 3: 6}.get(len(axes), 3)
     return tuple((axis, tuple(_some(np.unique(values[axis.name]), some))) for axis in axes)

@@ -242,7 +242,7 @@ def scan(
         edge=edge,
         units=units,
         seed=seed,
-        norms=norms_of(grid, values),
+        norms=norms_of(networks, settings, grid, values),
     )
     if client is None and units is None:
         shifted = any(name.endswith("beta") for name in values)

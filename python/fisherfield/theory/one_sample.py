@@ -20,7 +20,6 @@ from .settings import Settings
 
 __all__ = [
     "MOST_OF_A",
-    "knows_no_scale",
     "log_variance",
     "mean_of_largest",
     "most_of_variance",
@@ -157,12 +156,6 @@ def most_of_variance(net: Network, theory: str) -> float:
             known = _most(units, theory == "exact") if units else 0.0
         known = net._kept[theory] = math.inf if math.isnan(known) else known
     return known
-
-
-def knows_no_scale(net: Network) -> bool:
-    """Whether kappa is the same for all gammas that are not 0, among which this network's are: phi(t y) = t phi(y)."""
-    plain = not any(np.any(norm.beta) or not np.all(norm.gamma) for norm in net.batch_norms)
-    return plain and all(phi.homogeneous for phi in net.activations)
 
 
 def log_variance(net: Network, settings: Settings, shares: Array) -> float:
