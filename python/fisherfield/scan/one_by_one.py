@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent import futures  # its pools are imported where they are used
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,16 +191,16 @@ def in_turn(work: Callable[[int], Any], count: int, threads: int, hear: Callable
     if min(threads, count) < 2:
         run(hear)
         return results
-    with ThreadPoolExecutor(min(threads, count)) as pool:
-        futures = [pool.submit(run, lambda _: None) for _ in range(min(threads, count))]
+    with futures.ThreadPoolExecutor(min(threads, count)) as pool:
+        runs = [pool.submit(run, lambda _: None) for _ in range(min(threads, count))]
         try:
-            while wait(futures, timeout=0.1, return_when=FIRST_EXCEPTION).not_done:
+            while futures.wait(runs, timeout=0.1, return_when=futures.FIRST_EXCEPTION).not_done:
                 hear(finished[0])
-                for future in futures:
+                for future in runs:
                     if future.done():
                         future.result()
         finally:
             stop.set()
-        for future in futures:
+        for future in runs:
             future.result()
     return results

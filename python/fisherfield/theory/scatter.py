@@ -14,6 +14,7 @@ docs/theory.md, section 13. Gauss-Legendre panels on both, cut where phi has kin
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# 16 nodes on panels of width 2.25: exp(-z^2/2) and what turns on the scale of 1 are left with 1e-13.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _END = 9.0  # exp(-9^2/2) = 3e-18, and phi^4 grows as a power
 _PANELS = np.linspace(-_END, _END, 9)
 _KINK = np.arange(-8.0, 9, 2)  # of a kink smoothed by a Gaussian of width 1: an error function
 _TURNS = np.concatenate((np.arange(0.0, 9, 2), 8 * 2.0 ** np.arange(1, 60)))
 _TURNS = np.concatenate((-_TURNS[:0:-1], _TURNS))
 _WIDE = 1.3  # units of this deviation or more turn within a panel
+
+
+@functools.cache
+def _nodes() -> tuple[Array, Array]:
+    """16 on panels of width 2.25: exp(-z^2/2) and what turns on the scale of 1 are left with 1e-13."""
+    return np.polynomial.legendre.leggauss(16)
 
 
 def _turns(activation: _core.Activation, deviation: float) -> Array:
@@ -50,8 +55,9 @@ def _rule(breaks: Array) -> tuple[Array, Array]:
     low, width = breaks[..., :-1], np.diff(breaks, axis=-1)
     used = np.any((width > 0).reshape(-1, width.shape[-1]), axis=0)
     low, half = low[..., used], width[..., used] / 2
-    z = (low + half)[..., None] + half[..., None] * _NODES
-    weights = half[..., None] * _WEIGHTS * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+    nodes, shares = _nodes()
+    z = (low + half)[..., None] + half[..., None] * nodes
+    weights = half[..., None] * shares * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
     return z.reshape(*breaks.shape[:-1], -1), weights.reshape(*breaks.shape[:-1], -1)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -78,6 +77,8 @@ class Uncertainty:
         """
         if self.shift is None or self.spread is None:
             raise ValueError(f"no interval is known: {self.reason}")
+        from statistics import NormalDist  # and a dozen modules, which nobody else asks for
+
         z = NormalDist().inv_cdf((1 + level_of(level)) / 2)
         middle, factor = value * (1 + self.shift), math.exp(min(math.hypot(self.spread, error) * z, 700.0))
         return middle / factor, middle * factor
